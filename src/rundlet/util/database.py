@@ -1,0 +1,75 @@
+"""The state database: one SQLite file, one writer (the engine), short transactions.
+
+Rooms declare their tables as ``SCHEMA`` tuples of SQL; the wiring hands all of them to :meth:`Database.open`. The
+schema's version is SQLite's ``user_version``: an older one is migrated in one transaction, a newer one is refused.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rundlet.errors import InternalError
+
+VERSION = 1
+
+
+class NewerStateError(InternalError):
+    """The state on disk was written by a newer Rundlet."""
+
+    reason = "newer-state"
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} has state version {found}, this Rundlet knows up to {known}: install the newer Rundlet again"
+        )
+
+
+class Database:
+    """A connection shared by the engine's threads; statements are serialised by a lock."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, path: str, schemas: Iterable[Sequence[str]]) -> "Database":
+        """Open or create ``path`` with the tables of every schema (``CREATE TABLE IF NOT EXISTS …`` statements)."""
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        database = cls(connection)
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > VERSION:
+            connection.close()
+            raise NewerStateError(path, found, VERSION)
+        with database.transaction() as cursor:
+            for schema in schemas:
+                for statement in schema:
+                    cursor.execute(statement)
+            cursor.execute(f"PRAGMA user_version={VERSION}")
+        return database
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Cursor]:
+        """All or nothing; nested use is an error. Raises what the body raises after rolling back."""
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a read."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
