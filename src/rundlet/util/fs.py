@@ -16,8 +16,8 @@ def sync_directory(path: str) -> None:
 def write_atomic(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace ``path`` by ``data``: temporary name beside it, fsync (when ``durable``), rename.
 
-    ``mode`` is the new file's permission bits, whatever the umask. Raises OSError; the old file is then untouched and no
-    temporary file is left.
+    ``mode`` is the new file's permission bits, whatever the umask. Raises OSError; the old file is then untouched
+    and no temporary file is left.
     """
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
@@ -43,7 +43,7 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o600, durable: bool = T
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory and all below it; absent is fine. Never follows a symbolic link, never crosses into a mount."""
+    """Remove a directory and all below it; absent is fine. Never follows a symbolic link or enters a mount."""
     import shutil
 
     try:

@@ -6,7 +6,7 @@ SHORT_LENGTH = 12
 
 
 def new_id() -> str:
-    """A new 64-digit identifier whose short form is never all digits (hostnames and filters would take it for a number)."""
+    """A new 64-digit identifier whose short form is never all digits (a hostname would be taken for a number)."""
     while True:
         value = secrets.token_hex(32)
         if not value[:SHORT_LENGTH].isdigit():

@@ -1,0 +1,136 @@
+"""All containers: in memory for reading, one directory each on disk.
+
+Create: directory and record (durable) first, then the memory index. Delete: the record is renamed to a tombstone, the
+caller removes the container's other objects, then the directory goes. A start finds records without tombstone
+(containers), tombstones (finish the removal) and directories with neither (half made: remove).
+"""
+
+import os
+import re
+from collections.abc import Iterator
+
+from rundlet.container import record as records
+from rundlet.container.errors import AmbiguousIDError, NameInUseError
+from rundlet.container.record import Record
+from rundlet.errors import NoSuchContainerError
+from rundlet.util import fs
+from rundlet.util.layout import Layout
+
+RECORD = "record.json"
+TOMBSTONE = "record.deleted"
+_HEX = re.compile(r"[0-9a-f]{1,64}\Z")
+
+
+class ContainerStore:
+    """The only writer of ``containers/<id>/record.json``."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._by_id: dict[str, Record] = {}
+        self._by_name: dict[str, str] = {}
+
+    def load(self) -> list[str]:
+        """Read every record; returns the IDs of containers whose creation or removal was cut off.
+
+        Raises NewerRecordError when a newer Rundlet wrote one.
+        """
+        unfinished = []
+        for name in sorted(os.listdir(self._layout.containers)):
+            path = f"{self._layout.container(name)}/{RECORD}"
+            try:
+                with open(path, "rb") as file:
+                    record = records.decode(file.read(), path)
+            except (FileNotFoundError, NotADirectoryError):
+                unfinished.append(name)
+                continue
+            self._by_id[record.id] = record
+            self._by_name[record.name] = record.id
+        return unfinished
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names in use, with the IDs that hold them."""
+        return self._by_name
+
+    def by_id(self, container_id: str) -> Record:
+        """The current record. Raises NoSuchContainerError."""
+        try:
+            return self._by_id[container_id]
+        except KeyError:
+            raise NoSuchContainerError(container_id) from None
+
+    def has(self, container_id: str) -> bool:
+        return container_id in self._by_id
+
+    def find(self, reference: str) -> Record:
+        """By full ID, then name, then unique ID prefix. Raises NoSuchContainerError, AmbiguousIDError."""
+        if reference in self._by_id:
+            return self._by_id[reference]
+        holder = self._by_name.get(reference.removeprefix("/"))
+        if holder is not None:
+            return self._by_id[holder]
+        if _HEX.match(reference):
+            found = [record for key, record in self._by_id.items() if key.startswith(reference)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise AmbiguousIDError(reference)
+        raise NoSuchContainerError(reference)
+
+    def reserve(self, name: str, container_id: str) -> None:
+        """Take a name before the container exists. Raises NameInUseError."""
+        holder = self._by_name.get(name)
+        if holder is not None:
+            raise NameInUseError(name, holder)
+        self._by_name[name] = container_id
+
+    def release(self, name: str, container_id: str) -> None:
+        """Give a reserved name back; a no-op when another container holds it."""
+        if self._by_name.get(name) == container_id:
+            del self._by_name[name]
+
+    def add(self, record: Record) -> None:
+        """Make a new container durable. Its name must be reserved. Raises OSError."""
+        directory = self._layout.container(record.id)
+        os.makedirs(directory, 0o710, exist_ok=True)
+        fs.write_atomic(f"{directory}/{RECORD}", records.encode(record))
+        self._by_id[record.id] = record
+
+    def save(self, record: Record, *, durable: bool = False) -> None:
+        """Replace a container's record. State that a reboot makes untrue needs no fsync."""
+        if record.id not in self._by_id:
+            raise NoSuchContainerError(record.id)
+        self._by_id[record.id] = record
+        fs.write_atomic(f"{self._layout.container(record.id)}/{RECORD}", records.encode(record), durable=durable)
+
+    def rename(self, record: Record, name: str) -> Record:
+        """Give a container a new name. Raises NameInUseError."""
+        import msgspec
+
+        self.reserve(name, record.id)
+        renamed = msgspec.structs.replace(record, name=name)
+        try:
+            self.save(renamed, durable=True)
+        except BaseException:
+            self.release(name, record.id)
+            raise
+        self.release(record.name, record.id)
+        return renamed
+
+    def bury(self, container_id: str) -> None:
+        """First step of a removal: from here on a restart of the engine finishes it."""
+        directory = self._layout.container(container_id)
+        os.rename(f"{directory}/{RECORD}", f"{directory}/{TOMBSTONE}")
+
+    def forget(self, container_id: str) -> None:
+        """Last step of a removal: the directory and the name."""
+        fs.remove_tree(self._layout.container(container_id))
+        record = self._by_id.pop(container_id, None)
+        if record is not None:
+            self.release(record.name, container_id)

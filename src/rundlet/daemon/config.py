@@ -1,0 +1,227 @@
+"""The engine's settings: command-line flags over ``daemon.json`` over defaults, with Docker's names.
+
+A key that Rundlet does not know is an error, never ignored. A setting given both as a flag and in the file is an error
+too, as Docker's daemon has it. See: dockerd(8), daemon.json.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+from typing import Any
+
+from rundlet.errors import InvalidParameterError
+
+LEVELS = ("debug", "info", "warn", "error", "fatal")
+NATIVE_RUNTIME = "rundlet"
+
+
+class ConfigError(InvalidParameterError):
+    """A flag or a key of the configuration file is wrong."""
+
+    reason = "bad-configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime."""
+
+    data_root: str
+    exec_root: str
+    hosts: tuple[str, ...] = ()
+    pidfile: str = ""
+    group: str = "rundlet"
+    registry_mirrors: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    bip: str = ""
+    log_level: str = "info"
+    debug: bool = False
+    default_runtime: str = NATIVE_RUNTIME
+    runtimes: dict[str, str] = field(default_factory=dict)
+    ready_fd: int = -1
+    config_file: str = ""
+
+    @property
+    def effective_log_level(self) -> str:
+        return "debug" if self.debug else self.log_level
+
+
+def default_roots(environment: dict[str, str], uid: int) -> tuple[str, str]:
+    """(data root, exec root) of this user's engine."""
+    root, run = environment.get("RUNDLET_ROOT", ""), environment.get("RUNDLET_RUN", "")
+    if uid == 0:
+        return root or "/var/lib/rundlet", run or "/run/rundlet"
+    home = environment.get("HOME") or tempfile.gettempdir()
+    data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
+    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
+    return root or f"{data}/rundlet", run or f"{runtime}/rundlet"
+
+
+# flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=PATH, repeated.
+_FLAGS: dict[str, tuple[str, str]] = {
+    "data-root": ("data-root", "str"),
+    "exec-root": ("exec-root", "str"),
+    "host": ("hosts", "list"),
+    "pidfile": ("pidfile", "str"),
+    "group": ("group", "str"),
+    "registry-mirror": ("registry-mirrors", "list"),
+    "insecure-registry": ("insecure-registries", "list"),
+    "bip": ("bip", "str"),
+    "log-level": ("log-level", "str"),
+    "debug": ("debug", "bool"),
+    "default-runtime": ("default-runtime", "str"),
+    "add-runtime": ("runtimes", "pair"),
+    "config-file": ("config-file", "str"),
+    "ready-fd": ("ready-fd", "int"),
+}
+_SHORT = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
+_BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+
+
+def _flags(argv: Sequence[str]) -> dict[str, Any]:
+    """Values by key. Raises ConfigError with the words of Docker's flag parser."""
+    values: dict[str, Any] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, given, text = word[2:].partition("=")
+        elif word.startswith("-") and len(word) > 1:
+            name, text = _SHORT.get(word[1], word[1:]), word[2:].removeprefix("=")
+            given = "=" if text else ""
+        else:
+            raise ConfigError(f'"rundlet engine" accepts no arguments: {word}')
+        if name not in _FLAGS:
+            raise ConfigError(f"unknown flag: {word.partition('=')[0]}")
+        key, kind = _FLAGS[name]
+        if kind == "bool":
+            if given and text.lower() not in _BOOL:
+                raise ConfigError(f'invalid argument "{text}" for "--{name}" flag')
+            values[key] = _BOOL[text.lower()] if given else True
+            continue
+        if not given:
+            if not rest:
+                raise ConfigError(f"flag needs an argument: --{name}")
+            text = rest.pop(0)
+        _store(values, key, kind, name, text)
+    return values
+
+
+def _store(values: dict[str, Any], key: str, kind: str, name: str, text: str) -> None:
+    if kind == "list":
+        values.setdefault(key, []).append(text)
+    elif kind == "pair":
+        label, sign, path = text.partition("=")
+        if not sign or not label or not path:
+            raise ConfigError(f'invalid argument "{text}" for "--{name}" flag: want NAME=PATH')
+        values.setdefault(key, {})[label] = path
+    elif kind == "int":
+        if not text.isdigit():
+            raise ConfigError(f'invalid argument "{text}" for "--{name}" flag')
+        values[key] = int(text)
+    else:
+        values[key] = text
+
+
+_FILE_KEYS: dict[str, type] = {
+    "data-root": str,
+    "exec-root": str,
+    "hosts": list,
+    "pidfile": str,
+    "group": str,
+    "registry-mirrors": list,
+    "insecure-registries": list,
+    "bip": str,
+    "log-level": str,
+    "debug": bool,
+    "default-runtime": str,
+    "runtimes": dict,
+}
+
+
+def _file(path: str, *, required: bool) -> dict[str, Any]:
+    """The configuration file's values. Raises ConfigError."""
+    try:
+        with open(path, "rb") as file:
+            document = json.load(file)
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"open {path}: no such file or directory") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: want a JSON object")
+    for key, value in document.items():
+        kind = _FILE_KEYS.get(key)
+        if kind is None:
+            raise ConfigError(f"{path}: the following directives don't match any configuration option: {key}")
+        if not isinstance(value, kind):
+            raise ConfigError(f"{path}: {key}: want a JSON {kind.__name__}")
+    if "runtimes" in document:
+        document["runtimes"] = {name: _runtime(path, name, value) for name, value in document["runtimes"].items()}
+    return document
+
+
+def _runtime(path: str, name: str, value: object) -> str:
+    if isinstance(value, dict) and set(value) == {"path"} and isinstance(value["path"], str):
+        return value["path"]
+    raise ConfigError(f'{path}: runtimes: {name}: want {{"path": "…"}}')
+
+
+def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
+    """Settings from the command line, the file and the environment. Raises ConfigError."""
+    flags = _flags(argv)
+    data_root, exec_root = default_roots(environment, uid)
+    path = flags.pop("config-file", "")
+    required = bool(path)
+    if not path and uid == 0:
+        path = "/etc/rundlet/daemon.json"
+    elif not path:
+        home = environment.get("XDG_CONFIG_HOME") or f"{environment.get('HOME', '')}/.config"
+        path = f"{home}/rundlet/daemon.json"
+    document = _file(path, required=required)
+    for key in flags:
+        if key in document and key != "runtimes":
+            raise ConfigError(
+                f"unable to configure the engine with file {path}: the following directives are specified both as a "
+                f"flag and in the configuration file: {key}: (from flag: {flags[key]}, from file: {document[key]})"
+            )
+    runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
+    merged = {key.replace("-", "_"): value for key, value in {**document, **flags}.items()}
+    for key in ("hosts", "registry_mirrors", "insecure_registries"):
+        merged[key] = tuple(merged.get(key, ()))
+    merged.setdefault("data_root", data_root)
+    merged.setdefault("exec_root", exec_root)
+    config = Config(runtimes=runtimes, config_file=path if document or required else "", **merged)
+    _validate(config)
+    return config
+
+
+def _validate(config: Config) -> None:
+    for name in ("data_root", "exec_root"):
+        if not os.path.isabs(getattr(config, name)):
+            raise ConfigError(f"{name.replace('_', '-')} must be an absolute path: {getattr(config, name)}")
+    if config.log_level not in LEVELS:
+        raise ConfigError(f"invalid log level: {config.log_level}: want one of {', '.join(LEVELS)}")
+    for host in config.hosts:
+        if not host.startswith(("unix://", "tcp://", "fd://")):
+            raise ConfigError(f"invalid host {host}: want unix:///path or tcp://address:port")
+    if config.bip:
+        try:
+            IPv4Interface(config.bip)
+        except ValueError as error:
+            raise ConfigError(f"invalid bip: {config.bip}: {error}") from error
+        if "/" not in config.bip:
+            raise ConfigError(
+                f"invalid bip: {config.bip}: want an address with its prefix length, as in 192.168.5.1/24"
+            )
+    for name, path in config.runtimes.items():
+        if name == NATIVE_RUNTIME:
+            raise ConfigError(f"runtime name {name} is reserved")
+        if not path:
+            raise ConfigError(f"runtime {name}: empty path")
+    if len(config.exec_root) > 80:
+        raise ConfigError(f"exec-root is too long for the sockets below it (80 bytes at most): {config.exec_root}")
