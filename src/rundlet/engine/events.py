@@ -1,0 +1,79 @@
+"""What happened: a bounded history and live subscribers.
+
+A subscriber that does not read loses its oldest events rather than hold up the engine; Docker keeps the last 256 in
+memory and so do we.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from rundlet.util.clock import Clock
+
+HISTORY = 256
+QUEUE = 4096
+
+
+class Event(msgspec.Struct, frozen=True):
+    """``kind`` is container, image, network, volume or daemon; ``actor`` its ID; ``time_ns`` since the epoch."""
+
+    kind: str
+    action: str
+    actor: str
+    attributes: dict[str, str]
+    time_ns: int
+    scope: str = "local"
+
+
+class EventBus:
+    """Publish from the event loop only."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._history: deque[Event] = deque(maxlen=HISTORY)
+        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+
+    def publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str] | None = None) -> None:
+        event = Event(kind, action, actor, dict(attributes or {}), self._clock.now_ns())
+        self._history.append(event)
+        for queue in self._subscribers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    def history(self) -> list[Event]:
+        return list(self._history)
+
+    async def subscribe(self, *, since_ns: int = 0, until_ns: int = 0, replay: bool = False) -> AsyncIterator[Event]:
+        """Past events from ``since_ns`` (with ``replay``), then live ones until ``until_ns`` (0: for ever)."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(QUEUE)
+        past = [event for event in self._history if event.time_ns >= since_ns] if replay else []
+        self._subscribers.add(queue)
+        try:
+            for event in past:
+                if not until_ns or event.time_ns <= until_ns:
+                    yield event
+            while True:
+                left = None
+                if until_ns:
+                    left = (until_ns - self._clock.now_ns()) / 1e9
+                    if left <= 0:
+                        return
+                try:
+                    received = await asyncio.wait_for(queue.get(), left)
+                except TimeoutError:
+                    return
+                if received is None:
+                    return
+                yield received
+        finally:
+            self._subscribers.discard(queue)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for queue in self._subscribers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
