@@ -86,7 +86,7 @@ class VolumeStore:
         except KeyError:
             raise NoSuchVolumeError(name) from None
 
-    def list(self) -> list[Volume]:
+    def all(self) -> list[Volume]:
         return sorted(self._volumes.values(), key=lambda volume: volume.name)
 
     def create(
@@ -115,7 +115,7 @@ class VolumeStore:
             raise InvalidVolumeNameError(name)
         path = f"{self._root}/{name}/_data"
         os.makedirs(path, 0o755, exist_ok=True)
-        os.chmod(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103  containers of any user write below it
         os.chmod(f"{self._root}/{name}", 0o701)
         volume = Volume(name=name, path=path, created_ns=self._clock.now_ns(), labels=labels or {}, anonymous=anonymous)
         with self._database.transaction() as cursor:
