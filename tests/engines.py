@@ -1,0 +1,262 @@
+"""A real engine on directories of its own, and the command lines that talk to it."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests import leaks
+
+from rundlet.util.layout import Layout
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+Done = subprocess.CompletedProcess[str]
+
+
+def wait_for(what: Callable[[], object], seconds: float = 10.0, *, hint: str = "") -> None:
+    """Polls until ``what()`` is true; the only waiting in the end-to-end tests."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not happen within {seconds} s: {hint or what}")
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def rundlet_command() -> list[str]:
+    """The installed command where it stands beside this interpreter, else the module."""
+    installed = Path(sys.executable).parent / "rundlet"
+    return [str(installed)] if installed.exists() else [sys.executable, "-m", "rundlet"]
+
+
+class Engine:
+    """One engine process (and what it starts) under a short temporary directory.
+
+    ``cli`` and ``docker`` run a command against it and return what it printed; ``ok`` and ``docker_ok`` insist on exit
+    status 0 and return the stripped standard output.
+    """
+
+    def __init__(self, flags: Sequence[str] = (), *, directory: Path | None = None) -> None:
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="rl-", dir="/tmp"))
+        self._owns_directory = directory is None
+        self.flags = list(flags)
+        self.layout = Layout(root=str(self.directory / "root"), run=str(self.directory / "run"))
+        self.socket = self.layout.engine_socket
+        self.host = f"unix://{self.socket}"
+        self.pidfile = self.directory / "pid"
+        self.log = self.directory / "engine.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # ── the process ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def command(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "rundlet.daemon",
+            "--data-root",
+            self.layout.root,
+            "--exec-root",
+            self.layout.run,
+            "--pidfile",
+            str(self.pidfile),
+            *self.flags,
+        ]
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The caller's, without what would point a client elsewhere, with this engine as the host."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "RUNDLET_"))}
+        kept |= {
+            "DOCKER_HOST": self.host,
+            "DOCKER_CONFIG": str(self.directory / "docker-config"),
+            "PYTHONPATH": str(SOURCE),
+            "HOME": str(self.directory),
+        }
+        return kept | dict(extra or {})
+
+    def start(self) -> "Engine":
+        """Returns when the engine says that it listens. Raises: AssertionError with its log when it does not."""
+        reader, writer = os.pipe()
+        environment = self.environment()
+        del environment["DOCKER_HOST"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self.command(), "--ready-fd", str(writer)],
+                pass_fds=[writer],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=environment,
+            )
+        os.close(writer)
+        try:
+            ready, _, _ = select.select([reader], [], [], 30)
+            answer = os.read(reader, 4096) if ready else b"(nothing within 30 s)"
+        finally:
+            os.close(reader)
+        if not answer.startswith(b"ok"):
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"the engine did not start: {answer.decode()!r}\n{self.log.read_text()[-3000:]}")
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Of the engine that serves now: another one after the launcher has restarted it."""
+        return int(self.pidfile.read_text())
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.poll()
+
+    def gone(self, pid: int) -> bool:
+        self._reap()
+        return not alive(pid)
+
+    def terminate(self) -> None:
+        """SIGTERM; containers stay."""
+        pid = self.pid
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: self.gone(pid), 20, hint="the engine ends after SIGTERM")
+
+    def kill(self) -> int:
+        """SIGKILL; the launcher starts another one. Returns the killed process's ID."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: self.gone(pid), 10, hint="the engine is killed")
+        return pid
+
+    def wait_for_successor(self, killed: int, seconds: float = 10.0) -> None:
+        wait_for(
+            lambda: self.pidfile.exists() and self.pid not in {killed, 0} and self.answers(),
+            seconds,
+            hint="another engine is up",
+        )
+
+    def answers(self) -> bool:
+        return self.cli("version").returncode == 0
+
+    def stop(self) -> None:
+        """Removes every container, ends the engine, and insists that nothing is left of either on the machine."""
+        try:
+            if self.pidfile.exists() and alive(self.pid):
+                self.remove_containers()
+                self.terminate()
+            left = leaks.with_marks(self.marks())
+        finally:
+            self._kill_remains()
+            self._remove_directory()
+        assert not left, "left behind:\n" + "\n".join(left)
+
+    def marks(self) -> tuple[str, ...]:
+        """What everything that belongs to this engine has in its name."""
+        return (self.layout.instance, str(self.directory))
+
+    def _kill_remains(self) -> None:
+        """After a failure: ends, by their IDs, the processes that carry this engine's marks."""
+        for item in leaks.with_marks(self.marks(), patience=0):
+            if item.startswith("process: "):
+                try:
+                    os.kill(int(item.split()[1]), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self._reap()
+
+    def _remove_directory(self) -> None:
+        if not self._owns_directory:
+            return
+        for item in sorted(leaks.mounts(), reverse=True):
+            if item.startswith(f"{self.directory}/"):
+                subprocess.run(["umount", "-l", item.split()[0]], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # ── the command lines ────────────────────────────────────────────────────────────────────────────────────
+
+    def run_command(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: str | bytes | None = None,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Done:
+        data = stdin.encode() if isinstance(stdin, str) else stdin or b""
+        done = subprocess.run(
+            command, input=data, capture_output=True, timeout=timeout, env=self.environment(env), check=False, cwd=cwd
+        )
+        return Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def cli(
+        self,
+        *arguments: str,
+        stdin: str | bytes | None = None,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Done:
+        command = [*rundlet_command(), *arguments]
+        return self.run_command(command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+
+    def ok(self, *arguments: str, stdin: str | bytes | None = None, timeout: float = 60) -> str:
+        return _succeeded(self.cli(*arguments, stdin=stdin, timeout=timeout))
+
+    def docker(
+        self, *arguments: str, binary: str = "docker", stdin: str | bytes | None = None, timeout: float = 60
+    ) -> Done:
+        return self.run_command([binary, *arguments], stdin=stdin, timeout=timeout)
+
+    def docker_ok(self, *arguments: str, binary: str = "docker", stdin: str | bytes | None = None) -> str:
+        return _succeeded(self.docker(*arguments, binary=binary, stdin=stdin))
+
+    def popen(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+        """A running ``rundlet``, its output on pipes."""
+        return subprocess.Popen(
+            [*rundlet_command(), *arguments],
+            env=self.environment(),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    # ── shorthands ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def remove_containers(self) -> None:
+        containers = self.ok("ps", "-aq").split()
+        if containers:
+            self.ok("rm", "-f", "-v", *containers)
+
+    def field(self, container: str, template: str) -> str:
+        return self.ok("inspect", "-f", template, container)
+
+    def host_pid(self, container: str) -> int:
+        """The container's first process as the host numbers it."""
+        return int(self.field(container, "{{.State.Pid}}"))
+
+    def cgroup(self, container: str, controller: str, name: str) -> str:
+        """A control file of the container's cgroup, on v1 (``controller`` names the hierarchy) or v2."""
+        for line in Path(f"/proc/{self.host_pid(container)}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                return Path(f"/sys/fs/cgroup/{controllers}{path}/{name}").read_text().strip()
+            if controllers == "":
+                unified = path
+        return Path(f"/sys/fs/cgroup{unified}/{name}").read_text().strip()
+
+
+def _succeeded(done: Done) -> str:
+    assert done.returncode == 0, f"{done.args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout.strip()
