@@ -1,0 +1,123 @@
+"""What goes wrong between two machines, translated once from aiohttp's exceptions into Docker's wording."""
+
+import errno
+import os
+import re
+import socket
+import ssl
+from typing import Literal
+
+import aiohttp
+
+from rundlet.errors import InternalError
+
+Kind = Literal[
+    "refused", "unresolved", "unreachable", "timeout", "tls", "plain", "cut", "protocol", "redirect", "proxy"
+]
+
+UNREACHABLE_KINDS: frozenset[Kind] = frozenset({"refused", "unresolved", "unreachable", "timeout", "proxy"})
+
+_FAILED_ADDRESS = re.compile(r"\('([^']+)', (\d+)")
+_ERRNO_WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network is unreachable",
+    errno.ETIMEDOUT: "i/o timeout",
+    errno.ECONNRESET: "connection reset by peer",
+    errno.EPIPE: "broken pipe",
+}
+
+
+class TransportError(InternalError):
+    """A request did not get its whole answer.
+
+    ``kind`` says why; ``unreachable`` is true when no registry was talked to at all, so that a caller can tell what
+    still works without one. The message has the form ``Get "https://host/v2/": dial tcp …: connection refused``.
+    """
+
+    reason = "transport"
+
+    def __init__(self, method: str, url: str, kind: Kind, detail: str) -> None:
+        super().__init__(f'{method.capitalize()} "{url}": {detail}')
+        self.method = method
+        self.url = url
+        self.kind = kind
+        self.detail = detail
+
+    @property
+    def unreachable(self) -> bool:
+        return self.kind in UNREACHABLE_KINDS
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may well succeed a little later."""
+        return self.kind in ("refused", "unreachable", "timeout", "cut")
+
+
+def translate(exc: BaseException, method: str, url: str) -> TransportError:
+    """The :class:`TransportError` that ``exc``, raised by aiohttp or the socket layer, stands for."""
+    kind, detail = _describe(exc)
+    return TransportError(method, url, kind, detail)
+
+
+def _describe(exc: BaseException) -> tuple[Kind, str]:
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        return "tls", _certificate_words(exc.certificate_error)
+    if isinstance(exc, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return "proxy", f"proxyconnect tcp: {_proxy_words(exc)}"
+    if isinstance(exc, aiohttp.ClientSSLError):
+        return _handshake(exc)
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return _dial(exc)
+    if isinstance(exc, TimeoutError):
+        return "timeout", "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
+    if isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+        return "cut", "unexpected EOF"
+    if isinstance(exc, OSError):
+        return "cut", _ERRNO_WORDS.get(exc.errno or 0, exc.strerror or "unexpected EOF")
+    return "protocol", f"malformed HTTP response: {exc}"
+
+
+def _proxy_words(exc: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) -> str:
+    if isinstance(exc, aiohttp.ClientProxyConnectionError):
+        return _dial(exc)[1]
+    return f"{exc.status} {exc.message}"
+
+
+def _certificate_words(error: Exception) -> str:
+    reason = getattr(error, "verify_message", None) or str(error)
+    code = getattr(error, "verify_code", 0)
+    words = {
+        10: "certificate has expired or is not yet valid",
+        18: "certificate signed by unknown authority",
+        19: "certificate signed by unknown authority",
+        20: "certificate signed by unknown authority",
+        21: "certificate signed by unknown authority",
+    }.get(code, reason)
+    return f"tls: failed to verify certificate: x509: {words}"
+
+
+def _handshake(exc: aiohttp.ClientSSLError) -> tuple[Kind, str]:
+    cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
+    text = str(cause).upper()
+    if isinstance(cause, ssl.SSLError) and any(
+        mark in text for mark in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH")
+    ):
+        return "plain", "http: server gave HTTP response to HTTPS client"
+    return "tls", f"remote error: tls: {getattr(cause, 'reason', None) or cause}"
+
+
+def _dial(exc: aiohttp.ClientConnectorError) -> tuple[Kind, str]:
+    error = exc.os_error
+    if isinstance(error, socket.gaierror):
+        words = "no such host" if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else "server misbehaving"
+        return "unresolved", f"dial tcp: lookup {exc.host}: {words}"
+    found = _FAILED_ADDRESS.search(str(error))
+    host, port = (found[1], found[2]) if found else (str(exc.host), str(exc.port))
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    number = error.errno or 0
+    if number == 0 and "Connect call failed" in str(error):
+        number = errno.ECONNREFUSED
+    kind: Kind = "refused" if number == errno.ECONNREFUSED else "unreachable"
+    words = _ERRNO_WORDS.get(number) or (os.strerror(number).lower() if number else str(error))
+    return kind, f"dial tcp {address}: connect: {words}"
