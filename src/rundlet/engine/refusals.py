@@ -1,0 +1,143 @@
+"""What a container is asked to be and Rundlet does not carry out: refused by name, never ignored.
+
+Each entry is the field as the Engine API spells it, and what of it is accepted.
+"""
+
+import re
+
+from rundlet.api.container_config import ContainerConfig, HostConfig, Resources
+from rundlet.errors import ConflictError, InvalidParameterError, NotSupportedError
+
+_ZERO_OR_ABSENT = (
+    ("cpu_realtime_period", "CpuRealtimePeriod"),
+    ("cpu_realtime_runtime", "CpuRealtimeRuntime"),
+    ("kernel_memory", "KernelMemory"),
+    ("kernel_memory_tcp", "KernelMemoryTCP"),
+    ("cpu_count", "CpuCount"),
+    ("cpu_percent", "CpuPercent"),
+    ("io_maximum_iops", "IOMaximumIOps"),
+    ("io_maximum_bandwidth", "IOMaximumBandwidth"),
+    ("device_requests", "DeviceRequests (--gpus)"),
+)
+_HOST_ABSENT = (
+    ("cgroup", "Cgroup"),
+    ("links", "Links (--link)"),
+    ("storage_opt", "StorageOpt (--storage-opt)"),
+)
+_LOG_DRIVERS = frozenset({"", "json-file", "none"})
+_LOG_OPTIONS = frozenset({"max-size", "max-file"})
+_RESTART = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
+_MODE = re.compile(r"(?:|host|container:.+)\Z")
+MINIMUM_MEMORY = 6 << 20
+
+
+def check_resources(resources: Resources) -> None:
+    """Limits, for create and update. Raises InvalidParameterError, NotSupportedError."""
+    for name, wire in _ZERO_OR_ABSENT:
+        if getattr(resources, name):
+            raise NotSupportedError(wire)
+    if resources.memory_swappiness not in (None, -1):
+        raise NotSupportedError("MemorySwappiness (--memory-swappiness)")
+    if 0 < resources.memory < MINIMUM_MEMORY:
+        raise InvalidParameterError("Minimum memory limit allowed is 6MB")
+    if resources.memory > 0 and 0 < resources.memory_swap < resources.memory:
+        raise InvalidParameterError("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if resources.memory == 0 and resources.memory_swap > 0:
+        raise InvalidParameterError("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if 0 < resources.memory < resources.memory_reservation:
+        raise InvalidParameterError("Minimum memory limit can not be less than memory reservation limit, see usage")
+    if resources.nano_cpus and (resources.cpu_period or resources.cpu_quota):
+        raise InvalidParameterError(
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set."
+            if resources.cpu_period
+            else "Conflicting options: Nano CPUs and CPU Quota cannot both be set."
+        )
+    if resources.nano_cpus < 0:
+        raise InvalidParameterError("range of CPUs is from 0.01 to the number of CPUs of this machine")
+
+
+def check_cpus(resources: Resources, available: int) -> None:
+    """``--cpus`` can't exceed the machine. Raises InvalidParameterError."""
+    if resources.nano_cpus > available * 10**9:
+        raise InvalidParameterError(
+            f"range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
+        )
+
+
+def check(config: ContainerConfig, host: HostConfig) -> None:
+    """A create request. Raises InvalidParameterError, ConflictError, NotSupportedError."""
+    check_resources(host)
+    for name, wire in _HOST_ABSENT:
+        if getattr(host, name):
+            raise NotSupportedError(wire)
+    if host.isolation not in ("", "default"):
+        raise InvalidParameterError(f"invalid isolation '{host.isolation}' on linux")
+    if host.volume_driver not in ("", "local"):
+        raise NotSupportedError(f"volume driver {host.volume_driver}")
+    if host.userns_mode not in ("", "host"):
+        raise NotSupportedError(f"UsernsMode {host.userns_mode}")
+    if config.healthcheck is not None and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
+        _check_health(config)
+    _check_log(host)
+    _check_restart(host)
+    _check_modes(host)
+    if config.domainname:
+        _check_hostname(config.domainname)
+    if config.hostname:
+        _check_hostname(config.hostname)
+    if config.stop_timeout is not None and config.stop_timeout < -1:
+        raise InvalidParameterError(f"invalid stop timeout {config.stop_timeout}")
+    if host.shm_size < 0:
+        raise InvalidParameterError("SHM size can not be less than 0")
+
+
+def _check_health(config: ContainerConfig) -> None:
+    health = config.healthcheck
+    assert health is not None
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        value = getattr(health, name)
+        if value and value < 1_000_000:
+            title = name.title().replace("_", "")
+            raise InvalidParameterError(f"{title} in Healthcheck cannot be less than 1ms")
+    if health.retries < 0:
+        raise InvalidParameterError("Retries in Healthcheck cannot be negative")
+
+
+def _check_log(host: HostConfig) -> None:
+    if host.log_config.type not in _LOG_DRIVERS:
+        raise NotSupportedError(f"log driver {host.log_config.type}")
+    for name in host.log_config.config or {}:
+        if name not in _LOG_OPTIONS or host.log_config.type == "none":
+            driver = host.log_config.type or "json-file"
+            raise InvalidParameterError(f"unknown log opt '{name}' for {driver} log driver")
+
+
+def _check_restart(host: HostConfig) -> None:
+    policy = host.restart_policy
+    if policy.name not in _RESTART:
+        raise InvalidParameterError(
+            f"invalid restart policy: unknown policy '{policy.name}'; "
+            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+    if policy.maximum_retry_count < 0:
+        raise InvalidParameterError("invalid restart policy: maximum retry count cannot be negative")
+    if policy.maximum_retry_count and policy.name != "on-failure":
+        raise InvalidParameterError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if policy.name not in ("", "no") and host.auto_remove:
+        raise ConflictError("can't create 'AutoRemove' container with restart policy")
+
+
+def _check_modes(host: HostConfig) -> None:
+    if not _MODE.match(host.pid_mode):
+        raise InvalidParameterError(f"invalid PID mode: {host.pid_mode}")
+    if host.uts_mode not in ("", "host"):
+        raise InvalidParameterError(f"invalid UTS mode: {host.uts_mode}")
+    if host.ipc_mode not in ("", "none", "private", "shareable", "host") and not host.ipc_mode.startswith("container:"):
+        raise InvalidParameterError(f"invalid IPC mode: {host.ipc_mode}")
+    if host.cgroupns_mode not in ("", "private", "host"):
+        raise InvalidParameterError(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
+
+
+def _check_hostname(name: str) -> None:
+    if len(name) > 63 or not re.fullmatch(r"[a-zA-Z0-9._-]+", name):
+        raise InvalidParameterError(f"invalid hostname format: {name}")
