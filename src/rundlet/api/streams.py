@@ -1,0 +1,42 @@
+"""What a backend hands to the server when an answer is a stream."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from rundlet.api.containers import PathStat
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A container's or exec's standard streams, attached.
+
+    ``socket`` is a connected stream socket whose other end is the supervisor's: what is read from it goes to the client
+    as it is (framed as in ``stdcopy`` without a terminal, raw with one), what the client types is written to it, and
+    the end of the client's input becomes ``shutdown(SHUT_WR)``. The server owns and closes it. None: there is nothing
+    live to follow, only ``backlog``.
+
+    ``backlog`` comes before what the socket says: the log, framed in the same way.
+    ``on_detach`` is called once when the client typed the detach keys.
+    """
+
+    tty: bool
+    socket: socket.socket | None = None
+    backlog: AsyncIterator[bytes] | None = None
+    on_detach: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """A container's log: ``chunks`` are ready to send, framed as in ``stdcopy`` unless the container has a terminal."""
+
+    tty: bool
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A path of a container as a tar stream; ``stat`` describes the path itself."""
+
+    stat: PathStat
+    chunks: AsyncIterator[bytes]

@@ -1,0 +1,59 @@
+"""What the images router asks of the engine. ``ref`` is a reference, an ID or an unambiguous prefix of one.
+
+Progress iterators: an error before the first message becomes a plain failed answer, a later one the stream's last line.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from rundlet.api.filters import Filters
+from rundlet.api.images import (
+    ImageDeleted,
+    ImageHistoryItem,
+    ImageInspect,
+    ImageInspectOptions,
+    ImageListOptions,
+    ImageRemoveOptions,
+    ImageSearchResult,
+    ImagesPruned,
+    ImageSummary,
+    ImportOptions,
+    LoadOptions,
+    PullOptions,
+    PushOptions,
+    SaveOptions,
+    SearchOptions,
+)
+from rundlet.api.jsonstream import JSONMessage
+
+
+class ImageBackend(Protocol):
+    """Methods with a ``ref`` raise NoSuchImageError (404) for an unknown one."""
+
+    async def list(self, options: ImageListOptions) -> list[ImageSummary]:
+        """Newest first."""
+        ...
+
+    async def inspect(self, ref: str, options: ImageInspectOptions) -> ImageInspect: ...
+
+    async def history(self, ref: str, platform: str) -> list[ImageHistoryItem]: ...
+
+    async def pull(self, options: PullOptions) -> AsyncIterator[JSONMessage]: ...
+
+    async def import_image(self, options: ImportOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]: ...
+
+    async def push(self, options: PushOptions) -> AsyncIterator[JSONMessage]: ...
+
+    async def tag(self, ref: str, repo: str, tag: str) -> None:
+        """``tag`` empty means latest."""
+        ...
+
+    async def remove(self, ref: str, options: ImageRemoveOptions) -> list[ImageDeleted]: ...
+
+    async def prune(self, filters: Filters) -> ImagesPruned: ...
+
+    async def search(self, options: SearchOptions) -> list[ImageSearchResult]: ...
+
+    async def save(self, options: SaveOptions) -> AsyncIterator[bytes]: ...
+
+    async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]: ...

@@ -1,0 +1,26 @@
+"""What the system router asks of the engine."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from rundlet.api.events import Event, EventsOptions
+from rundlet.api.images import AuthConfig
+from rundlet.api.system import DiskUsage, DiskUsageOptions, Info, Login, Version
+
+
+class SystemBackend(Protocol):
+    """The engine about itself. ``_ping`` needs no backend."""
+
+    async def version(self) -> Version: ...
+
+    async def info(self) -> Info: ...
+
+    async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage: ...
+
+    async def events(self, options: EventsOptions) -> AsyncIterator[Event]:
+        """Subscribed when this returns; ends at ``options.until``, else never."""
+        ...
+
+    async def login(self, auth: AuthConfig) -> Login:
+        """Raises UnauthorizedError when the registry refuses the credentials."""
+        ...
