@@ -1,6 +1,6 @@
 """What the containers router asks of the engine. ``ref`` is an ID, an unambiguous prefix of one, or a name."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 from rundlet.api.containers import (
@@ -40,7 +40,7 @@ class ContainerBackend(Protocol):
         """Raises ConflictError for a name in use, NoSuchImageError, NotSupportedError for a field by name."""
         ...
 
-    async def list(self, options: ContainerListOptions) -> list[ContainerSummary]:
+    async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
         """Newest first. Raises InvalidFilterError for a filter's value."""
         ...
 
@@ -101,7 +101,7 @@ class ContainerBackend(Protocol):
         """``body`` is a tar archive, plain or compressed."""
         ...
 
-    async def changes(self, ref: str) -> list[FilesystemChange]: ...
+    async def changes(self, ref: str) -> Sequence[FilesystemChange]: ...
 
     async def export(self, ref: str) -> AsyncIterator[bytes]: ...
 

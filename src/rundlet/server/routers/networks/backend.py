@@ -1,5 +1,6 @@
 """What the networks router asks of the engine. ``ref`` is an ID, an unambiguous prefix of one, or a name."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rundlet.api.filters import Filters
@@ -18,7 +19,7 @@ from rundlet.api.networks import (
 class NetworkBackend(Protocol):
     """Methods with a ``ref`` raise NotFoundError ``network x not found`` for an unknown one."""
 
-    async def list(self, options: NetworkListOptions) -> list[Network]: ...
+    async def list(self, options: NetworkListOptions) -> Sequence[Network]: ...
 
     async def inspect(self, ref: str, options: NetworkInspectOptions) -> Network: ...
 
