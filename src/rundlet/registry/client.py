@@ -1,0 +1,74 @@
+"""All registries, as one service of the engine: remembers servers, challenges and tokens between requests."""
+
+from collections.abc import Mapping
+
+from rundlet.oci.reference import Reference
+from rundlet.registry.connection import Connection, Server
+from rundlet.registry.errors import LoginError, RegistryUnreachableError, from_answer
+from rundlet.registry.fetcher import Fetcher
+from rundlet.registry.hosts import Endpoint, HostsConfig
+from rundlet.registry.pusher import RepositoryPusher
+from rundlet.registry.retry import Retry
+from rundlet.transport.auth import AuthenticationError, Authorizer, Credentials
+from rundlet.transport.errors import TransportError
+from rundlet.transport.http import HttpClient
+
+
+class Registry:
+    """Made once by the wiring. ``mirror_credentials`` are by mirror host: a registry's own never go to its mirrors."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        hosts: HostsConfig | None = None,
+        *,
+        retry: Retry | None = None,
+        mirror_credentials: Mapping[str, Credentials] | None = None,
+    ) -> None:
+        self.hosts = hosts or HostsConfig()
+        self._http = http
+        self._authorizer = Authorizer(http)
+        self._retry = retry or Retry()
+        self._mirror_credentials = mirror_credentials or {}
+        self._servers: dict[Endpoint, Server] = {}
+
+    def fetcher(self, name: Reference, credentials: Credentials | None = None) -> Fetcher:
+        """Reads repository ``name`` (tag and digest of it do not matter) as the user of ``credentials``."""
+        connections = [self._connect(endpoint, credentials) for endpoint in self.hosts.for_pull(name.domain)]
+        return Fetcher(name.trimmed(), connections)
+
+    def pusher(self, name: Reference, credentials: Credentials | None = None) -> RepositoryPusher:
+        """Writes repository ``name``."""
+        return RepositoryPusher(name.trimmed(), self._connect(self.hosts.own(name.domain), credentials))
+
+    async def login(self, server: str, credentials: Credentials) -> str:
+        """Check ``credentials`` against ``server``; the identity token where it gives one, else "".
+
+        Raises LoginError (401), RegistryUnreachableError.
+        """
+        domain = server.partition("://")[2] or server
+        endpoint = self.hosts.own(domain.partition("/")[0])
+        connection = self._connect(endpoint, credentials)
+        try:
+            url = await connection.url("")
+            token = ""
+            if not credentials.identity_token:
+                token = await self._authorizer.refresh_token(url, credentials, verify=endpoint.verify)
+            answer = await connection.call("GET", "", scopes=(), accept=(200, *range(400, 500)))
+        except AuthenticationError as exc:
+            raise LoginError(exc.url, exc.detail) from exc
+        except TransportError as exc:
+            if exc.unreachable:
+                raise RegistryUnreachableError(domain, exc) from exc
+            raise
+        if answer.status != 200:
+            refusal = from_answer(answer.status, answer.reason, answer.headers, answer.body)
+            raise LoginError(url, refusal.message) from refusal
+        return token
+
+    def _connect(self, endpoint: Endpoint, credentials: Credentials | None) -> Connection:
+        server = self._servers.get(endpoint)
+        if server is None:
+            server = self._servers[endpoint] = Server(endpoint, self._http, self._authorizer)
+        own = self._mirror_credentials.get(endpoint.host) if endpoint.mirror else credentials
+        return Connection(server, own, self._retry)

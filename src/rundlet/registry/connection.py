@@ -1,0 +1,175 @@
+"""One repository on one server: finds the scheme, authenticates, repeats what failed for a moment."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from rundlet.errors import RundletError
+from rundlet.registry.errors import from_answer
+from rundlet.registry.hosts import Endpoint
+from rundlet.registry.retry import Retry
+from rundlet.transport.auth import Authorizer, Credentials
+from rundlet.transport.errors import TransportError
+from rundlet.transport.http import IDLE_TIMEOUT, Body, HttpClient, Request, Response, origin
+
+ERROR_LIMIT = 64 << 10
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response that was small enough to be read whole."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class Server:
+    """What is known of an endpoint between requests: its scheme. Shared by all its connections."""
+
+    def __init__(self, endpoint: Endpoint, http: HttpClient, authorizer: Authorizer) -> None:
+        self.endpoint = endpoint
+        self.http = http
+        self.authorizer = authorizer
+        self._base: str | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def known(self) -> bool:
+        return self._base is not None
+
+    def forget(self) -> None:
+        self._base = None
+
+    async def base(self) -> str:
+        """``scheme://host/prefix``, found by asking for ``/v2/``. Raises TransportError when no scheme answers."""
+        if self._base is not None:
+            return self._base
+        async with self._lock:
+            if self._base is None:
+                self._base = await self._probe()
+            return self._base
+
+    async def _probe(self) -> str:
+        failure: TransportError | None = None
+        for number, scheme in enumerate(self.endpoint.schemes, 1):
+            base = f"{scheme}://{self.endpoint.host}{self.endpoint.prefix}"
+            request = Request("GET", f"{base}/v2/", verify=self.endpoint.verify)
+            try:
+                async with self.http.send(request) as response:
+                    await response.read(ERROR_LIMIT)
+                    if response.status == 401:
+                        self.authorizer.learn(response)
+                    # A TLS server answers 400 to plain HTTP.
+                    if response.status == 400 and number < len(self.endpoint.schemes):
+                        continue
+                    return base
+            except TransportError as exc:
+                if failure is None or scheme == "http":
+                    failure = exc
+        assert failure is not None
+        raise failure
+
+
+class Connection:
+    """Requests to one server on behalf of one user. Paths begin after ``/v2/``."""
+
+    def __init__(self, server: Server, credentials: Credentials | None, retry: Retry) -> None:
+        self._server = server
+        self._credentials = credentials
+        self.retry = retry
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._server.endpoint
+
+    async def url(self, path: str) -> str:
+        return f"{await self._server.base()}/v2/{path}"
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        length: int = 0,
+        idle: float = IDLE_TIMEOUT,
+    ) -> AsyncIterator[Response]:
+        """One request, repeated only to authenticate. ``path`` may be a whole URL (an upload's location).
+
+        The answer may have any status but 401. Raises TransportError, AuthenticationError, RegistryError.
+        """
+        home = await self.url("")
+        url = path if "://" in path else home + path
+        at_home = origin(url) == origin(home)
+        for fresh in (False, True):
+            # An upload's location or a redirect elsewhere gets no credentials, whatever it asks for.
+            authorization = await self._authorization(url, scopes, fresh=fresh) if at_home else None
+            request = Request(
+                method,
+                url,
+                headers=headers or {},
+                body=body,
+                length=length,
+                authorization=authorization,
+                verify=self.endpoint.verify,
+                idle=idle,
+            )
+            async with self._server.http.send(request) as response:
+                if response.status != 401:
+                    yield response
+                    return
+                content = await response.read(ERROR_LIMIT)
+                stayed = at_home and origin(response.url) == origin(home)
+                if fresh or not stayed or not self._server.authorizer.learn(response):
+                    raise from_answer(401, response.reason, response.headers, content)
+
+    async def _authorization(self, url: str, scopes: tuple[str, ...], *, fresh: bool) -> str | None:
+        return await self._server.authorizer.header(
+            url, scopes, self._credentials, verify=self.endpoint.verify, fresh=fresh
+        )
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = ERROR_LIMIT,
+        accept: tuple[int, ...] = (200,),
+        idle: float = IDLE_TIMEOUT,
+        repeat: bool = True,
+    ) -> Answer:
+        """A request with a small answer, tried again (``repeat``) when it fails for a moment.
+
+        Raises RegistryError for a status that is not in ``accept``, else what :meth:`stream` raises.
+        """
+        failures = 0
+        while True:
+            try:
+                async with self.stream(method, path, scopes=scopes, headers=headers, body=body, idle=idle) as response:
+                    content = await response.read(limit)
+                    answer = Answer(response.status, response.reason, response.headers, content, response.url)
+                if answer.status not in accept:
+                    raise from_answer(answer.status, answer.reason, answer.headers, answer.body)
+                return answer
+            except RundletError as exc:
+                failures += 1
+                if isinstance(exc, TransportError) and exc.unreachable:
+                    if not self._server.known:
+                        raise
+                    # It answered before. Finding it again either works or fails with the words for "not there".
+                    self._server.forget()
+                    await self._server.base()
+                pause = self.retry.pause(exc, failures) if repeat else None
+                if pause is None:
+                    raise
+                await self.retry.wait(pause)

@@ -1,0 +1,241 @@
+"""Reading one repository: manifests (verified), blobs (size-checked, resumed after a cut), tags.
+
+Servers are asked in order, mirrors first; what one fails to give, the next is asked for. Descriptors' foreign URLs are
+never followed: a manifest must not be able to send the engine, or anyone's credentials, elsewhere (CVE-2020-15157).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+from yarl import URL
+
+from rundlet.errors import DigestMismatchError, InvalidParameterError, RundletError
+from rundlet.oci import mediatype
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import SIZE_LIMIT, document_type
+from rundlet.oci.reference import DEFAULT_TAG, Reference
+from rundlet.registry.connection import ERROR_LIMIT, Connection
+from rundlet.registry.errors import BadAnswerError, for_pull, from_answer
+from rundlet.transport.errors import TransportError
+from rundlet.transport.http import BodyTooLargeError, Response, origin
+
+ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT_MANIFEST)}
+GOOD_PROGRESS = 1 << 20
+TAG_PAGES = 1000
+TAG_PAGE_LIMIT = 8 << 20
+
+T = TypeVar("T")
+OnRetry = Callable[[float], None]
+
+
+class SizeMismatchError(DigestMismatchError):
+    """The registry sent more or fewer bytes than the manifest says."""
+
+    def __init__(self, digest: Digest, expected: int, actual: str) -> None:
+        super().__init__(f"{digest} of {expected} bytes", f"{actual} bytes")
+        self.digest = digest
+
+
+class _TagList(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+class Fetcher:
+    """Made by :meth:`Registry.fetcher` for one repository and one user."""
+
+    def __init__(self, name: Reference, connections: Sequence[Connection]) -> None:
+        self._name = name
+        self._connections = list(connections)
+        self._scopes = (f"repository:{name.path}:pull",)
+
+    async def resolve(self, reference: Reference) -> Descriptor:
+        """What ``reference`` (a tag or digest of this repository) points at; ``size`` is 0 where the server hides it.
+
+        Raises ManifestUnknownError, PullAccessDeniedError, RegistryUnreachableError and the rest of ``errors``.
+        """
+        wanted = str(reference.digest) if reference.digest else reference.tag or DEFAULT_TAG
+
+        async def ask(connection: Connection) -> Descriptor:
+            path = f"{self._name.path}/manifests/{wanted}"
+            # HEAD does not count against a rate limit; its errors have no words, so GET is asked for those.
+            answer = await connection.call(
+                "HEAD", path, scopes=self._scopes, headers=ACCEPT, accept=(*range(200, 300), *range(400, 500))
+            )
+            found = _head_descriptor(answer.headers) if answer.status < 300 else None
+            if found is not None and reference.digest is not None and found.digest != reference.digest:
+                raise DigestMismatchError(str(reference.digest), str(found.digest))
+            if found is not None:
+                return found
+            return (await self._manifest(connection, wanted, reference.digest))[0]
+
+        return await self._first(ask, reference)
+
+    async def manifest(self, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
+        """The verified bytes of a manifest or index, described with its true media type and size."""
+
+        async def ask(connection: Connection) -> tuple[Descriptor, bytes]:
+            found, data = await self._manifest(connection, str(descriptor.digest), descriptor.digest)
+            if descriptor.size and descriptor.size != found.size:
+                raise SizeMismatchError(descriptor.digest, descriptor.size, str(found.size))
+            return found, data
+
+        return await self._first(ask, self._name.with_digest(descriptor.digest))
+
+    async def _manifest(self, connection: Connection, wanted: str, digest: Digest | None) -> tuple[Descriptor, bytes]:
+        path = f"{self._name.path}/manifests/{wanted}"
+        answer = await connection.call("GET", path, scopes=self._scopes, headers=ACCEPT, limit=SIZE_LIMIT)
+        expected = digest or _announced(answer.headers)
+        actual = Digest.of(answer.body, expected.algorithm if expected else "sha256")
+        if expected is not None and actual != expected:
+            raise DigestMismatchError(str(expected), str(actual))
+        announced = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return Descriptor(document_type(answer.body, announced), actual, len(answer.body)), answer.body
+
+    async def small(self, descriptor: Descriptor, limit: int) -> bytes:
+        """A whole, verified blob, for configs. Raises DigestMismatchError, BodyTooLargeError."""
+        if descriptor.size > limit:
+            raise BodyTooLargeError(str(descriptor.digest), limit)
+        parts = [chunk async for chunk in self.blob(descriptor)]
+        data = b"".join(parts)
+        if not descriptor.digest.verifies(data):
+            raise DigestMismatchError(str(descriptor.digest), str(Digest.of(data, descriptor.digest.algorithm)))
+        return data
+
+    async def blob(
+        self, descriptor: Descriptor, offset: int = 0, on_retry: OnRetry | None = None
+    ) -> AsyncIterator[bytes]:
+        """The blob's bytes from ``offset`` on, exactly up to its size; the digest is the receiver's to verify.
+
+        A cut is resumed where it happened. Close it (``contextlib.aclosing``) when leaving early. Raises
+        SizeMismatchError, and the errors of :meth:`resolve` with Docker's words.
+        """
+        position = offset
+        failures = 0
+        mark = offset
+        connections = list(self._connections)
+        while position < descriptor.size or position == offset == 0:
+            try:
+                async for chunk in self._blob_once(connections[0], descriptor, position):
+                    position += len(chunk)
+                    yield chunk
+                return
+            except RundletError as exc:
+                failures = 1 if position - mark > GOOD_PROGRESS else failures + 1
+                mark = position
+                pause = connections[0].retry.pause(exc, failures)
+                if pause is None or (isinstance(exc, TransportError) and exc.kind == "unresolved"):
+                    if len(connections) == 1:
+                        raise for_pull(exc, self._name, self._name.domain) from exc
+                    connections.pop(0)
+                    failures = 0
+                    continue
+                if on_retry is not None:
+                    on_retry(pause)
+                await connections[0].retry.wait(pause)
+
+    async def _blob_once(self, connection: Connection, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
+        path = f"{self._name.path}/blobs/{descriptor.digest}"
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        async with connection.stream("GET", path, scopes=self._scopes, headers=headers) as response:
+            if response.status not in (200, 206):
+                body = await response.read(ERROR_LIMIT)
+                raise from_answer(response.status, response.reason, response.headers, body)
+            skip = _check_extent(response, descriptor, start)
+            position = start - skip
+            async for chunk in response.chunks():
+                position += len(chunk)
+                if position > descriptor.size:
+                    raise SizeMismatchError(descriptor.digest, descriptor.size, f"at least {position}")
+                if skip:
+                    skipped = min(skip, len(chunk))
+                    skip -= skipped
+                    chunk = chunk[skipped:]  # noqa: PLW2901
+                if chunk:
+                    yield chunk
+            if position < descriptor.size:
+                raise SizeMismatchError(descriptor.digest, descriptor.size, str(position))
+
+    async def tags(self) -> list[str]:
+        """Every tag, in the registry's order."""
+
+        async def ask(connection: Connection) -> list[str]:
+            found: list[str] = []
+            path = f"{self._name.path}/tags/list?n=1000"
+            for _ in range(TAG_PAGES):
+                answer = await connection.call("GET", path, scopes=self._scopes, limit=TAG_PAGE_LIMIT)
+                found += _decode_tags(answer.url, answer.body)
+                following = _next_page(answer.url, answer.headers)
+                if following is None:
+                    return found
+                path = following
+            raise BadAnswerError(answer.url, "the list of tags does not end")
+
+        return await self._first(ask, self._name)
+
+    async def _first(self, ask: Callable[[Connection], Awaitable[T]], reference: Reference) -> T:
+        """The first server's answer; the one that gave it is asked first from then on."""
+        failure: RundletError | None = None
+        for connection in list(self._connections):
+            try:
+                result = await ask(connection)
+            except RundletError as exc:
+                failure = exc
+                continue
+            self._connections.remove(connection)
+            self._connections.insert(0, connection)
+            return result
+        assert failure is not None
+        raise for_pull(failure, reference, self._name.domain) from failure
+
+
+def _announced(headers: Mapping[str, str]) -> Digest | None:
+    value = headers.get("Docker-Content-Digest", "")
+    try:
+        return Digest.parse(value) if value else None
+    except InvalidParameterError:
+        return None
+
+
+def _head_descriptor(headers: Mapping[str, str]) -> Descriptor | None:
+    digest = _announced(headers)
+    media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+    if digest is None or not (mediatype.is_manifest(media_type) or mediatype.is_index(media_type)):
+        return None
+    size = headers.get("Content-Length", "")
+    return Descriptor(media_type, digest, int(size) if size.isdigit() and len(size) < 12 else 0)
+
+
+def _check_extent(response: Response, descriptor: Descriptor, start: int) -> int:
+    """How many bytes to skip because the server ignored the range. Raises when it announces another size."""
+    length = response.headers.get("Content-Length", "")
+    announced = int(length) if length.isdigit() and len(length) < 20 else None
+    if response.status == 200:
+        if announced is not None and announced != descriptor.size:
+            raise SizeMismatchError(descriptor.digest, descriptor.size, str(announced))
+        return start
+    extent = response.headers.get("Content-Range", "")
+    if not extent.startswith(f"bytes {start}-"):
+        raise BadAnswerError(response.url, f'range "{extent}" instead of one from {start}')
+    if announced is not None and announced > descriptor.size - start:
+        raise SizeMismatchError(descriptor.digest, descriptor.size, str(start + announced))
+    return 0
+
+
+def _decode_tags(url: str, body: bytes) -> list[str]:
+    try:
+        return msgspec.json.decode(body, type=_TagList).tags or []
+    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        raise BadAnswerError(url, f"not a list of tags: {exc}") from exc
+
+
+def _next_page(url: str, headers: Mapping[str, str]) -> str | None:
+    """The URL in ``Link: <…>; rel="next"``; one on another origin is refused."""
+    link = headers.get("Link", "")
+    if 'rel="next"' not in link.replace(" ", "") or "<" not in link:
+        return None
+    target = str(URL(url, encoded=True).join(URL(link.partition("<")[2].partition(">")[0], encoded=True)))
+    if origin(target) != origin(url):
+        raise BadAnswerError(url, "the list of tags goes on at another server")
+    return target

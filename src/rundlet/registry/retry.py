@@ -1,0 +1,51 @@
+"""When to try again: growing, jittered pauses; a server's ``Retry-After`` counts up to a limit."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from rundlet.errors import RundletError
+from rundlet.registry.errors import RateLimitError, RegistryError
+from rundlet.transport.errors import TransportError
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Retry:
+    """A policy shared by all requests. ``attempts`` counts the first one too."""
+
+    def __init__(
+        self,
+        *,
+        attempts: int = 5,
+        base: float = 0.5,
+        longest: float = 15.0,
+        patience: float = 60.0,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.attempts = attempts
+        self._base = base
+        self._longest = longest
+        self._patience = patience
+        self._sleep = sleep
+
+    def pause(self, exc: RundletError, failures: int) -> float | None:
+        """Seconds to wait after the ``failures``-th failure, or None when trying again makes no sense."""
+        if failures >= self.attempts:
+            return None
+        wait: float | None = None
+        if isinstance(exc, RateLimitError):
+            wait = exc.wait
+            spent = (exc.remaining or "").partition(";")[0].strip() == "0"
+            if (wait is None and spent) or (wait is not None and wait > self._patience):
+                return None
+        elif isinstance(exc, TransportError | RegistryError):
+            if not exc.temporary:
+                return None
+        else:
+            return None
+        growing: float = min(self._base * 2.0 ** (failures - 1), self._longest)
+        return wait if wait is not None else growing * random.uniform(0.75, 1.25)  # noqa: S311
+
+    async def wait(self, seconds: float) -> None:
+        await self._sleep(seconds)
