@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rundlet.oci.reference import Reference
 from rundlet.registry.connection import Connection, Server
-from rundlet.registry.errors import LoginError, RegistryUnreachableError, from_answer
+from rundlet.registry.errors import LoginError, RegistryError, RegistryUnreachableError, from_answer
 from rundlet.registry.fetcher import Fetcher
 from rundlet.registry.hosts import Endpoint, HostsConfig
 from rundlet.registry.pusher import RepositoryPusher
@@ -49,6 +49,7 @@ class Registry:
         domain = server.partition("://")[2] or server
         endpoint = self.hosts.own(domain.partition("/")[0])
         connection = self._connect(endpoint, credentials)
+        url = f"https://{endpoint.host}/v2/"
         try:
             url = await connection.url("")
             token = ""
@@ -57,6 +58,10 @@ class Registry:
             answer = await connection.call("GET", "", scopes=(), accept=(200, *range(400, 500)))
         except AuthenticationError as exc:
             raise LoginError(exc.url, exc.detail) from exc
+        except RegistryError as exc:
+            if exc.answered == 401:
+                raise LoginError(url, exc.message) from exc
+            raise
         except TransportError as exc:
             if exc.unreachable:
                 raise RegistryUnreachableError(domain, exc) from exc
