@@ -1,0 +1,1 @@
+"""Containers: creation, life, processes, streams, and what is said about them."""

@@ -1,0 +1,209 @@
+"""Creating a container: everything is checked before anything is made, and what was made is undone on failure.
+
+Order: name reserved → volumes → writable snapshot → record (the commit point). A start of the engine removes snapshots
+and directories that no record owns.
+"""
+
+import asyncio
+
+import msgspec
+
+from rundlet.api.container_config import ContainerConfig, HostConfig, LogConfig, NetworkingConfig, RestartPolicy
+from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerCreateOptions
+from rundlet.container import names
+from rundlet.container.record import MountPoint, Record
+from rundlet.engine import machine, merge, mounts, refusals
+from rundlet.engine.containers import documents
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NotFoundError, RundletError
+from rundlet.image.store import Image
+from rundlet.oci.platform import Platform
+from rundlet.runtime import spec as runtime_spec
+from rundlet.util import ids
+
+NATIVE = "rundlet"
+DEFAULT_SHM = 64 << 20
+
+
+class PlatformMismatchError(NotFoundError):
+    """The local image is of another platform than the one asked for; the client pulls on 404."""
+
+    reason = "platform-mismatch"
+
+    def __init__(self, reference: str, wanted: Platform, found: Platform) -> None:
+        super().__init__(
+            f"image with reference {reference} was found but its platform ({found}) does not match the specified "
+            f"platform ({wanted})"
+        )
+
+
+class Creator:
+    """``POST /containers/create``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
+        """Raises what the checks raise; then nothing has been made."""
+        context = self._context
+        image = self._image(body.image, options.platform)
+        config = merge.merge(body, image.config.config)
+        host, warnings = self._host_config(body.host_config or HostConfig())
+        refusals.check(config, host)
+        refusals.check_cpus(host, machine.cpus())
+        networking = self._networking(body, host)
+        container_id = ids.new_id()
+        name = names.validate(options.name) if options.name else names.generate(context.containers.names)
+        config = self._with_hostname(config, host, container_id)
+        context.containers.reserve(name, container_id)
+        try:
+            record = await asyncio.to_thread(
+                self._make, container_id, name, config, host, networking, image, body.image
+            )
+        except BaseException:
+            context.containers.release(name, container_id)
+            raise
+        context.events.publish("container", "create", record.id, event_attributes(record))
+        return ContainerCreated(id=record.id, warnings=tuple(warnings))
+
+    def _image(self, reference: str, platform: str) -> Image:
+        if not reference:
+            raise InvalidParameterError("no image was given")
+        image = self._context.images.get(reference)
+        if platform:
+            wanted = Platform.parse(platform)
+            if not wanted.matches(image.config.platform):
+                raise PlatformMismatchError(reference, wanted, image.config.platform)
+        return image
+
+    def _host_config(self, host: HostConfig) -> tuple[HostConfig, list[str]]:
+        """The request with Docker's defaults filled in, as inspect shows it."""
+        warnings: list[str] = []
+        settings = self._context.settings
+        runtime = host.runtime or settings.default_runtime
+        if runtime != NATIVE and runtime not in settings.runtimes:
+            raise InvalidParameterError(f'unknown or invalid runtime name: "{runtime}"')
+        for name in ("memory_swap",):
+            if host.memory > 0 and getattr(host, name) == 0:
+                host = msgspec.structs.replace(host, memory_swap=host.memory * 2)
+        if host.oom_kill_disable and not host.memory:
+            warnings.append(
+                "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
+                "running out of resources."
+            )
+        log_type = host.log_config.type or "json-file"
+        masked: tuple[str, ...] | None = tuple(runtime_spec.MASKED_PATHS)
+        readonly: tuple[str, ...] | None = tuple(runtime_spec.READONLY_PATHS)
+        if host.privileged or "systempaths=unconfined" in (host.security_opt or ()):
+            masked, readonly = None, None
+        pids = host.pids_limit if host.pids_limit and host.pids_limit > 0 else None
+        return (
+            msgspec.structs.replace(
+                host,
+                runtime=runtime,
+                network_mode=host.network_mode if host.network_mode not in ("", "default") else "bridge",
+                log_config=LogConfig(type=log_type, config=host.log_config.config or {}),
+                restart_policy=RestartPolicy(
+                    name=host.restart_policy.name or "no",
+                    maximum_retry_count=host.restart_policy.maximum_retry_count,
+                ),
+                shm_size=host.shm_size or DEFAULT_SHM,
+                ipc_mode=host.ipc_mode or "private",
+                cgroupns_mode=host.cgroupns_mode or ("host" if host.privileged else "private"),
+                masked_paths=host.masked_paths if host.masked_paths is not None else masked,
+                readonly_paths=host.readonly_paths if host.readonly_paths is not None else readonly,
+                pids_limit=pids,
+                port_bindings=host.port_bindings or {},
+                dns=host.dns or (),
+                dns_options=host.dns_options or (),
+                dns_search=host.dns_search or (),
+            ),
+            warnings,
+        )
+
+    def _networking(self, body: ContainerCreate, host: HostConfig) -> NetworkingConfig:
+        """Endpoint settings by network. Clients name the default network ``default`` or ``bridge``."""
+        if body.network_disabled and host.network_mode not in ("bridge", "none"):
+            raise InvalidParameterError("a disabled network conflicts with --network")
+        given = (body.networking_config or NetworkingConfig()).endpoints_config
+        endpoints = {("bridge" if name == "default" else name): value for name, value in given.items()}
+        if len(endpoints) > 1:
+            names_found = ", ".join(sorted(endpoints))
+            raise InvalidParameterError(f"container cannot be created on several networks at once: {names_found}")
+        for name in endpoints:
+            if name != host.network_mode and host.network_mode.startswith(("host", "none", "container:")):
+                raise InvalidParameterError("conflicting options: network-scoped settings with this network mode")
+        self._context.network.check(host.network_mode)
+        return NetworkingConfig(endpoints_config=endpoints)
+
+    def _with_hostname(self, config: ContainerConfig, host: HostConfig, container_id: str) -> ContainerConfig:
+        mode = host.network_mode
+        if config.hostname:
+            if mode.startswith("container:"):
+                raise InvalidParameterError("conflicting options: hostname and the network mode")
+            if host.uts_mode == "host":
+                raise InvalidParameterError("conflicting options: hostname and the UTS mode")
+            return config
+        if mode == "host" or host.uts_mode == "host":
+            import socket
+
+            return msgspec.structs.replace(config, hostname=socket.gethostname())
+        return msgspec.structs.replace(config, hostname=ids.short(container_id))
+
+    def _make(
+        self,
+        container_id: str,
+        name: str,
+        config: ContainerConfig,
+        host: HostConfig,
+        networking: NetworkingConfig,
+        image: Image,
+        reference: str,
+    ) -> Record:
+        """The container's objects; runs in a thread. On failure everything made here is removed again."""
+        context = self._context
+        before = {volume.name for volume in context.volumes.all()}
+        points, _tmpfs = mounts.resolve(config, host, context.volumes, self._mounts_of)
+        try:
+            words = merge.argv(config)
+            record = Record(
+                id=container_id,
+                name=name,
+                created_ns=context.clock.now_ns(),
+                image=reference,
+                image_id=str(image.id),
+                path=words[0],
+                args=words[1:],
+                config=documents.encode(config),
+                host_config=documents.encode(host),
+                networking=documents.encode(networking),
+                runtime=host.runtime,
+                mounts=points,
+            )
+            context.snapshots.prepare_container(container_id, image.chain_id)
+            try:
+                context.containers.add(record)
+            except BaseException:
+                context.snapshots.remove_container(container_id)
+                raise
+        except BaseException:
+            self._drop_volumes(points, before)
+            raise
+        return record
+
+    def _mounts_of(self, reference: str) -> list[MountPoint]:
+        return self._context.containers.find(reference).mounts
+
+    def _drop_volumes(self, points: list[MountPoint], before: set[str]) -> None:
+        for point in points:
+            if point.kind == "volume" and point.name not in before:
+                try:
+                    self._context.volumes.discard(self._context.volumes.remove(point.name, lambda _name: []))
+                except (OSError, RundletError):
+                    continue
+
+
+def event_attributes(record: Record) -> dict[str, str]:
+    """What every event about a container carries."""
+    labels = documents.config(record).labels or {}
+    return {**labels, "image": record.image, "name": record.name}

@@ -1,0 +1,131 @@
+"""``ps --filter``: which containers a list shows. See: Engine API, ContainerList."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from rundlet.api.container_config import PortMap
+from rundlet.api.filters import Filters, InvalidFilterError
+from rundlet.container.record import Record
+from rundlet.container.state import Status
+from rundlet.engine.containers import documents
+
+STATUSES = frozenset(status.value for status in Status)
+
+
+class Selection:
+    """One request's filters, checked once and applied to each container.
+
+    ``find`` resolves a container named by ``before``/``since``; ``ancestors`` gives the image IDs that ``ancestor=x``
+    means; ``networks`` the names and IDs of a container's networks; ``ports`` its published ports; ``health`` its
+    health's name. Raises InvalidFilterError and what ``find`` raises.
+    """
+
+    def __init__(
+        self,
+        filters: Filters,
+        *,
+        find: Callable[[str], Record],
+        ancestors: Callable[[str], Iterable[str]],
+        networks: Callable[[Record], Iterable[str]],
+        ports: Callable[[Record], PortMap],
+        health: Callable[[Record], str],
+    ) -> None:
+        self._filters = filters
+        self._networks = networks
+        self._ports = ports
+        self._health = health
+        for value in filters.get("status"):
+            if value not in STATUSES:
+                raise InvalidFilterError(f"status={value}")
+        self._exited = self._integers("exited")
+        self._ancestors = {image for name in filters.get("ancestor") for image in ancestors(name)}
+        self._before = [find(name) for name in filters.get("before")]
+        self._since = [find(name) for name in filters.get("since")]
+        if filters.boolean("is-task"):
+            self._tasks = True
+        else:
+            self._tasks = False
+
+    @property
+    def widens(self) -> bool:
+        """Whether stopped containers are looked at even without ``all``."""
+        return any(key in self._filters for key in ("status", "exited", "before", "since"))
+
+    def matches(self, record: Record) -> bool:
+        filters = self._filters
+        config = documents.config(record)
+        return (
+            not self._tasks
+            and self._by_name(record)
+            and (not filters.get("id") or any(record.id.startswith(value) for value in filters.get("id")))
+            and filters.labels(config.labels or {})
+            and ("status" not in filters or record.state.status.value in filters.get("status"))
+            and self._by_exit(record)
+            and ("ancestor" not in filters or record.image_id in self._ancestors)
+            and all(record.created_ns < other.created_ns for other in self._before)
+            and all(record.created_ns > other.created_ns for other in self._since)
+            and self._by_volume(record)
+            and self._by_network(record)
+            and self._by_port(record)
+            and ("health" not in filters or (self._health(record) or "none") in filters.get("health"))
+            and filters.exact("isolation", documents.host(record).isolation)
+        )
+
+    def _integers(self, key: str) -> Sequence[int]:
+        try:
+            return [int(value) for value in self._filters.get(key)]
+        except ValueError as exc:
+            raise InvalidFilterError(f"{key}={self._filters.get(key)[0]}") from exc
+
+    def _by_name(self, record: Record) -> bool:
+        import re
+
+        patterns = self._filters.get("name")
+        if not patterns:
+            return True
+        for pattern in patterns:
+            try:
+                if re.search(pattern, record.name) or re.search(pattern, f"/{record.name}"):
+                    return True
+            except re.error:
+                if pattern in record.name:
+                    return True
+        return False
+
+    def _by_exit(self, record: Record) -> bool:
+        if "exited" not in self._filters:
+            return True
+        return record.state.status is Status.EXITED and record.state.exit_code in self._exited
+
+    def _by_volume(self, record: Record) -> bool:
+        wanted = self._filters.get("volume")
+        return not wanted or any(
+            value in (point.name, point.source, point.destination) for point in record.mounts for value in wanted
+        )
+
+    def _by_network(self, record: Record) -> bool:
+        wanted = self._filters.get("network")
+        names = set(self._networks(record)) if wanted else set()
+        return not wanted or any(value in names or any(n.startswith(value) for n in names) for value in wanted)
+
+    def _by_port(self, record: Record) -> bool:
+        return self._port_set("publish", self._published(record)) and self._port_set("expose", self._exposed(record))
+
+    def _published(self, record: Record) -> set[str]:
+        return {port for port, bindings in self._ports(record).items() if bindings}
+
+    def _exposed(self, record: Record) -> set[str]:
+        return set(documents.config(record).exposed_ports or ()) | set(self._ports(record))
+
+    def _port_set(self, key: str, have: set[str]) -> bool:
+        wanted = self._filters.get(key)
+        return not wanted or any(port in have for value in wanted for port in _expand(key, value))
+
+
+def _expand(key: str, value: str) -> list[str]:
+    """``80``, ``80/udp`` or ``80-90/tcp`` as port names."""
+    numbers, _, protocol = value.partition("/")
+    low, _, high = numbers.partition("-")
+    try:
+        return [f"{port}/{protocol or 'tcp'}" for port in range(int(low), int(high or low) + 1)]
+    except ValueError as exc:
+        raise InvalidFilterError(f"{key}={value}") from exc

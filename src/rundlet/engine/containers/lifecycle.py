@@ -1,0 +1,377 @@
+"""The life of a container: start, stop, kill, pause, its exit, its removal.
+
+Rules. A container's ``Live.lock`` is held while its state changes, never while waiting for its process to end. An exit
+is handled once, whoever hears of it first: the shim's event, the end of the shim's connection, or recovery. What the
+kernel holds for a run (endpoint, ports, shim) is given back at the exit; what belongs to the container (snapshot,
+volumes, record) at its removal.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+import msgspec
+
+from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, WaitResult
+from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
+from rundlet.container.record import Record, State
+from rundlet.container.state import Status, check, is_running
+from rundlet.engine.containers import documents, signals
+from rundlet.engine.containers.create import event_attributes
+from rundlet.engine.containers.live import Live
+from rundlet.engine.containers.startup import Starter
+from rundlet.engine.context import Context
+from rundlet.errors import ConflictError, InternalError, NoSuchContainerError
+from rundlet.runtime import state as runtime_state
+from rundlet.runtime.shimclient import ShimClient, ShimGoneError
+from rundlet.util.tasks import TaskGroup
+
+_log = logging.getLogger(__name__)
+DEFAULT_STOP_SECONDS = 10
+KILL_GRACE = 10.0
+
+
+class RunningRemovalError(ConflictError):
+    reason = "container-running"
+
+    def __init__(self, record: Record) -> None:
+        paused = record.state.status is Status.PAUSED
+        advice = "unpause and then stop the container" if paused else "stop the container"
+        super().__init__(
+            f'cannot remove container "/{record.name}": container is {record.state.status.value}: '
+            f"{advice} before removing or force remove"
+        )
+
+
+class RemovalInProgressError(ConflictError):
+    reason = "removal-in-progress"
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"removal of container {container_id} is already in progress")
+
+
+class Lifecycle:
+    """State changes of all containers."""
+
+    def __init__(self, context: Context, starter: Starter, tasks: TaskGroup) -> None:
+        self._context = context
+        self._starter = starter
+        self._tasks = tasks
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    async def start(self, reference: str) -> None:
+        """Raises AlreadyStartedError (304), ConflictError, and the starter's errors after undoing what it did."""
+        record = self._context.containers.find(reference)
+        live = self._context.live.of(record.id)
+        async with live.lock:
+            record = self._context.containers.by_id(record.id)
+            status = record.state.status
+            if status is Status.PAUSED:
+                raise ConflictError("cannot start a paused container, try unpause instead")
+            if is_running(status):
+                raise AlreadyStartedError
+            if status in (Status.REMOVING, Status.DEAD):
+                raise ConflictError("container is marked for removal and cannot be started")
+            await self._start(record, live)
+
+    async def _start(self, record: Record, live: Live) -> None:
+        live.stopping = False
+        try:
+            started = await self._starter.start(record, live)
+        except BaseException as error:
+            live.drop_pending()
+            failed = msgspec.structs.replace(
+                record.state, exit_code=getattr(error, "exit_code", 128), error=str(error), manually_stopped=False
+            )
+            self._context.containers.save(record.with_state(failed))
+            host = documents.host(record)
+            if host.auto_remove:
+                self._tasks.spawn(self._auto_remove(record.id), name=f"auto-remove {record.id[:12]}")
+            live.settle_exit(failed.exit_code)
+            raise
+        # The record may have been replaced (renamed) while the shim started.
+        record = self._context.containers.by_id(record.id)
+        check(record.state.status, Status.RUNNING)
+        self._context.containers.save(record.with_state(started.state))
+        live.shim = started.shim
+        self._publish(record, "start")
+        self._tasks.spawn(self._watch(record.id, started.shim), name=f"shim {record.id[:12]}")
+
+    def adopt(self, record: Record, shim: ShimClient, state: State) -> None:
+        """Take over a running container whose shim an earlier engine started."""
+        self._context.containers.save(record.with_state(state))
+        self._context.live.of(record.id).shim = shim
+        self._tasks.spawn(self._watch(record.id, shim), name=f"shim {record.id[:12]}")
+
+    # -- exit -------------------------------------------------------------------------------------------------------
+
+    async def _watch(self, container_id: str, shim: ShimClient) -> None:
+        """Follow one shim until its container's last exit."""
+        async for event in shim.events():
+            if event["event"] == "oom":
+                record = self._context.containers.by_id(container_id)
+                self._publish(record, "oom")
+            elif event["event"] == "exec_exited":
+                self._starter.execs.ended(event["exec_id"], event["code"])
+            elif event["event"] == "exited":
+                break
+        await self.handle_exit(container_id)
+
+    async def handle_exit(self, container_id: str) -> None:
+        """Take the exit record over into the container's record, once; give back what the run held."""
+        live = self._context.live.of(container_id)
+        async with live.lock:
+            if not self._context.containers.has(container_id):
+                return
+            record = self._context.containers.by_id(container_id)
+            if not is_running(record.state.status):
+                return
+            if live.shim is not None:
+                live.shim.close()
+                live.shim = None
+            self._starter.execs.drop(container_id)
+            state = self._exit_state(record)
+            if record.state.status is Status.PAUSED:
+                check(Status.PAUSED, Status.EXITED)
+            record = record.with_state(state)
+            self._context.containers.save(record)
+            self._context.network.release(container_id)
+        self._publish(record, "die", exitCode=str(state.exit_code))
+        live.settle_exit(state.exit_code)
+        if documents.host(record).auto_remove:
+            await self._auto_remove(container_id)
+
+    def _exit_state(self, record: Record) -> State:
+        found = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
+        now = self._context.clock.now_ns()
+        if found is None or found.finished_ns < record.state.started_ns:
+            # The shim itself was killed: nobody saw the status. Docker's word for "unknown" is 137 after SIGKILL.
+            return msgspec.structs.replace(
+                record.state, status=Status.EXITED, pid=0, shim_pid=0, exit_code=137, finished_ns=now
+            )
+        return msgspec.structs.replace(
+            record.state,
+            status=Status.EXITED,
+            pid=0,
+            shim_pid=0,
+            exit_code=found.code,
+            oom_killed=found.oom,
+            error=found.error or "",
+            finished_ns=found.finished_ns,
+        )
+
+    async def _auto_remove(self, container_id: str) -> None:
+        try:
+            await self.remove(container_id, RemoveOptions(force=True, volumes=True))
+        except NoSuchContainerError:
+            return
+        except RemovalInProgressError:
+            return
+
+    # -- signals ----------------------------------------------------------------------------------------------------
+
+    async def kill(self, reference: str, signal: str) -> None:
+        """Raises NotRunningError (409), InvalidSignalError (400)."""
+        number = signals.parse(signal or "KILL")
+        record, shim = self._running(reference, "cannot kill container")
+        config = documents.config(record)
+        if number == signals.parse("KILL") or number == signals.parse(config.stop_signal or "TERM"):
+            self._mark_stopped(record)
+        if record.state.status is Status.PAUSED and number == signals.parse("KILL"):
+            await shim.thaw()
+        await shim.signal(number)
+        self._publish(record, "kill", signal=str(number))
+
+    async def stop(self, reference: str, options: StopOptions) -> None:
+        """Signal, wait, kill. Raises AlreadyStoppedError (304) when it does not run."""
+        record = self._context.containers.find(reference)
+        if not is_running(record.state.status):
+            raise AlreadyStoppedError
+        await self._stop(record, options)
+        self._publish(record, "stop")
+
+    async def _stop(self, record: Record, options: StopOptions) -> None:
+        config = documents.config(record)
+        number = signals.parse(options.signal or config.stop_signal or "TERM")
+        seconds = options.timeout if options.timeout is not None else config.stop_timeout
+        if seconds is None:
+            seconds = DEFAULT_STOP_SECONDS
+        live = self._context.live.of(record.id)
+        shim = live.shim
+        if shim is None:
+            raise NotRunningError(record.id)
+        self._mark_stopped(record)
+        ended = self._next_exit(live)
+        try:
+            if record.state.status is Status.PAUSED:
+                await shim.thaw()
+            await shim.signal(number)
+            self._publish(record, "kill", signal=str(number))
+            done, _ = await asyncio.wait([ended], timeout=None if seconds < 0 else seconds)
+            if not done:
+                await shim.signal(signals.parse("KILL"))
+                self._publish(record, "kill", signal="9")
+                done, _ = await asyncio.wait([ended], timeout=KILL_GRACE)
+        except ShimGoneError:
+            done, _ = await asyncio.wait([ended], timeout=KILL_GRACE)
+        if not done:
+            raise InternalError(f"tried to kill container, but did not receive an exit event: {record.id}")
+
+    async def restart(self, reference: str, options: StopOptions) -> None:
+        record = self._context.containers.find(reference)
+        if is_running(record.state.status):
+            await self._stop(record, options)
+        await self.start(record.id)
+        self._publish(record, "restart")
+
+    def _mark_stopped(self, record: Record) -> None:
+        """A stop by hand: restart policies leave the container alone."""
+        live = self._context.live.of(record.id)
+        live.stopping = True
+        current = self._context.containers.by_id(record.id)
+        if not current.state.manually_stopped:
+            self._context.containers.save(
+                current.with_state(msgspec.structs.replace(current.state, manually_stopped=True))
+            )
+
+    def _running(self, reference: str, what: str) -> tuple[Record, ShimClient]:
+        record = self._context.containers.find(reference)
+        shim = self._context.live.of(record.id).shim
+        if not is_running(record.state.status) or shim is None:
+            raise ConflictError(f"{what}: {reference}: container {record.id} is not running")
+        return record, shim
+
+    # -- pause ------------------------------------------------------------------------------------------------------
+
+    async def pause(self, reference: str) -> None:
+        record = self._context.containers.find(reference)
+        live = self._context.live.of(record.id)
+        async with live.lock:
+            record = self._context.containers.by_id(record.id)
+            if record.state.status is Status.PAUSED:
+                raise ConflictError(f"container {reference} is already paused")
+            if record.state.status is not Status.RUNNING or live.shim is None:
+                raise NotRunningError(record.id)
+            await live.shim.freeze()
+            self._to(record, Status.PAUSED)
+        self._publish(record, "pause")
+
+    async def unpause(self, reference: str) -> None:
+        record = self._context.containers.find(reference)
+        live = self._context.live.of(record.id)
+        async with live.lock:
+            record = self._context.containers.by_id(record.id)
+            if record.state.status is not Status.PAUSED or live.shim is None:
+                raise ConflictError(f"container {reference} is not paused")
+            await live.shim.thaw()
+            self._to(record, Status.RUNNING)
+        self._publish(record, "unpause")
+
+    def _to(self, record: Record, status: Status) -> None:
+        check(record.state.status, status)
+        self._context.containers.save(record.with_state(msgspec.structs.replace(record.state, status=status)))
+
+    # -- wait -------------------------------------------------------------------------------------------------------
+
+    async def wait(self, reference: str, condition: WaitCondition) -> Awaitable[WaitResult]:
+        """Begin to wait; the returned future ends when the condition holds."""
+        record = self._context.containers.find(reference)
+        live = self._context.live.of(record.id)
+        loop = asyncio.get_running_loop()
+        code: asyncio.Future[int] = loop.create_future()
+        if condition == "removed":
+            live.removed.append(code)
+        elif condition == "next-exit" or is_running(record.state.status):
+            live.exited.append(code)
+        else:
+            code.set_result(record.state.exit_code)
+        result: asyncio.Future[WaitResult] = loop.create_future()
+
+        def settle(done: asyncio.Future[int]) -> None:
+            if not result.done() and not done.cancelled():
+                result.set_result(WaitResult(status_code=done.result()))
+
+        code.add_done_callback(settle)
+        return result
+
+    def _next_exit(self, live: Live) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        live.exited.append(future)
+        return future
+
+    # -- removal ----------------------------------------------------------------------------------------------------
+
+    async def remove(self, reference: str, options: RemoveOptions) -> None:
+        """Raises RunningRemovalError without ``force``, RemovalInProgressError."""
+        record = self._context.containers.find(reference)
+        live = self._context.live.of(record.id)
+        if live.removing:
+            raise RemovalInProgressError(record.id)
+        if is_running(record.state.status):
+            if not options.force:
+                raise RunningRemovalError(record)
+            await self._kill_for_removal(record, live)
+        async with live.lock:
+            if live.removing or not self._context.containers.has(record.id):
+                raise RemovalInProgressError(record.id)
+            record = self._context.containers.by_id(record.id)
+            if is_running(record.state.status):
+                raise RunningRemovalError(record)
+            live.removing = True
+            self._context.containers.save(
+                record.with_state(msgspec.structs.replace(record.state, status=Status.REMOVING))
+            )
+            try:
+                await asyncio.shield(asyncio.to_thread(self.discard, record, options.volumes))
+            except OSError as error:
+                live.removing = False
+                dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
+                if self._context.containers.has(record.id):
+                    self._context.containers.save(record.with_state(dead))
+                raise InternalError(f"cannot remove container {record.id}: {error}") from error
+        self._context.live.forget(record.id, record.state.exit_code)
+        self._publish(record, "destroy")
+
+    async def _kill_for_removal(self, record: Record, live: Live) -> None:
+        ended = self._next_exit(live)
+        self._mark_stopped(record)
+        if live.shim is not None:
+            try:
+                if record.state.status is Status.PAUSED:
+                    await live.shim.thaw()
+                await live.shim.signal(signals.parse("KILL"))
+            except ShimGoneError:
+                pass
+        done, _ = await asyncio.wait([ended], timeout=KILL_GRACE)
+        if not done:
+            raise InternalError(f"could not kill container {record.id}: no exit event received")
+
+    def discard(self, record: Record, volumes: bool) -> None:
+        """Remove what belongs to a container: tombstone first, so that a cut removal is finished at the next start."""
+        context = self._context
+        context.containers.bury(record.id)
+        context.snapshots.remove_container(record.id)
+        if volumes:
+            for point in record.mounts:
+                if point.kind == "volume" and point.anonymous and not self._volume_users(point.name, record.id):
+                    self._drop_volume(point.name)
+        context.containers.forget(record.id)
+
+    def _drop_volume(self, name: str) -> None:
+        from rundlet.volume.store import NoSuchVolumeError
+
+        try:
+            self._context.volumes.discard(self._context.volumes.remove(name, lambda _name: []))
+        except NoSuchVolumeError:
+            return
+
+    def _volume_users(self, name: str, without: str) -> list[str]:
+        return [
+            record.id
+            for record in self._context.containers
+            if record.id != without and any(point.name == name for point in record.mounts)
+        ]
+
+    def _publish(self, record: Record, action: str, **attributes: str) -> None:
+        self._context.events.publish("container", action, record.id, {**event_attributes(record), **attributes})

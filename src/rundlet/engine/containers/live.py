@@ -1,0 +1,77 @@
+"""What the engine knows of containers beyond their records: shims, waiters, locks, attachments before a start.
+
+Used from the event loop only. Everything here can be rebuilt: a new engine starts with an empty registry and connects
+to the shims that it finds.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+
+from rundlet.runtime.shimclient import ShimClient
+
+
+@dataclass(slots=True)
+class PendingAttachment:
+    """A client that attached before the container was started; ``end`` goes to the shim at start."""
+
+    end: socket.socket
+    stdin: bool
+    stdout: bool
+    stderr: bool
+
+
+@dataclass(slots=True)
+class Live:
+    """One container's volatile side. ``lock`` serialises start, stop, pause, remove and exit handling."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    shim: ShimClient | None = None
+    pending: list[PendingAttachment] = field(default_factory=list)
+    exited: list[asyncio.Future[int]] = field(default_factory=list)
+    removed: list[asyncio.Future[int]] = field(default_factory=list)
+    stopping: bool = False
+    removing: bool = False
+
+    def settle_exit(self, code: int) -> None:
+        """Wake everyone who waits for the next exit."""
+        waiters, self.exited = self.exited, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(code)
+
+    def settle_removal(self, code: int) -> None:
+        """Wake everyone who waits for the container to be gone."""
+        self.settle_exit(code)
+        waiters, self.removed = self.removed, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(code)
+
+    def drop_pending(self) -> None:
+        """Close what attached clients wait on: they see the end of the stream."""
+        pending, self.pending = self.pending, []
+        for attachment in pending:
+            attachment.end.close()
+
+
+class Registry:
+    """Live sides by container ID."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, Live] = {}
+
+    def of(self, container_id: str) -> Live:
+        live = self._live.get(container_id)
+        if live is None:
+            live = self._live[container_id] = Live()
+        return live
+
+    def forget(self, container_id: str, code: int) -> None:
+        live = self._live.pop(container_id, None)
+        if live is not None:
+            live.drop_pending()
+            live.settle_removal(code)
+
+    def shims(self) -> list[ShimClient]:
+        return [live.shim for live in self._live.values() if live.shim is not None]

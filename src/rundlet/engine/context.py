@@ -1,0 +1,40 @@
+"""What the engine's services share: the rooms below, joined by the wiring. Data only."""
+
+from dataclasses import dataclass
+
+from rundlet.container.store import ContainerStore
+from rundlet.engine.containers.live import Registry
+from rundlet.engine.events import EventBus
+from rundlet.image.store import ImageStore
+from rundlet.network.service import NetworkService
+from rundlet.runtime.launch import Launcher
+from rundlet.storage.snapshot import Snapshotter
+from rundlet.util.clock import Clock
+from rundlet.util.layout import Layout
+from rundlet.volume.store import VolumeStore
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What of the configuration the services need. ``runtimes`` maps names to paths; the native one is not in it."""
+
+    default_runtime: str
+    runtimes: dict[str, str]
+    registry_mirrors: tuple[str, ...]
+    insecure_registries: tuple[str, ...]
+    debug: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    layout: Layout
+    settings: Settings
+    clock: Clock
+    events: EventBus
+    containers: ContainerStore
+    live: Registry
+    images: ImageStore
+    snapshots: Snapshotter
+    volumes: VolumeStore
+    network: NetworkService
+    launcher: Launcher
