@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.integration.registry.conftest import PASSWORD
 
 from rundlet.oci import mediatype
 from rundlet.oci.config import ImageConfig, RootFS
@@ -19,7 +20,6 @@ from rundlet.registry import Credentials, Registry, RegistryUnreachableError
 from rundlet.registry.errors import LoginError, ManifestUnknownError
 from rundlet.registry.pusher import RepositoryPusher
 from rundlet.transport.auth import AuthenticationError
-from tests.integration.registry.conftest import PASSWORD
 
 
 def _source(data: bytes, piece: int = 100_000):
