@@ -44,11 +44,12 @@ _SO_RCVBUFFORCE = 33
 _CLONE_NEWNET = 0x40000000
 
 _RECEIVE_SIZE = 1 << 17
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10
 _DUMP_ATTEMPTS = 5
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
+_TIMEVAL = struct.Struct("@ll")
 _INT = struct.Struct("=i")
 
 
@@ -67,6 +68,8 @@ class Message(NamedTuple):
     type: int
     flags: int
     sequence: int
+    port: int
+    """The netlink port of the socket that asked, or caused the notification."""
     body: bytes
 
 
@@ -128,10 +131,10 @@ def messages(data: bytes) -> Iterator[Message]:
     """The messages of one received datagram."""
     offset = 0
     while offset + 16 <= len(data):
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if length < 16:
             return
-        yield Message(kind, flags, sequence, data[offset + 16 : offset + length])
+        yield Message(kind, flags, sequence, port, data[offset + 16 : offset + length])
         offset += (length + 3) & ~3
 
 
@@ -168,7 +171,9 @@ class NetlinkSocket:
     def __init__(self, family: int, netns_fd: int | None = None) -> None:
         self._socket = _socket(family) if netns_fd is None else _socket_in(family, netns_fd)
         self._sequence = 0
-        self._socket.settimeout(_TIMEOUT_SECONDS)
+        # A socket without a port of its own gets no notifications: the kernel takes it for their sender, port 0.
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(_TIMEOUT_SECONDS, 0))
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
             try:
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
@@ -186,6 +191,11 @@ class NetlinkSocket:
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """The socket's netlink port, which marks the notifications that it caused itself."""
+        return int(self._socket.getsockname()[0])
 
     def grow_send_buffer(self, size: int) -> None:
         """Make room for one send of ``size`` bytes."""
@@ -213,12 +223,10 @@ class NetlinkSocket:
         """The next datagram's messages; None when there is none and ``block`` is false. Raises OSError."""
         try:
             data = self._socket.recv(_RECEIVE_SIZE, 0 if block else socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        except BlockingIOError as exc:
             if block:
-                raise
+                raise os_error(errno.ETIMEDOUT, "", "wait for the kernel's answer") from exc
             return None
-        except TimeoutError as exc:
-            raise os_error(errno.ETIMEDOUT, "", "wait for the kernel's answer") from exc
         return list(messages(data))
 
     def execute(self, requests: Sequence[Request]) -> None:

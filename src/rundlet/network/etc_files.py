@@ -1,0 +1,153 @@
+"""The text of a container's /etc/hosts, /etc/hostname and /etc/resolv.conf, as Docker makes them."""
+
+import ipaddress
+from collections.abc import Sequence
+
+import msgspec
+
+from rundlet.network.errors import InvalidAddressError
+
+FALLBACK_NAMESERVERS = ("8.8.8.8", "8.8.4.4")
+HOST_GATEWAY = "host-gateway"
+
+_RESOLV_CONF = "/etc/resolv.conf"
+_SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
+_SYSTEMD_STUB = "127.0.0.53"
+
+_LOCALHOST = (
+    ("127.0.0.1", "localhost"),
+    ("::1", "localhost ip6-localhost ip6-loopback"),
+    ("fe00::", "ip6-localnet"),
+    ("ff00::", "ip6-mcastprefix"),
+    ("ff02::1", "ip6-allnodes"),
+    ("ff02::2", "ip6-allrouters"),
+)
+
+
+class HostEntry(msgspec.Struct, frozen=True):
+    """One ``--add-host``: a name and the address it stands for."""
+
+    name: str
+    address: str
+
+
+class ResolverOptions(msgspec.Struct, frozen=True):
+    """``--dns``, ``--dns-search``, ``--dns-option``; empty: as the host has it."""
+
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+def parse_extra_host(value: str, gateway: str) -> HostEntry:
+    """``name:address`` or ``name=address``; ``host-gateway`` stands for ``gateway``. Raises InvalidAddressError."""
+    separator = "=" if "=" in value else ":"
+    name, found, address = value.partition(separator)
+    if not found or not name:
+        raise InvalidAddressError(f'bad format for add-host: "{value}"')
+    if address == HOST_GATEWAY:
+        return HostEntry(name, gateway)
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        return HostEntry(name, str(ipaddress.ip_address(bare)))
+    except ValueError as exc:
+        raise InvalidAddressError(f'invalid IP address in add-host: "{address}"') from exc
+
+
+def hosts(addresses: Sequence[str], hostname: str, *, domain: str = "", extra: Sequence[HostEntry] = ()) -> str:
+    """/etc/hosts: the local names, ``extra`` and a line for each of the container's own ``addresses``."""
+    names = f"{hostname}.{domain} {hostname}" if domain else hostname
+    lines = [*_LOCALHOST, *((entry.address, entry.name) for entry in extra)]
+    lines += [(address, names) for address in addresses]
+    return "".join(f"{address}\t{name}\n" for address, name in lines)
+
+
+def host_network_hosts(host_text: str, extra: Sequence[HostEntry]) -> str:
+    """/etc/hosts of a container in the host's network: the host's own, and ``extra``."""
+    text = host_text if not host_text or host_text.endswith("\n") else host_text + "\n"
+    return text + "".join(f"{entry.address}\t{entry.name}\n" for entry in extra)
+
+
+def hostname(name: str) -> str:
+    """/etc/hostname."""
+    return f"{name}\n"
+
+
+def read_host_resolv_conf() -> str:
+    """The host's resolver configuration; systemd-resolved's real one where /etc has only its stub on loopback."""
+    text = _read(_RESOLV_CONF)
+    if _nameservers(text) == [_SYSTEMD_STUB]:
+        return _read(_SYSTEMD_RESOLV_CONF) or text
+    return text
+
+
+def host_nameservers() -> list[str]:
+    """The resolvers that the host uses, for keeping our subnets off them."""
+    return _nameservers(read_host_resolv_conf())
+
+
+def resolv_conf(host_text: str, chosen: ResolverOptions, *, own_loopback: bool = True) -> str:
+    """/etc/resolv.conf from the host's and what the user chose.
+
+    ``own_loopback``: the container has a loopback of its own, so the host's resolvers on 127.0.0.0/8 are out of reach;
+    with none left Docker's public ones are named. Raises InvalidAddressError.
+    """
+    nameservers = list(chosen.nameservers)
+    for server in nameservers:
+        _check_address(server)
+    if not nameservers:
+        nameservers = _nameservers(host_text)
+        if own_loopback:
+            nameservers = [server for server in nameservers if not _unreachable(server)] or list(FALLBACK_NAMESERVERS)
+    search = list(chosen.search) or _last(host_text, ("search", "domain"))
+    options = list(chosen.options) or _last(host_text, ("options",))
+    if search == ["."]:
+        search = []
+    lines = [f"nameserver {server}" for server in nameservers]
+    if search:
+        lines.append(f"search {' '.join(search)}")
+    if options:
+        lines.append(f"options {' '.join(options)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _fields(text: str) -> list[list[str]]:
+    lines = (line.split() for line in text.splitlines() if not line.lstrip().startswith(("#", ";")))
+    return [fields for fields in lines if len(fields) > 1]
+
+
+def _nameservers(text: str) -> list[str]:
+    return [fields[1] for fields in _fields(text) if fields[0] == "nameserver"]
+
+
+def _last(text: str, keywords: Sequence[str]) -> list[str]:
+    """The values of the last line of its kind, which is the one that resolvers heed."""
+    found: list[str] = []
+    for fields in _fields(text):
+        if fields[0] in keywords:
+            found = fields[1:]
+    return found
+
+
+def _unreachable(server: str) -> bool:
+    try:
+        address = ipaddress.ip_address(server.partition("%")[0])
+    except ValueError:
+        return True
+    # Containers have no IPv6 route yet: an IPv6 resolver would only cost them a time-out for every look-up.
+    return address.is_loopback or address.version == 6
+
+
+def _check_address(server: str) -> None:
+    try:
+        ipaddress.ip_address(server)
+    except ValueError as exc:
+        raise InvalidAddressError(f"invalid IP address: {server}") from exc
