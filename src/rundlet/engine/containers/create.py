@@ -15,26 +15,15 @@ from rundlet.container.record import MountPoint, Record
 from rundlet.engine import machine, merge, mounts, refusals
 from rundlet.engine.containers import documents
 from rundlet.engine.context import Context
-from rundlet.errors import InvalidParameterError, NotFoundError, RundletError
-from rundlet.image.store import Image
+from rundlet.errors import InvalidParameterError, RundletError
+from rundlet.image.errors import PlatformMismatchError
+from rundlet.image.records import Image
 from rundlet.oci.platform import Platform
 from rundlet.runtime import spec as runtime_spec
 from rundlet.util import ids
 
 NATIVE = "rundlet"
 DEFAULT_SHM = 64 << 20
-
-
-class PlatformMismatchError(NotFoundError):
-    """The local image is of another platform than the one asked for; the client pulls on 404."""
-
-    reason = "platform-mismatch"
-
-    def __init__(self, reference: str, wanted: Platform, found: Platform) -> None:
-        super().__init__(
-            f"image with reference {reference} was found but its platform ({found}) does not match the specified "
-            f"platform ({wanted})"
-        )
 
 
 class Creator:
@@ -47,7 +36,7 @@ class Creator:
         """Raises what the checks raise; then nothing has been made."""
         context = self._context
         image = self._image(body.image, options.platform)
-        config = merge.merge(body, image.config.config)
+        config = merge.merge(body, context.images.config(image.id).config)
         host, warnings = self._host_config(body.host_config or HostConfig())
         refusals.check(config, host)
         refusals.check_cpus(host, machine.cpus())
@@ -72,8 +61,8 @@ class Creator:
         image = self._context.images.get(reference)
         if platform:
             wanted = Platform.parse(platform)
-            if not wanted.matches(image.config.platform):
-                raise PlatformMismatchError(reference, wanted, image.config.platform)
+            if not wanted.matches(image.platform):
+                raise PlatformMismatchError(reference, wanted, image.platform)
         return image
 
     def _host_config(self, host: HostConfig) -> tuple[HostConfig, list[str]]:
@@ -180,7 +169,7 @@ class Creator:
                 runtime=host.runtime,
                 mounts=points,
             )
-            context.snapshots.prepare_container(container_id, image.chain_id)
+            context.snapshots.prepare_container(container_id, image.chain)
             try:
                 context.containers.add(record)
             except BaseException:

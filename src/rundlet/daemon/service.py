@@ -1,0 +1,68 @@
+"""How the engine's process behaves: logging, signals, and the word to whoever started it."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
+
+
+def set_up_logging(level: str) -> None:
+    """One line an event on standard error, times in UTC."""
+    import time
+
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter('time="%(asctime)s" level=%(levelname)s msg="%(message)s"', "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_LEVELS[level])
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+
+
+def on_stop(loop_add: Callable[[int, Callable[[], None]], None], stop: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT end the engine cleanly; containers run on."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop_add(number, stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def tell(fd: int, text: str) -> None:
+    """Write one line to whoever started the engine, and close; a no-op for -1."""
+    if fd < 0:
+        return
+    try:
+        os.write(fd, text.encode() + b"\n")
+    except OSError:
+        pass  # the starter gave up waiting
+    finally:
+        os.close(fd)
+
+
+def write_pidfile(path: str) -> None:
+    from rundlet.util import fs
+
+    if path:
+        fs.write_atomic(path, b"%d\n" % os.getpid(), mode=0o644, durable=False)
+
+
+def remove_pidfile(path: str) -> None:
+    if not path:
+        return
+    try:
+        with open(path) as file:
+            ours = file.read().strip() == str(os.getpid())
+        if ours:
+            os.unlink(path)
+    except OSError:
+        return

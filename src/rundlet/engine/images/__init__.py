@@ -1,0 +1,1 @@
+"""Images, as the API's clients see them."""

@@ -1,0 +1,248 @@
+"""The engine about itself: version, info, events, disk use."""
+
+import os
+import platform
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from rundlet import __version__
+from rundlet.api import versions
+from rundlet.api.containers import ContainerListOptions, ContainerSummary
+from rundlet.api.events import Event as WireEvent
+from rundlet.api.events import EventActor, EventsOptions
+from rundlet.api.filters import Filters
+from rundlet.api.images import AuthConfig, ImageListOptions, ImageSummary
+from rundlet.api.system import (
+    Component,
+    DiskUsage,
+    DiskUsageOptions,
+    IndexInfo,
+    Info,
+    Login,
+    PlatformName,
+    Plugins,
+    RegistryConfig,
+    Runtime,
+    Version,
+)
+from rundlet.api.volumes import Volume, VolumeListOptions
+from rundlet.container.state import Status
+from rundlet.engine import machine
+from rundlet.engine.context import Context
+from rundlet.engine.events import Event
+from rundlet.engine.login import Login as RegistryLogin
+from rundlet.linux import cgroup
+from rundlet.util.clock import rfc3339_nano
+
+
+class SystemService:
+    """``containers``, ``images`` and ``volumes`` give the lists that ``df`` shows."""
+
+    def __init__(
+        self,
+        context: Context,
+        engine_id: str,
+        login: RegistryLogin,
+        *,
+        containers: Callable[[ContainerListOptions], "Sequence[ContainerSummary]"],
+        images: Callable[[ImageListOptions], "Sequence[ImageSummary]"],
+        volumes: Callable[[VolumeListOptions], "Sequence[Volume]"],
+    ) -> None:
+        self._context = context
+        self._id = engine_id
+        self._login = login
+        self._containers = containers
+        self._images = images
+        self._volumes = volumes
+
+    async def version(self) -> Version:
+        details = {
+            "ApiVersion": versions.LATEST,
+            "MinAPIVersion": versions.OLDEST,
+            "Os": "linux",
+            "Arch": machine.go_architecture(),
+            "KernelVersion": machine.kernel(),
+            "PythonVersion": platform.python_version(),
+            "GitCommit": "",
+            "BuildTime": "",
+            "Experimental": "false",
+        }
+        return Version(
+            platform=PlatformName(name="Rundlet Engine"),
+            components=(Component(name="Engine", version=__version__, details=details),),
+            version=__version__,
+            api_version=versions.LATEST,
+            min_api_version=versions.OLDEST,
+            go_version=f"python{platform.python_version()}",
+            os="linux",
+            arch=machine.go_architecture(),
+            kernel_version=machine.kernel(),
+        )
+
+    async def info(self) -> Info:
+        context, settings = self._context, self._context.settings
+        counts = dict.fromkeys(Status, 0)
+        for record in context.containers:
+            counts[record.state.status] += 1
+        running = counts[Status.RUNNING] + counts[Status.RESTARTING]
+        paused = counts[Status.PAUSED]
+        layout = cgroup.detect()
+        have = layout.controllers
+        name, release = machine.distribution()
+        runtimes = {path_name: Runtime(path=path) for path_name, path in settings.runtimes.items()}
+        runtimes["rundlet"] = Runtime(path="built in")
+        root_user = os.geteuid() == 0
+        return Info(
+            id=self._id,
+            containers=len(context.containers),
+            containers_running=running,
+            containers_paused=paused,
+            containers_stopped=len(context.containers) - running - paused,
+            images=len(context.images.list()),
+            driver="overlay2",
+            driver_status=(("Backing Filesystem", _file_system(context.layout.root)), ("Native Overlay Diff", "true")),
+            plugins=Plugins(
+                volume=("local",), network=("bridge", "host", "null"), authorization=None, log=("json-file", "none")
+            ),
+            memory_limit="memory" in have,
+            swap_limit="memory" in have,
+            cpu_cfs_period="cpu" in have,
+            cpu_cfs_quota="cpu" in have,
+            cpu_shares="cpu" in have,
+            cpu_set="cpuset" in have,
+            pids_limit="pids" in have,
+            ipv4_forwarding=machine.read_flag("/proc/sys/net/ipv4/ip_forward"),
+            debug=settings.debug,
+            n_fd=machine.open_files(),
+            oom_kill_disable="memory" in have and layout.version == 1,
+            n_goroutines=0,
+            system_time=rfc3339_nano(context.clock.now_ns()),
+            logging_driver="json-file",
+            cgroup_driver="cgroupfs" if have else "none",
+            cgroup_version=str(layout.version),
+            kernel_version=machine.kernel(),
+            operating_system=name,
+            os_version=release,
+            architecture=machine.architecture(),
+            registry_config=self._registries(),
+            n_cpu=machine.cpus(),
+            mem_total=machine.memory(),
+            docker_root_dir=context.layout.root,
+            http_proxy=os.environ.get("HTTP_PROXY", os.environ.get("http_proxy", "")),
+            https_proxy=os.environ.get("HTTPS_PROXY", os.environ.get("https_proxy", "")),
+            no_proxy=os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")),
+            name=socket.gethostname(),
+            server_version=__version__,
+            runtimes=runtimes,
+            default_runtime=settings.default_runtime,
+            init_binary="rundlet-init",
+            security_options=("name=seccomp,profile=builtin", "name=cgroupns")
+            if root_user
+            else ("name=seccomp,profile=builtin", "name=cgroupns", "name=rootless"),
+            warnings=self._warnings(have),
+        )
+
+    def _registries(self) -> RegistryConfig:
+        settings = self._context.settings
+        insecure = ["::1/128", "127.0.0.0/8", *(item for item in settings.insecure_registries if "/" in item)]
+        hub = IndexInfo(name="docker.io", mirrors=settings.registry_mirrors, secure=True, official=True)
+        indexes = {"docker.io": hub}
+        for host in settings.insecure_registries:
+            if "/" not in host:
+                indexes[host] = IndexInfo(name=host)
+        return RegistryConfig(
+            insecure_registry_cidrs=tuple(insecure), index_configs=indexes, mirrors=settings.registry_mirrors
+        )
+
+    def _warnings(self, have: frozenset[str]) -> tuple[str, ...] | None:
+        missing = {
+            "memory": "WARNING: No memory limit support",
+            "cpu": "WARNING: No cpu cfs quota support",
+            "pids": "WARNING: No pids limit support",
+            "cpuset": "WARNING: No cpuset support",
+        }
+        return tuple(text for name, text in missing.items() if name not in have) or None
+
+    async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
+        kinds = options.kinds or frozenset({"container", "image", "volume", "build-cache"})
+        images = tuple(self._images(ImageListOptions(shared_size=True))) if "image" in kinds else None
+        return DiskUsage(
+            layers_size=self._context.images.layers_size() if "image" in kinds else 0,
+            images=images,
+            containers=tuple(self._containers(ContainerListOptions(all=True, size=True)))
+            if "container" in kinds
+            else None,
+            volumes=tuple(self._volumes(VolumeListOptions())) if "volume" in kinds else None,
+            build_cache=() if "build-cache" in kinds else None,
+        )
+
+    async def events(self, options: EventsOptions) -> AsyncIterator[WireEvent]:
+        """Subscribed when this returns."""
+        bus = self._context.events
+        stream = bus.subscribe(
+            since_ns=options.since or 0, until_ns=options.until or 0, replay=options.since is not None
+        )
+
+        async def selected() -> AsyncIterator[WireEvent]:
+            async for event in stream:
+                if _matches(event, options.filters):
+                    yield _wire(event)
+
+        return selected()
+
+    async def login(self, auth: AuthConfig) -> Login:
+        token = await self._login.check(auth.serveraddress, auth.username, auth.password, auth.identitytoken)
+        return Login(status="Login Succeeded", identity_token=token)
+
+
+def _matches(event: Event, filters: Filters) -> bool:
+    for kind in ("container", "image", "network", "volume"):
+        wanted = filters.get(kind)
+        if wanted and not (
+            event.kind == kind
+            and any(
+                event.actor.removeprefix("sha256:").startswith(value)
+                or event.actor == value
+                or event.attributes.get("name") == value
+                or event.attributes.get("image") == value
+                for value in wanted
+            )
+        ):
+            return False
+    action = event.action.partition(":")[0]
+    return (
+        filters.exact("type", event.kind)
+        and ("event" not in filters or event.action in filters.get("event") or action in filters.get("event"))
+        and filters.labels(event.attributes)
+        and filters.exact("scope", event.scope)
+    )
+
+
+def _wire(event: Event) -> WireEvent:
+    legacy = event.kind in ("container", "image")
+    return WireEvent(
+        status=event.action if legacy else "",
+        id=event.actor if legacy else "",
+        from_=event.attributes.get("image", "") if event.kind == "container" else "",
+        type=event.kind,
+        action=event.action,
+        actor=EventActor(id=event.actor, attributes=event.attributes),
+        scope=event.scope,
+        time=event.time_ns // 10**9,
+        time_nano=event.time_ns,
+    )
+
+
+def _file_system(path: str) -> str:
+    """The type of the file system that holds ``path``, from mountinfo."""
+    best, kind = "", "unknown"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                left, _, right = line.partition(" - ")
+                target = left.split()[4]
+                if (path == target or path.startswith(target.rstrip("/") + "/")) and len(target) >= len(best):
+                    best, kind = target, right.split()[0]
+    except OSError:
+        return kind
+    return {"ext4": "extfs", "ext3": "extfs"}.get(kind, kind)

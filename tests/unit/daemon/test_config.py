@@ -1,0 +1,83 @@
+"""The engine's settings: flags, file, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rundlet.daemon.config import ConfigError, load
+
+
+def test_defaults_by_user() -> None:
+    root = load([], {}, 0)
+    assert (root.data_root, root.exec_root) == ("/var/lib/rundlet", "/run/rundlet")
+    user = load([], {"HOME": "/home/u", "XDG_RUNTIME_DIR": "/run/user/7"}, 7)
+    assert (user.data_root, user.exec_root) == ("/home/u/.local/share/rundlet", "/run/user/7/rundlet")
+
+
+def test_flags_in_all_their_forms() -> None:
+    config = load(
+        ["-H", "unix:///a", "-Hunix:///b", "--host=unix:///c", "-D", "--bip", "10.9.0.1/24", "--add-runtime", "x=/y"],
+        {},
+        0,
+    )
+    assert config.hosts == ("unix:///a", "unix:///b", "unix:///c")
+    assert config.debug and config.bip == "10.9.0.1/24" and config.runtimes == {"x": "/y"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--nope"], "unknown flag: --nope"),
+        (["--bip"], "flag needs an argument: --bip"),
+        (["--bip", "10.0.0.1"], "prefix length"),
+        (["--log-level", "loud"], "invalid log level"),
+        (["-H", "ftp://x"], "invalid host"),
+        (["--debug=maybe"], "invalid argument"),
+        (["--data-root", "relative"], "must be an absolute path"),
+        (["--exec-root", "/" + "x" * 90], "too long"),
+        (["--add-runtime", "nopath"], "want NAME=PATH"),
+        (["stray"], "accepts no arguments"),
+    ],
+)
+def test_bad_flags_are_one_clear_line(argv: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(argv, {}, 0)
+    assert "\n" not in str(caught.value)
+
+
+def write(tmp_path: Path, document: object) -> str:
+    path = tmp_path / "daemon.json"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def test_file(tmp_path: Path) -> None:
+    path = write(tmp_path, {"data-root": "/d", "runtimes": {"runc": {"path": "/usr/sbin/runc"}}, "debug": True})
+    config = load(["--config-file", path], {}, 0)
+    assert config.data_root == "/d" and config.runtimes == {"runc": "/usr/sbin/runc"} and config.debug
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"storage-driver": "btrfs"}, "don't match any configuration option: storage-driver"),
+        ({"debug": "yes"}, "debug: want a JSON bool"),
+        ({"runtimes": {"runc": {"path": "/x", "runtimeArgs": []}}}, "runtimes: runc"),
+        ([], "want a JSON object"),
+    ],
+)
+def test_bad_file(tmp_path: Path, document: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(["--config-file", write(tmp_path, document)], {}, 0)
+
+
+def test_flag_and_file_conflict(tmp_path: Path) -> None:
+    path = write(tmp_path, {"bip": "10.0.0.1/8"})
+    with pytest.raises(ConfigError, match="both as a flag and in the configuration file: bip"):
+        load(["--config-file", path, "--bip", "10.0.0.1/8"], {}, 0)
+
+
+def test_named_file_must_exist() -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(["--config-file", "/nonexistent/x.json"], {}, 0)
