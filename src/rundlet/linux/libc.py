@@ -104,6 +104,7 @@ NUMBERS: Final[dict[str, int]] = _UNIFIED | (_AARCH64 if MACHINE == "aarch64" el
 
 _SIGCHLD: Final = 17
 _CLONE_PIDFD: Final = 0x1000
+_CLONE_PARENT: Final = 0x8000
 _CLONE_INTO_CGROUP: Final = 0x2_0000_0000
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 _KEYCTL_SETPERM: Final = 5
@@ -154,9 +155,9 @@ def call(name: str, *arguments: Argument, path: str | None = None) -> int:
 def clone3(flags: int, *, pidfd: bool = True, cgroup_fd: int = -1) -> tuple[int, int]:
     """Fork with new namespaces: ``(pid, pidfd)`` in the parent (pidfd -1 unless asked), ``(0, -1)`` in the child.
 
-    The exit signal is SIGCHLD. ``cgroup_fd`` (a cgroup v2 directory) starts the child in that cgroup. Python's own
-    bookkeeping around a fork is done, so the child may go on running Python; libc's atfork handlers do not run, so
-    call it from a single-threaded process only.
+    The exit signal is SIGCHLD (with CLONE_PARENT the kernel takes our own). ``cgroup_fd`` (a cgroup v2 directory)
+    starts the child in that cgroup. Python's own bookkeeping around a fork is done, so the child may go on running
+    Python; libc's atfork handlers do not run, so call it from a single-threaded process only.
 
     Raises: OSError; where the kernel or a filter refuses clone3 with ENOSYS, clone is used (not with ``cgroup_fd``).
     """
@@ -172,7 +173,7 @@ def clone3(flags: int, *, pidfd: bool = True, cgroup_fd: int = -1) -> tuple[int,
         ctypes.addressof(descriptor) if pidfd else 0,
         0,
         0,
-        _SIGCHLD,
+        0 if flags & _CLONE_PARENT else _SIGCHLD,
         0,
         0,
         0,
