@@ -1,0 +1,131 @@
+"""Errors about images, in the words a Docker user knows."""
+
+from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotFoundError
+from rundlet.oci.digest import Digest
+from rundlet.oci.platform import Platform
+from rundlet.util.ids import short
+
+
+class ReferenceInUseError(ConflictError):
+    """Untagging would leave a container's image without a name."""
+
+    reason = "image-reference-in-use"
+
+    def __init__(self, reference: str, container: str, image: Digest) -> None:
+        super().__init__(
+            f'conflict: unable to remove repository reference "{reference}" (must force) - '
+            f"container {short(container)} is using its referenced image {image.short}"
+        )
+        self.container = container
+
+
+class ImageConflictError(ConflictError):
+    """The image can't be deleted; ``hard`` when not even by force, ``used`` when a container is the reason."""
+
+    reason = "image-in-use"
+
+    def __init__(self, image: Digest, why: str, *, hard: bool = False, used: bool = False) -> None:
+        force = "cannot be forced" if hard else "must be forced"
+        super().__init__(f"conflict: unable to delete {image.short} ({force}) - {why}")
+        self.hard = hard
+        self.used = used
+
+
+class NoMatchingManifestError(NotFoundError):
+    reason = "no-matching-manifest"
+
+    def __init__(self, platform: Platform) -> None:
+        super().__init__(f"no matching manifest for {platform} in the manifest list entries")
+        self.platform = platform
+
+
+class PlatformMismatchError(NotFoundError):
+    """The only image under the name is for another platform than the one asked for."""
+
+    reason = "platform-mismatch"
+
+    def __init__(self, reference: str, wanted: Platform, found: Platform) -> None:
+        super().__init__(
+            f"image with reference {reference} was found but its platform ({found}) "
+            f"does not match the specified platform ({wanted})"
+        )
+        self.wanted = wanted
+        self.found = found
+
+
+class NotAnImageError(InvalidParameterError):
+    """The reference names something else than a container image (a chart, a signature, a model)."""
+
+    reason = "not-an-image"
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(f'Encountered remote "{media_type}" (unknown) when fetching')
+        self.media_type = media_type
+
+
+class ForeignLayerError(InvalidParameterError):
+    """A layer that would have to be fetched from a URL of the manifest's choosing."""
+
+    reason = "foreign-layer"
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(
+            f"layer {digest} is kept outside of the registry (foreign layer), which Rundlet does not fetch"
+        )
+        self.digest = digest
+
+
+class BrokenImageError(InternalError):
+    """Config and manifest contradict each other."""
+
+    reason = "broken-image"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"invalid image: {why}")
+
+
+class TooDeepError(InvalidParameterError):
+    reason = "index-too-deep"
+
+    def __init__(self) -> None:
+        super().__init__("invalid image index: indexes are nested too deeply")
+
+
+class TagWithAllTagsError(InvalidParameterError):
+    reason = "tag-with-all-tags"
+
+    def __init__(self) -> None:
+        super().__init__("tag can't be used with --all-tags/-a")
+
+
+class NoLocalImageError(NotFoundError):
+    """A push of something that is not here."""
+
+    reason = "no-local-image"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"An image does not exist locally with the tag: {name}")
+        self.name = name
+
+
+class MissingBlobError(InternalError):
+    """A layer's compressed bytes are not here and nowhere known to be."""
+
+    reason = "missing-blob"
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"the content of layer {digest} is not available: pull the image again")
+        self.digest = digest
+
+
+class BadChangeError(InvalidParameterError):
+    """A ``--change`` that is no Dockerfile instruction, or none that makes sense there."""
+
+    reason = "bad-change"
+
+
+class TagToDigestError(InvalidParameterError):
+    reason = "tag-to-digest"
+
+    def __init__(self) -> None:
+        super().__init__("refusing to create a tag with a digest reference")

@@ -1,0 +1,52 @@
+"""The rows of ``image history``, the newest first, as Docker derives them from config and layers."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rundlet.image.records import Image, Layer
+from rundlet.image.store import ImageStore
+from rundlet.oci.config import ImageConfig
+
+MISSING = "<missing>"
+
+
+class HistoryRow(msgspec.Struct, frozen=True):
+    """One step. ``id`` is an image ID or ``<missing>``; ``created`` RFC 3339 or ""; ``size`` in bytes."""
+
+    id: str
+    created: str
+    created_by: str
+    comment: str
+    size: int
+    tags: tuple[str, ...] = ()
+
+
+def history(store: ImageStore, image: Image) -> list[HistoryRow]:
+    """All steps of ``image``; those that are images here (it and its local parents) carry ID and names."""
+    rows = _rows(store.config(image.id), store.layers(image.id))
+    position = 0
+    current: Image | None = image
+    while current is not None and 0 <= position < len(rows):
+        rows[position] = msgspec.structs.replace(rows[position], id=str(current.id), tags=tuple(current.repo_tags))
+        parent = store.find(current.parent) if current.parent is not None else None
+        if parent is not None:
+            # The parent's own history is shorter by the steps that were taken since.
+            following = len(rows) - len(store.config(parent.id).history or ())
+            position = following if following > position else -1
+        current = parent
+    return rows
+
+
+def _rows(config: ImageConfig, layers: Sequence[Layer]) -> list[HistoryRow]:
+    sizes = [layer.size for layer in layers]
+    rows: list[HistoryRow] = []
+    position = 0
+    for step in config.history or ():
+        size = 0
+        if not step.empty_layer and position < len(sizes):
+            size = sizes[position]
+            position += 1
+        rows.append(HistoryRow(MISSING, step.created or "", step.created_by, step.comment, size))
+    rows.reverse()
+    return rows

@@ -1,0 +1,389 @@
+"""The image store: records and names over the database, bytes in the content store, layers in the snapshotter.
+
+Reads are answered from SQLite at once; writes wait for the disk and therefore run in threads. Rules of removal are in
+``removal``. An image exists when its row does: the row is written last, after all of its content.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from rundlet.errors import InvalidParameterError, NoSuchImageError
+from rundlet.image.errors import TagToDigestError
+from rundlet.image.ports import Blobs
+from rundlet.image.records import Image, Layer, NewImage
+from rundlet.oci.config import SIZE_LIMIT, ImageConfig
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference, identifier_prefix, is_full_identifier
+from rundlet.util.clock import Clock
+from rundlet.util.database import Database
+
+SCHEMA: tuple[str, ...] = (
+    """CREATE TABLE IF NOT EXISTS images (
+        id TEXT PRIMARY KEY, manifest TEXT NOT NULL, media_type TEXT NOT NULL, manifest_size INTEGER NOT NULL,
+        created TEXT NOT NULL, created_ns INTEGER NOT NULL, size INTEGER NOT NULL,
+        os TEXT NOT NULL, architecture TEXT NOT NULL, variant TEXT NOT NULL, os_version TEXT NOT NULL,
+        labels BLOB NOT NULL, chain TEXT, parent TEXT, tagged_ns INTEGER NOT NULL DEFAULT 0
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS images_parent ON images (parent)",
+    """CREATE TABLE IF NOT EXISTS image_layers (
+        image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE, position INTEGER NOT NULL,
+        diff_id TEXT NOT NULL, chain TEXT NOT NULL, size INTEGER NOT NULL,
+        blob TEXT NOT NULL, blob_size INTEGER NOT NULL, media_type TEXT NOT NULL,
+        PRIMARY KEY (image, position)
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS image_layers_chain ON image_layers (chain)",
+    "CREATE INDEX IF NOT EXISTS image_layers_blob ON image_layers (blob)",
+    """CREATE TABLE IF NOT EXISTS image_blobs (
+        image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE, digest TEXT NOT NULL,
+        PRIMARY KEY (image, digest)
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS image_blobs_digest ON image_blobs (digest)",
+    # One row per name:tag. The target is what was pulled under the name: a manifest, or an index kept whole.
+    """CREATE TABLE IF NOT EXISTS image_tags (
+        domain TEXT NOT NULL, path TEXT NOT NULL, tag TEXT NOT NULL,
+        image TEXT NOT NULL REFERENCES images (id),
+        target TEXT NOT NULL, media_type TEXT NOT NULL, target_size INTEGER NOT NULL,
+        PRIMARY KEY (domain, path, tag)
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS image_tags_image ON image_tags (image)",
+    """CREATE TABLE IF NOT EXISTS image_digests (
+        domain TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
+        image TEXT NOT NULL REFERENCES images (id),
+        PRIMARY KEY (domain, path, digest)
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS image_digests_image ON image_digests (image)",
+)
+
+_COLUMNS = (
+    "id, manifest, media_type, manifest_size, created, created_ns, size, os, architecture, variant, os_version, "
+    "labels, chain, parent, tagged_ns"
+)
+_SELECT = f"SELECT {_COLUMNS} FROM images"  # noqa: S608
+CONFIG_CACHE = 32
+
+
+class ImageStore:
+    """Made by the wiring; one per engine."""
+
+    def __init__(self, database: Database, content: Blobs, clock: Clock) -> None:
+        self.database = database
+        self.content = content
+        self._clock = clock
+        self._configs: dict[Digest, tuple[bytes, ImageConfig]] = {}
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, reference_or_id: str) -> Image:
+        """The image under a name, a digest, an ID or the unambiguous beginning of one. Raises NoSuchImageError."""
+        if is_full_identifier(reference_or_id):
+            image = self.find(Digest("sha256", reference_or_id.removeprefix("sha256:")))
+            if image is None:
+                raise NoSuchImageError(f"sha256:{reference_or_id.removeprefix('sha256:')}")
+            return image
+        reference = Reference.parse(reference_or_id)
+        image_id = self._by_reference(reference) or self._by_prefix(reference_or_id)
+        image = self.find(image_id) if image_id is not None else None
+        if image is None:
+            raise NoSuchImageError(reference.with_default_tag().familiar)
+        return image
+
+    def find(self, image_id: Digest) -> Image | None:
+        """The image of this ID, if it is here."""
+        found = self._load(_SELECT + " WHERE id = ?", (str(image_id),))
+        return found[0] if found else None
+
+    def images(self) -> list[Image]:
+        """Every image, the newest first."""
+        return self._load(_SELECT + " ORDER BY created_ns DESC, id", ())
+
+    def children(self, image_id: Digest) -> list[Digest]:
+        """Images that were built upon this one here."""
+        rows = self.database.query("SELECT id FROM images WHERE parent = ?", (str(image_id),))
+        return [Digest.parse(row[0]) for row in rows]
+
+    def layers(self, image_id: Digest) -> list[Layer]:
+        """The image's layers, bottom first."""
+        rows = self.database.query(
+            "SELECT diff_id, chain, size, blob, blob_size, media_type FROM image_layers WHERE image = ? "
+            "ORDER BY position",
+            (str(image_id),),
+        )
+        return [
+            Layer(Digest.parse(diff), Digest.parse(chain), size, Descriptor(media_type, Digest.parse(blob), blob_size))
+            for diff, chain, size, blob, blob_size, media_type in rows
+        ]
+
+    def blobs(self, image_id: Digest) -> list[Digest]:
+        """Every blob that the image keeps: config, manifest, indexes, layers."""
+        rows = self.database.query(
+            "SELECT digest FROM image_blobs WHERE image = ?1 UNION SELECT blob FROM image_layers WHERE image = ?1 "
+            "UNION SELECT manifest FROM images WHERE id = ?1 UNION SELECT id FROM images WHERE id = ?1",
+            (str(image_id),),
+        )
+        return [Digest.parse(row[0]) for row in rows]
+
+    def target(self, reference: Reference) -> Descriptor | None:
+        """What a tag points at in the store: the manifest, or the index it was pulled as."""
+        rows = self.database.query(
+            "SELECT media_type, target, target_size FROM image_tags WHERE domain = ? AND path = ? AND tag = ?",
+            (reference.domain, reference.path, reference.with_default_tag().tag),
+        )
+        return Descriptor(rows[0][0], Digest.parse(rows[0][1]), rows[0][2]) if rows else None
+
+    def sources(self, image_id: Digest) -> list[Reference]:
+        """Repositories that are known to hold the image, for mounting its layers from there."""
+        rows = self.database.query("SELECT domain, path FROM image_digests WHERE image = ?", (str(image_id),))
+        return [Reference(domain, path) for domain, path in rows]
+
+    def repository(self, name: Reference) -> list[Reference]:
+        """Every tagged reference with the name of ``name``, sorted."""
+        rows = self.database.query(
+            "SELECT tag FROM image_tags WHERE domain = ? AND path = ? ORDER BY tag", (name.domain, name.path)
+        )
+        return [name.with_tag(tag) for (tag,) in rows]
+
+    def config_bytes(self, image_id: Digest) -> bytes:
+        """The image's config as it was made. Raises what the content store raises."""
+        return self._config(image_id)[0]
+
+    def config(self, image_id: Digest) -> ImageConfig:
+        """The image's config."""
+        return self._config(image_id)[1]
+
+    def _config(self, image_id: Digest) -> tuple[bytes, ImageConfig]:
+        found = self._configs.pop(image_id, None)
+        if found is None:
+            data = self.content.read(image_id, limit=SIZE_LIMIT)
+            found = data, ImageConfig.decode(data)
+            while len(self._configs) >= CONFIG_CACHE:
+                del self._configs[next(iter(self._configs))]
+        self._configs[image_id] = found
+        return found
+
+    def _by_reference(self, reference: Reference) -> Digest | None:
+        if reference.digest is not None:
+            sql = "SELECT image FROM image_digests WHERE domain = ? AND path = ? AND digest = ?"
+            rows = self.database.query(sql, (reference.domain, reference.path, str(reference.digest)))
+        else:
+            sql = "SELECT image FROM image_tags WHERE domain = ? AND path = ? AND tag = ?"
+            rows = self.database.query(sql, (reference.domain, reference.path, reference.with_default_tag().tag))
+        return Digest.parse(rows[0][0]) if rows else None
+
+    def _by_prefix(self, text: str) -> Digest | None:
+        prefix = identifier_prefix(text)
+        if prefix is None:
+            return None
+        rows = self.database.query(
+            "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (f"sha256:{prefix}", f"sha256:{prefix}g")
+        )
+        return Digest.parse(rows[0][0]) if len(rows) == 1 else None
+
+    def _load(self, sql: str, parameters: Sequence[str]) -> list[Image]:
+        rows = self.database.query(sql, parameters)
+        one = (rows[0][0],) if len(rows) == 1 else None
+        tags = self._names("image_tags", "tag", one)
+        digests = self._names("image_digests", "digest", one)
+        return [_image(row, tags.get(row[0], ()), digests.get(row[0], ())) for row in rows]
+
+    def _names(self, table: str, column: str, one: tuple[str] | None) -> dict[str, tuple[Reference, ...]]:
+        where = " WHERE image = ?" if one else ""
+        sql = f"SELECT image, domain, path, {column} FROM {table}{where} ORDER BY domain, path, {column}"  # noqa: S608
+        found: dict[str, tuple[Reference, ...]] = {}
+        for image, domain, path, value in self.database.query(sql, one or ()):
+            name = (
+                Reference(domain, path, value)
+                if column == "tag"
+                else Reference(domain, path, None, Digest.parse(value))
+            )
+            found[image] = (*found.get(image, ()), name)
+        return found
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def put(self, image: NewImage, names: Sequence[tuple[Reference, Descriptor]] = ()) -> Digest | None:
+        """Record a complete image, with names and what each of them points at.
+
+        A tagged reference gets the tag; one with a digest the digest. Returns the image that lost a tag to this one.
+        """
+        return await asyncio.to_thread(self._put, image, names)
+
+    def _put(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> Digest | None:
+        before: Digest | None = None
+        with self.database.transaction() as cursor:
+            _insert(cursor, image)
+            for reference, target in names:
+                moved = self._name(cursor, reference, image.id, target)
+                before = moved or before
+        return before
+
+    async def tag(self, image: Image, reference: Reference, target: Descriptor | None = None) -> Digest | None:
+        """Give ``image`` a name; ``target`` is what a push of it sends (default: its manifest).
+
+        Returns the image that had the name before, if another one. Raises TagToDigestError.
+        """
+        if reference.digest is not None:
+            raise TagToDigestError
+
+        def write() -> Digest | None:
+            with self.database.transaction() as cursor:
+                return self._name(cursor, reference.with_default_tag(), image.id, target or image.manifest)
+
+        return await asyncio.to_thread(write)
+
+    async def add_digest(self, image: Image, reference: Reference) -> None:
+        """Record that ``reference`` (name and digest) is known to be this image, after a push."""
+
+        def write() -> None:
+            with self.database.transaction() as cursor:
+                self._name(cursor, reference, image.id, image.manifest)
+
+        await asyncio.to_thread(write)
+
+    def _name(
+        self, cursor: sqlite3.Cursor, reference: Reference, image_id: Digest, target: Descriptor
+    ) -> Digest | None:
+        if reference.digest is not None:
+            cursor.execute(
+                "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?, ?)",
+                (reference.domain, reference.path, str(reference.digest), str(image_id)),
+            )
+            return None
+        key = (reference.domain, reference.path, reference.tag)
+        row = cursor.execute("SELECT image FROM image_tags WHERE domain=? AND path=? AND tag=?", key).fetchone()
+        cursor.execute(
+            "INSERT OR REPLACE INTO image_tags VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*key, str(image_id), str(target.digest), target.media_type, target.size),
+        )
+        cursor.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (self._clock.now_ns(), str(image_id)))
+        return Digest.parse(row[0]) if row and row[0] != str(image_id) else None
+
+    async def untag(self, references: Sequence[Reference]) -> None:
+        """Remove names (tags or digests) in one transaction; absent ones are fine."""
+
+        def write() -> None:
+            with self.database.transaction() as cursor:
+                for reference in references:
+                    column, value = (
+                        ("tag", reference.tag) if reference.digest is None else ("digest", str(reference.digest))
+                    )
+                    cursor.execute(
+                        f"DELETE FROM image_{column}s WHERE domain = ? AND path = ? AND {column} = ?",  # noqa: S608
+                        (reference.domain, reference.path, value),
+                    )
+
+        await asyncio.to_thread(write)
+
+    async def forget(self, image_id: Digest) -> None:
+        """Remove an image's row and its names. Its content is the caller's to release."""
+
+        def write() -> None:
+            with self.database.transaction() as cursor:
+                for table in ("image_tags", "image_digests"):
+                    cursor.execute(f"DELETE FROM {table} WHERE image = ?", (str(image_id),))  # noqa: S608
+                cursor.execute("DELETE FROM images WHERE id = ?", (str(image_id),))
+
+        await asyncio.to_thread(write)
+        self._configs.pop(image_id, None)
+
+
+def _insert(cursor: sqlite3.Cursor, image: NewImage) -> None:
+    """Insert or complete; a known image keeps its row and gets the blobs that came with another index."""
+    known = cursor.execute("SELECT 1 FROM images WHERE id = ?", (str(image.id),)).fetchone()
+    if not known:
+        platform = image.platform
+        cursor.execute(
+            f"INSERT INTO images ({_COLUMNS}) VALUES ({', '.join('?' * 15)})",  # noqa: S608
+            (
+                str(image.id),
+                str(image.manifest.digest),
+                image.manifest.media_type,
+                image.manifest.size,
+                image.created,
+                image.created_ns,
+                sum(layer.size for layer in image.layers),
+                platform.os,
+                platform.architecture,
+                platform.variant,
+                platform.os_version,
+                msgspec.json.encode(image.labels),
+                str(image.layers[-1].chain) if image.layers else None,
+                str(image.parent) if image.parent else None,
+                0,
+            ),
+        )
+        cursor.executemany(
+            "INSERT INTO image_layers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    str(image.id),
+                    position,
+                    str(layer.diff_id),
+                    str(layer.chain),
+                    layer.size,
+                    str(layer.blob.digest),
+                    layer.blob.size,
+                    layer.blob.media_type,
+                )
+                for position, layer in enumerate(image.layers)
+            ],
+        )
+    cursor.executemany(
+        "INSERT OR IGNORE INTO image_blobs VALUES (?, ?)", [(str(image.id), str(digest)) for digest in image.blobs]
+    )
+
+
+def _image(row: Sequence[object], tags: tuple[Reference, ...], digests: tuple[Reference, ...]) -> Image:
+    (
+        image_id,
+        manifest,
+        media_type,
+        manifest_size,
+        created,
+        created_ns,
+        size,
+        system,
+        architecture,
+        variant,
+        os_version,
+        labels,
+        chain,
+        parent,
+        tagged_ns,
+    ) = row
+    return Image(
+        id=Digest.parse(str(image_id)),
+        manifest=Descriptor(str(media_type), Digest.parse(str(manifest)), _int(manifest_size)),
+        created=str(created),
+        created_ns=_int(created_ns),
+        size=_int(size),
+        platform=Platform(str(architecture), str(system), str(variant), str(os_version)),
+        labels=msgspec.json.decode(_bytes(labels), type=dict[str, str]),
+        chain=Digest.parse(str(chain)) if chain else None,
+        parent=Digest.parse(str(parent)) if parent else None,
+        tagged_ns=_int(tagged_ns),
+        tags=tags,
+        digests=digests,
+    )
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes)
+    return value
+
+
+def parse_name(text: str) -> Reference | None:
+    """``text`` as a reference, or None when it is none (it may still be an ID)."""
+    try:
+        return Reference.parse(text)
+    except InvalidParameterError:
+        return None
