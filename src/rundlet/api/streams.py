@@ -17,12 +17,14 @@ class Attachment:
     live to follow, only ``backlog``.
 
     ``backlog`` comes before what the socket says: the log, framed in the same way.
+    ``detach_keys`` of an exec are those it was created with.
     ``on_detach`` is called once when the client typed the detach keys.
     """
 
     tty: bool
     socket: socket.socket | None = None
     backlog: AsyncIterator[bytes] | None = None
+    detach_keys: str = ""
     on_detach: Callable[[], None] | None = None
 
 

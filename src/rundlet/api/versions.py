@@ -1,0 +1,237 @@
+"""Versions of the Engine API: which are spoken, how they compare, how answers and requests differ between them.
+
+Backends always speak the newest version. An answer to an older client is changed here, on plain dicts; the newest
+clients pay nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from rundlet.api.codec import to_builtins
+from rundlet.api.container_config import ContainerConfig, HealthConfig, HostConfig, Mount
+from rundlet.api.containers import ContainerCreate
+from rundlet.errors import InvalidParameterError
+
+
+class APIVersion(NamedTuple):
+    """``1.41`` as ``(1, 41)``: compares as versions do."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+MINIMUM: Final = APIVersion(1, 24)
+MAXIMUM: Final = APIVersion(1, 51)
+
+Document = dict[str, Any]
+Adapt = Callable[[Document, APIVersion], None]
+
+
+class VersionTooNewError(InvalidParameterError):
+    reason = "client-too-new"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"client version {version} is too new. Maximum supported API version is {MAXIMUM}")
+
+
+class VersionTooOldError(InvalidParameterError):
+    reason = "client-too-old"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(
+            f"client version {version} is too old. Minimum supported API version is {MINIMUM}, "
+            "please upgrade your client to a newer version"
+        )
+
+
+def parse(text: str) -> APIVersion:
+    """``1.41`` to a version that is spoken; empty is the newest. Raises VersionTooNewError, VersionTooOldError."""
+    if not text:
+        return MAXIMUM
+    parts = [int(part) if part else 0 for part in text.split(".")]
+    version = APIVersion(parts[0], parts[1] if len(parts) > 1 else 0)
+    if version > MAXIMUM:
+        raise VersionTooNewError(text)
+    if version < MINIMUM:
+        raise VersionTooOldError(text)
+    return version
+
+
+def adapted(value: object, version: APIVersion, adapt: Adapt, since: APIVersion) -> object:
+    """``value`` itself for clients of ``since`` or newer, else a plain copy changed by ``adapt``."""
+    if version >= since:
+        return value
+    plain = to_builtins(value)
+    for item in plain if isinstance(plain, list) else (plain,):
+        adapt(item, version)
+    return plain
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+CONTAINER_SINCE: Final = APIVersion(1, 48)
+IMAGE_SINCE: Final = APIVersion(1, 50)
+IMAGE_SUMMARY_SINCE: Final = APIVersion(1, 48)
+INFO_SINCE: Final = APIVersion(1, 50)
+NETWORK_SINCE: Final = APIVersion(1, 48)
+DISK_USAGE_SINCE: Final = APIVersion(1, 48)
+
+_NO_CONFIG: Final[Document] = to_builtins(ContainerConfig())
+
+
+def container_inspect(document: Document, version: APIVersion) -> None:
+    """Change an inspected container as older daemons showed it."""
+    _drop_since(document, version, {"ImageManifestDescriptor": (1, 48)})
+    for endpoint in document["NetworkSettings"]["Networks"].values():
+        _endpoint(endpoint, version)
+        if version < (1, 45):
+            _add_short_id_alias(endpoint, document["Id"])
+    _drop_since(document["HostConfig"], version, {"Annotations": (1, 43), "CgroupnsMode": (1, 40)})
+    if version < (1, 42):
+        document["HostConfig"].setdefault("KernelMemory", 0)
+        document["HostConfig"].setdefault("KernelMemoryTCP", 0)
+
+
+def container_summary(document: Document, version: APIVersion) -> None:
+    """Change a listed container as older daemons showed it."""
+    _drop_since(document, version, {"ImageManifestDescriptor": (1, 48)})
+    _drop_since(document["HostConfig"], version, {"Annotations": (1, 46)})
+    for endpoint in document["NetworkSettings"]["Networks"].values():
+        _endpoint(endpoint, version)
+
+
+def image_inspect(document: Document, version: APIVersion) -> None:
+    """Change an inspected image: before 1.50 its Config is a container's, before 1.45 ContainerConfig is there."""
+    _drop_since(document, version, {"Descriptor": (1, 48), "Manifests": (1, 48)})
+    if document["Config"] is not None:
+        document["Config"] = {**_NO_CONFIG, **document["Config"]}
+    if version < (1, 45):
+        document["Container"] = ""
+        document["ContainerConfig"] = dict(_NO_CONFIG)
+    if version < (1, 44):
+        document["VirtualSize"] = document["Size"]
+        document.setdefault("Created", "0001-01-01T00:00:00Z")
+
+
+def image_summary(document: Document, version: APIVersion) -> None:
+    """Change a listed image as older daemons showed it."""
+    _drop_since(document, version, {"Descriptor": (1, 48), "Manifests": (1, 47)})
+    if version < (1, 44):
+        document["VirtualSize"] = document["Size"]
+
+
+def info(document: Document, version: APIVersion) -> None:
+    """Change the engine's information as older daemons showed it."""
+    document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = False
+    _drop_since(document, version, {"FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
+    if version < (1, 49) and document["RegistryConfig"] is not None:
+        document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = None
+        document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = None
+    for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+        document[name]["Expected"] = document[name]["ID"]
+    if version < (1, 42):
+        document["KernelMemory"] = document["KernelMemoryTCP"] = False
+    if version < (1, 41):
+        _drop(document, "CgroupVersion", "DefaultAddressPools")
+
+
+def network(document: Document, version: APIVersion) -> None:
+    """Change a network as older daemons showed it."""
+    _drop_since(document, version, {"EnableIPv4": (1, 48)})
+
+
+def disk_usage(document: Document, version: APIVersion) -> None:
+    """Change the disk usage as older daemons showed it."""
+    for item in document["Images"] or ():
+        image_summary(item, version)
+    for item in document["Containers"] or ():
+        container_summary(item, version)
+    if version < (1, 42):
+        document["BuilderSize"] = 0
+
+
+def _endpoint(endpoint: Document, version: APIVersion) -> None:
+    _drop_since(endpoint, version, {"GwPriority": (1, 48), "DNSNames": (1, 44)})
+
+
+def _add_short_id_alias(endpoint: Document, container_id: str) -> None:
+    """Until 1.44 the short ID was among the aliases; since then it is only among the DNS names."""
+    short = container_id[:12]
+    aliases = endpoint["Aliases"] or []
+    if short not in aliases and endpoint["NetworkID"]:
+        endpoint["Aliases"] = [*aliases, short]
+
+
+def _drop_since(document: Document, version: APIVersion, since: Mapping[str, tuple[int, int]]) -> None:
+    for key, first in since.items():
+        if version < first:
+            document.pop(key, None)
+
+
+def _drop(document: Document, *keys: str) -> None:
+    for key in keys:
+        document.pop(key, None)
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+def container_create(body: ContainerCreate, version: APIVersion) -> ContainerCreate:
+    """What a client of ``version`` means by its request: fields younger than the version are as if not there.
+
+    Raises InvalidParameterError: more than one network before 1.44.
+    """
+    host = body.host_config or HostConfig()
+    changes: Document = {}
+    if version < (1, 40) and not host.ipc_mode:
+        changes["ipc_mode"] = "shareable"
+    if version < (1, 43):
+        changes["annotations"] = {}
+    if version >= (1, 42):
+        changes["kernel_memory"] = 0
+    if version < (1, 48) and host.mounts:
+        changes["mounts"] = tuple(_mount(mount, version) for mount in host.mounts)
+    if host.pids_limit is not None and host.pids_limit <= 0:
+        changes["pids_limit"] = None
+    if not host.network_mode:
+        changes["network_mode"] = "default"
+    health = body.healthcheck
+    if version < (1, 44):
+        _one_network(body)
+        health = _without_start_interval(health)
+    return msgspec.structs.replace(body, host_config=msgspec.structs.replace(host, **changes), healthcheck=health)
+
+
+def _one_network(body: ContainerCreate) -> None:
+    endpoints = body.networking_config.endpoints_config if body.networking_config else {}
+    if len(endpoints) > 1:
+        raise InvalidParameterError(
+            "Container cannot be created with multiple network endpoints: " + ", ".join(sorted(endpoints))
+        )
+
+
+def _without_start_interval(health: HealthConfig | None) -> HealthConfig | None:
+    return None if health is None else msgspec.structs.replace(health, start_interval=0)
+
+
+def _mount(mount: Mount, version: APIVersion) -> Mount:
+    bind, volume, tmpfs = mount.bind_options, mount.volume_options, mount.tmpfs_options
+    if bind is not None:
+        changes: Document = {}
+        if version < (1, 40):
+            changes["non_recursive"] = False
+        if version < (1, 42):
+            changes["create_mountpoint"] = False
+        if version < (1, 44):
+            changes["read_only_non_recursive"] = changes["read_only_force_recursive"] = False
+        bind = msgspec.structs.replace(bind, **changes)
+    if volume is not None and version < (1, 45):
+        volume = msgspec.structs.replace(volume, subpath="")
+    if tmpfs is not None and version < (1, 46):
+        tmpfs = msgspec.structs.replace(tmpfs, options=())
+    return msgspec.structs.replace(mount, bind_options=bind, volume_options=volume, tmpfs_options=tmpfs)

@@ -1,0 +1,118 @@
+"""The server: routes over a unix socket, and over TCP where it is asked for."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from rundlet.server.dispatch import Dispatcher
+from rundlet.server.routers.build.router import routes as build_routes
+from rundlet.server.routers.containers.backend import ContainerBackend
+from rundlet.server.routers.containers.router import routes as container_routes
+from rundlet.server.routers.distribution.backend import DistributionBackend
+from rundlet.server.routers.distribution.router import routes as distribution_routes
+from rundlet.server.routers.exec.backend import ExecBackend
+from rundlet.server.routers.exec.router import routes as exec_routes
+from rundlet.server.routers.images.backend import ImageBackend
+from rundlet.server.routers.images.router import routes as image_routes
+from rundlet.server.routers.networks.backend import NetworkBackend
+from rundlet.server.routers.networks.router import routes as network_routes
+from rundlet.server.routers.plugins.router import routes as plugin_routes
+from rundlet.server.routers.swarm.router import routes as swarm_routes
+from rundlet.server.routers.system.backend import SystemBackend
+from rundlet.server.routers.system.router import routes as system_routes
+from rundlet.server.routers.volumes.backend import VolumeBackend
+from rundlet.server.routers.volumes.router import routes as volume_routes
+from rundlet.server.routing import Route, RouteTable
+
+_MAX_BODY: Final = 16 * 1024 * 1024
+"""Of JSON bodies; archives are streamed and have no limit here."""
+_MAX_LINE: Final = 1024 * 1024
+"""Of the request line and of each header: filters and registry credentials grow long."""
+_KEEP_ALIVE: Final = 3600.0
+_SHUTDOWN: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The engine's services, each as the narrow interface that its router declares."""
+
+    containers: ContainerBackend
+    exec: ExecBackend
+    images: ImageBackend
+    networks: NetworkBackend
+    volumes: VolumeBackend
+    system: SystemBackend
+    distribution: DistributionBackend
+
+
+def all_routes(backends: Backends) -> Iterable[Route]:
+    """Every endpoint, of what Rundlet does and of what it refuses by name."""
+    yield from system_routes(backends.system)
+    yield from container_routes(backends.containers)
+    yield from exec_routes(backends.exec)
+    yield from image_routes(backends.images)
+    yield from network_routes(backends.networks)
+    yield from volume_routes(backends.volumes)
+    yield from distribution_routes(backends.distribution)
+    yield from build_routes()
+    yield from plugin_routes()
+    yield from swarm_routes()
+
+
+class APIServer:
+    """Serves the Engine API on any number of listening sockets."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._dispatcher = Dispatcher(RouteTable(all_routes(backends)))
+        self._server = web.Server(
+            self._dispatcher,
+            request_factory=_make_request,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE,
+            auto_decompress=False,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
+        )
+        self._listeners: list[asyncio.Server] = []
+
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on a bound socket, unix or TCP; it is owned from now on."""
+        loop = asyncio.get_running_loop()
+        if sock.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(self._server, sock=sock, ssl=tls, backlog=512)
+        else:
+            server = await loop.create_server(self._server, sock=sock, ssl=tls, backlog=512)
+        self._listeners.append(server)
+
+    async def close(self) -> None:
+        """Accept nothing more, let running changes finish for a few seconds, then close every connection."""
+        for server in self._listeners:
+            server.close()
+        self._listeners.clear()
+        try:
+            async with asyncio.timeout(_SHUTDOWN):
+                await self._dispatcher.finish()
+        except TimeoutError:
+            pass
+        await self._server.shutdown(0)
+
+
+def _make_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY)

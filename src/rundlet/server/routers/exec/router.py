@@ -1,0 +1,58 @@
+"""``/containers/{id}/exec`` and ``/exec/{id}``."""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from rundlet.api.exec import ExecCreate, ExecStart
+from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, RundletError
+from rundlet.server import answers
+from rundlet.server.call import Call
+from rundlet.server.hijack import Hijack
+from rundlet.server.routers.exec.backend import ExecBackend
+from rundlet.server.routers.sizes import terminal_size
+from rundlet.server.routing import Route, WhenClientLeaves
+
+
+class ExecRouter:
+    """Parses, calls, encodes; start takes the connection over."""
+
+    def __init__(self, backend: ExecBackend) -> None:
+        self._backend = backend
+
+    async def create(self, call: Call) -> web.StreamResponse:
+        body = await call.json(ExecCreate)
+        if not body.cmd:
+            raise InvalidParameterError("no exec command specified")
+        return answers.json(await self._backend.create(call["name"], body), 201)
+
+    async def start(self, call: Call) -> web.StreamResponse:
+        body = await call.optional_json(ExecStart, ExecStart())
+        if body.detach:
+            await self._backend.start_detached(call["id"], body)
+            return answers.empty(200)
+        hijack = Hijack(call)
+        try:
+            attachment = await self._backend.start(call["id"], body)
+        except (NotFoundError, ConflictError):
+            raise
+        except RundletError as exc:
+            # Docker has switched protocols before it starts the process: clients print this and ask for the exit code.
+            return await hijack.fail(exc.message, tty=body.tty)
+        return await hijack.run(attachment, stdin=True, detach_keys="")
+
+    async def inspect(self, call: Call) -> web.StreamResponse:
+        return answers.json(await self._backend.inspect(call["id"]))
+
+    async def resize(self, call: Call) -> web.StreamResponse:
+        await self._backend.resize(call["id"], terminal_size(call))
+        return answers.empty(200)
+
+
+def routes(backend: ExecBackend) -> Iterable[Route]:
+    """Bind the backend."""
+    router = ExecRouter(backend)
+    yield Route("POST", "/containers/{name}/exec", router.create)
+    yield Route("POST", "/exec/{id}/start", router.start, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/exec/{id}/resize", router.resize)
+    yield Route("GET", "/exec/{id}/json", router.inspect)

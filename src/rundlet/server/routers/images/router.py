@@ -1,0 +1,148 @@
+"""``/images``."""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from rundlet.api import filters, versions
+from rundlet.api.filters import Filters
+from rundlet.api.images import (
+    ImageInspectOptions,
+    ImageListOptions,
+    ImageRemoveOptions,
+    ImportOptions,
+    LoadOptions,
+    PullOptions,
+    PushOptions,
+    SaveOptions,
+    SearchOptions,
+)
+from rundlet.api.versions import APIVersion
+from rundlet.errors import InvalidParameterError
+from rundlet.server import answers
+from rundlet.server.call import Call, platform, platforms
+from rundlet.server.routers.images.backend import ImageBackend
+from rundlet.server.routing import Route, WhenClientLeaves
+
+
+class ImageRouter:
+    """Parses, calls, encodes."""
+
+    def __init__(self, backend: ImageBackend) -> None:
+        self._backend = backend
+
+    async def list(self, call: Call) -> web.StreamResponse:
+        options = ImageListOptions(
+            all=call.flag("all"),
+            digests=call.flag("digests"),
+            shared_size=call.version >= APIVersion(1, 42) and call.flag("shared-size"),
+            manifests=call.version >= APIVersion(1, 47) and call.flag("manifests"),
+            filters=_list_filters(call),
+        )
+        found = await self._backend.list(options)
+        adapt, since = versions.image_summary, versions.IMAGE_SUMMARY_SINCE
+        return answers.json(versions.adapted(found, call.version, adapt, since))
+
+    async def inspect(self, call: Call) -> web.StreamResponse:
+        manifests = call.version >= APIVersion(1, 48) and call.flag("manifests")
+        if manifests and call.text("platform"):
+            raise InvalidParameterError("conflicting options: manifests and platform options cannot both be set")
+        options = ImageInspectOptions(manifests=manifests, platform=platform(call))
+        found = await self._backend.inspect(call["name"], options)
+        return answers.json(versions.adapted(found, call.version, versions.image_inspect, versions.IMAGE_SINCE))
+
+    async def history(self, call: Call) -> web.StreamResponse:
+        return answers.json(await self._backend.history(call["name"], platform(call)))
+
+    async def create(self, call: Call) -> web.StreamResponse:
+        """Pull (``fromImage``) or import (``fromSrc``)."""
+        if call.text("fromImage"):
+            return await answers.progress_stream(call, await self._backend.pull(_pull_options(call)))
+        if not call.text("fromSrc"):
+            raise InvalidParameterError("one of fromImage and fromSrc is required")
+        options = ImportOptions(
+            source=call.text("fromSrc"),
+            repo=call.text("repo"),
+            tag=call.text("tag"),
+            message=call.text("message"),
+            changes=call.texts("changes"),
+            platform=platform(call),
+        )
+        return await answers.progress_stream(call, await self._backend.import_image(options, call.body()))
+
+    async def push(self, call: Call) -> web.StreamResponse:
+        options = PushOptions(name=call["name"], tag=call.text("tag"), platform=platform(call), auth=call.auth())
+        return await answers.progress_stream(call, await self._backend.push(options))
+
+    async def tag(self, call: Call) -> web.StreamResponse:
+        await self._backend.tag(call["name"], call.text("repo"), call.text("tag"))
+        return answers.empty(201)
+
+    async def remove(self, call: Call) -> web.StreamResponse:
+        name = call["name"]
+        if not name.strip():
+            raise InvalidParameterError("image name cannot be blank")
+        options = ImageRemoveOptions(
+            force=call.flag("force"), no_prune=call.flag("noprune"), platforms=_many_platforms(call)
+        )
+        return answers.json(await self._backend.remove(name, options))
+
+    async def prune(self, call: Call) -> web.StreamResponse:
+        return answers.json(await self._backend.prune(call.filters(filters.IMAGES_PRUNE)))
+
+    async def search(self, call: Call) -> web.StreamResponse:
+        limit = call.integer("limit") or 0
+        if not 0 <= limit <= 100:
+            raise InvalidParameterError(f"invalid limit: limit {limit} is outside the range of [1, 100]")
+        options = SearchOptions(
+            term=call.text("term"), limit=limit, filters=call.filters(filters.IMAGES_SEARCH), auth=call.auth()
+        )
+        return answers.json(await self._backend.search(options))
+
+    async def save(self, call: Call) -> web.StreamResponse:
+        names = (call["name"],) if "name" in call.variables else call.texts("names")
+        chunks = await self._backend.save(SaveOptions(names=names, platforms=_many_platforms(call)))
+        return await answers.bytes_stream(call, chunks, answers.TAR)
+
+    async def load(self, call: Call) -> web.StreamResponse:
+        options = LoadOptions(quiet=call.flag("quiet", default=True), platforms=_many_platforms(call))
+        return await answers.progress_stream(call, await self._backend.load(options, call.body()))
+
+
+def _pull_options(call: Call) -> PullOptions:
+    return PullOptions(
+        name=call.text("fromImage"),
+        tag=call.text("tag"),
+        all_tags=call.flag("allTags"),
+        platform=platform(call),
+        auth=call.auth(),
+    )
+
+
+def _list_filters(call: Call) -> Filters:
+    chosen = call.filters(filters.IMAGES)
+    legacy = call.text("filter")
+    if legacy and call.version < APIVersion(1, 41):
+        return Filters({**chosen.values, "reference": (*chosen.get("reference"), legacy)})
+    return chosen
+
+
+def _many_platforms(call: Call) -> tuple[str, ...]:
+    return platforms(call) or tuple(value for value in call.texts("platforms") if value)
+
+
+def routes(backend: ImageBackend) -> Iterable[Route]:
+    """Bind the backend."""
+    router = ImageRouter(backend)
+    yield Route("GET", "/images/json", router.list, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/images/search", router.search, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/images/get", router.save, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/images/load", router.load, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/images/create", router.create, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/images/prune", router.prune)
+    yield Route("GET", "/images/{name}/get", router.save, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/images/{name}/history", router.history, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/images/{name}/json", router.inspect, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/images/{name}/push", router.push, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/images/{name}/tag", router.tag)
+    yield Route("DELETE", "/images/{name}", router.remove)

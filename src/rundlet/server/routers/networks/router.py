@@ -1,0 +1,65 @@
+"""``/networks``."""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from rundlet.api import filters, versions
+from rundlet.api.networks import (
+    NetworkConnect,
+    NetworkCreate,
+    NetworkDisconnect,
+    NetworkInspectOptions,
+    NetworkListOptions,
+)
+from rundlet.server import answers
+from rundlet.server.call import Call
+from rundlet.server.routers.networks.backend import NetworkBackend
+from rundlet.server.routing import Route
+
+
+class NetworkRouter:
+    """Parses, calls, encodes."""
+
+    def __init__(self, backend: NetworkBackend) -> None:
+        self._backend = backend
+
+    async def list(self, call: Call) -> web.StreamResponse:
+        found = await self._backend.list(NetworkListOptions(filters=call.filters(filters.NETWORKS)))
+        return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
+
+    async def inspect(self, call: Call) -> web.StreamResponse:
+        options = NetworkInspectOptions(verbose=call.flag("verbose"), scope=call.text("scope"))
+        found = await self._backend.inspect(call["id"], options)
+        return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
+
+    async def create(self, call: Call) -> web.StreamResponse:
+        return answers.json(await self._backend.create(await call.json(NetworkCreate)), 201)
+
+    async def connect(self, call: Call) -> web.StreamResponse:
+        await self._backend.connect(call["id"], await call.json(NetworkConnect))
+        return answers.empty(200)
+
+    async def disconnect(self, call: Call) -> web.StreamResponse:
+        await self._backend.disconnect(call["id"], await call.json(NetworkDisconnect))
+        return answers.empty(200)
+
+    async def remove(self, call: Call) -> web.StreamResponse:
+        await self._backend.remove(call["id"])
+        return answers.empty()
+
+    async def prune(self, call: Call) -> web.StreamResponse:
+        return answers.json(await self._backend.prune(call.filters(filters.NETWORKS_PRUNE)))
+
+
+def routes(backend: NetworkBackend) -> Iterable[Route]:
+    """Bind the backend."""
+    router = NetworkRouter(backend)
+    yield Route("GET", "/networks", router.list)
+    yield Route("GET", "/networks/", router.list)
+    yield Route("POST", "/networks/create", router.create)
+    yield Route("POST", "/networks/prune", router.prune)
+    yield Route("GET", "/networks/{id}", router.inspect)
+    yield Route("POST", "/networks/{id}/connect", router.connect)
+    yield Route("POST", "/networks/{id}/disconnect", router.disconnect)
+    yield Route("DELETE", "/networks/{id}", router.remove)

@@ -1,0 +1,1 @@
+"""The Engine API's plugin endpoints."""
