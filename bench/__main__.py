@@ -18,7 +18,7 @@ from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet,
 from bench.rows import IMAGE, Outcome, perform, rows
 
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
-BIG_PACKAGES = ("g++", "git", "perl", "python3")
+BIG_PACKAGES = ("cmake", "g++", "git", "perl", "python3")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -4,6 +4,8 @@ import os
 import select
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -116,7 +118,9 @@ class Engine:
     @property
     def pid(self) -> int:
         """Of the engine that serves now: another one after the launcher has restarted it."""
-        return int(self.pidfile.read_text())
+        if self.pidfile.exists():
+            return int(self.pidfile.read_text())
+        return self.listener()
 
     def _reap(self) -> None:
         if self._process is not None:
@@ -152,14 +156,23 @@ class Engine:
     def stop(self) -> None:
         """Removes every container, ends the engine, and insists that nothing is left of either on the machine."""
         try:
-            if self.pidfile.exists() and alive(self.pid):
+            if self.listens():
                 self.remove_containers()
                 self.terminate()
-            left = leaks.with_marks(self.marks())
+            own_mount = f"mount: {self.directory} "
+            left = leaks.settle(
+                lambda: [item for item in leaks.with_marks(self.marks(), 0) if not item.startswith(own_mount)], 5.0
+            )
         finally:
             self._kill_remains()
             self._remove_directory()
         assert not left, "left behind:\n" + "\n".join(left)
+
+    def listens(self) -> bool:
+        try:
+            return alive(self.listener())
+        except OSError:
+            return False
 
     def marks(self) -> tuple[str, ...]:
         """What everything that belongs to this engine has in its name."""
@@ -182,6 +195,21 @@ class Engine:
             if item.startswith(f"{self.directory}/"):
                 subprocess.run(["umount", "-l", item.split()[0]], check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def on_demand(self) -> dict[str, str]:
+        """The environment of a command line that is to start this engine by itself."""
+        environment = self.environment({"RUNDLET_ROOT": self.layout.root, "RUNDLET_RUN": self.layout.run})
+        del environment["DOCKER_HOST"]
+        return environment
+
+    def listener(self) -> int:
+        """The process that listens on the socket, as the kernel says."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.socket)
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            pid: int = struct.unpack("3i", credentials)[0]
+            return pid
 
     # ── the command lines ────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,7 +240,7 @@ class Engine:
         return self.run_command(command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
 
     def ok(self, *arguments: str, stdin: str | bytes | None = None, timeout: float = 60) -> str:
-        return _succeeded(self.cli(*arguments, stdin=stdin, timeout=timeout))
+        return succeeded(self.cli(*arguments, stdin=stdin, timeout=timeout))
 
     def docker(
         self, *arguments: str, binary: str = "docker", stdin: str | bytes | None = None, timeout: float = 60
@@ -220,7 +248,7 @@ class Engine:
         return self.run_command([binary, *arguments], stdin=stdin, timeout=timeout)
 
     def docker_ok(self, *arguments: str, binary: str = "docker", stdin: str | bytes | None = None) -> str:
-        return _succeeded(self.docker(*arguments, binary=binary, stdin=stdin))
+        return succeeded(self.docker(*arguments, binary=binary, stdin=stdin))
 
     def popen(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         """A running ``rundlet``, its output on pipes."""
@@ -257,6 +285,6 @@ class Engine:
         return Path(f"/sys/fs/cgroup{unified}/{name}").read_text().strip()
 
 
-def _succeeded(done: Done) -> str:
+def succeeded(done: Done) -> str:
     assert done.returncode == 0, f"{done.args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()

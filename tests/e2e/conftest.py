@@ -1,0 +1,40 @@
+"""The same tests through every command line: Rundlet's own and each official one that this machine has."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.conftest import docker_programs
+from tests.engines import Done, Engine, succeeded
+
+
+class Client:
+    """A command line that talks to one engine."""
+
+    def __init__(self, engine: Engine, program: str) -> None:
+        self.engine = engine
+        self.program = program
+
+    @property
+    def official(self) -> bool:
+        return bool(self.program)
+
+    def __call__(self, *arguments: str, stdin: str | bytes | None = None, timeout: float = 60) -> Done:
+        if self.official:
+            return self.engine.docker(*arguments, binary=self.program, stdin=stdin, timeout=timeout)
+        return self.engine.cli(*arguments, stdin=stdin, timeout=timeout)
+
+    def ok(self, *arguments: str, stdin: str | bytes | None = None, timeout: float = 60) -> str:
+        return succeeded(self(*arguments, stdin=stdin, timeout=timeout))
+
+
+@pytest.fixture(params=["", *docker_programs()], ids=lambda path: path.strip("/").replace("/", "-") or "rundlet")
+def client(request: pytest.FixtureRequest, engine: Engine) -> Client:
+    return Client(engine, str(request.param))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A directory that any user may enter, for bind mounts."""
+    os.chmod(tmp_path, 0o755)
+    return tmp_path

@@ -1,0 +1,76 @@
+"""A full disk during pull, import and run: one line says so, nothing half-made stays, what was there still works."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.engines import Engine, wait_for
+
+
+@pytest.fixture
+def small(tmp_path: Path, busybox_tar: Path) -> Iterator[Engine]:
+    """An engine whose directories are on a file system of 40 MB."""
+    directory = Path("/tmp") / f"rl-full-{os.getpid()}"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=755", "tmpfs", str(directory)], check=True)
+    engine = Engine(directory=directory)
+    try:
+        engine.start()
+        engine.ok("import", str(busybox_tar), "busybox")
+        yield engine
+    finally:
+        try:
+            engine.stop()
+        finally:
+            subprocess.run(["umount", "-l", str(directory)], check=False)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def used(engine: Engine) -> int:
+    status = os.statvfs(engine.directory)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def test_import_on_a_full_disk(small: Engine, debian_tar: Path) -> None:
+    before = used(small)
+    done = small.cli("import", str(debian_tar), "too-big")
+    assert done.returncode == 1
+    assert "no space left on device" in done.stderr
+    assert small.ok("images", "-q", "too-big") == ""
+    wait_for(lambda: used(small) < before + (2 << 20), hint="what was half-made is gone")
+    assert small.ok("run", "--rm", "busybox", "echo", "fine") == "fine"
+
+
+def test_a_container_that_fills_the_disk(small: Engine) -> None:
+    done = small.cli("run", "--name", "filler", "busybox", "dd", "if=/dev/zero", "of=/full", "bs=1M", "count=200")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    # Its status is recorded all the same, and it can be removed.
+    assert small.field("filler", "{{.State.ExitCode}}") == "1"
+    small.ok("rm", "filler")
+    assert small.ok("run", "--rm", "busybox", "echo", "fine") == "fine"
+
+
+def test_starting_on_a_full_disk(small: Engine) -> None:
+    small.ok("run", "-d", "--name", "alive", "busybox", "sleep", "1000")
+    filler = small.directory / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(b"\0" * (1 << 20))
+                file.flush()
+        except OSError:
+            pass
+    done = small.cli("run", "--rm", "--name", "new", "busybox", "true")
+    assert done.returncode == 125, done
+    assert "no space left on device" in done.stderr.lower() or "full" in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    small.ok("exec", "alive", "true")
+    small.ok("kill", "alive")
+    wait_for(lambda: small.field("alive", "{{.State.ExitCode}}") == "137", hint="an exit is recorded on a full disk")
+    filler.unlink()
+    assert small.ok("ps", "-a", "--format", "{{.Names}}") == "alive"
+    assert small.ok("run", "--rm", "--name", "new", "busybox", "echo", "again") == "again"

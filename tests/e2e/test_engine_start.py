@@ -1,0 +1,194 @@
+"""The engine starts on demand, once, and ends cleanly; two of them live side by side."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import need
+from tests.engines import Engine, alive, rundlet_command, wait_for
+
+
+@pytest.fixture
+def sleeping() -> Iterator[Engine]:
+    """Directories for an engine that nobody has started."""
+    engine = Engine()
+    yield engine
+    engine.stop()
+
+
+def rundlet(engine: Engine, *arguments: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*rundlet_command(), *arguments], env=engine.on_demand, capture_output=True, text=True, timeout=timeout,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def test_a_command_starts_the_engine_and_the_next_finds_it(sleeping: Engine, busybox_tar: Path) -> None:
+    first = rundlet(sleeping, "import", str(busybox_tar), "busybox")
+    assert first.returncode == 0, first.stderr
+    pid = sleeping.listener()
+    second = rundlet(sleeping, "run", "--rm", "busybox", "echo", "here")
+    assert (second.returncode, second.stdout) == (0, "here\n"), second.stderr
+    assert sleeping.listener() == pid
+
+
+def test_the_cold_start_is_quick(sleeping: Engine) -> None:
+    start = time.monotonic()
+    done = rundlet(sleeping, "version")
+    elapsed = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    assert elapsed <= 0.8, f"cold `rundlet version` took {elapsed:.2f} s"
+
+
+def test_ten_command_lines_start_one_engine(sleeping: Engine) -> None:
+    started = [
+        subprocess.Popen([*rundlet_command(), "version", "--format", "{{.Server.Version}}"], env=sleeping.on_demand,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(10)
+    ]  # fmt: skip
+    answers = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0] * 10, answers
+    assert len({answer for answer, _ in answers}) == 1
+    engines = [name for name in os.listdir("/proc") if name.isdigit() and _is_engine_of(sleeping, name)]
+    assert engines == [str(sleeping.listener())]
+
+
+def _is_engine_of(engine: Engine, pid: str) -> bool:
+    try:
+        words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return engine.layout.root.encode() in words and b"--ready-fd" in words
+
+
+def test_an_engine_started_on_demand_keeps_nothing_of_its_caller(sleeping: Engine) -> None:
+    done = subprocess.run([*rundlet_command(), "version"], env=sleeping.on_demand | {"SECRET_TOKEN": "1"}, cwd="/tmp",
+                          capture_output=True, stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pid = sleeping.listener()
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert b"SECRET_TOKEN" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert os.getsid(pid) != os.getsid(0)
+
+
+def test_status_and_stop(sleeping: Engine) -> None:
+    assert rundlet(sleeping, "engine", "status").returncode != 0
+    rundlet(sleeping, "version")
+    status = rundlet(sleeping, "engine", "status")
+    assert status.returncode == 0
+    assert str(sleeping.listener()) in status.stdout
+    pid = sleeping.listener()
+    assert rundlet(sleeping, "engine", "stop").returncode == 0
+    wait_for(lambda: not alive(pid))
+    time.sleep(1.2)
+    assert not sleeping.listens(), "a stopped engine stays stopped"
+
+
+def test_env_points_docker_at_the_engine(sleeping: Engine) -> None:
+    done = rundlet(sleeping, "engine", "env")
+    assert done.stdout.strip().startswith("export DOCKER_HOST=")
+    assert sleeping.socket in done.stdout
+
+
+def test_the_socket_is_for_root_and_its_group(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine(image=False)
+    assert os.stat(engine.socket).st_mode & 0o777 == 0o660
+    assert os.stat(engine.socket).st_uid == 0
+
+
+def test_two_engines_side_by_side(new_engine: Callable[..., Engine], port: int) -> None:
+    first, second = new_engine("--bip", "10.214.1.1/24"), new_engine("--bip", "10.214.2.1/24")
+    for engine in (first, second):
+        engine.ok("run", "-d", "--name", "same", "busybox", "httpd", "-f", "-p", "80")
+    assert first.ok("ps", "-q") != second.ok("ps", "-q")
+    assert first.field("same", "{{.NetworkSettings.Networks.bridge.IPAddress}}").startswith("10.214.1.")
+    assert second.field("same", "{{.NetworkSettings.Networks.bridge.IPAddress}}").startswith("10.214.2.")
+    first.ok("rm", "-f", "same")
+    assert second.ok("exec", "same", "echo", "untouched") == "untouched"
+
+
+def test_one_root_has_one_engine(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine(image=False)
+    another = Engine(directory=engine.directory)
+    another.pidfile = engine.directory / "another-pid"
+    with pytest.raises(AssertionError) as caught:
+        another.start()
+    assert "Traceback" not in str(caught.value)
+    assert engine.answers()
+
+
+def test_sigterm_and_sigint_end_it_cleanly(new_engine: Callable[..., Engine]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        engine = new_engine(image=False)
+        pid = engine.pid
+        os.kill(pid, number)
+        wait_for(lambda engine=engine, pid=pid: engine.gone(pid))  # type: ignore[misc]
+        assert not os.path.exists(engine.socket)
+        assert not engine.pidfile.exists()
+        assert "Traceback" not in engine.log.read_text()
+        engine.start()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--no-such-flag"], "unknown flag: --no-such-flag"),
+        (["--bip", "nonsense"], "bip"),
+        (["--host", "carrier-pigeon://x"], "host"),
+        (["--config-file", "/no/such/file"], "/no/such/file"),
+        (["--log-level", "loud"], "loud"),
+    ],
+)
+def test_bad_flags_are_refused_with_one_line(flags: list[str], says: str) -> None:
+    engine = Engine(flags)
+    try:
+        done = subprocess.run(
+            engine.command(), env=engine.environment(), capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode != 0
+        assert says in done.stderr
+        assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
+    finally:
+        engine.stop()
+
+
+def test_keys_of_the_configuration_file(tmp_path: Path) -> None:
+    engine = Engine()
+    (tmp_path / "daemon.json").write_text(
+        json.dumps({"bip": "10.214.9.1/24", "debug": True, "insecure-registries": []})
+    )
+    engine.flags = ["--config-file", str(tmp_path / "daemon.json")]
+    engine.start()
+    try:
+        assert engine.ok("info", "--format", "{{.Debug}}") == "true"
+        (tmp_path / "daemon.json").write_text(json.dumps({"no-such-key": 1}))
+        engine.terminate()
+        with pytest.raises(AssertionError, match="no-such-key"):
+            engine.start()
+    finally:
+        engine.stop()
+
+
+def test_without_root_one_clear_line_says_what_is_missing(tmp_path: Path) -> None:
+    need("setpriv")
+    for name in ("root", "run"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, 65534, 65534)
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory != Path("/tmp") and directory.is_relative_to("/tmp"):
+            os.chmod(directory, 0o755)
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *rundlet_command(), "version"],
+        env={"PATH": os.environ["PATH"], "RUNDLET_ROOT": str(tmp_path / "root"), "RUNDLET_RUN": str(tmp_path / "run"),
+             "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
+        capture_output=True, text=True, timeout=60, check=False, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "root" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2, done.stderr

@@ -1,0 +1,137 @@
+"""The engine is killed at any moment; containers run on and the next engine knows everything."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.engines import Engine, alive, wait_for
+
+pytestmark = pytest.mark.slow
+
+LOOP = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.1; done"
+
+
+def test_twenty_containers_outlive_a_killed_engine(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine()
+    names = [f"c{number}" for number in range(20)]
+    for name in names[:18]:
+        engine.ok("run", "-d", "--name", name, "busybox", "sh", "-c", LOOP)
+    # One that ends by itself while no engine is there, one that was stopped before.
+    engine.ok("run", "-d", "--name", "c18", "busybox", "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; exit 42")
+    engine.ok("run", "-d", "--name", "c19", "busybox", "true")
+    engine.ok("wait", "c19")
+    processes = {name: engine.host_pid(name) for name in names[:19]}
+    creating = threading.Thread(target=lambda: engine.cli("run", "-d", "--name", "half", "busybox", "sleep", "1000"))
+    creating.start()
+    time.sleep(0.03)
+    killed = engine.kill()
+    Path(f"/proc/{processes['c18']}/root/go").touch()
+    ended_at = time.time()
+    wait_for(lambda: not alive(processes["c18"]), hint="a container ends while no engine runs")
+    engine.wait_for_successor(killed)
+    creating.join(30)
+
+    assert all(alive(processes[name]) for name in names[:18]), "containers went with the engine"
+    running = set(engine.ok("ps", "--format", "{{.Names}}").split())
+    assert set(names[:18]) <= running <= {*names[:18], "half"}
+    assert engine.field("c18", "{{.State.Status}} {{.State.ExitCode}}") == "exited 42"
+    finished = engine.ok("inspect", "-f", "{{json .State.FinishedAt}}", "c18")
+    assert abs(_seconds(json.loads(finished)) - ended_at) < 2
+    assert engine.field("c19", "{{.State.Status}} {{.State.ExitCode}}") == "exited 0"
+
+    before = int(engine.ok("logs", "-n", "1", "c0"))
+    wait_for(lambda: int(engine.ok("logs", "-n", "1", "c0")) > before, hint="c0 logs on")
+    numbers = [int(word) for word in engine.ok("logs", "c0").split()]
+    assert numbers == list(range(len(numbers))), "lines are missing from the log"
+    assert engine.ok("exec", "c1", "echo", "still here") == "still here"
+    follower = engine.popen("logs", "-f", "-n", "0", "c2")
+    assert follower.stdout is not None
+    assert follower.stdout.readline().strip().isdigit()
+    engine.ok("stop", "-t", "0", "c2")
+    follower.communicate(timeout=10)
+    assert follower.returncode == 0
+    assert engine.field("c2", "{{.State.ExitCode}}") == "137"
+    engine.ok("start", "c2")
+    assert engine.field("c2", "{{.State.Running}}") == "true"
+    # The one that was being created is whole, or is not there: its name and its files are free again.
+    if "half" not in engine.ok("ps", "-a", "--format", "{{.Names}}").split():
+        engine.ok("create", "--name", "half", "busybox", "true")
+    known = set(engine.ok("ps", "-aq", "--no-trunc").split())
+    assert set(os.listdir(engine.layout.containers)) == known
+
+
+def _seconds(stamp: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(stamp[:26].rstrip("Z") + "+00:00").timestamp()
+
+
+def test_killed_many_times_while_containers_start(new_engine: Callable[..., Engine]) -> None:
+    """Whatever the moment: afterwards each name is a whole container or is free."""
+    engine = new_engine()
+    for number in range(6):
+        command = ("run", "-d", "--name", f"n{number}", "busybox", "sleep", "1000")
+        starter = threading.Thread(target=engine.cli, args=command)
+        starter.start()
+        time.sleep(0.02 + 0.025 * number)
+        killed = engine.kill()
+        engine.wait_for_successor(killed)
+        starter.join(30)
+        state = engine.cli("inspect", "-f", "{{.State.Status}} {{.State.Pid}}", f"n{number}")
+        if state.returncode == 0:
+            status, pid = state.stdout.split()
+            assert status in {"created", "running", "exited"}
+            assert (status == "running") == (pid != "0" and alive(int(pid)))
+            engine.ok("rm", "-f", f"n{number}")
+        engine.ok("run", "--rm", "--name", f"n{number}", "busybox", "true")
+
+
+def test_sigterm_leaves_containers_running(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine()
+    engine.ok("run", "-d", "--name", "stays", "busybox", "sh", "-c", LOOP)
+    pid = engine.host_pid("stays")
+    engine.terminate()
+    time.sleep(1.5)  # longer than the launcher would take to start another engine
+    assert not engine.pidfile.exists() or not alive(engine.pid), "the engine was told to end"
+    assert alive(pid)
+    engine.start()
+    assert engine.host_pid("stays") == pid
+    assert engine.ok("exec", "stays", "echo", "reached") == "reached"
+
+
+def test_a_killed_engine_is_back_within_a_second(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine(image=False)
+    killed = engine.kill()
+    start = time.monotonic()
+    engine.wait_for_successor(killed, 5)
+    assert time.monotonic() - start < 2.0  # one second, and the answering command line's own time twice
+
+
+def test_a_killed_shim_is_an_exit(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine()
+    engine.ok("run", "-d", "--name", "orphan", "busybox", "sleep", "1000")
+    init = engine.host_pid("orphan")
+    shim = int(Path(f"/proc/{init}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(shim, signal.SIGKILL)
+    wait_for(lambda: engine.field("orphan", "{{.State.Running}}") == "false", hint="the engine notices")
+    wait_for(lambda: not alive(init), hint="the container went with its shim")
+    engine.ok("rm", "orphan")
+
+
+def test_newer_state_is_refused_with_one_line(new_engine: Callable[..., Engine]) -> None:
+    import sqlite3
+
+    engine = new_engine(image=False)
+    engine.terminate()
+    with sqlite3.connect(engine.layout.database) as database:
+        database.execute("PRAGMA user_version = 9999")
+    database.close()
+    with pytest.raises(AssertionError) as caught:
+        engine.start()
+    assert "newer" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
