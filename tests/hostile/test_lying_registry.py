@@ -443,6 +443,6 @@ async def test_mirror_that_is_down(client: Client, server: LyingRegistry) -> Non
 
 async def test_registry_that_has_no_address(client: Client) -> None:
     name = Reference.parse("registry.invalid/app")
-    with pytest.raises(RegistryUnreachableError, match='Get "https://registry.invalid/v2/": dial tcp') as caught:
+    with pytest.raises(RegistryUnreachableError, match=r'Get "https://registry\.invalid/v2/": dial tcp') as caught:
         await client.registry().fetcher(name).resolve(name)
     assert caught.value.registry == "registry.invalid"
