@@ -48,8 +48,8 @@ def resolve(
     host: HostConfig,
     volumes: VolumeStore,
     mounts_of: Callable[[str], Iterable[MountPoint]],
-) -> tuple[list[MountPoint], dict[str, str]]:
-    """Mount points by Docker's precedence (``--volumes-from`` < VOLUME < ``-v``/``--mount``), and tmpfs options.
+) -> list[MountPoint]:
+    """Mount points by Docker's precedence: ``--volumes-from`` < VOLUME < ``-v``/``--mount``.
 
     Makes the named and anonymous volumes. Raises InvalidMountError, NotSupportedError, and what ``mounts_of`` raises.
     """
@@ -71,7 +71,7 @@ def resolve(
             continue
         volume = volumes.create(anonymous=True)
         explicit[destination] = _volume_point(volume.name, volume.path, destination, anonymous=True)
-    return sorted({**found, **explicit}.values(), key=lambda point: point.destination), tmpfs
+    return sorted({**found, **explicit}.values(), key=lambda point: point.destination)
 
 
 def _add(points: dict[str, MountPoint], point: MountPoint, tmpfs: dict[str, str]) -> None:
@@ -221,6 +221,15 @@ def _from_container(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]])
 
 
 _TMPFS_FLAGS = ("noexec", "nosuid", "nodev")
+
+
+def tmpfs_of(host: HostConfig) -> dict[str, str]:
+    """Every tmpfs of the request with its options, by destination; ``resolve`` has checked them."""
+    found = {_absolute(path, path): options for path, options in host.tmpfs.items()}
+    for mount in host.mounts:
+        if mount.type == "tmpfs":
+            found[_absolute(mount.target, mount.target)] = _tmpfs_options(mount)
+    return found
 
 
 def to_oci(points: Iterable[MountPoint], tmpfs: dict[str, str]) -> list[dict[str, Any]]:

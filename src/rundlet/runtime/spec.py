@@ -157,7 +157,7 @@ def build(request: SpecRequest) -> Config:
             "args": list(request.args),
             "env": environment(request),
             "cwd": request.cwd or "/",
-            "capabilities": {kind: capabilities for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "rlimits": [
                 {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
                 for limit in request.rlimits
@@ -295,11 +295,6 @@ def _mounts(request: SpecRequest) -> list[Config]:
             defaults = [mount for mount in defaults if mount["destination"] != path]
             if os.path.isdir(path):
                 defaults.append({"destination": path, "type": "bind", "source": path, "options": ["rbind", *flags]})
-    if request.namespaces.get("network", NEW).mode == "host" and os.geteuid() == 0:
-        for mount in defaults:
-            # A new sysfs would show the network namespace of whoever mounts it: that is the host's here.
-            if mount["destination"] == "/sys":
-                mount["options"] = [*flags, read_only]
     named = {mount["destination"] for mount in request.mounts}
     kept = [mount for mount in defaults if mount["destination"] not in named]
     return [*kept, *request.mounts]

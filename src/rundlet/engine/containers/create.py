@@ -152,7 +152,7 @@ class Creator:
         """The container's objects; runs in a thread. On failure everything made here is removed again."""
         context = self._context
         before = {volume.name for volume in context.volumes.all()}
-        points, _tmpfs = mounts.resolve(config, host, context.volumes, self._mounts_of)
+        points = mounts.resolve(config, host, context.volumes, self._mounts_of)
         try:
             words = merge.argv(config)
             record = Record(

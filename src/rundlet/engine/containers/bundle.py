@@ -1,0 +1,215 @@
+"""From a container's record to what its shim is given: an OCI configuration and the shim's own part."""
+
+from typing import Any
+
+from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, ThrottleDevice
+from rundlet.container.record import Record
+from rundlet.container.state import is_running
+from rundlet.engine import mounts
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.security import Security, security
+from rundlet.engine.context import Context
+from rundlet.engine.merge import argv
+from rundlet.engine.seccomp import SeccompCache
+from rundlet.errors import ConflictError, InvalidParameterError
+from rundlet.runtime import spec
+from rundlet.runtime.spec import HOST, DeviceRequest, Limits, Namespace, NamespaceKind, Rlimit, SpecRequest, Throttle
+
+SPEC_VERSION = 1
+_SIZE_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+class BundleMaker:
+    """Builds the shim's specification at every start, so that what it refers to is as it is now."""
+
+    def __init__(self, context: Context, seccomp: SeccompCache) -> None:
+        self._context = context
+        self._seccomp = seccomp
+
+    def make(self, record: Record, network: dict[str, Any], etc_mounts: list[dict[str, Any]]) -> dict[str, Any]:
+        """``network`` is the shim's ``net`` section; ``etc_mounts`` bind the files that we write for it.
+
+        Raises InvalidParameterError, ConflictError (a container to join does not run), OSError.
+        """
+        config, host = documents.config(record), documents.host(record)
+        layout = self._context.layout
+        protection = security(host)
+        cgroup_path = f"{host.cgroup_parent or f'/rundlet-{layout.instance}'}/{record.id}"
+        request = self._request(record, config, host, protection, cgroup_path, etc_mounts)
+        oci = spec.build(request)
+        names = frozenset(spec.capability_names(request))
+        external = self._context.settings.runtimes.get(record.runtime)
+        program = None
+        if not host.privileged and not protection.seccomp_off:
+            program = self._seccomp.path(names, protection.seccomp_profile)
+            if external is not None:
+                oci["linux"]["seccomp"] = self._seccomp.oci(names, protection.seccomp_profile)
+        rootfs = self._context.snapshots.container(record.id)
+        directory = layout.container(record.id)
+        return {
+            "version": SPEC_VERSION,
+            "id": record.id,
+            "name": record.name,
+            "instance": layout.instance,
+            "dir": directory,
+            "socket": layout.shim_socket(record.id),
+            "oci": oci,
+            "user": config.user,
+            "groups": list(host.group_add or ()),
+            "rootfs": {
+                "lower": rootfs.lower,
+                "upper": rootfs.upper,
+                "work": rootfs.work,
+                "merged": rootfs.merged,
+            },
+            "stdio": {
+                "tty": config.tty,
+                "open_stdin": config.open_stdin,
+                "stdin_once": config.stdin_once,
+                "size": list(host.console_size),
+            },
+            "log": log_section(host, f"{directory}/{record.id}-json.log"),
+            "net": network,
+            "cgroup": {"path": cgroup_path, "strict": request.limits.controllers()},
+            "seccomp": program,
+            "init": bool(host.init),
+            "restart": {
+                "policy": host.restart_policy.name or "no",
+                "max": host.restart_policy.maximum_retry_count,
+            },
+            "runtime": {"path": external},
+            "exit_record": f"{directory}/exit",
+        }
+
+    def _request(
+        self,
+        record: Record,
+        config: ContainerConfig,
+        host: HostConfig,
+        protection: Security,
+        cgroup_path: str,
+        etc_mounts: list[dict[str, Any]],
+    ) -> SpecRequest:
+        tmpfs = mounts.tmpfs_of(host)
+        user_mounts = mounts.to_oci(record.mounts, tmpfs)
+        named = {mount["destination"] for mount in user_mounts}
+        own = [mount for mount in etc_mounts if mount["destination"] not in named]
+        return SpecRequest(
+            args=argv(config),
+            env=config.env or (),
+            cwd=config.working_dir or "/",
+            tty=config.tty,
+            hostname=config.hostname,
+            domainname=config.domainname,
+            cap_add=host.cap_add or (),
+            cap_drop=host.cap_drop or (),
+            privileged=host.privileged,
+            read_only=host.readonly_rootfs,
+            mounts=[*own, *user_mounts],
+            devices=[
+                DeviceRequest(
+                    device.path_on_host,
+                    device.path_in_container or device.path_on_host,
+                    device.cgroup_permissions or "rwm",
+                )
+                for device in host.devices or ()
+            ],
+            device_cgroup_rules=host.device_cgroup_rules or (),
+            masked_paths=host.masked_paths or (),
+            readonly_paths=host.readonly_paths or (),
+            shm_size=host.shm_size,
+            sysctls=host.sysctls,
+            rlimits=[Rlimit(limit.name, limit.soft, limit.hard) for limit in host.ulimits or ()],
+            limits=limits(host),
+            namespaces=self._namespaces(host),
+            cgroup_path=cgroup_path,
+            no_new_privileges=protection.no_new_privileges,
+            apparmor=protection.apparmor,
+            oom_score_adj=host.oom_score_adj,
+            annotations=host.annotations,
+        )
+
+    def _namespaces(self, host: HostConfig) -> dict[NamespaceKind, Namespace]:
+        chosen: dict[NamespaceKind, Namespace] = {}
+        modes: tuple[tuple[NamespaceKind, str], ...] = (
+            ("pid", host.pid_mode),
+            ("ipc", host.ipc_mode),
+            ("uts", host.uts_mode),
+            ("cgroup", host.cgroupns_mode),
+        )
+        for kind, mode in modes:
+            if mode == "host":
+                chosen[kind] = HOST
+            elif mode.startswith("container:"):
+                chosen[kind] = Namespace(f"/proc/{self.joined_pid(mode)}/ns/{kind}")
+            elif mode == "none" and kind == "ipc":
+                chosen[kind] = Namespace("new")
+        if host.network_mode == "host":
+            chosen["network"] = HOST
+        elif host.network_mode.startswith("container:"):
+            chosen["network"] = Namespace(f"/proc/{self.joined_pid(host.network_mode)}/ns/net")
+        return chosen
+
+    def joined_pid(self, mode: str) -> int:
+        """The process whose namespace ``container:x`` means. Raises ConflictError when it does not run."""
+        reference = mode.partition(":")[2]
+        other = self._context.containers.find(reference)
+        if not is_running(other.state.status) or not other.state.pid:
+            raise ConflictError(f"cannot join network namespace of a non running container: {other.name or other.id}")
+        return other.state.pid
+
+
+def limits(resources: Resources) -> Limits:
+    """The API's numbers as limits; -1 (unlimited) and 0 (nothing asked) alike ask for no limit, but for swap."""
+    return Limits(
+        memory=resources.memory,
+        memory_swap=resources.memory_swap,
+        memory_reservation=resources.memory_reservation,
+        oom_kill_disable=bool(resources.oom_kill_disable),
+        cpu_shares=resources.cpu_shares,
+        cpu_period=resources.cpu_period,
+        cpu_quota=resources.cpu_quota,
+        nano_cpus=resources.nano_cpus,
+        cpuset_cpus=resources.cpuset_cpus,
+        cpuset_mems=resources.cpuset_mems,
+        pids=resources.pids_limit or 0,
+        blkio_weight=resources.blkio_weight,
+        read_bps=_throttles(resources.blkio_device_read_bps),
+        write_bps=_throttles(resources.blkio_device_write_bps),
+        read_iops=_throttles(resources.blkio_device_read_iops),
+        write_iops=_throttles(resources.blkio_device_write_iops),
+    )
+
+
+def _throttles(devices: tuple[ThrottleDevice, ...] | None) -> tuple[Throttle, ...]:
+    return tuple(Throttle(device.path, device.rate) for device in devices or ())
+
+
+def log_section(host: HostConfig, path: str) -> dict[str, Any]:
+    """The shim's ``log`` section. Raises InvalidParameterError for a size or count that is none."""
+    options = host.log_config.config or {}
+    max_size = _size(options["max-size"]) if "max-size" in options else 0
+    max_file = options.get("max-file", "1")
+    if not max_file.isdigit() or int(max_file) < 1:
+        raise InvalidParameterError("max-file cannot be less than 1")
+    if "max-file" in options and not max_size and int(max_file) > 1:
+        raise InvalidParameterError("max-file must be used with max-size")
+    return {
+        "driver": host.log_config.type or "json-file",
+        "path": path,
+        "max_size": max_size,
+        "max_file": int(max_file),
+    }
+
+
+def _size(text: str) -> int:
+    """``10m`` in bytes."""
+    number = text.lower().removesuffix("ib").removesuffix("b") or "0"
+    unit = number[-1] if number[-1] in _SIZE_UNITS else "b"
+    try:
+        value = int(float(number.rstrip("kmgtb")) * _SIZE_UNITS[unit])
+    except ValueError:
+        raise InvalidParameterError(f"invalid size: '{text}'") from None
+    if value <= 0:
+        raise InvalidParameterError(f"invalid size: '{text}'")
+    return value

@@ -1,0 +1,64 @@
+"""``--security-opt``: what it may say and what it means."""
+
+from typing import Any
+
+import msgspec
+
+from rundlet.api.container_config import HostConfig
+from rundlet.errors import InvalidParameterError, NotSupportedError
+
+
+class Security(msgspec.Struct, frozen=True):
+    """``seccomp_profile`` is a profile in Docker's or OCI's format, None for the default."""
+
+    no_new_privileges: bool = False
+    seccomp_off: bool = False
+    seccomp_profile: dict[str, Any] | None = None
+    apparmor: str = ""
+    unmasked: bool = False
+
+
+def security(host: HostConfig) -> Security:
+    """Raises InvalidParameterError for an option that does not exist, NotSupportedError for one we can't honour."""
+    values: dict[str, Any] = {}
+    for option in host.security_opt or ():
+        if option in ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"):
+            values["no_new_privileges"] = True
+            continue
+        if option in ("no-new-privileges:false", "no-new-privileges=false"):
+            continue
+        name, sign, value = option.partition("=" if "=" in option else ":")
+        if not sign:
+            raise InvalidParameterError(f'invalid --security-opt 1: "{option}"')
+        _apply(values, name, value, option)
+    return Security(**values)
+
+
+def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
+    match name, value:
+        case "seccomp", "unconfined":
+            values["seccomp_off"] = True
+        case "seccomp", "builtin":
+            values["seccomp_profile"] = None
+        case "seccomp", _:
+            values["seccomp_profile"] = _profile(value)
+        case "apparmor", "unconfined":
+            values["apparmor"] = ""
+        case "systempaths", "unconfined":
+            values["unmasked"] = True
+        case "label", "disable":
+            pass  # no labels are set anyway: the option asks for what is the case
+        case (("apparmor" | "label" | "systempaths" | "writable-cgroups"), _):
+            raise NotSupportedError(f"security option {option}")
+        case _:
+            raise InvalidParameterError(f'invalid --security-opt 2: "{option}"')
+
+
+def _profile(text: str) -> dict[str, Any]:
+    try:
+        profile = msgspec.json.decode(text)
+    except msgspec.DecodeError as exc:
+        raise InvalidParameterError(f"decoding seccomp profile failed: {exc}") from exc
+    if not isinstance(profile, dict):
+        raise InvalidParameterError("decoding seccomp profile failed: it is not a JSON object")
+    return profile
