@@ -1,8 +1,8 @@
 """Attach and exec: the connection stops being HTTP and becomes the container's streams, both ways.
 
 The protocol of the client's transport is replaced for the time, and given back for the end, so that aiohttp does its
-own bookkeeping. Bytes flow transport to transport with the flow control of both sides: a slow client slows the container,
-never fills memory. Each side's end of file is passed on to the other as a half-close.
+own bookkeeping. Bytes flow transport to transport with the flow control of both sides: a slow client slows the
+container, never fills memory. Each side's end of file is passed on to the other as a half-close.
 """
 
 import asyncio
