@@ -1,8 +1,8 @@
 """What a backend hands to the server when an answer is a stream."""
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from socket import socket as Socket
 
 from rundlet.api.containers import PathStat
 
@@ -22,7 +22,7 @@ class Attachment:
     """
 
     tty: bool
-    socket: socket.socket | None = None
+    socket: Socket | None = None
     backlog: AsyncIterator[bytes] | None = None
     detach_keys: str = ""
     on_detach: Callable[[], None] | None = None
