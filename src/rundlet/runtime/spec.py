@@ -136,7 +136,6 @@ class SpecRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(request: SpecRequest) -> Config:
     """The configuration. Raises InvalidParameterError for a capability, device, rule or limit that does not exist."""
-    capabilities = capability_names(request)
     linux: Config = {
         "namespaces": _namespaces(request),
         "resources": _resources(request),
@@ -151,20 +150,7 @@ def build(request: SpecRequest) -> Config:
         linux["seccomp"] = request.seccomp
     config: Config = {
         "ociVersion": OCI_VERSION,
-        "process": {
-            "terminal": request.tty,
-            "user": {"uid": 0, "gid": 0},
-            "args": list(request.args),
-            "env": environment(request),
-            "cwd": request.cwd or "/",
-            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
-            "rlimits": [
-                {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
-                for limit in request.rlimits
-            ],
-            "noNewPrivileges": request.no_new_privileges,
-            "oomScoreAdj": request.oom_score_adj,
-        },
+        "process": process(request),
         "root": {"path": request.rootfs, "readonly": request.read_only},
         "hostname": request.hostname,
         "mounts": _mounts(request),
@@ -173,9 +159,29 @@ def build(request: SpecRequest) -> Config:
     }
     if request.domainname:
         config["domainname"] = request.domainname
-    if request.apparmor:
-        config["process"]["apparmorProfile"] = request.apparmor
     return config
+
+
+def process(request: SpecRequest) -> Config:
+    """The configuration's ``process``, also for a further process of the same container."""
+    capabilities = capability_names(request)
+    result: Config = {
+        "terminal": request.tty,
+        "user": {"uid": 0, "gid": 0},
+        "args": list(request.args),
+        "env": environment(request),
+        "cwd": request.cwd or "/",
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
+        "rlimits": [
+            {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
+            for limit in request.rlimits
+        ],
+        "noNewPrivileges": request.no_new_privileges,
+        "oomScoreAdj": request.oom_score_adj,
+    }
+    if request.apparmor:
+        result["apparmorProfile"] = request.apparmor
+    return result
 
 
 def environment(request: SpecRequest) -> list[str]:

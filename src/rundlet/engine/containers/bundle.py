@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import msgspec
+
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, ThrottleDevice
+from rundlet.api.exec import ExecCreate
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import mounts
@@ -80,6 +83,20 @@ class BundleMaker:
             "runtime": {"path": external},
             "exit_record": f"{directory}/exit",
         }
+
+    def exec_process(self, record: Record, wanted: ExecCreate) -> dict[str, Any]:
+        """The OCI process of a further command in a running container: the container's own rights and variables."""
+        config, host = documents.config(record), documents.host(record)
+        request = self._request(record, config, host, security(host), "", [])
+        request = msgspec.structs.replace(
+            request,
+            args=list(wanted.cmd or ()),
+            env=[*(config.env or ()), *(wanted.env or ())],
+            cwd=wanted.working_dir or config.working_dir or "/",
+            tty=wanted.tty,
+            privileged=host.privileged or wanted.privileged,
+        )
+        return spec.process(request)
 
     def _request(
         self,

@@ -14,6 +14,8 @@ from rundlet.container import names
 from rundlet.container.record import MountPoint, Record
 from rundlet.engine import machine, merge, mounts, refusals
 from rundlet.engine.containers import documents
+from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.security import security
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.errors import PlatformMismatchError
@@ -40,6 +42,7 @@ class Creator:
         host, warnings = self._host_config(body.host_config or HostConfig())
         refusals.check(config, host)
         refusals.check_cpus(host, machine.cpus())
+        security(host)
         networking = self._networking(body, host)
         container_id = ids.new_id()
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
@@ -190,9 +193,3 @@ class Creator:
                     self._context.volumes.discard(self._context.volumes.remove(point.name, lambda _name: []))
                 except (OSError, RundletError):
                     continue
-
-
-def event_attributes(record: Record) -> dict[str, str]:
-    """What every event about a container carries."""
-    labels = documents.config(record).labels or {}
-    return {**labels, "image": record.image, "name": record.name}

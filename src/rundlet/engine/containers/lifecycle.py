@@ -17,7 +17,7 @@ from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, N
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
 from rundlet.engine.containers import documents, signals
-from rundlet.engine.containers.create import event_attributes
+from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.startup import Starter
 from rundlet.engine.context import Context

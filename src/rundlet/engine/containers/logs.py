@@ -1,0 +1,108 @@
+"""``logs``: a container's log as a client wants it — framed or raw, with times, a span of it, followed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from rundlet.api.containers import LogsOptions
+from rundlet.api.stdcopy import STDERR, STDOUT, frame
+from rundlet.api.streams import LogStream
+from rundlet.container.record import Record
+from rundlet.container.state import is_running
+from rundlet.engine.containers import documents
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError
+from rundlet.runtime.logreader import Entry, LogReader
+from rundlet.util.clock import rfc3339_nano
+
+FOLLOW_SECONDS = 0.05
+_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+_NUMBERS = {name: number for number, name in _NAMES.items()}
+
+
+class UnreadableLogError(InvalidParameterError):
+    """The container's driver keeps no log."""
+
+    reason = "unreadable-log"
+    status = 501
+
+    def __init__(self) -> None:
+        super().__init__("configured logging driver does not support reading")
+
+
+class LogService:
+    """Streams logs."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def logs(self, reference: str, options: LogsOptions) -> LogStream:
+        """Raises InvalidParameterError, UnreadableLogError."""
+        record = self._context.containers.find(reference)
+        if not (options.stdout or options.stderr):
+            raise InvalidParameterError("Bad parameters: you must choose at least one stream")
+        config, host = documents.config(record), documents.host(record)
+        if host.log_config.type == "none":
+            raise UnreadableLogError
+        return LogStream(tty=config.tty, chunks=self.chunks(record, options))
+
+    async def chunks(self, record: Record, options: LogsOptions) -> AsyncIterator[bytes]:
+        """Encoded pieces, ready to send; ends with the container when followed, else with the log."""
+        config = documents.config(record)
+        format_ = Format(options, tty=config.tty)
+        reader = LogReader(f"{self._context.layout.container(record.id)}/{record.id}-json.log", options.tail)
+        try:
+            while True:
+                alive = options.follow and self._alive(record.id)
+                while entries := await asyncio.to_thread(reader.read):
+                    data, done = format_.encode(entries)
+                    if data:
+                        yield data
+                    if done:
+                        return
+                if not alive:
+                    return
+                if options.until is not None and self._context.clock.now_ns() > options.until:
+                    return
+                await asyncio.sleep(FOLLOW_SECONDS)
+        finally:
+            reader.close()
+
+    def _alive(self, container_id: str) -> bool:
+        if not self._context.containers.has(container_id):
+            return False
+        return is_running(self._context.containers.by_id(container_id).state.status)
+
+
+class Format:
+    """One client's wishes. ``details`` shows the attributes of log options; without any that is a lone space."""
+
+    def __init__(self, options: LogsOptions, *, tty: bool) -> None:
+        self._streams = {name for name, wanted in (("stdout", options.stdout), ("stderr", options.stderr)) if wanted}
+        self._tty = tty
+        self._timestamps = options.timestamps
+        self._details = b" " if options.details else b""
+        self._since = rfc3339_nano(options.since) if options.since else ""
+        self._until = rfc3339_nano(options.until) if options.until else ""
+
+    def encode(self, entries: Sequence[Entry]) -> tuple[bytes, bool]:
+        """(bytes to send, whether everything after is later than ``until``)."""
+        parts = []
+        for entry in entries:
+            if self._until and _later(entry.time, self._until):
+                return b"".join(parts), True
+            if entry.stream not in self._streams or (self._since and _later(self._since, entry.time)):
+                continue
+            text = entry.log.encode("utf-8", "surrogatepass")
+            if self._details:
+                text = self._details + text
+            if self._timestamps:
+                text = f"{entry.time} ".encode() + text
+            parts.append(text if self._tty else frame(_NUMBERS[entry.stream], text))
+        return b"".join(parts), False
+
+
+def _later(left: str, right: str) -> bool:
+    """Whether one RFC 3339 time is after another; the fractions may differ in length."""
+    if left[:19] != right[:19]:
+        return left[:19] > right[:19]
+    return left[19:].rstrip("Z").ljust(10, "0") > right[19:].rstrip("Z").ljust(10, "0")

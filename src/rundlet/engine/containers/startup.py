@@ -1,0 +1,123 @@
+"""Starting a container: network, files, bundle, shim; on failure everything is given back in reverse order."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Any
+
+import msgspec
+
+from rundlet.container.record import Record, State
+from rundlet.container.state import Status
+from rundlet.engine import machine
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.bundle import BundleMaker
+from rundlet.engine.containers.etc import EtcFiles
+from rundlet.engine.containers.execs import ExecService
+from rundlet.engine.containers.failures import start_error
+from rundlet.engine.containers.live import Live
+from rundlet.engine.containers.networking import Networking
+from rundlet.engine.context import Context
+from rundlet.errors import InternalError
+from rundlet.network.sandbox import Allocation
+from rundlet.runtime.shimclient import ShimClient, ShimGoneError, ShimRequestError
+
+START_SECONDS = 60.0
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A container that runs: its shim's connection and its new state."""
+
+    shim: ShimClient
+    state: State
+
+
+class Starter:
+    """Used by the life cycle under the container's lock."""
+
+    def __init__(
+        self, context: Context, bundles: BundleMaker, networking: Networking, etc: EtcFiles, execs: ExecService
+    ) -> None:
+        self._context = context
+        self._bundles = bundles
+        self._networking = networking
+        self._etc = etc
+        self.execs = execs
+
+    async def start(self, record: Record, live: Live) -> Started:
+        """Run the container's process. Raises StartFailedError and what the rooms below raise; nothing is left."""
+        context = self._context
+        directory = context.layout.container(record.id)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{directory}/exit")
+        self._make_bind_sources(record)
+        allocation = self._networking.allocate(record)
+        try:
+            etc_mounts = self._etc.write(record, allocation)
+            bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts)
+            shim = await self._launch(record, bundle, allocation, live)
+        except BaseException:
+            context.network.release(record.id)
+            raise
+        finally:
+            allocation.close()
+        return shim
+
+    async def _launch(self, record: Record, bundle: dict[str, Any], allocation: Allocation, live: Live) -> Started:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        shim = ShimClient(ours)
+        try:
+            with theirs:
+                shim_pid = await self._context.launcher.shim(record.id, msgspec.json.encode(bundle), theirs)
+            started = await asyncio.wait_for(self._start_in(shim, allocation, live), START_SECONDS)
+        except ShimRequestError as error:
+            shim.close()
+            raise start_error(error) from error
+        except (ShimGoneError, TimeoutError) as error:
+            shim.close()
+            raise InternalError(f"the supervisor of container {record.id} ended while starting it") from error
+        except BaseException:
+            shim.close()
+            raise
+        return Started(
+            shim,
+            msgspec.structs.replace(
+                record.state,
+                status=Status.RUNNING,
+                pid=started["pid"],
+                shim_pid=shim_pid,
+                boot_id=machine.boot_id(),
+                started_ns=started["started_at_ns"],
+                exit_code=0,
+                oom_killed=False,
+                error="",
+                manually_stopped=False,
+            ),
+        )
+
+    async def _start_in(self, shim: ShimClient, allocation: Allocation, live: Live) -> dict[str, Any]:
+        """Hand over ports and clients that wait, then start; all requests are under way before the first answer."""
+        fds = allocation.fds()
+        if fds:
+            await shim.hold(fds)
+        pending, live.pending = live.pending, []
+        for attachment in pending:
+            with attachment.end:
+                await shim.attach(
+                    attachment.end, stdin=attachment.stdin, stdout=attachment.stdout, stderr=attachment.stderr
+                )
+        return await shim.start()
+
+    def _net_section(self, record: Record, allocation: Allocation) -> dict[str, Any]:
+        section = allocation.sandbox.spec()
+        mode = documents.host(record).network_mode
+        if mode.startswith("container:"):
+            section["join"] = f"/proc/{self._bundles.joined_pid(mode)}/ns/net"
+        return section
+
+    def _make_bind_sources(self, record: Record) -> None:
+        """``-v`` makes a missing host directory, as Docker does; ``--mount`` was checked at creation."""
+        for point in record.mounts:
+            if point.kind == "bind" and not os.path.lexists(point.source):
+                os.makedirs(point.source, 0o755, exist_ok=True)

@@ -1,0 +1,176 @@
+"""Containers as the API's answers: lists and inspect."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from rundlet.api.containers import (
+    ContainerInspect,
+    ContainerInspectOptions,
+    ContainerListOptions,
+    ContainerSummary,
+    GraphDriver,
+    MountPoint,
+    SummaryHostConfig,
+    SummaryNetworkSettings,
+)
+from rundlet.container.record import MountPoint as StoredMount
+from rundlet.container.record import Record
+from rundlet.container.state import Status, is_running
+from rundlet.engine.containers import documents, status
+from rundlet.engine.containers.execs import ExecService
+from rundlet.engine.containers.filters import Selection
+from rundlet.engine.containers.networking import Networking
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NoSuchImageError
+from rundlet.oci.digest import Digest
+from rundlet.util.clock import rfc3339_nano
+
+
+class Views:
+    """Reads only."""
+
+    def __init__(self, context: Context, networking: Networking, execs: ExecService) -> None:
+        self._context = context
+        self._networking = networking
+        self._execs = execs
+
+    # -- list -------------------------------------------------------------------------------------------------------
+
+    async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
+        """Newest first. Raises InvalidFilterError."""
+        records = self.selected(options)
+        if options.size:
+            return await asyncio.to_thread(lambda: [self._summary(record, size=True) for record in records])
+        return [self._summary(record, size=False) for record in records]
+
+    def selected(self, options: ContainerListOptions) -> "list[Record]":
+        selection = Selection(
+            options.filters,
+            find=self._context.containers.find,
+            ancestors=self._ancestors,
+            networks=self._networking.network_names,
+            ports=self._networking.port_map,
+            health=lambda _record: "",
+        )
+        everything = options.all or options.limit > 0 or selection.widens
+        records = sorted(self._context.containers, key=lambda record: record.created_ns, reverse=True)
+        found = [
+            record
+            for record in records
+            if (everything or is_running(record.state.status)) and selection.matches(record)
+        ]
+        return found[: options.limit] if options.limit > 0 else found
+
+    def _summary(self, record: Record, *, size: bool) -> ContainerSummary:
+        config, host = documents.config(record), documents.host(record)
+        rw, root = self._sizes(record) if size else (0, 0)
+        return ContainerSummary(
+            id=record.id,
+            names=(f"/{record.name}",),
+            image=self._image_name(record),
+            image_id=record.image_id,
+            command=" ".join([record.path, *(_quoted(word) for word in record.args)]),
+            created=record.created_ns // 10**9,
+            ports=self._networking.summary_ports(record),
+            size_rw=rw,
+            size_root_fs=root,
+            labels=config.labels or {},
+            state=record.state.status.value,
+            status=status.sentence(record.state, self._context.clock.now_ns()),
+            host_config=SummaryHostConfig(network_mode=host.network_mode, annotations=host.annotations),
+            network_settings=SummaryNetworkSettings(networks=self._networking.networks(record)),
+            mounts=tuple(_mount(point) for point in record.mounts),
+        )
+
+    def _image_name(self, record: Record) -> str:
+        """The name it was created from, as long as that name still means the same image; else the ID."""
+        try:
+            if str(self._context.images.get(record.image).id) == record.image_id:
+                return record.image
+        except (NoSuchImageError, InvalidParameterError):
+            pass
+        return record.image_id
+
+    def _ancestors(self, name: str) -> "list[str]":
+        """Image IDs that ``ancestor=name`` stands for: the image and all that were built on it."""
+        try:
+            root = self._context.images.get(name).id
+        except (NoSuchImageError, InvalidParameterError):
+            return []
+        found: list[Digest] = [root]
+        for image_id in found:
+            found.extend(self._context.images.children(image_id))
+        return [str(image_id) for image_id in found]
+
+    def _sizes(self, record: Record) -> tuple[int, int]:
+        """(bytes written, bytes in all); walks the container's own files."""
+        written = self._context.snapshots.usage(record.id)
+        image = self._context.images.find(Digest.parse(record.image_id))
+        return written, written + (image.size if image is not None else 0)
+
+    # -- inspect ----------------------------------------------------------------------------------------------------
+
+    async def inspect(self, ref: str, options: ContainerInspectOptions) -> ContainerInspect:
+        record = self._context.containers.find(ref)
+        found = self._inspect(record)
+        if options.size:
+            rw, root = await asyncio.to_thread(self._sizes, record)
+            found = msgspec.structs.replace(found, size_rw=rw, size_root_fs=root)
+        return found
+
+    def _inspect(self, record: Record) -> ContainerInspect:
+        host = documents.host(record)
+        directory = self._context.layout.container(record.id)
+        log = f"{directory}/{record.id}-json.log" if host.log_config.type == "json-file" else ""
+        ran = record.state.started_ns > 0
+        return ContainerInspect(
+            id=record.id,
+            created=rfc3339_nano(record.created_ns),
+            path=record.path,
+            args=tuple(record.args),
+            state=status.wire(record),
+            image=record.image_id,
+            resolv_conf_path=f"{directory}/resolv.conf" if ran else "",
+            hostname_path=f"{directory}/hostname" if ran else "",
+            hosts_path=f"{directory}/hosts" if ran else "",
+            log_path=log if ran else "",
+            name=f"/{record.name}",
+            restart_count=record.state.restart_count,
+            driver="overlay2",
+            platform=record.platform,
+            exec_ids=tuple(self._execs.of_container(record.id)) or None,
+            host_config=host,
+            graph_driver=self._graph_driver(record),
+            mounts=tuple(_mount(point) for point in record.mounts),
+            config=documents.config(record),
+            network_settings=self._networking.settings(record),
+        )
+
+    def _graph_driver(self, record: Record) -> GraphDriver:
+        if record.state.status in (Status.REMOVING, Status.DEAD):
+            return GraphDriver(data={}, name="overlay2")
+        rootfs = self._context.snapshots.container(record.id)
+        data = {"MergedDir": rootfs.merged, "UpperDir": rootfs.upper, "WorkDir": rootfs.work}
+        return GraphDriver(data={"LowerDir": ":".join(rootfs.lower), **data}, name="overlay2")
+
+
+def _mount(point: StoredMount) -> MountPoint:
+    return MountPoint(
+        type=point.kind,
+        name=point.name,
+        source=point.source,
+        destination=point.destination,
+        driver=point.driver,
+        mode=point.mode,
+        rw=point.rw,
+        propagation=point.propagation,
+    )
+
+
+def _quoted(word: str) -> str:
+    """An argument as Docker shows it: in single quotes when it has spaces or quotes."""
+    if word and not set(word) & set(" \t\n'\"\\"):
+        return word
+    return "'" + word.replace("'", "\\'") + "'"
