@@ -1,0 +1,424 @@
+"""A reader of layer tars that trusts nothing and holds no more than one buffer and one header in memory.
+
+It reads v7, ustar, STAR, pax and GNU (long names, base-256 numbers) archives and agrees with Go's ``archive/tar``,
+which Docker reads layers with, wherever the formats leave room: the same bytes must mean the same files in both.
+Sparse entries are refused by name. Standard library only: it runs in the worker.
+
+See: POSIX pax, GNU tar "Basic Tar Format", OCI image-spec layer.md.
+"""
+
+import errno
+import os
+from typing import Final
+
+BLOCK: Final = 512
+BUFFER: Final = 1 << 20
+SPECIAL_LIMIT: Final = 1 << 20
+"""Bytes of a pax header or a GNU long name, as in Go."""
+PATH_LIMIT: Final = 4095
+"""Bytes of a name; the kernel takes no longer path, so Docker can't apply one either."""
+_SPLICE_FROM: Final = 128 << 10
+_MAX_SIZE: Final = (1 << 63) - 1
+_MAX_NS: Final = (1 << 63) - 1
+
+REGULAR: Final = b"0"
+HARDLINK: Final = b"1"
+SYMLINK: Final = b"2"
+CHARACTER: Final = b"3"
+BLOCK_DEVICE: Final = b"4"
+DIRECTORY: Final = b"5"
+FIFO: Final = b"6"
+_CONTIGUOUS: Final = b"7"
+_OLD_REGULAR: Final = b"\0"
+_PAX: Final = b"x"
+_PAX_GLOBAL: Final = b"g"
+_LONG_NAME: Final = b"L"
+_LONG_LINK: Final = b"K"
+_SPARSE: Final = b"S"
+_KNOWN: Final = frozenset(
+    (REGULAR, HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO, _CONTIGUOUS, _OLD_REGULAR)
+)
+_WITHOUT_DATA: Final = frozenset((HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
+_XATTR: Final = b"SCHILY.xattr."
+_ZERO_BLOCK: Final = bytes(BLOCK)
+
+
+class TarError(Exception):
+    """The archive can't be read; the message is the one line for the user."""
+
+
+class TruncatedError(TarError):
+    """The archive ends in the middle of something."""
+
+    def __init__(self) -> None:
+        super().__init__("unexpected EOF")
+
+
+class InvalidHeaderError(TarError):
+    """A header that no tar program writes."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"archive/tar: invalid tar header ({what})")
+
+
+class Entry:
+    """One member of the archive. Names are bytes, as they are on disk."""
+
+    __slots__ = ("gid", "link", "major", "minor", "mode", "mtime_ns", "name", "size", "type", "uid", "xattrs")
+
+    name: bytes
+    """Cleaned, relative to the root, without a slash at the end; empty for the root itself."""
+    link: bytes
+    type: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    """Bytes of data that follow; 0 for anything but a regular file."""
+    mtime_ns: int
+    major: int
+    minor: int
+    xattrs: list[tuple[bytes, bytes]] | None
+
+
+class Source:
+    """A file descriptor (pipe or file) read through one reused buffer."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._buffer = bytearray(BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._splice = True
+
+    def take(self, count: int) -> bytes:
+        """The next ``count`` bytes (at most the buffer's size), fewer only at the end of the input."""
+        if self._end - self._start < count:
+            self._fill(count)
+        stop = min(self._start + count, self._end)
+        data = bytes(self._view[self._start : stop])
+        self._start = stop
+        return data
+
+    def skip(self, count: int) -> None:
+        """Pass over ``count`` bytes. Raises TruncatedError."""
+        while count:
+            step = self._available()
+            step = min(step, count)
+            self._start += step
+            count -= step
+
+    def copy_to(self, fd: int, count: int) -> None:
+        """Write the next ``count`` bytes to ``fd``. Raises TruncatedError, OSError."""
+        while count:
+            if count >= _SPLICE_FROM and self._start == self._end and self._splice:
+                moved = self._move(fd, count)
+                if moved:
+                    count -= moved
+                    continue
+            step = min(self._available(), count)
+            stop = self._start + step
+            while self._start < stop:
+                self._start += os.write(fd, self._view[self._start : stop])
+            count -= step
+
+    def drain(self) -> int:
+        """Read to the end of the input; the number of bytes passed over."""
+        passed = self._end - self._start
+        self._start = self._end = 0
+        while count := os.readv(self._fd, [self._view]):
+            passed += count
+        return passed
+
+    def _available(self) -> int:
+        if self._start == self._end:
+            self._start = 0
+            self._end = os.readv(self._fd, [self._view])
+            if not self._end:
+                raise TruncatedError
+        return self._end - self._start
+
+    def _move(self, fd: int, count: int) -> int:
+        """Let the kernel move pages from the pipe to the file; 0 where it can't."""
+        try:
+            moved = os.splice(self._fd, fd, min(count, BUFFER))
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+                raise
+            self._splice = False
+            return 0
+        if not moved:
+            raise TruncatedError
+        return moved
+
+    def _fill(self, count: int) -> None:
+        left = self._end - self._start
+        self._view[:left] = self._view[self._start : self._end]
+        self._start, self._end = 0, left
+        while self._end < count:
+            got = os.readv(self._fd, [self._view[self._end :]])
+            if not got:
+                return
+            self._end += got
+
+
+class Reader:
+    """The members of an archive, one after another.
+
+    The data of a member is taken by :meth:`copy_data` or left: the next call of :meth:`next` passes over the rest.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._left = 0
+        self._padding = 0
+
+    def copy_data(self, fd: int) -> None:
+        """Write the current member's data to ``fd``."""
+        count, self._left = self._left, 0
+        self._source.copy_to(fd, count)
+
+    def next(self) -> Entry | None:
+        """The next member, or None at the end of the archive. Raises TarError."""
+        pax: dict[bytes, bytes] = {}
+        long_name = long_link = b""
+        while True:
+            header = self._header()
+            if header is None:
+                return None
+            kind = header[156:157]
+            if kind not in (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK):
+                break
+            data = self._special(header)
+            if kind == _PAX:
+                pax = parse_pax(data)
+            elif kind == _LONG_NAME:
+                long_name = data.partition(b"\0")[0]
+            elif kind == _LONG_LINK:
+                long_link = data.partition(b"\0")[0]
+            else:
+                parse_pax(data)  # Docker checks a global header and applies nothing of it
+        entry = _entry(header)
+        if pax:
+            _merge(entry, pax)
+        name = long_name or pax.get(b"path") or _name(header)
+        link = long_link or pax.get(b"linkpath") or header[157:257].partition(b"\0")[0]
+        if entry.type == _OLD_REGULAR:
+            entry.type = DIRECTORY if name.endswith(b"/") else REGULAR
+        elif entry.type == _CONTIGUOUS:
+            entry.type = REGULAR
+        if entry.type in _WITHOUT_DATA:
+            entry.size = 0
+        self._left = entry.size
+        self._padding = -entry.size % BLOCK
+        entry.name = clean(name)
+        entry.link = link
+        return entry
+
+    def _header(self) -> bytes | None:
+        if self._left or self._padding:
+            self._source.skip(self._left + self._padding)
+            self._left = self._padding = 0
+        header = self._source.take(BLOCK)
+        if not header:
+            return None
+        if len(header) < BLOCK:
+            raise TruncatedError
+        if header[0] == 0 and header == _ZERO_BLOCK:
+            second = self._source.take(BLOCK)
+            if second and second != _ZERO_BLOCK:
+                raise TruncatedError if len(second) < BLOCK else InvalidHeaderError("one zero block")
+            return None
+        _check_sum(header)
+        return header
+
+    def _special(self, header: bytes) -> bytes:
+        size = _number(header[124:136], "size")
+        if size > SPECIAL_LIMIT:
+            raise TarError("archive/tar: header field too long")
+        padded = size + (-size % BLOCK)
+        data = self._take_all(padded)
+        return data[:size]
+
+    def _take_all(self, count: int) -> bytes:
+        parts = []
+        while count:
+            part = self._source.take(min(count, BUFFER))
+            if not part:
+                raise TruncatedError
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def clean(name: bytes) -> bytes:
+    """``name`` relative to the root, by words alone as Docker does it: ``./a//b/../c/`` and ``/a/c`` give ``a/c``.
+
+    Raises TarError for a relative name that begins outside (``../x``) and for one longer than any path.
+    """
+    plain = b"/." not in name and b"//" not in name and name[:1] != b"."
+    name = name.strip(b"/") if plain else _clean_words(name)
+    if len(name) > PATH_LIMIT:
+        raise TarError(f"{quote(name[:64] + b'...')}: file name too long")
+    return name
+
+
+def _clean_words(name: bytes) -> bytes:
+    rooted = name[:1] == b"/"
+    words: list[bytes] = []
+    for word in name.split(b"/"):
+        if word in (b"", b"."):
+            continue
+        if word != b"..":
+            words.append(word)
+        elif words:
+            words.pop()
+        elif not rooted:
+            raise TarError(f'{quote(name)} is outside of "/"')
+    return b"/".join(words)
+
+
+def quote(name: bytes) -> str:
+    """``name`` in quotes on one line, whatever it holds."""
+    text = name.decode("utf-8", "backslashreplace")
+    shown = "".join(c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)
+    return f'"{shown}"'
+
+
+def parse_pax(data: bytes) -> dict[bytes, bytes]:
+    """The records of a pax header; an empty value removes its key. Raises TarError."""
+    records: dict[bytes, bytes] = {}
+    position, end = 0, len(data)
+    while position < end:
+        space = data.find(b" ", position, position + 20)
+        digits = data[position:space]
+        if space < 0 or not digits.isdigit():
+            raise InvalidHeaderError("pax record")
+        stop = position + int(digits)
+        if stop > end or stop <= space + 1 or data[stop - 1] != 0x0A:
+            raise InvalidHeaderError("pax record")
+        key, equals, value = data[space + 1 : stop - 1].partition(b"=")
+        if not equals or not key or b"\0" in key:
+            raise InvalidHeaderError("pax record")
+        if key in (b"path", b"linkpath", b"uname", b"gname") and b"\0" in value:
+            raise InvalidHeaderError("NUL in a name")
+        if key.startswith(b"GNU.sparse."):
+            raise TarError("sparse files are not supported in layers")
+        if value or key.startswith(_XATTR):
+            records[key] = value
+        else:
+            records.pop(key, None)
+        position = stop
+    return records
+
+
+def _entry(header: bytes) -> Entry:
+    kind = header[156:157]
+    if kind not in _KNOWN:
+        if kind == _SPARSE:
+            raise TarError(f"{quote(_name(header))}: sparse files are not supported in layers")
+        raise TarError(f"{quote(_name(header))}: unhandled tar header type {kind[0]}")
+    entry = Entry()
+    entry.type = kind
+    entry.mode = _number(header[100:108], "mode") & 0o7777
+    entry.uid = _number(header[108:116], "uid")
+    entry.gid = _number(header[116:124], "gid")
+    entry.size = _number(header[124:136], "size")
+    entry.mtime_ns = _bounded(_signed(header[136:148], "mtime") * 1_000_000_000)
+    entry.major = entry.minor = 0
+    if kind in (CHARACTER, BLOCK_DEVICE):
+        entry.major = _number(header[329:337], "devmajor")
+        entry.minor = _number(header[337:345], "devminor")
+    entry.xattrs = None
+    return entry
+
+
+def _merge(entry: Entry, pax: dict[bytes, bytes]) -> None:
+    for key, value in pax.items():
+        if key == b"size":
+            entry.size = _decimal(value, "size")
+        elif key == b"uid":
+            entry.uid = _decimal(value, "uid")
+        elif key == b"gid":
+            entry.gid = _decimal(value, "gid")
+        elif key == b"mtime":
+            entry.mtime_ns = _bounded(_pax_time(value))
+        elif key.startswith(_XATTR):
+            if entry.xattrs is None:
+                entry.xattrs = []
+            entry.xattrs.append((key[len(_XATTR) :], value))
+
+
+def _name(header: bytes) -> bytes:
+    name = header[:100].partition(b"\0")[0]
+    if header[257:263] == b"ustar\0":
+        # STAR keeps two times where ustar has the end of its prefix, and says so in its last bytes.
+        stop = 476 if header[508:512] == b"tar\0" else 500
+        prefix = header[345:stop].partition(b"\0")[0]
+        if prefix:
+            return prefix + b"/" + name
+    return name
+
+
+def _check_sum(header: bytes) -> None:
+    stored = _number(header[148:156], "checksum")
+    total = sum(header) - sum(header[148:156]) + 8 * 0x20
+    if stored != total:
+        signed = total - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
+        if stored != signed:
+            raise InvalidHeaderError("checksum")
+
+
+def _number(field: bytes, what: str) -> int:
+    if field[0] & 0x80:
+        value = _signed(field, what)
+        if value < 0:
+            raise InvalidHeaderError(what)
+        return value
+    digits = field.strip(b" \0")
+    if not digits:
+        return 0
+    digits = digits.partition(b"\0")[0]
+    try:
+        return int(digits, 8) if digits.isdigit() else _fail(what)
+    except ValueError:
+        return _fail(what)
+
+
+def _signed(field: bytes, what: str) -> int:
+    """A number that may be negative, which only base-256 can say."""
+    if not field[0] & 0x80:
+        return _number(field, what)
+    bits = len(field) * 8 - 1
+    value = int.from_bytes(field, "big") & ((1 << bits) - 1)
+    if field[0] & 0x40:
+        value -= 1 << bits
+    if not -_MAX_SIZE <= value <= _MAX_SIZE:
+        _fail(what)
+    return value
+
+
+def _fail(what: str) -> int:
+    raise InvalidHeaderError(what)
+
+
+def _decimal(value: bytes, what: str) -> int:
+    if not value.isdigit() or len(value) > 19:
+        raise InvalidHeaderError(what)
+    number = int(value)
+    return number if number <= _MAX_SIZE else _fail(what)
+
+
+def _pax_time(value: bytes) -> int:
+    whole, _dot, fraction = value.partition(b".")
+    digits = whole.removeprefix(b"-")
+    if not digits.isdigit() or len(digits) > 19 or (fraction and not fraction.isdigit()):
+        raise InvalidHeaderError("mtime")
+    nanoseconds = int(digits) * 1_000_000_000 + int((fraction[:9] + b"0" * 9)[:9])
+    return -nanoseconds if whole[:1] == b"-" else nanoseconds
+
+
+def _bounded(nanoseconds: int) -> int:
+    """Docker, too, takes a time that a file can't have for the epoch."""
+    return nanoseconds if 0 <= nanoseconds <= _MAX_NS else 0

@@ -1,0 +1,115 @@
+"""What a snapshotter is.
+
+A **layer** is the unpacked change set of one tar, known by its chain ID, never changed after its commit. It begins as
+a **preparation**: a directory that the worker fills. ``commit_layer`` gives it its chain ID; ``abort_layer`` removes
+it. Several preparations of one chain ID may be under way: the first commit wins, the others' directories are dropped.
+
+A **container snapshot** is what a container's root file system is mounted from: the directories of its image's layers,
+topmost first, and one of its own on top that takes every change.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from rundlet.oci.digest import Digest
+
+
+class Preparation(msgspec.Struct, frozen=True):
+    """A layer in the making."""
+
+    name: str
+    """The snapshotter's own name for it."""
+    path: str
+    """The directory to fill; its root already has the owner, mode and attributes that it must have."""
+    parent: Digest | None
+
+
+class LayerInfo(msgspec.Struct, frozen=True):
+    """A committed layer."""
+
+    chain: Digest
+    parent: Digest | None
+    diff_id: Digest
+    size: int
+    """Bytes of its files."""
+    path: str
+    created_ns: int
+
+
+class Rootfs(msgspec.Struct, frozen=True):
+    """What a container's root file system is mounted from."""
+
+    lower: list[str]
+    """Directories of the image's layers, topmost first; one empty directory for an image without layers."""
+    upper: str
+    work: str
+    merged: str
+    """Where the shim mounts it."""
+
+
+class Snapshotter(Protocol):
+    """Keeps layers and container snapshots. Methods block on the disk: call them in threads where that matters."""
+
+    def has_layer(self, chain: Digest) -> bool:
+        """Whether the layer is committed."""
+        ...
+
+    def layer(self, chain: Digest) -> LayerInfo:
+        """Raises LayerNotFoundError."""
+        ...
+
+    def layers(self) -> list[LayerInfo]:
+        """Every committed layer."""
+        ...
+
+    def prepare_layer(self, parent: Digest | None) -> Preparation:
+        """A directory for a layer on top of ``parent``, which need not be committed yet. Raises StorageError."""
+        ...
+
+    def commit_layer(self, preparation: Preparation, chain: Digest, diff_id: Digest, size: int) -> None:
+        """Make the layer usable. Its parent must be committed.
+
+        Raises LayerNotFoundError (the parent), StorageError; the preparation is then still to be aborted.
+        """
+        ...
+
+    def abort_layer(self, preparation: Preparation) -> None:
+        """Remove a preparation; one that is gone already is fine. Raises StorageError."""
+        ...
+
+    def remove_layer(self, chain: Digest) -> None:
+        """Remove a layer that nothing uses. Raises LayerNotFoundError, LayerInUseError, StorageError."""
+        ...
+
+    def prepare_container(self, container_id: str, chain: Digest | None) -> Rootfs:
+        """A snapshot on top of ``chain``. Raises LayerNotFoundError, SnapshotExistsError, StorageError."""
+        ...
+
+    def container(self, container_id: str) -> Rootfs:
+        """The snapshot that was prepared. Raises SnapshotNotFoundError, LayerNotFoundError."""
+        ...
+
+    def containers(self) -> dict[str, Digest | None]:
+        """Every container snapshot: container ID to the chain ID it stands on."""
+        ...
+
+    def remove_container(self, container_id: str) -> None:
+        """Remove a snapshot; absent is fine. Raises StorageError (EBUSY, nothing removed: it is mounted)."""
+        ...
+
+    def usage(self, container_id: str) -> int:
+        """Bytes of what the container has written. Raises SnapshotNotFoundError."""
+        ...
+
+    def sync(self) -> None:
+        """Make all that is committed durable; blocks until the disk is done. Raises StorageError."""
+        ...
+
+    def check(self) -> list[Digest]:
+        """At start: finish or undo what was half done; drop layers that an unclean boot may have damaged.
+
+        Returns the chain IDs that were dropped: they have to be unpacked again before their containers start.
+        Raises StorageError.
+        """
+        ...
