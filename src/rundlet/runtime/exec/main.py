@@ -1,0 +1,73 @@
+"""The main of an exec; see the package's description."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from rundlet.linux import libc, ns
+from rundlet.runtime.init import devices, plan, rights
+from rundlet.runtime.init import main as init_main
+from rundlet.runtime.init.main import Program, Wiring
+from rundlet.runtime.init.report import Reporter
+from rundlet.runtime.init.steps import Context, Step
+
+_CLONE_PARENT: Final = 0x8000
+_JOINED: Final = (
+    ns.CLONE_NEWNS | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC | ns.CLONE_NEWPID | ns.CLONE_NEWNET | ns.CLONE_NEWCGROUP
+)
+
+
+class Joining(NamedTuple):
+    """What to join: the container's init, and the cgroup files that "0" is written to."""
+
+    init: int
+    cgroup: tuple[int, ...]
+
+
+class OpenRoot(NamedTuple):
+    """The root of the mount namespace that was joined."""
+
+    step: str = "rootfs"
+
+    def describe(self) -> str:
+        return "the container's root"
+
+    def execute(self, context: Context) -> None:
+        context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def build(process: dict[str, Any], name: str, user: plan.User, seccomp: bytes, size: tuple[int, int]) -> list[Step]:
+    """The steps of an exec. Raises: ValueError for a value that can't be carried out."""
+    steps: list[Step] = [OpenRoot(), plan.NewSession(f"_ses.{name}")]
+    if process.get("oomScoreAdj") is not None:
+        steps.append(rights.OomScore(int(process["oomScoreAdj"])))
+    if process.get("terminal"):
+        steps.append(devices.OpenTerminal(size[0], size[1], user.uid, False))
+    steps += plan.process_steps(process, user, seccomp, create_cwd=False)
+    return steps
+
+
+def run(steps: Sequence[Step], what: Program, joining: Joining, wiring: Wiring) -> NoReturn:
+    """Join, clone, run. Ends the process in every case."""
+    reporter = Reporter(wiring.report)
+    step = "internal"
+    try:
+        keep = {joining.init, *joining.cgroup}
+        init_main.close_others(
+            {wiring.report, wiring.master_to, wiring.stdin, wiring.stdout, wiring.stderr, *keep, 0, 1, 2} - {-1}
+        )
+        step = "cgroup"
+        for fd in joining.cgroup:
+            os.write(fd, b"0")
+            os.close(fd)
+        step = "namespace"
+        libc.setns(joining.init, _JOINED)
+        os.close(joining.init)
+        pid, _ = libc.clone3(_CLONE_PARENT, pidfd=False)
+        if pid == 0:
+            init_main.run(steps, what, wiring)
+        reporter.pid(pid)
+    except BaseException as exc:
+        reporter.exception(step, exc)
+    finally:
+        os._exit(0)

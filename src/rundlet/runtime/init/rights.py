@@ -1,0 +1,164 @@
+"""Steps that take rights away, in the one order that works.
+
+Bounding set; KEEPCAPS and the user; working directory; without no-new-privileges the filter, while SYS_ADMIN is still
+held; capabilities; with no-new-privileges the filter last. PDEATHSIG comes after the change of user, which clears it.
+"""
+
+import errno
+import os
+import resource
+import signal
+from typing import NamedTuple
+
+from rundlet.linux import caps, libc, path
+from rundlet.runtime.init.steps import Context
+
+
+class SetLimits(NamedTuple):
+    """``process.rlimits``: resource number, soft, hard."""
+
+    limits: tuple[tuple[int, int, int], ...]
+    step: str = "limit"
+
+    def describe(self) -> str:
+        return f"{len(self.limits)} resource limits"
+
+    def execute(self, context: Context) -> None:
+        for number, soft, hard in self.limits:
+            try:
+                resource.setrlimit(number, (soft, hard))
+            except ValueError as exc:
+                raise OSError(errno.EINVAL, str(exc)) from None
+
+
+class OomScore(NamedTuple):
+    """How likely the kernel picks the container's processes when memory ends."""
+
+    value: int
+    step: str = "limit"
+
+    def describe(self) -> str:
+        return f"oom_score_adj {self.value}"
+
+    def execute(self, context: Context) -> None:
+        context.write_proc("self/oom_score_adj", str(self.value).encode())
+
+
+class AppArmor(NamedTuple):
+    """The profile that takes effect at execve."""
+
+    profile: str
+    step: str = "apparmor"
+
+    def describe(self) -> str:
+        return f"AppArmor profile {self.profile}"
+
+    def execute(self, context: Context) -> None:
+        data = f"exec {self.profile}".encode()
+        try:
+            context.write_proc("thread-self/attr/apparmor/exec", data)
+        except FileNotFoundError:
+            context.write_proc("thread-self/attr/exec", data)
+
+
+class ChangeUser(NamedTuple):
+    """From root to the container's user; capabilities are kept for the steps that still need them."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    umask: int
+    bounding: int
+    step: str = "user"
+
+    def describe(self) -> str:
+        return f"user {self.uid}:{self.gid} groups {','.join(map(str, self.groups))}"
+
+    def execute(self, context: Context) -> None:
+        for fd in {context.stdin, context.stdout, context.stderr} - {-1}:
+            self._own(fd)
+        caps.drop_bounding(self.bounding)
+        caps.keep_capabilities(True)
+        os.setgroups(self.groups)
+        os.setresgid(self.gid, self.gid, self.gid)
+        os.setresuid(self.uid, self.uid, self.uid)
+        caps.keep_capabilities(False)
+        os.umask(self.umask)
+        if self.uid != 0:
+            permitted = caps.get_capabilities()[1]
+            caps.set_capabilities(permitted, permitted, 0)
+        # If the shim dies nobody watches this process any more: it dies, too.
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def _own(self, fd: int) -> None:
+        """The user may open /dev/stdout again, as under runc."""
+        try:
+            os.fchown(fd, self.uid, self.gid)
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
+                raise
+
+
+class EnterDirectory(NamedTuple):
+    """The working directory: made if missing, never outside the root (CVE-2024-21626)."""
+
+    cwd: str
+    create: bool
+    step: str = "cwd"
+
+    def describe(self) -> str:
+        return f"working directory {self.cwd}"
+
+    def execute(self, context: Context) -> None:
+        if self.create:
+            fd = path.makedirs_in_root(context.root, self.cwd)
+        else:
+            fd = path.open_in_root(context.root, self.cwd, os.O_PATH | os.O_DIRECTORY)
+        os.fchdir(fd)
+        os.close(fd)
+        # The kernel's own word: libc would try to find a name for a directory that has none.
+        if not os.readlink("self/cwd", dir_fd=context.proc()).startswith("/"):
+            raise OSError(errno.EXDEV, "current working directory is outside of container", self.cwd)
+
+
+class Filter(NamedTuple):
+    """The compiled seccomp program."""
+
+    program: bytes
+    step: str = "seccomp"
+
+    def describe(self) -> str:
+        return f"seccomp filter of {len(self.program) // 8} instructions"
+
+    def execute(self, context: Context) -> None:
+        from rundlet.linux import seccomp
+
+        seccomp.load(self.program)
+
+
+class SetCapabilities(NamedTuple):
+    """The final sets, as masks."""
+
+    effective: int
+    permitted: int
+    inheritable: int
+    ambient: int
+    step: str = "rights"
+
+    def describe(self) -> str:
+        return f"capabilities {self.permitted:016x}"
+
+    def execute(self, context: Context) -> None:
+        caps.set_capabilities(self.effective, self.permitted, self.inheritable)
+        if self.ambient:
+            caps.set_ambient(self.ambient)
+
+
+class NoNewPrivileges(NamedTuple):
+    step: str = "rights"
+
+    def describe(self) -> str:
+        return "no new privileges"
+
+    def execute(self, context: Context) -> None:
+        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)

@@ -1,0 +1,240 @@
+"""Docker's json-file logs: the encoding and the writer. Standard library only (the shim runs it).
+
+One line of output is one line of JSON, ``{"log":"text\\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}``.
+Lines longer than 16 KiB are cut into pieces, all but the last without ``\\n``. Characters are escaped as Docker's
+writer does: ``<``, ``>``, ``&``, U+2028 and U+2029 too, and every byte that is no UTF-8 becomes ``\\ufffd``.
+
+Most output is plain text: a chunk of it is encoded by a few passes of C code over the whole (a byte-wise loop would be
+fifty times slower), and only bytes that need it are looked at.
+"""
+
+import os
+import time
+from typing import Final
+
+PARTIAL: Final = 16384
+
+_ESCAPES: Final[dict[int, bytes]] = {
+    number: f"\\u{number:04x}".encode() for number in (*range(0x20), ord("<"), ord(">"), ord("&"))
+} | {ord("\\"): b"\\\\", ord('"'): b'\\"', ord("\r"): b"\\r"}
+_NEWLINE: Final = 0x0A
+# Bytes that may stand as they are inside a chunk of lines.
+_PLAIN: Final = bytes(number for number in range(0x80) if number not in _ESCAPES or number == _NEWLINE)
+_SEPARATORS: Final = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+
+
+def timestamp(ns: int) -> bytes:
+    """Nanoseconds since the epoch as Go's RFC3339Nano in UTC: trailing zeros of the fraction are left out."""
+    seconds, fraction = divmod(ns, 1_000_000_000)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    digits = f"{fraction:09d}".rstrip("0")
+    return (f"{stamp}.{digits}Z" if digits else f"{stamp}Z").encode()
+
+
+def escape(text: bytes) -> bytes:
+    """The inside of a JSON string for ``text``; newlines are left alone."""
+    odd = text.translate(None, _PLAIN)
+    if not odd:
+        return text
+    present = set(odd)
+    if 0x5C in present:
+        text = text.replace(b"\\", b"\\\\")
+    for number in present:
+        if number < 0x80 and number != 0x5C:
+            text = text.replace(bytes((number,)), _ESCAPES[number])
+    if max(present) < 0x80:
+        return text
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        text = _replace_invalid(text)
+    if 0xE2 in present:
+        for raw, escaped in _SEPARATORS:
+            text = text.replace(raw, escaped)
+    return text
+
+
+def _replace_invalid(text: bytes) -> bytes:
+    """One ``\\ufffd`` for each byte that is not part of a valid sequence, as Go's decoder sees them."""
+    decoded = text.decode("utf-8", "surrogateescape")
+    invalid = {ord(character): "\\ufffd" for character in set(decoded) if 0xDC80 <= ord(character) <= 0xDCFF}
+    return decoded.translate(invalid).encode()
+
+
+class Encoder:
+    """Cuts one stream ("stdout", "stderr") into lines and encodes them."""
+
+    __slots__ = ("_cut_at", "_end", "_partial", "_time")
+
+    def __init__(self, stream: str) -> None:
+        self._end = b'","stream":"' + stream.encode() + b'","time":"'
+        self._partial = b""
+        self._time = b""  # of the first piece of a line in pieces: all pieces of a line have the same
+        self._cut_at = 0
+
+    def encode(self, chunk: bytes, now: bytes) -> bytes:
+        """All entries that ``chunk`` completes; ``now`` is a :func:`timestamp`."""
+        data = self._partial + chunk if self._partial else chunk
+        complete = data.rfind(b"\n") + 1
+        rest = data[complete:]
+        output = []
+        if complete:
+            output.append(self._lines(data[:complete], now))
+        while len(rest) >= PARTIAL:
+            output.append(self._piece(rest[:PARTIAL], now))
+            rest = rest[PARTIAL:]
+        self._partial = rest
+        return b"".join(output)
+
+    def finish(self, now: bytes) -> bytes:
+        """What was left without a newline when the stream ended."""
+        rest, self._partial = self._partial, b""
+        return self._piece(rest, now) if rest else b""
+
+    def _lines(self, lines: bytes, now: bytes) -> bytes:
+        """``lines`` ends with a newline."""
+        output = []
+        if self._time:
+            # The end of a line in pieces has the time of its beginning.
+            first = lines.index(b"\n") + 1
+            output.append(self._long(lines[:first], self._time))
+            self._time = b""
+            lines = lines[first:]
+            if not lines:
+                return output[0]
+        if len(lines) <= PARTIAL:
+            output.append(self._plain(lines, now))
+            return b"".join(output)
+        start = 0
+        while start < len(lines):
+            # As many whole lines as fit in one piece at once; a line that doesn't fit alone is cut.
+            end = lines.rfind(b"\n", start, start + PARTIAL) + 1
+            if end > start:
+                output.append(self._plain(lines[start:end], now))
+            else:
+                end = lines.index(b"\n", start) + 1
+                output.append(self._long(lines[start:end], now))
+            start = end
+        return b"".join(output)
+
+    def _plain(self, lines: bytes, now: bytes) -> bytes:
+        """Lines of which none is longer than a piece."""
+        end = self._end + now + b'"}\n'
+        body = escape(lines[:-1]).replace(b"\n", b"\\n" + end + b'{"log":"')
+        return b'{"log":"' + body + b"\\n" + end
+
+    def _long(self, line: bytes, now: bytes) -> bytes:
+        """One line, with its newline, in pieces."""
+        output = []
+        start = 0
+        while len(line) - 1 - start >= PARTIAL:
+            output.append(self._entry(line[start : start + PARTIAL], now, b""))
+            start += PARTIAL
+        output.append(self._entry(line[start:-1], now, b"\\n"))
+        return b"".join(output)
+
+    def _piece(self, piece: bytes, now: bytes) -> bytes:
+        self._time = self._time or now
+        return self._entry(piece, self._time, b"")
+
+    def _entry(self, text: bytes, now: bytes, newline: bytes) -> bytes:
+        return b'{"log":"' + escape(text) + newline + self._end + now + b'"}\n'
+
+
+class LogWriter:
+    """A json-file with rotation. A full disk drops entries, and counts them: it never stops the container."""
+
+    __slots__ = ("_encoders", "_fd", "_max_file", "_max_size", "_path", "_size", "dropped")
+
+    def __init__(self, path: str, max_size: int = 0, max_file: int = 1) -> None:
+        """``max_size`` in bytes, 0: no rotation; ``max_file`` counts the current one. Raises: OSError."""
+        self._path = path
+        self._max_size = max_size
+        self._max_file = max(1, max_file)
+        self._encoders: dict[str, Encoder] = {}
+        self.dropped = 0
+        self._fd = -1
+        self._size = 0
+        self._open(0)
+
+    def write(self, stream: str, chunk: bytes) -> None:
+        """Log a chunk of output as it was read."""
+        encoder = self._encoders.get(stream)
+        if encoder is None:
+            encoder = self._encoders[stream] = Encoder(stream)
+        entries = encoder.encode(chunk, timestamp(time.time_ns()))
+        if entries:
+            self._append(entries)
+
+    def finish(self) -> None:
+        """The streams ended: log what had no newline."""
+        now = timestamp(time.time_ns())
+        for encoder in self._encoders.values():
+            entries = encoder.finish(now)
+            if entries:
+                self._append(entries)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, entries: bytes) -> None:
+        if not self._max_size:
+            self._put(entries)
+            return
+        start = 0
+        while start < len(entries):
+            # As Docker: a file is full once it has reached its size, and is then rotated before the next entry.
+            if self._size >= self._max_size:
+                self._rotate()
+            end = entries.find(b"\n", start + max(0, self._max_size - self._size - 1)) + 1 or len(entries)
+            self._put(entries[start:end])
+            start = end
+
+    def _put(self, entries: bytes) -> None:
+        if self._fd < 0:
+            self.dropped += entries.count(b"\n")
+            return
+        done = 0
+        try:
+            while done < len(entries):
+                done += os.write(self._fd, entries[done:] if done else entries)
+        except OSError:
+            done = self._give_up(entries, done)
+        self._size += done
+
+    def _give_up(self, entries: bytes, done: int) -> int:
+        """The disk is full: keep whole lines only, count the others. Returns how many bytes were kept."""
+        kept = entries.rfind(b"\n", 0, done) + 1
+        if done > kept:
+            try:
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - (done - kept))
+            except OSError:
+                kept = done
+        self.dropped += entries.count(b"\n", kept)
+        return kept
+
+    def _rotate(self) -> None:
+        try:
+            if self._fd >= 0:
+                self.close()
+                self._shift()
+            self._open(os.O_TRUNC)
+        except OSError:
+            pass  # the next entries are dropped and counted; the next rotation tries again
+        self._size = 0 if self._fd >= 0 else self._max_size
+
+    def _shift(self) -> None:
+        """Every older file gets the next number; the oldest is replaced."""
+        for number in range(self._max_file - 1, 0, -1):
+            older = self._path if number == 1 else f"{self._path}.{number - 1}"
+            try:
+                os.rename(older, f"{self._path}.{number}")
+            except FileNotFoundError:
+                pass
+
+    def _open(self, flags: int) -> None:
+        flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._path, flags, 0o640)
+        self._size = os.fstat(self._fd).st_size

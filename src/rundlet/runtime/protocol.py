@@ -1,0 +1,121 @@
+"""The messages between engine, launcher and shim. Standard library only; the versions here are frozen once released.
+
+Every socket is SOCK_SEQPACKET: one packet is one message, with its descriptors. Packets that were cut short, or carry
+more descriptors than announced, are errors, never half understood.
+
+- Launcher: packets of a fixed size (:class:`Order`): kind, sequence number, value, identifier.
+- Shim: JSON objects of at most ``MAX_MESSAGE`` bytes. A request is ``{"op": …, "seq": n, …}``, its answer has the same
+  ``seq`` and ``"ok"`` or ``"error": {"step", "errno", "message"}``; what has ``"event"`` was not asked for.
+"""
+
+import array
+import json
+import os
+import socket
+import struct
+from typing import Any, Final, NamedTuple
+
+SHIM_VERSION: Final = 1
+LAUNCHER_VERSION: Final = 1
+SPEC_VERSION: Final = 1
+MAX_MESSAGE: Final = 65536
+MAX_FDS: Final = 128
+
+Message = dict[str, Any]
+
+# Kinds of launcher packets; the engine's are requests, the launcher's answer or report.
+HELLO: Final = 1  # value: version of the sender
+SHIM: Final = 2  # two descriptors: the spec (a memory file) and the shim's end of the control socket
+WORKER: Final = 3  # identifier: the kind of worker; its descriptors
+STARTED: Final = 4  # value: process number
+ENDED: Final = 5  # value: exit code, negative: the signal
+KILL: Final = 6  # value: process number of a worker
+BYE: Final = 7  # the engine ends on purpose
+FAILED: Final = 8  # value: errno
+
+_ORDER: Final = struct.Struct("=IIq64s")
+
+
+class ProtocolError(Exception):
+    """The peer sent something that is no message."""
+
+
+class Order(NamedTuple):
+    """One packet to or from the launcher."""
+
+    kind: int
+    seq: int = 0
+    value: int = 0
+    name: str = ""
+
+    def encode(self) -> bytes:
+        return _ORDER.pack(self.kind, self.seq, self.value, self.name.encode())
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Order":
+        """Raises: ProtocolError."""
+        if len(data) != _ORDER.size:
+            raise ProtocolError(f"launcher packet of {len(data)} bytes")
+        kind, seq, value, name = _ORDER.unpack(data)
+        try:
+            return cls(kind, seq, value, name.rstrip(b"\0").decode("ascii"))
+        except UnicodeDecodeError as exc:
+            raise ProtocolError("launcher packet with a bad name") from exc
+
+
+def encode(message: Message) -> bytes:
+    """Raises: ProtocolError when the message is longer than a packet may be."""
+    data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) > MAX_MESSAGE:
+        raise ProtocolError(f"message of {len(data)} bytes is longer than {MAX_MESSAGE}")
+    return data
+
+
+def decode(data: bytes) -> Message:
+    """Raises: ProtocolError."""
+    try:
+        message = json.loads(data)
+    except ValueError as exc:
+        raise ProtocolError(f"not JSON: {exc}") from exc
+    if not isinstance(message, dict):
+        raise ProtocolError("not an object")
+    return message
+
+
+def send_packet(sock: socket.socket, data: bytes, fds: "tuple[int, ...] | list[int]" = ()) -> None:
+    """One packet with its descriptors. Raises: OSError; BlockingIOError when a non-blocking socket is full."""
+    if not fds:
+        sock.send(data, socket.MSG_NOSIGNAL)
+        return
+    rights = array.array("i", fds).tobytes()
+    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_NOSIGNAL)
+
+
+def receive_packet(sock: socket.socket, size: int = MAX_MESSAGE) -> tuple[bytes, list[int]]:
+    """The next packet and its descriptors (close-on-exec); ``(b"", [])`` at the end.
+
+    Raises: OSError; ProtocolError for a packet that was cut (its descriptors are closed).
+    """
+    data, ancillary, flags, _ = sock.recvmsg(size + 1, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
+            fds.extend(numbers)
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(data) > size:
+        close_all(fds)
+        raise ProtocolError("packet too long")
+    return data, fds
+
+
+def close_all(fds: "tuple[int, ...] | list[int]") -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def peer_is(sock: socket.socket, uid: int) -> bool:
+    """Whether the process at the other end of a unix socket runs as ``uid`` (or as root)."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=3i"))
+    peer: int = struct.unpack("=3i", credentials)[1]
+    return peer in (uid, 0)

@@ -1,0 +1,81 @@
+"""The container's control group as the shim uses it: made, joined, watched for OOM, removed."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rundlet.linux.cgroup import Cgroup, Layout, detect
+from rundlet.runtime.init.plan import CgroupView
+
+_layout: Layout | None = None
+
+
+def layout() -> Layout:
+    """Looked up once: the launcher's warm-up does it for all shims."""
+    global _layout  # noqa: PLW0603
+    if _layout is None:
+        _layout = detect()
+    return _layout
+
+
+class ContainerCgroup:
+    """The group of one container."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self._resources: dict[str, Any] = dict(spec["oci"].get("linux", {}).get("resources") or {})
+        self._strict = frozenset(spec["cgroup"].get("strict") or ())
+        self._path = spec["cgroup"]["path"]
+        self.group = Cgroup(self._path, layout())
+        self.warnings: list[str] = []
+        self._oom_before = 0
+        self._made = False
+
+    def create(self) -> None:
+        """Raises: OSError for a limit that the user asked for and the kernel refuses."""
+        self._made = True
+        self.warnings = list(self.group.create(self._resources, self._strict))
+        self._oom_before = self.group.oom_kill_count()
+
+    def join_fds(self) -> list[int]:
+        """Files of the v1 hierarchies that "0" is written to; the v2 directory is joined by being born there."""
+        return self.group.join_fds(unified=False)
+
+    def birth_fd(self, beside: int | None = None) -> int:
+        """The v2 directory to clone into, or -1. ``beside``: a process of the container."""
+        fd = self.group.clone_fd(beside)
+        return -1 if fd is None else fd
+
+    def view(self, *, private: bool) -> CgroupView:
+        """What the container's /sys/fs/cgroup shows. Descriptors in it are for init to mount."""
+        found = layout()
+        if not found.hierarchies:
+            return CgroupView(2)
+        hierarchies: list[tuple[str, str]] = []
+        links: list[tuple[str, str]] = []
+        for hierarchy in found.hierarchies:
+            name = os.path.basename(hierarchy.mountpoint)
+            hierarchies.append((name, ",".join(_options(hierarchy.controllers))))
+            links += [(one, name) for one in hierarchy.controllers if "=" not in one and one != name]
+        return CgroupView(1, tuple(hierarchies), (), tuple(links))
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed something in this group for want of memory since it was made."""
+        try:
+            return self.group.oom_kill_count() > self._oom_before
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL to everything in the group."""
+        self.group.kill()
+
+    def remove(self) -> None:
+        """Raises: OSError while something is still in it."""
+        if self._made:
+            self.group.remove()
+            self._made = False
+
+
+def _options(controllers: tuple[str, ...]) -> list[str]:
+    """mount(2) options of a hierarchy; one that has a name only also needs "none"."""
+    return list(controllers) if any("=" not in name for name in controllers) else ["none", *controllers]

@@ -1,0 +1,175 @@
+"""Processes that join a running container."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rundlet.linux import libc, passwd
+from rundlet.runtime.exec import main as exec_main
+from rundlet.runtime.init import plan
+from rundlet.runtime.init.main import Program
+from rundlet.runtime.init.program import environment
+from rundlet.runtime.init.report import Report
+from rundlet.runtime.shim import failures
+from rundlet.runtime.shim.child import Child
+from rundlet.runtime.shim.container import RUNNING, Container
+from rundlet.runtime.shim.stdio import Pipes, take_master
+from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT, Hub
+
+Done = Callable[["failures.StartError | None", int], None]
+
+
+class Exec:
+    """One of them."""
+
+    def __init__(self, container: Container, hub: Hub, program: str, done: Done, ended: Callable[[int], None]) -> None:
+        self.hub = hub
+        self.child: Child | None = None
+        self.master = -1
+        self.connection: socket.socket | None = None
+        self._container = container
+        self._program = program
+        self._done = done
+        self._ended_call = ended
+        self._failure: Report | None = None
+        self._running = False
+        self._code = 0
+        self._finished = False
+
+    def started(self, ok: bool, report: Report | None) -> None:
+        if not ok:
+            self._failure = report
+            return
+        self._running = True
+        if self.connection is not None:
+            self.master = take_master(self.connection, self.hub)
+            self.connection = None
+        assert self.child is not None
+        self._done(None, self.child.pid)
+
+    def ended(self, code: int) -> None:
+        self._code = code
+        self.hub.drain()
+        if self.hub.open() and self._running:
+            # Its children may hold the pipes open for as long as they live: Docker waits for the end of the output
+            # only for a moment, too.
+            self.hub.on_output_end = self._finish
+            self.hub.loop.later(0.2 if self.hub.tty else 0.05, self._finish)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self.hub.on_output_end = None
+        self.hub.drain()
+        self.hub.close()
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+        if self._running:
+            self._ended_call(self._code)
+        else:
+            self._done(failures.from_report(self._failure, self._program, is_exec=True), 0)
+            self._ended_call(self._code)
+
+
+class Execs:
+    """All of a container's."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._running: dict[str, Exec] = {}
+
+    def start(
+        self,
+        request: Mapping[str, Any],
+        stdio_fd: int,
+        done: Done,
+        ended: Callable[[int], None],
+        on_detach: Callable[[], None],
+    ) -> None:
+        """Start ``request["process"]`` (an OCI process) as ``request["exec_id"]``. Owns ``stdio_fd`` (or -1).
+
+        Raises: StartError when it can't even be tried; ``stdio_fd`` is closed then.
+        """
+        container = self._container
+        exec_id, process = request["exec_id"], request["process"]
+        if container.state != RUNNING or container.child is None or not container.child.alive():
+            _close(stdio_fd)
+            raise failures.StartError("state", 0, f"container {container.spec['id']} is not running")
+        if container.paused:
+            _close(stdio_fd)
+            raise failures.StartError("state", 0, f"container {container.spec['id']} is paused")
+        tty = bool(request.get("tty"))
+        hub = Hub(container.loop, None, tty=tty, stdin_once=True, on_detach=on_detach)
+        if stdio_fd >= 0:
+            wanted = {STDOUT, STDERR} | ({STDIN} if request.get("stdin") else set())
+            hub.attach(stdio_fd, frozenset(wanted), bytes(request.get("detach_keys") or ()))
+
+        def over(code: int) -> None:
+            self._running.pop(exec_id, None)
+            ended(code)
+
+        item = Exec(container, hub, (process.get("args") or [""])[0], done, over)
+        try:
+            self._fork(item, request, attached=stdio_fd >= 0)
+        except Exception as exc:
+            hub.close()
+            raise failures.from_exception("exec", exc) from exc
+        self._running[exec_id] = item
+
+    def get(self, exec_id: str) -> Exec:
+        """Raises: KeyError."""
+        return self._running[exec_id]
+
+    def count(self) -> int:
+        return len(self._running)
+
+    def _fork(self, item: Exec, request: Mapping[str, Any], *, attached: bool) -> None:
+        container, process = self._container, request["process"]
+        assert container.child is not None
+        user, home = self._user(request)
+        tty = bool(request.get("tty"))
+        size = request.get("size") or (0, 0)
+        process = dict(process) | {"terminal": tty}
+        seccomp = b"" if request.get("privileged") else container.seccomp
+        steps = exec_main.build(process, container.spec["id"], user, seccomp, (size[0], size[1]))
+        program = Program(process["args"], environment(process.get("env") or (), home))
+        pipes = Pipes(tty=tty, stdin=bool(request.get("stdin")), output=attached)
+        joining = exec_main.Joining(container.child.pidfd, tuple(container.cgroup.join_fds()))
+        birth = container.cgroup.birth_fd(container.child.pid)
+        try:
+            pid, process_fd = libc.clone3(0, cgroup_fd=birth)
+        except OSError:
+            pipes.discard()
+            raise
+        finally:
+            if birth >= 0:
+                os.close(birth)
+        if pid == 0:
+            exec_main.run(steps, program, joining, pipes.wiring())
+        for fd in joining.cgroup:
+            os.close(fd)
+        pipes.connect(item.hub)
+        item.connection = pipes.master
+        item.child = Child(container.loop, pid, process_fd, pipes.report, item.started, item.ended)
+
+    def _user(self, request: Mapping[str, Any]) -> tuple[plan.User, str]:
+        """The exec's user, by the container's own files as they are now; by default the container's."""
+        container = self._container
+        if request.get("user") is None:
+            return container.user, container.home
+        root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = passwd.resolve_user(root, request["user"], ())
+        finally:
+            os.close(root)
+        return plan.User(found.uid, found.gid, tuple(found.additional_gids)), found.home
+
+
+def _close(fd: int) -> None:
+    if fd >= 0:
+        os.close(fd)

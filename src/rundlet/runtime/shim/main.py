@@ -1,0 +1,272 @@
+"""The shim's main: reads the spec, serves requests, and lives as long as its container."""
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import termios
+from typing import Any, Final
+
+from rundlet.linux import libc
+from rundlet.runtime import protocol
+from rundlet.runtime.protocol import Message
+from rundlet.runtime.shim import cgroups, failures
+from rundlet.runtime.shim.container import CREATED, EXITED, RUNNING, Container
+from rundlet.runtime.shim.control import Reply, Server, ok
+from rundlet.runtime.shim.execs import Execs
+from rundlet.runtime.shim.loop import READ, Loop
+from rundlet.runtime.shim.record import ExitRecord
+from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT
+
+_OOM_SCORE: Final = b"-500"
+_LINGER: Final = 30.0  # seconds that attached clients get to take the rest of the output
+_STREAMS: Final = (("stdin", STDIN), ("stdout", STDOUT), ("stderr", STDERR))
+
+
+def warm_up() -> None:
+    """In the launcher: look up what is the same for every shim."""
+    cgroups.layout()
+    json.loads('{"a":[1,true,null,"\\u00e9"]}')
+
+
+def main(spec_fd: int, control_fd: int) -> int:
+    """Run one container. Returns the exit status of the shim itself."""
+    spec = _read_spec(spec_fd)
+    os.setsid()
+    libc.set_name("rundlet-shim")
+    _protect()
+    shim = Shim(spec)
+    shim.run(socket.socket(fileno=os.dup(control_fd)))
+    return 0
+
+
+class Shim:
+    """Joins the parts: loop, server, container, execs."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.loop = Loop()
+        self.server = Server(self.loop, spec["socket"], self.handle)
+        self.record = ExitRecord(spec["exit_record"])
+        self.container = Container(self.loop, spec, self.exited, lambda: self.event("detached"))
+        self.execs = Execs(self.container)
+        self.held: list[int] = []
+        self.oom_fd = -1
+
+    def run(self, connection: socket.socket) -> None:
+        self.server.add(connection)
+        self.server.listen()
+        self.loop.run()
+
+    def event(self, name: str, **values: Any) -> None:
+        self.server.event({"event": name, "id": self.spec["id"], **values})
+
+    def handle(self, request: Message, fds: list[int], reply: Reply) -> None:
+        operation = getattr(self, f"do_{request.get('op')}", None)
+        if operation is None:
+            protocol.close_all(fds)
+            reply({"error": {"step": "protocol", "errno": 0, "message": f"unknown operation {request.get('op')!r}"}})
+            return
+        if request["op"] not in ("attach", "exec", "hold"):
+            protocol.close_all(fds)
+            fds = []
+        operation(request, fds, reply)
+
+    # Requests
+
+    def do_hello(self, _request: Message, _fds: list[int], reply: Reply) -> None:
+        container = self.container
+        reply(
+            ok(
+                version=protocol.SHIM_VERSION,
+                id=self.spec["id"],
+                pid=container.pid,
+                shim_pid=os.getpid(),
+                status="paused" if container.paused else container.state,
+                started_at_ns=container.started_ns,
+                finished_at_ns=container.finished_ns,
+            )
+        )
+
+    def do_attach(self, request: Message, fds: list[int], reply: Reply) -> None:
+        if len(fds) != 1 or self.container.state == EXITED:
+            protocol.close_all(fds)
+            raise failures.StartError("attach", 0, f"container {self.spec['id']} is not running")
+        wanted = frozenset(number for name, number in _STREAMS if request.get(name))
+        self.container.hub.attach(fds[0], wanted, bytes(request.get("detach_keys") or ()))
+        reply(ok())
+
+    def do_start(self, _request: Message, _fds: list[int], reply: Reply) -> None:
+        container = self.container
+        if container.state != CREATED:
+            raise failures.StartError("state", 0, f"container {self.spec['id']} is already started")
+
+        def done(error: failures.StartError | None) -> None:
+            if error is None:
+                self.watch_memory()
+                reply(ok(pid=container.pid, started_at_ns=container.started_ns, warnings=container.cgroup.warnings))
+            else:
+                self.start_failed(error, reply)
+
+        container.start(done)
+
+    def do_signal(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.signal(int(request["signal"]))
+        reply(ok())
+
+    def do_resize(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        _resize(self.container.master, request)
+        reply(ok())
+
+    def do_freeze(self, _request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.freeze()
+        reply(ok())
+
+    def do_thaw(self, _request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.thaw()
+        reply(ok())
+
+    def do_update(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        warnings = self.container.cgroup.group.update(request["resources"], frozenset(request.get("strict") or ()))
+        reply(ok(warnings=list(warnings)))
+
+    def do_exec(self, request: Message, fds: list[int], reply: Reply) -> None:
+        exec_id = request["exec_id"]
+
+        def done(error: failures.StartError | None, pid: int) -> None:
+            reply(ok(pid=pid) if error is None else {"error": error.wire()})
+
+        def ended(code: int) -> None:
+            self.event("exec_exited", exec_id=exec_id, code=_status(code), signal=-code if code < 0 else None)
+
+        self.execs.start(
+            request, fds[0] if fds else -1, done, ended, lambda: self.event("exec_detached", exec_id=exec_id)
+        )
+
+    def do_exec_resize(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        _resize(self.execs.get(request["exec_id"]).master, request)
+        reply(ok())
+
+    def do_exec_signal(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        child = self.execs.get(request["exec_id"]).child
+        assert child is not None
+        child.signal(int(request["signal"]))
+        reply(ok())
+
+    def do_hold(self, _request: Message, fds: list[int], reply: Reply) -> None:
+        self.held += fds
+        reply(ok())
+
+    # The end
+
+    def watch_memory(self) -> None:
+        """Report it when the kernel kills for want of memory, if there is a limit that could be the reason."""
+        limit = (self.spec["oci"]["linux"].get("resources") or {}).get("memory", {}).get("limit") or 0
+        if limit <= 0:
+            return
+        try:
+            self.oom_fd = self.container.cgroup.group.oom_event_fd()
+        except OSError:
+            return  # without the controller there is no limit either
+        self.loop.add(self.oom_fd, READ, self.memory_event)
+
+    def memory_event(self, _events: int) -> None:
+        try:
+            os.read(self.oom_fd, 4096)
+        except OSError:
+            pass
+        if self.container.state == RUNNING and self.container.cgroup.oom_killed():
+            self.event("oom")
+
+    def start_failed(self, error: failures.StartError, reply: Reply) -> None:
+        self.record.write(
+            code=127,
+            signal=None,
+            oom=False,
+            started_ns=0,
+            finished_ns=self.container.finished_ns,
+            error=error.message,
+            log_dropped=0,
+        )
+        self.remove_cgroup()
+        self.container.sandbox.leave()
+        self.server.unlink()
+        self.record.sync()
+        reply({"error": error.wire()})
+        self.finish()
+
+    def exited(self, code: int) -> None:
+        """The container has ended for good: tell, then give everything back."""
+        container = self.container
+        dropped = container.log.dropped if container.log is not None else 0
+        status, number = _status(code), -code if code < 0 else None
+        self.record.write(
+            code=status,
+            signal=number,
+            oom=container.oom,
+            started_ns=container.started_ns,
+            finished_ns=container.finished_ns,
+            error=None,
+            log_dropped=dropped,
+        )
+        self.remove_cgroup()
+        self.server.unlink()
+        self.event(
+            "exited",
+            code=status,
+            signal=number,
+            oom=container.oom,
+            finished_at_ns=container.finished_ns,
+            log_dropped=dropped,
+        )
+        # Taking back mounts and links costs milliseconds that nobody should wait for: the end of the connection says
+        # when that is done, too.
+        protocol.close_all(self.held)
+        container.sandbox.leave()
+        self.record.sync()
+        if container.hub.busy():
+            container.hub.on_clients_gone = self.finish
+            self.loop.later(_LINGER, self.finish)
+        else:
+            self.finish()
+
+    def remove_cgroup(self) -> None:
+        try:
+            self.container.cgroup.remove()
+        except OSError:
+            pass  # the engine's start-up check removes what is left
+
+    def finish(self) -> None:
+        self.server.close()
+        self.loop.stop()
+
+
+def _read_spec(fd: int) -> dict[str, Any]:
+    with os.fdopen(os.dup(fd), "rb") as file:
+        file.seek(0)
+        spec: dict[str, Any] = json.loads(file.read())
+    if spec.get("version") != protocol.SPEC_VERSION:
+        raise ValueError(f"spec version {spec.get('version')} is not {protocol.SPEC_VERSION}")
+    return spec
+
+
+def _protect() -> None:
+    """The supervisor should outlive what it supervises when memory ends."""
+    try:
+        with open("/proc/self/oom_score_adj", "wb") as file:
+            file.write(_OOM_SCORE)
+    except OSError:
+        pass  # needs CAP_SYS_RESOURCE
+
+
+def _resize(master: int, request: Message) -> None:
+    if master < 0:
+        raise failures.StartError("resize", 0, "no terminal")
+    size = struct.pack("=4H", int(request["height"]) & 0xFFFF, int(request["width"]) & 0xFFFF, 0, 0)
+    fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+
+
+def _status(code: int) -> int:
+    """As a shell and Docker give it: 128 + the signal."""
+    return code if code >= 0 else 128 - code

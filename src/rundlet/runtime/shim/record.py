@@ -1,0 +1,60 @@
+"""The exit record: a file of fixed size, made before the container starts, so that a full disk can't lose a status.
+
+The reader is :mod:`rundlet.runtime.state`.
+"""
+
+import json
+import os
+from typing import Final
+
+SIZE: Final = 1024
+VERSION: Final = 1
+_MAX_ERROR: Final = 400
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+class ExitRecord:
+    """The open, preallocated file."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, path: str) -> None:
+        """Raises: OSError; a disk that is full now stops the start, not the end."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.posix_fallocate(self._fd, 0, SIZE)
+        os.pwrite(self._fd, b" " * (SIZE - 1) + b"\n", 0)
+
+    def write(
+        self,
+        *,
+        code: int,
+        signal: int | None,
+        oom: bool,
+        started_ns: int,
+        finished_ns: int,
+        error: str | None,
+        log_dropped: int,
+    ) -> None:
+        """Write the record; :meth:`sync` makes it durable."""
+        record = {
+            "version": VERSION,
+            "code": code,
+            "signal": signal,
+            "oom": oom,
+            "started_ns": started_ns,
+            "finished_ns": finished_ns,
+            "error": error[:_MAX_ERROR] if error else None,
+            "boot_id": boot_id(),
+            "log_dropped": log_dropped,
+        }
+        data = json.dumps(record).encode()
+        if len(data) >= SIZE:  # an error text of escapes only
+            data = json.dumps(record | {"error": "start failed"}).encode()
+        os.pwrite(self._fd, data.ljust(SIZE - 1) + b"\n", 0)
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)

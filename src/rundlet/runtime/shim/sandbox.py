@@ -1,0 +1,169 @@
+"""What a container runs in: mount and network namespaces, root file system, cgroup. Owned by the shim.
+
+The shim itself moves into the mount and the network namespace: init only inherits them, a restart finds them as they
+are, and an external runtime is given them by path. Nothing of it shows in the host's mount table.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rundlet.linux import libc, mount, netlink, ns
+from rundlet.runtime.init import options
+from rundlet.runtime.init.program import sysctl_path
+
+Spec = Mapping[str, Any]
+
+_EEXIST: Final = 17
+
+
+class Sandbox:
+    """Made once for a container's run; restarts happen inside it."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._host: netlink.Netlink | None = None
+        self._links: list[str] = []
+        self.binds: dict[int, int] = {}
+        self.rootfs = ""
+        self.pid_namespace = -1
+        self.namespaces: list[tuple[int, int]] = []
+
+    def enter(self) -> None:
+        """Make the namespaces and the root file system, and move in. Raises: OSError."""
+        network = self._spec["net"]
+        flags = ns.CLONE_NEWNS
+        if network["mode"] in ("new", "none"):
+            flags |= ns.CLONE_NEWNET
+        if network.get("links"):
+            self._host = netlink.Netlink()
+        joined = self._open(network["join"]) if network["mode"] == "join" else -1
+        libc.unshare(flags)
+        if joined >= 0:
+            libc.setns(joined, ns.CLONE_NEWNET)
+            os.close(joined)
+        # Bind sources are taken while our mounts are still peers of the host's: "rshared" must reach the host.
+        self.take_binds()
+        mount.set_propagation("/", mount.MS_SLAVE)
+        self._mount_rootfs(self._spec["rootfs"])
+
+    def connect(self) -> None:
+        """Plug the network in: two sends on netlink. Raises: OSError."""
+        network = self._spec["net"]
+        if network["mode"] not in ("new", "none"):
+            return
+        links = network.get("links") or ()
+        if links:
+            self._make_links(links)
+        for key, value in (network.get("sysctls") or {}).items():
+            _write_sysctl(key, value)
+        interfaces = [
+            netlink.Interface(link["name"], tuple(link.get("addresses") or ()), link.get("mtu") or 0) for link in links
+        ]
+        routes = [(route["dst"], route.get("gateway")) for route in network.get("routes") or ()]
+        with netlink.Netlink() as inside:
+            inside.configure_sandbox(interfaces, routes)
+
+    def take_binds(self) -> None:
+        """(Again) take descriptors of everything that is to be bound into the container. Raises: OSError."""
+        for fd in self.binds.values():
+            _close(fd)
+        self.binds = {}
+        for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
+            wanted = options.parse(entry.get("options") or ())
+            if entry.get("type") == "bind" or wanted.bind:
+                recursive = libc.AT_RECURSIVE if wanted.bind_recursive else 0
+                flags = mount.OPEN_TREE_CLONE | recursive
+                self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
+
+    def open_namespaces(self) -> int:
+        """Open the namespaces to be joined; returns the CLONE_* flags of those to be made. Raises: OSError."""
+        flags = ns.CLONE_NEWNS
+        self.namespaces = []
+        for entry in self._spec["oci"].get("linux", {}).get("namespaces") or ():
+            kind, path = entry["type"], entry.get("path")
+            if kind in ("mount", "network", "cgroup"):
+                continue
+            if not path:
+                flags |= ns.FLAGS[kind]
+            elif kind == "pid":
+                self.pid_namespace = self._open(path)
+            else:
+                self.namespaces.append((self._open(path), ns.FLAGS[kind]))
+        return flags
+
+    def leave(self) -> None:
+        """Take back what would outlast the shim: the host's ends of links, and the mounts. Never raises."""
+        for name in self._links:
+            try:
+                assert self._host is not None
+                self._host.delete_link(name, missing_ok=True)
+            except OSError:
+                pass
+        self._links = []
+        if self.rootfs:
+            try:
+                mount.umount(self.rootfs, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
+            except OSError:
+                pass
+
+    def _open(self, path: str) -> int:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _mount_rootfs(self, rootfs: Spec) -> None:
+        if "path" in rootfs:
+            fd = mount.open_tree(libc.AT_FDCWD, rootfs["path"], mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
+            where = rootfs["path"]
+        else:
+            fd = mount.overlay(rootfs["lower"], rootfs.get("upper"), rootfs.get("work"))
+            where = rootfs["merged"]
+        mount.attach(fd, where)
+        self.rootfs = where
+
+    def _make_links(self, links: list[Spec]) -> None:
+        assert self._host is not None
+        namespace = ns.open_namespace("self", "network")
+        try:
+            for link in links:
+                self._make_link(self._host, link, namespace)
+        finally:
+            os.close(namespace)
+
+    def _make_link(self, host: netlink.Netlink, link: Spec, namespace: int) -> None:
+        for attempt in (1, 2):
+            try:
+                host.create_veth(
+                    link["host_name"],
+                    link["bridge"],
+                    namespace,
+                    link["name"],
+                    link.get("mac"),
+                    mtu=link.get("mtu") or 0,
+                    isolated=bool(link.get("isolated")),
+                    hairpin=bool(link.get("hairpin")),
+                )
+                self._links.append(link["host_name"])
+                return
+            except OSError as exc:
+                # Left over by a shim that was killed: the kernel takes a moment to remove it.
+                if exc.errno != _EEXIST or attempt == 2:
+                    raise
+                host.delete_link(link["host_name"], missing_ok=True)
+
+
+def _write_sysctl(key: str, value: str) -> None:
+    """In our network namespace, through the host's own procfs."""
+    name = f"/proc/sys/{sysctl_path(key)}"
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        mount.require_filesystem(fd, mount.PROC_SUPER_MAGIC, name)
+        os.write(fd, str(value).encode())
+    finally:
+        os.close(fd)
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        pass

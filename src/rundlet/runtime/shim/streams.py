@@ -1,0 +1,346 @@
+"""A process's input and output: from its pipes or terminal to the log and to attached clients, and back.
+
+Nothing is lost and memory is bounded: what was read is logged at once; a client that doesn't keep up lets bytes pile up
+to ``BACKLOG``, then nothing more is read from the process until it has caught up, or has gone.
+"""
+
+import errno
+import os
+import struct
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from rundlet.runtime.shim.loop import READ, WRITE, Loop
+
+CHUNK: Final = 65536
+BACKLOG: Final = 1 << 20
+STDIN: Final = 0
+STDOUT: Final = 1
+STDERR: Final = 2
+_HEADER: Final = struct.Struct(">BxxxL")  # Docker's framing of attached streams that have no terminal
+_NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
+
+
+class Log(Protocol):
+    def write(self, stream: str, chunk: bytes) -> None: ...
+
+
+class Client:
+    """One attached connection: a stream socket."""
+
+    def __init__(self, hub: "Hub", fd: int, wanted: frozenset[int], detach_keys: bytes) -> None:
+        os.set_blocking(fd, False)
+        self.fd = fd
+        self.wanted = wanted
+        self._hub = hub
+        self._loop = hub.loop
+        self._pending: list[memoryview] = []
+        self.backlog = 0
+        self._reading = True
+        self._ending = False
+        self._keys = detach_keys
+        self._matched = 0
+        self._loop.add(fd, READ, self._ready)
+
+    def send(self, stream: int, data: bytes, framed: bool) -> None:
+        """Queue and send what goes."""
+        if framed:
+            data = _HEADER.pack(stream, len(data)) + data
+        if not self._pending:
+            try:
+                sent = os.write(self.fd, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._hub.drop(self)
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._pending.append(memoryview(data))
+        self.backlog += len(data)
+        self._watch()
+
+    def end(self) -> None:
+        """No more output will come: close once everything is sent."""
+        self._ending = True
+        self._reading = False
+        if self._pending:
+            self._watch()
+        else:
+            self._hub.drop(self)
+
+    def pause(self, paused: bool) -> None:
+        """Stop or go on reading the client's input."""
+        self._reading = not paused and not self._ending
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._loop.has(self.fd):
+            self._loop.change(self.fd, (READ if self._reading else 0) | (WRITE if self._pending else 0))
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE or (self._pending and not events & READ):
+            self._flush()
+        elif events & READ and self._reading:
+            self._read()
+        elif events & ~READ:
+            self._hub.drop(self)  # hung up while we were not interested in its input
+
+    def _flush(self) -> None:
+        try:
+            while self._pending:
+                sent = os.write(self.fd, self._pending[0])
+                self.backlog -= sent
+                if sent < len(self._pending[0]):
+                    self._pending[0] = self._pending[0][sent:]
+                    break
+                self._pending.pop(0)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._hub.drop(self)
+            return
+        if not self._pending and self._ending:
+            self._hub.drop(self)
+            return
+        self._watch()
+        self._hub.caught_up()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.fd, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._hub.drop(self)
+            return
+        if not data:
+            self._reading = False
+            self._watch()
+            self._hub.input_ended(self)
+            return
+        data, detached = self._detach(data)
+        if data and STDIN in self.wanted:
+            self._hub.feed(data)
+        if detached:
+            self._hub.detached(self)
+
+    def _detach(self, data: bytes) -> tuple[bytes, bool]:
+        """Look for the detach keys; a part of them at the end is held back until it is known what follows."""
+        keys = self._keys
+        if not keys:
+            return data, False
+        passed = bytearray()
+        for byte in data:
+            if byte == keys[self._matched]:
+                self._matched += 1
+                if self._matched == len(keys):
+                    return bytes(passed), True
+                continue
+            if self._matched:
+                passed += keys[: self._matched]
+                self._matched = 1 if byte == keys[0] else 0
+                if self._matched:
+                    continue
+            passed.append(byte)
+        return bytes(passed), False
+
+
+class Hub:
+    """The streams of one process. ``ended`` is called when all its output has been read and handed on to the log."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        log: Log | None,
+        *,
+        tty: bool,
+        stdin_once: bool,
+        on_detach: Callable[[], None] | None = None,
+    ) -> None:
+        self.loop = loop
+        self.tty = tty
+        self._log = log
+        self._stdin_once = stdin_once
+        self._on_detach = on_detach
+        self._outputs: dict[int, int] = {}  # descriptor → stream
+        self._clients: list[Client] = []
+        self._paused = False
+        self._input = -1
+        self._queue = b""  # input that the process has not taken yet
+        self._close_input = False
+        self.on_output_end: Callable[[], None] | None = None
+        self.on_clients_gone: Callable[[], None] | None = None
+
+    def outputs(self, stdout: int, stderr: int = -1) -> None:
+        """Read from these descriptors (the terminal's master: as stdout)."""
+        for fd, stream in ((stdout, STDOUT), (stderr, STDERR)):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+                self._outputs[fd] = stream
+                self.loop.add(fd, 0 if self._paused else READ, self._reader(fd))
+
+    def input(self, fd: int) -> None:
+        """Write clients' input to this descriptor."""
+        os.set_blocking(fd, False)
+        self._input = fd
+        self.loop.add(fd, 0, self._input_ready)
+        if self._queue:
+            self._drain_input()
+        elif self._close_input:
+            self._shut_input()
+
+    def attach(self, fd: int, wanted: frozenset[int], detach_keys: bytes = b"") -> None:
+        """A client's stream socket, which the hub owns from now on."""
+        self._clients.append(Client(self, fd, wanted, detach_keys if self.tty else b""))
+
+    def feed(self, data: bytes) -> None:
+        """Input from a client."""
+        if self._close_input:
+            return
+        self._queue += data
+        self._drain_input()
+        if self._queue:
+            for client in self._clients:
+                client.pause(True)
+
+    def input_ended(self, client: Client) -> None:
+        """A client closed its sending side. Docker: with stdin_once that closes stdin, else it ends the attachment."""
+        if STDIN not in client.wanted:
+            return
+        if self._stdin_once and not self.tty:
+            self._close_input = True
+            if not self._queue:
+                self._shut_input()
+        else:
+            client.end()
+
+    def detached(self, client: Client) -> None:
+        client.end()
+        if self._on_detach:
+            self._on_detach()
+
+    def drop(self, client: Client) -> None:
+        """Forget a client that is done or gone."""
+        if client not in self._clients:
+            return
+        self._clients.remove(client)
+        self.loop.remove(client.fd)
+        os.close(client.fd)
+        self.caught_up()
+        if not self._clients and self.on_clients_gone:
+            self.on_clients_gone()
+
+    def caught_up(self) -> None:
+        """Go on reading the process if no client is behind any more."""
+        if self._paused and all(client.backlog < BACKLOG for client in self._clients):
+            self._paused = False
+            for fd in self._outputs:
+                self.loop.change(fd, READ)
+
+    def drain(self) -> None:
+        """The process is dead: read what is left, whatever clients do, and end."""
+        for fd in list(self._outputs):
+            while self._read(fd):
+                pass
+
+    def open(self) -> bool:
+        """Whether output may still come."""
+        return bool(self._outputs)
+
+    def busy(self) -> bool:
+        """Whether clients are still owed output."""
+        return bool(self._clients)
+
+    def close(self) -> None:
+        """No more input or output; clients are let go once they have got everything."""
+        for fd in list(self._outputs):
+            self._end_output(fd)
+        self._shut_input()
+        for client in list(self._clients):
+            client.end()
+
+    def abandon(self) -> None:
+        """Let go of clients that don't take what they are owed."""
+        for client in list(self._clients):
+            self.drop(client)
+
+    def _reader(self, fd: int) -> Callable[[int], None]:
+        return lambda _events: self._turn(fd)
+
+    def _turn(self, fd: int) -> None:
+        if not self._paused:
+            self._read(fd)
+        elif fd in self._outputs:
+            self.loop.remove(fd)  # hung up while paused: epoll reports that in any case; drain reads it later
+            self.loop.later(0.05, lambda: self._again(fd))
+
+    def _again(self, fd: int) -> None:
+        if fd in self._outputs and not self.loop.has(fd):
+            self.loop.add(fd, 0 if self._paused else READ, self._reader(fd))
+
+    def _read(self, fd: int) -> bool:
+        """One chunk; False when there is none (now, or ever)."""
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            if exc.errno != errno.EIO:  # EIO: the last process let go of the terminal
+                raise
+            data = b""
+        if not data:
+            self._end_output(fd)
+            return False
+        stream = self._outputs[fd]
+        if self._log is not None:
+            self._log.write(_NAMES[stream], data)
+        for client in list(self._clients):
+            if stream in client.wanted:
+                client.send(stream, data, not self.tty)
+        if not self._paused and any(client.backlog >= BACKLOG for client in self._clients):
+            self._paused = True
+            for other in self._outputs:
+                if self.loop.has(other):
+                    self.loop.change(other, 0)
+        return True
+
+    def _end_output(self, fd: int) -> None:
+        if self._outputs.pop(fd, None) is not None:
+            self.loop.remove(fd)
+            os.close(fd)
+            if not self._outputs and self.on_output_end:
+                self.on_output_end()
+
+    def _input_ready(self, events: int) -> None:
+        if events & WRITE:
+            self._drain_input()
+        else:
+            self._shut_input()  # the process closed its end
+
+    def _drain_input(self) -> None:
+        if self._input < 0:
+            return
+        try:
+            while self._queue:
+                self._queue = self._queue[os.write(self._input, self._queue) :]
+        except BlockingIOError:
+            self.loop.change(self._input, WRITE)
+            return
+        except OSError:
+            self._shut_input()
+            return
+        self.loop.change(self._input, 0)
+        for client in self._clients:
+            client.pause(False)
+        if self._close_input:
+            self._shut_input()
+
+    def _shut_input(self) -> None:
+        self._queue = b""
+        if self._input >= 0:
+            self._close_input = True
+            self.loop.remove(self._input)
+            os.close(self._input)
+            self._input = -1
