@@ -12,7 +12,7 @@ Lists are tuples, so that the empty one is a singleton and is left out by identi
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, overload
+from typing import Annotated, Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -25,6 +25,9 @@ StrSlice = Annotated[tuple[str, ...] | None, msgspec.Meta(extra={SINGLE: True})]
 """A command: a list of words, one string (one word), or null."""
 
 Labels = dict[str, str]
+
+ZERO_TIME: Final = "0001-01-01T00:00:00Z"
+"""Go's zero time: every client parses it, an empty string only some."""
 
 
 class Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import field
 
-from rundlet.api.base import Labels, LowerWire, Options, Wire, always, always_map, optional_map
+from rundlet.api.base import ZERO_TIME, Labels, LowerWire, Options, Wire, always, always_map, optional_map
 from rundlet.api.container_config import (
     ContainerConfig,
     EndpointSettings,
@@ -50,8 +50,8 @@ class ContainerUpdated(Wire, frozen=True):
 
 
 class HealthResult(Wire, frozen=True):
-    start: str = always("")
-    end: str = always("")
+    start: str = always(ZERO_TIME)
+    end: str = always(ZERO_TIME)
     exit_code: int = always(0)
     output: str = always("")
 
@@ -74,8 +74,8 @@ class ContainerState(Wire, frozen=True):
     pid: int = always(0)
     exit_code: int = always(0)
     error: str = always("")
-    started_at: str = always("")
-    finished_at: str = always("")
+    started_at: str = always(ZERO_TIME)
+    finished_at: str = always(ZERO_TIME)
     health: Health | None = None
 
 
@@ -129,7 +129,7 @@ class ContainerInspect(Wire, frozen=True):
     """Answer of ``GET /containers/{id}/json``."""
 
     id: str = always("")
-    created: str = always("")
+    created: str = always(ZERO_TIME)
     path: str = always("")
     args: tuple[str, ...] = always(())
     state: ContainerState = always(ContainerState())

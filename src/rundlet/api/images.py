@@ -2,7 +2,18 @@
 
 from msgspec import field
 
-from rundlet.api.base import Empty, Labels, LowerWire, Options, StrSlice, Wire, always, always_map, optional_map
+from rundlet.api.base import (
+    ZERO_TIME,
+    Empty,
+    Labels,
+    LowerWire,
+    Options,
+    StrSlice,
+    Wire,
+    always,
+    always_map,
+    optional_map,
+)
 from rundlet.api.container_config import HealthConfig
 from rundlet.api.containers import GraphDriver
 from rundlet.api.descriptor import Descriptor, Platform
@@ -33,7 +44,7 @@ class RootFS(Wire, frozen=True):
 
 
 class ImageMetadata(Wire, frozen=True):
-    last_tag_time: str = always("0001-01-01T00:00:00Z")
+    last_tag_time: str = always(ZERO_TIME)
 
 
 class ManifestSize(Wire, frozen=True):

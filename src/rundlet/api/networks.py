@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from rundlet.api.base import Labels, Options, Wire, always, always_map, optional_map
+from rundlet.api.base import ZERO_TIME, Labels, Options, Wire, always, always_map, optional_map
 from rundlet.api.container_config import EndpointSettings
 from rundlet.api.filters import Filters
 
@@ -41,7 +41,7 @@ class Network(Wire, frozen=True):
 
     name: str = always("")
     id: str = always("")
-    created: str = always("")
+    created: str = always(ZERO_TIME)
     scope: str = always("local")
     driver: str = always("")
     enable_ipv4: bool = always(True, name="EnableIPv4")

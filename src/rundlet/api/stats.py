@@ -1,6 +1,6 @@
 """Resource use of a container, as ``GET /containers/{id}/stats`` streams it. Times in nanoseconds, sizes in bytes."""
 
-from rundlet.api.base import LowerWire, always, optional_map
+from rundlet.api.base import ZERO_TIME, LowerWire, always, optional_map
 
 
 class BlkioEntry(LowerWire, frozen=True):
@@ -76,8 +76,8 @@ class ContainerStats(LowerWire, frozen=True):
 
     name: str = always("")
     id: str = always("")
-    read: str = always("0001-01-01T00:00:00Z")
-    preread: str = always("0001-01-01T00:00:00Z")
+    read: str = always(ZERO_TIME)
+    preread: str = always(ZERO_TIME)
     pids_stats: PidsStats = always(PidsStats())
     blkio_stats: BlkioStats = always(BlkioStats())
     num_procs: int = always(0)
