@@ -34,7 +34,7 @@ class ImageConflictError(ConflictError):
 class NoMatchingManifestError(NotFoundError):
     reason = "no-matching-manifest"
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: str) -> None:
         super().__init__(f"no matching manifest for {platform} in the manifest list entries")
         self.platform = platform
 
@@ -98,8 +98,18 @@ class TagWithAllTagsError(InvalidParameterError):
         super().__init__("tag can't be used with --all-tags/-a")
 
 
+class NoSuchTagError(NotFoundError):
+    """A push of a tag that is not here, of a repository that is."""
+
+    reason = "no-such-tag"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"tag does not exist: {reference}")
+        self.reference = reference
+
+
 class NoLocalImageError(NotFoundError):
-    """A push of something that is not here."""
+    """A push of a repository that is not here."""
 
     reason = "no-local-image"
 

@@ -12,13 +12,13 @@ import msgspec
 
 from rundlet.errors import InvalidParameterError, NoSuchImageError
 from rundlet.image.errors import TagToDigestError
-from rundlet.image.ports import Blobs
 from rundlet.image.records import Image, Layer, NewImage
 from rundlet.oci.config import SIZE_LIMIT, ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference, identifier_prefix, is_full_identifier
+from rundlet.storage.content import ContentStore
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
 
@@ -70,7 +70,7 @@ CONFIG_CACHE = 32
 class ImageStore:
     """Made by the wiring; one per engine."""
 
-    def __init__(self, database: Database, content: Blobs, clock: Clock) -> None:
+    def __init__(self, database: Database, content: ContentStore, clock: Clock) -> None:
         self.database = database
         self.content = content
         self._clock = clock
@@ -135,10 +135,14 @@ class ImageStore:
         )
         return Descriptor(rows[0][0], Digest.parse(rows[0][1]), rows[0][2]) if rows else None
 
-    def sources(self, image_id: Digest) -> list[Reference]:
-        """Repositories that are known to hold the image, for mounting its layers from there."""
-        rows = self.database.query("SELECT domain, path FROM image_digests WHERE image = ?", (str(image_id),))
-        return [Reference(domain, path) for domain, path in rows]
+    def holders(self, blob: Digest, domain: str) -> list[str]:
+        """Paths of repositories at ``domain`` that are known to hold the layer, for mounting it from there."""
+        rows = self.database.query(
+            "SELECT DISTINCT path FROM image_digests JOIN image_layers USING (image) WHERE blob = ? AND domain = ? "
+            "ORDER BY path",
+            (str(blob), domain),
+        )
+        return [path for (path,) in rows]
 
     def repository(self, name: Reference) -> list[Reference]:
         """Every tagged reference with the name of ``name``, sorted."""

@@ -4,7 +4,8 @@ Servers are asked in order, mirrors first; what one fails to give, the next is a
 never followed: a manifest must not be able to send the engine, or anyone's credentials, elsewhere (CVE-2020-15157).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
@@ -105,7 +106,7 @@ class Fetcher:
 
     async def blob(
         self, descriptor: Descriptor, offset: int = 0, on_retry: OnRetry | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The blob's bytes from ``offset`` on, exactly up to its size; the digest is the receiver's to verify.
 
         A cut is resumed where it happened. Close it (``contextlib.aclosing``) when leaving early. Raises
@@ -117,9 +118,10 @@ class Fetcher:
         connections = list(self._connections)
         while position < descriptor.size or position == offset == 0:
             try:
-                async for chunk in self._blob_once(connections[0], descriptor, position):
-                    position += len(chunk)
-                    yield chunk
+                async with aclosing(self._blob_once(connections[0], descriptor, position)) as chunks:
+                    async for chunk in chunks:
+                        position += len(chunk)
+                        yield chunk
                 return
             except RundletError as exc:
                 failures = 1 if position - mark > GOOD_PROGRESS else failures + 1
@@ -135,7 +137,9 @@ class Fetcher:
                     on_retry(pause)
                 await connections[0].retry.wait(pause)
 
-    async def _blob_once(self, connection: Connection, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
+    async def _blob_once(
+        self, connection: Connection, descriptor: Descriptor, start: int
+    ) -> AsyncGenerator[bytes, None]:
         path = f"{self._name.path}/blobs/{descriptor.digest}"
         headers = {"Range": f"bytes={start}-"} if start else {}
         async with connection.stream("GET", path, scopes=self._scopes, headers=headers) as response:

@@ -1,0 +1,190 @@
+"""``import``: a tar of a file system, plain or compressed, becomes an image of one layer.
+
+The layer is unpacked, hashed and kept compressed as it arrives: a gzip stream as it is, anything else as gzip made on
+the way. A later push copies that blob.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from isal import isal_zlib
+
+from rundlet.image.changes import apply_changes
+from rundlet.image.leases import Leases
+from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
+from rundlet.image.store import ImageStore
+from rundlet.oci import mediatype
+from rundlet.oci.config import ContainerConfig, History, ImageConfig, RootFS
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import Manifest
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.registry.errors import from_answer
+from rundlet.storage.content import Ingest
+from rundlet.storage.layer.compression import Inflater, detect
+from rundlet.storage.layer.unpack import UnpackResult, WorkerLauncher, unpack
+from rundlet.storage.snapshot import Snapshotter
+from rundlet.transport import HttpClient, Request
+from rundlet.util.clock import Clock, rfc3339_nano
+
+GZIP_LEVEL = 1
+GZIP_WINDOW = 31
+ERROR_LIMIT = 64 << 10
+_MAGIC_LENGTH = 6
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """The new image, and the one that lost its name to it."""
+
+    image: Image
+    previous: Digest | None
+
+
+class Importer:
+    """Made by the wiring."""
+
+    def __init__(
+        self, store: ImageStore, snapshots: Snapshotter, workers: WorkerLauncher, leases: Leases, clock: Clock
+    ) -> None:
+        self._store = store
+        self._snapshots = snapshots
+        self._workers = workers
+        self._leases = leases
+        self._clock = clock
+
+    async def import_image(
+        self,
+        source: AsyncIterator[bytes],
+        *,
+        reference: Reference | None = None,
+        message: str = "",
+        origin: str = "-",
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> Imported:
+        """Make an image of the tar in ``source`` and give it the name ``reference``, if any.
+
+        ``origin`` is named in the history when there is no ``message``. Raises BadChangeError, InvalidPlatformError
+        (before anything is read), LayerError, StorageError, and what ``source`` raises. Failed or cancelled, it
+        leaves nothing.
+        """
+        section = apply_changes(ContainerConfig(), changes)
+        target = Platform.parse(platform) if platform else Platform.host()
+        async with self._leases.lease() as lease:
+            result, blob = await self._unpack(source)
+            await lease.hold(result.chain, blob.digest)
+            created = self._clock.now_ns()
+            comment = message or f"Imported from {origin}"
+            config = _config(section, target, result.diff_id, rfc3339_nano(created), comment).encode()
+            config_digest = await asyncio.to_thread(self._store.content.write, config)
+            manifest = Manifest(
+                schema_version=2,
+                media_type=mediatype.DOCKER_MANIFEST,
+                config=Descriptor(mediatype.DOCKER_CONFIG, config_digest, len(config)),
+                layers=(blob,),
+            ).encode()
+            await asyncio.to_thread(self._store.content.write, manifest)
+            descriptor = Descriptor.of(mediatype.DOCKER_MANIFEST, manifest)
+            image = NewImage(
+                id=config_digest,
+                manifest=descriptor,
+                created=rfc3339_nano(created),
+                created_ns=created,
+                platform=target,
+                labels=dict(section.labels or {}),
+                layers=(Layer(result.diff_id, result.chain, result.size, blob),),
+                blobs=(config_digest, descriptor.digest),
+            )
+            names = [(reference.with_default_tag(), descriptor)] if reference is not None else []
+            previous = await self._store.put(image, names)
+        stored = self._store.find(config_digest)
+        assert stored is not None
+        return Imported(stored, previous)
+
+    async def _unpack(self, source: AsyncIterator[bytes]) -> tuple[UnpackResult, Descriptor]:
+        ingest = await asyncio.to_thread(self._store.content.ingest, f"import-{secrets.token_hex(8)}")
+        try:
+            async with aclosing(_kept(source, ingest)) as chunks:
+                result = await unpack(chunks, self._snapshots, self._workers, parent=None)
+            size = ingest.offset
+            digest = await asyncio.to_thread(ingest.commit)
+        finally:
+            ingest.abort()
+        return result, Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, size)
+
+
+async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[bytes, None]:
+    """What is to be unpacked, after a gzip stream of it has gone to ``ingest``."""
+    start = b""
+    async for chunk in source:
+        start += chunk
+        if len(start) >= _MAGIC_LENGTH:
+            break
+    if detect(start) == "gzip":
+        async for chunk in _chain(start, source):
+            await asyncio.to_thread(ingest.write, chunk)
+            yield chunk
+        return
+    compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
+
+    def keep(piece: bytes) -> None:
+        ingest.write(compressor.compress(piece))
+
+    async with aclosing(_plain(_chain(start, source))) as pieces:
+        async for piece in pieces:
+            await asyncio.to_thread(keep, piece)
+            yield piece
+    await asyncio.to_thread(lambda: ingest.write(compressor.flush()))
+
+
+async def _chain(start: bytes, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    if start:
+        yield start
+    async for chunk in source:
+        yield chunk
+
+
+async def _plain(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Inflated, in bounded pieces, each made in a thread."""
+    inflater = Inflater()
+    async for chunk in source:
+        pieces = inflater.feed(chunk)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+    pieces = inflater.finish()
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
+
+
+def _config(section: ContainerConfig, platform: Platform, diff_id: Digest, created: str, comment: str) -> ImageConfig:
+    return ImageConfig(
+        architecture=platform.architecture,
+        os=platform.os,
+        variant=platform.variant,
+        comment=comment,
+        config=section,
+        created=created,
+        history=[History(created=created, comment=comment)],
+        rootfs=RootFS(diff_ids=(diff_id,)),
+    )
+
+
+async def download(http: HttpClient, url: str, progress: OnProgress) -> AsyncGenerator[bytes, None]:
+    """The bytes under ``url``, for an import from there. Raises TransportError, RegistryError."""
+    address = url if "://" in url else f"http://{url}"
+    progress(Progress(f"Downloading from {address}"))
+    async with http.send(Request("GET", address)) as response:
+        if response.status != 200:
+            body = await response.read(ERROR_LIMIT)
+            raise from_answer(response.status, response.reason, response.headers, body)
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() and len(length) < 19 else 0
+        done = 0
+        async for chunk in response.chunks():
+            done += len(chunk)
+            progress(Progress("Importing", "", done, total))
+            yield chunk

@@ -1,0 +1,201 @@
+"""Bringing layers in: download, verify, inflate, hash and unpack overlapped, several layers at once.
+
+Work is shared: two pulls that want the same chain wait for one job, and each sees its progress. A job ends early only
+when nobody waits for it any more; what it downloaded stays in its ingest, and the next job for that blob goes on there.
+
+States of a job, as shown: ``Pulling fs layer`` → (``Waiting``) → ``Downloading`` → ``Verifying Checksum`` →
+``Download complete`` → ``Extracting`` → ``Pull complete``. A layer may be unpacked before its parent is; it is
+committed after it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from rundlet.image.errors import MissingBlobError
+from rundlet.image.records import OnProgress, Progress
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.registry import Fetcher
+from rundlet.storage.content import ContentStore, Ingest
+from rundlet.storage.errors import SizeMismatchError
+from rundlet.storage.layer.unpack import WorkerLauncher, unpack
+from rundlet.storage.snapshot import Snapshotter
+
+PARALLEL = 3
+"""Layers that are brought in at once, of all pulls together (Docker's max-concurrent-downloads)."""
+INTERVAL = 0.1
+"""Seconds between two reports of the same layer's progress."""
+
+
+class LayerWork(msgspec.Struct, frozen=True):
+    """One layer that an image needs."""
+
+    chain: Digest
+    parent: Digest | None
+    diff_id: Digest
+    blob: Descriptor
+
+    @property
+    def short(self) -> str:
+        return self.blob.digest.short
+
+
+class _Job:
+    """One layer on its way in, and who waits for it."""
+
+    def __init__(self, work: LayerWork) -> None:
+        self.work = work
+        self.listeners: list[OnProgress] = []
+        self.last: Progress | None = None
+        self.waiters = 0
+        self.task: asyncio.Task[None] | None = None
+        self._reported = 0.0
+
+    def report(self, status: str, current: int = 0, total: int = 0) -> None:
+        self.last = Progress(status, self.work.short, current, total)
+        for listener in list(self.listeners):
+            listener(self.last)
+
+    def report_bytes(self, status: str, current: int) -> None:
+        """At most one report in :data:`INTERVAL`."""
+        now = asyncio.get_running_loop().time()
+        if now - self._reported >= INTERVAL:
+            self._reported = now
+            self.report(status, current, self.work.blob.size)
+
+
+class LayerImporter:
+    """Made by the wiring; one per engine, so that work can be shared."""
+
+    def __init__(self, content: ContentStore, snapshots: Snapshotter, workers: WorkerLauncher) -> None:
+        self._content = content
+        self._snapshots = snapshots
+        self._workers = workers
+        self._jobs: dict[Digest, _Job] = {}
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._blob_locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
+
+    async def ensure(self, work: LayerWork, fetcher: Fetcher | None, progress: OnProgress) -> None:
+        """Return when the layer is committed. ``fetcher`` may be None when its blob is in the content store.
+
+        To be called for a chain's layers bottom first (concurrently is fine): the slots go out in that order. Raises
+        what fetching, verification and unpacking raise.
+        """
+        if self._snapshots.has_layer(work.chain):
+            progress(Progress("Already exists", work.short))
+            return
+        job = self._jobs.get(work.chain)
+        if job is None:
+            job = self._jobs[work.chain] = _Job(work)
+            job.listeners.append(progress)
+            job.report("Pulling fs layer")
+            job.task = asyncio.create_task(self._run(job, fetcher), name=f"layer {work.short}")
+        else:
+            job.listeners.append(progress)
+            if job.last is not None:
+                progress(job.last)
+        try:
+            await _join(job)
+        finally:
+            job.listeners.remove(progress)
+
+    async def _run(self, job: _Job, fetcher: Fetcher | None) -> None:
+        work = job.work
+        parent = self._jobs.get(work.parent) if work.parent is not None else None
+        if self._slots.locked():
+            job.report("Waiting")
+        try:
+            async with (
+                self._slots,
+                self._blob_locks.setdefault(work.blob.digest, asyncio.Lock()),
+                aclosing(self._bytes(job, fetcher)) as source,
+            ):
+                await unpack(
+                    source,
+                    self._snapshots,
+                    self._workers,
+                    parent=work.parent,
+                    diff_id=work.diff_id,
+                    after=_Joined(parent) if parent is not None else None,
+                )
+            job.report("Pull complete")
+        finally:
+            del self._jobs[work.chain]
+
+    async def _bytes(self, job: _Job, fetcher: Fetcher | None) -> AsyncGenerator[bytes, None]:
+        """The layer's bytes: from the content store when they are there, else from the registry through it."""
+        blob = job.work.blob
+        if not await asyncio.to_thread(self._content.has, blob.digest):
+            if fetcher is None:
+                raise MissingBlobError(blob.digest)
+            ingest = await asyncio.to_thread(self._content.ingest, str(blob.digest), blob)
+            resumed = ingest.offset > 0
+            async with aclosing(self._fetched(job, fetcher, ingest)) as chunks:
+                async for chunk in chunks:
+                    if not resumed:
+                        yield chunk
+            if not resumed:
+                return
+        # All of it is on disk; of a resumed download the beginning is nowhere else.
+        async with aclosing(self._stored(job)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _fetched(self, job: _Job, fetcher: Fetcher, ingest: Ingest) -> AsyncGenerator[bytes, None]:
+        """Download into ``ingest`` and pass on; the blob is verified and committed before the last chunk counts."""
+        work = job.work
+
+        def on_retry(seconds: float) -> None:
+            job.report(f"Retrying in {max(1, round(seconds))} seconds")
+
+        try:
+            async with aclosing(fetcher.blob(work.blob, ingest.offset, on_retry)) as chunks:
+                async for chunk in chunks:
+                    await asyncio.to_thread(ingest.write, chunk)
+                    job.report_bytes("Downloading", ingest.offset)
+                    yield chunk
+            job.report("Verifying Checksum")
+            await asyncio.to_thread(ingest.commit)
+            job.report("Download complete")
+        except SizeMismatchError:
+            ingest.abort()
+            raise
+        finally:
+            ingest.close()
+
+    async def _stored(self, job: _Job) -> AsyncGenerator[bytes, None]:
+        job.report("Download complete")
+        chunks = self._content.chunks(job.work.blob.digest)
+        done = 0
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            done += len(chunk)
+            job.report_bytes("Extracting", done)
+            yield chunk
+
+
+class _Joined:
+    """Awaitable, once or never: waits for a job."""
+
+    def __init__(self, job: _Job) -> None:
+        self._job = job
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return _join(self._job).__await__()
+
+
+async def _join(job: _Job) -> None:
+    """Wait for ``job``; it is cancelled when the last one who waits is."""
+    assert job.task is not None
+    job.waiters += 1
+    try:
+        await asyncio.shield(job.task)
+    finally:
+        job.waiters -= 1
+        if not job.waiters and not job.task.done():
+            job.task.cancel()
+            await asyncio.wait([job.task])

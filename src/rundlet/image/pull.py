@@ -1,0 +1,236 @@
+"""Pulling: name → manifest → config → missing layers → one row. Only what is missing is fetched.
+
+Everything that arrives is verified by digest and size before it is used; nothing is recorded before all of it is there.
+Cancelling leaves finished layers and the beginnings of others, which the next pull continues, and no image.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from rundlet.errors import RundletError
+from rundlet.image.errors import (
+    BrokenImageError,
+    ForeignLayerError,
+    NoMatchingManifestError,
+    NotAnImageError,
+    PlatformMismatchError,
+    TagWithAllTagsError,
+    TooDeepError,
+)
+from rundlet.image.layers import LayerImporter, LayerWork
+from rundlet.image.leases import Lease, Leases
+from rundlet.image.parallel import all_or_none
+from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
+from rundlet.image.store import ImageStore
+from rundlet.image.times import created_ns
+from rundlet.oci import mediatype
+from rundlet.oci.config import SIZE_LIMIT, ImageConfig
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.layer import chain_ids
+from rundlet.oci.manifest import SIZE_LIMIT as MANIFEST_LIMIT
+from rundlet.oci.manifest import Index, Manifest, decode_any
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.registry import Credentials, Fetcher, Registry
+from rundlet.storage.content import ContentStore
+from rundlet.storage.snapshot import Snapshotter
+
+INDEX_DEPTH = 3
+
+
+class PullResult(msgspec.Struct, frozen=True):
+    """One reference that was pulled. ``previous`` is the image that lost the tag, ``changed`` whether anything did."""
+
+    reference: Reference
+    image: Image
+    digest: Digest
+    changed: bool
+    previous: Digest | None = None
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """The chosen manifest and all that led to it."""
+
+    target: Descriptor
+    descriptor: Descriptor
+    manifest: Manifest
+    blobs: tuple[Digest, ...]
+
+
+class Puller:
+    """Made by the wiring."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        snapshots: Snapshotter,
+        layers: LayerImporter,
+        registry: Registry,
+        leases: Leases,
+    ) -> None:
+        self._store = store
+        self._content: ContentStore = store.content
+        self._snapshots = snapshots
+        self._layers = layers
+        self._registry = registry
+        self._leases = leases
+
+    async def pull(
+        self,
+        reference: Reference,
+        *,
+        platform: str = "",
+        credentials: Credentials | None = None,
+        all_tags: bool = False,
+        progress: OnProgress,
+    ) -> list[PullResult]:
+        """Bring in ``reference`` (``latest`` by default), or every tag of its repository.
+
+        ``platform`` is a specifier such as ``linux/arm64/v8``, empty for the host's. ``progress`` gets the lines that
+        Docker prints. Raises the errors of ``registry.errors``, NoMatchingManifestError, NotAnImageError,
+        ForeignLayerError, BrokenImageError, DigestMismatchError, StorageError, LayerError.
+        """
+        fetcher = self._registry.fetcher(reference, credentials)
+        if not all_tags:
+            named = reference if reference.digest else reference.with_default_tag()
+            result = await self._one(fetcher, named, platform, progress)
+            _say_status(progress, named, changed=result.changed)
+            return [result]
+        if not reference.name_only:
+            raise TagWithAllTagsError
+        tags = await fetcher.tags()
+        results = [await self._one(fetcher, reference.with_tag(tag), platform, progress) for tag in tags]
+        _say_status(progress, reference, changed=any(result.changed for result in results))
+        return results
+
+    async def _one(self, fetcher: Fetcher, reference: Reference, platform: str, progress: OnProgress) -> PullResult:
+        label = str(reference.digest) if reference.digest else reference.tag or ""
+        progress(Progress(f"Pulling from {reference.path}", label))
+        wanted = Platform.parse(platform) if platform else Platform.host()
+        async with self._leases.lease() as lease:
+            found = await self._find(fetcher, reference, wanted, platform or str(wanted), lease)
+            image_id = found.manifest.config.digest
+            image = self._store.find(image_id)
+            config = await self._config(fetcher, found.manifest, lease)
+            works = _works(found.manifest, config)
+            await lease.hold(*(work.chain for work in works), *(work.blob.digest for work in works))
+            if image is None or not all(self._snapshots.has_layer(work.chain) for work in works[-1:]):
+                await self._bring(works, fetcher, progress)
+            else:
+                for work in works:
+                    progress(Progress("Already exists", work.short))
+            result = await self._record(reference, found, config, works)
+        progress(Progress(f"Digest: {result.digest}"))
+        if platform and not wanted.matches(config.platform) and wanted.rank(config.platform) is None:
+            mismatch = PlatformMismatchError(reference.familiar, wanted, config.platform)
+            progress(Progress(f"WARNING: {mismatch}"))
+        return result
+
+    # ── manifest and config ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _find(self, fetcher: Fetcher, reference: Reference, wanted: Platform, shown: str, lease: Lease) -> _Found:
+        target = await fetcher.resolve(reference)
+        descriptor, blobs = target, []
+        for depth in range(INDEX_DEPTH):
+            await lease.hold(descriptor.digest)
+            descriptor, data = await self._document(fetcher, descriptor)
+            blobs.append(descriptor.digest)
+            if not depth:
+                target = descriptor
+            document = decode_any(data, descriptor.media_type)
+            if isinstance(document, Manifest):
+                return _Found(target, descriptor, document, tuple(blobs))
+            descriptor = _choose(document, wanted, shown)
+        raise TooDeepError
+
+    async def _document(self, fetcher: Fetcher, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
+        """A manifest or index: from the content store, else from the registry into it."""
+        if await asyncio.to_thread(self._content.has, descriptor.digest):
+            data = await asyncio.to_thread(self._content.read, descriptor.digest, MANIFEST_LIMIT)
+            return msgspec.structs.replace(descriptor, size=len(data)), data
+        found, data = await fetcher.manifest(descriptor)
+        await asyncio.to_thread(self._content.write, data, found.digest)
+        return found, data
+
+    async def _config(self, fetcher: Fetcher, manifest: Manifest, lease: Lease) -> ImageConfig:
+        descriptor = manifest.config
+        if descriptor.media_type not in mediatype.CONFIGS:
+            raise NotAnImageError(descriptor.media_type)
+        await lease.hold(descriptor.digest)
+        if await asyncio.to_thread(self._content.has, descriptor.digest):
+            data = await asyncio.to_thread(self._content.read, descriptor.digest, SIZE_LIMIT)
+        else:
+            data = await fetcher.small(descriptor, SIZE_LIMIT)
+            await asyncio.to_thread(self._content.write, data, descriptor.digest)
+        return await asyncio.to_thread(ImageConfig.decode, data)
+
+    # ── layers and record ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _bring(self, works: Sequence[LayerWork], fetcher: Fetcher, progress: OnProgress) -> None:
+        await all_or_none(self._layers.ensure(work, fetcher, progress) for work in works)
+
+    async def _record(
+        self, reference: Reference, found: _Found, config: ImageConfig, works: Sequence[LayerWork]
+    ) -> PullResult:
+        image_id = found.manifest.config.digest
+        layers = tuple(
+            Layer(work.diff_id, work.chain, self._snapshots.layer(work.chain).size, work.blob) for work in works
+        )
+        section = config.config
+        image = NewImage(
+            id=image_id,
+            manifest=found.descriptor,
+            created=config.created or "",
+            created_ns=created_ns(config.created),
+            platform=config.platform,
+            labels=dict(section.labels or {}) if section else {},
+            layers=layers,
+            blobs=(*found.blobs, image_id),
+        )
+        canonical = reference.with_digest(found.target.digest)
+        names = [canonical] if reference.digest else [reference, canonical]
+        before = self._known(names[0])
+        previous = await self._store.put(image, [(name, found.target) for name in names])
+        stored = self._store.find(image_id)
+        assert stored is not None
+        return PullResult(reference, stored, found.target.digest, before != image_id, previous)
+
+    def _known(self, reference: Reference) -> Digest | None:
+        try:
+            return self._store.get(reference.canonical).id
+        except RundletError:
+            return None
+
+
+def _choose(index: Index, wanted: Platform, shown: str) -> Descriptor:
+    chosen = index.choose(wanted)
+    if chosen is None:
+        raise NoMatchingManifestError(shown)
+    if not (mediatype.is_manifest(chosen.media_type) or mediatype.is_index(chosen.media_type)):
+        raise NotAnImageError(chosen.media_type)
+    return chosen
+
+
+def _works(manifest: Manifest, config: ImageConfig) -> list[LayerWork]:
+    """The layers that manifest and config agree on. Raises for what is no image, or would come from elsewhere."""
+    for layer in manifest.layers:
+        if not mediatype.is_layer(layer.media_type):
+            raise NotAnImageError(layer.media_type)
+        if mediatype.is_foreign_layer(layer.media_type):
+            raise ForeignLayerError(layer.digest)
+    if len(manifest.layers) != len(config.diff_ids):
+        raise BrokenImageError(f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} in the config")
+    chains = chain_ids(config.diff_ids)
+    parents = (None, *chains[:-1])
+    return [
+        LayerWork(chain, parent, diff_id, msgspec.structs.replace(blob, urls=None, annotations=None, data=None))
+        for chain, parent, diff_id, blob in zip(chains, parents, config.diff_ids, manifest.layers, strict=True)
+    ]
+
+
+def _say_status(progress: OnProgress, reference: Reference, *, changed: bool) -> None:
+    what = "Downloaded newer image for" if changed else "Image is up to date for"
+    progress(Progress(f"Status: {what} {reference.familiar}"))

@@ -1,0 +1,257 @@
+"""Pushing: blobs that the registry lacks, then manifests, byte for byte as they are stored: digests stay.
+
+A blob is skipped when the repository has it, mounted when another repository of the registry is known to have it,
+else uploaded from the content store. An index goes whole when all it lists is here; otherwise the image's own manifest.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from rundlet.errors import InvalidParameterError, NotFoundError
+from rundlet.image.errors import (
+    MissingBlobError,
+    NoLocalImageError,
+    NoMatchingManifestError,
+    NoSuchTagError,
+    TagWithAllTagsError,
+)
+from rundlet.image.leases import Leases
+from rundlet.image.parallel import all_or_none
+from rundlet.image.records import Image, OnProgress, Progress
+from rundlet.image.store import ImageStore
+from rundlet.oci.config import SIZE_LIMIT as CONFIG_LIMIT
+from rundlet.oci.config import ImageConfig
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import SIZE_LIMIT, Index, Manifest, decode_any
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.registry import Credentials, Registry, RepositoryPusher
+
+PARALLEL = 5
+"""Blobs of one push that are on their way at once (Docker's max-concurrent-uploads)."""
+INTERVAL = 0.1
+PARTIAL = (
+    "Not all multiplatform-content is present and only the available single-platform image was pushed\n{index} -> {own}"
+)
+
+
+class PushResult(msgspec.Struct, frozen=True):
+    """One tag that was pushed, and what the registry holds under it now."""
+
+    reference: Reference
+    image: Image
+    descriptor: Descriptor
+
+
+class PushByDigestError(InvalidParameterError):
+    reason = "push-by-digest"
+
+    def __init__(self) -> None:
+        super().__init__("cannot push a digest reference")
+
+
+class NothingForPlatformError(NotFoundError):
+    reason = "no-platform-to-push"
+
+    def __init__(self, reference: str, platform: str) -> None:
+        super().__init__(f"image with reference {reference} was found but does not provide the platform ({platform})")
+
+
+class _Blob(msgspec.Struct, frozen=True):
+    """``shown`` is the short name of a layer in the progress, "" for what is pushed silently."""
+
+    descriptor: Descriptor
+    shown: str
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What to push: blobs, manifests by digest, and at last ``top`` under the tag."""
+
+    blobs: tuple[_Blob, ...]
+    manifests: tuple[Descriptor, ...]
+    top: Descriptor
+
+
+class Pusher:
+    """Made by the wiring."""
+
+    def __init__(self, store: ImageStore, registry: Registry, leases: Leases) -> None:
+        self._store = store
+        self._content = store.content
+        self._registry = registry
+        self._leases = leases
+
+    async def push(
+        self,
+        reference: Reference,
+        *,
+        credentials: Credentials | None = None,
+        all_tags: bool = False,
+        platform: str = "",
+        progress: OnProgress,
+    ) -> list[PushResult]:
+        """Push a tag (``latest`` by default), or every tag of the repository that is here.
+
+        Raises NoLocalImageError, NoSuchTagError, MissingBlobError and the errors of ``registry``.
+        """
+        if reference.digest is not None:
+            raise PushByDigestError
+        if all_tags and reference.tag is not None:
+            raise TagWithAllTagsError
+        progress(Progress(f"The push refers to repository [{reference.name}]"))
+        tagged = self._store.repository(reference)
+        if not tagged:
+            raise NoLocalImageError(reference.familiar_name)
+        if not all_tags:
+            tagged = [reference.with_default_tag()]
+        pusher = self._registry.pusher(reference, credentials)
+        return [await self._one(pusher, tag, platform, progress) for tag in tagged]
+
+    async def _one(
+        self, pusher: RepositoryPusher, reference: Reference, platform: str, progress: OnProgress
+    ) -> PushResult:
+        target = self._store.target(reference)
+        if target is None:
+            raise NoSuchTagError(reference.familiar)
+        image = self._store.get(reference.canonical)
+        async with self._leases.lease() as lease:
+            await lease.hold(*self._store.blobs(image.id), target.digest)
+            plan = await asyncio.to_thread(self._plan, reference, image, target, platform)
+            await self._send_blobs(pusher, reference, plan.blobs, progress)
+            for descriptor in plan.manifests:
+                data = await asyncio.to_thread(self._content.read, descriptor.digest, SIZE_LIMIT)
+                await pusher.put_manifest(data, descriptor, None)
+            data = await asyncio.to_thread(self._content.read, plan.top.digest, SIZE_LIMIT)
+            await pusher.put_manifest(data, plan.top, reference.tag)
+            await self._store.add_digest(image, reference.with_digest(plan.top.digest))
+        tag, digest, size = reference.tag, str(plan.top.digest), len(data)
+        if target.digest != plan.top.digest and not platform:
+            progress(Progress(PARTIAL.format(index=target.digest, own=plan.top.digest)))
+        progress(Progress(f"{tag}: digest: {digest} size: {size}"))
+        progress(Progress("", aux={"Tag": tag, "Digest": digest, "Size": size}))
+        return PushResult(reference, image, plan.top)
+
+    # ── what to push ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _plan(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
+        document = self._document(target)
+        if isinstance(document, Manifest):
+            if platform and Platform.parse(platform).rank(image.platform) is None:
+                raise NothingForPlatformError(reference.familiar, platform)
+            return _Plan(self._blobs(document), (), target)
+        if platform:
+            chosen = document.choose(Platform.parse(platform))
+            if chosen is None:
+                raise NoMatchingManifestError(platform)
+            manifest = self._document(chosen) if self._content.has(chosen.digest) else None
+            if not isinstance(manifest, Manifest):
+                raise NothingForPlatformError(reference.familiar, platform)
+            return _Plan(self._blobs(manifest), (), _bare(chosen))
+        whole = self._whole(document)
+        if whole is not None:
+            return msgspec.structs.replace(whole, top=target)
+        own = self._document(image.manifest)
+        assert isinstance(own, Manifest)
+        return _Plan(self._blobs(own), (), image.manifest)
+
+    def _whole(self, index: Index) -> _Plan | None:
+        """All of an index, when every manifest and blob of it is here."""
+        blobs: list[_Blob] = []
+        manifests: list[Descriptor] = []
+        for child in index.manifests or ():
+            if not self._content.has(child.digest):
+                return None
+            document = self._document(child)
+            if isinstance(document, Index):
+                return None
+            if not all(self._content.has(d.digest) for d in (document.config, *document.layers)):
+                return None
+            blobs += [blob for blob in self._blobs(document) if blob not in blobs]
+            manifests.append(_bare(child))
+        return _Plan(tuple(blobs), tuple(manifests), manifests[0]) if manifests else None
+
+    def _document(self, descriptor: Descriptor) -> Manifest | Index:
+        return decode_any(self._content.read(descriptor.digest, SIZE_LIMIT), descriptor.media_type)
+
+    def _blobs(self, manifest: Manifest) -> tuple[_Blob, ...]:
+        """Layers, top first as Docker shows them (by diff ID), and the config."""
+        diff_ids = ImageConfig.decode(self._content.read(manifest.config.digest, CONFIG_LIMIT)).diff_ids
+        names = [diff_id.short for diff_id in diff_ids]
+        if len(names) != len(manifest.layers):
+            names = [layer.digest.short for layer in manifest.layers]
+        layers = [_Blob(_bare(layer), name) for layer, name in zip(manifest.layers, names, strict=True)]
+        return (*reversed(layers), _Blob(_bare(manifest.config), ""))
+
+    # ── blobs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _send_blobs(
+        self, pusher: RepositoryPusher, reference: Reference, blobs: Sequence[_Blob], progress: OnProgress
+    ) -> None:
+        for blob in blobs:
+            if blob.shown:
+                progress(Progress("Preparing", blob.shown))
+        slots = asyncio.Semaphore(PARALLEL)
+        # A layer that is in the image twice is sent once.
+        unique = {blob.descriptor.digest: blob for blob in blobs}
+        await all_or_none(self._send_blob(slots, pusher, reference, blob, progress) for blob in unique.values())
+
+    async def _send_blob(
+        self,
+        slots: asyncio.Semaphore,
+        pusher: RepositoryPusher,
+        reference: Reference,
+        blob: _Blob,
+        progress: OnProgress,
+    ) -> None:
+        def say(status: str, current: int = 0, total: int = 0) -> None:
+            if blob.shown:
+                progress(Progress(status, blob.shown, current, total))
+
+        digest, size = blob.descriptor.digest, blob.descriptor.size
+        if slots.locked():
+            say("Waiting")
+        async with slots:
+            if await pusher.has_blob(digest):
+                say("Layer already exists")
+                return
+            others = [path for path in self._store.holders(digest, reference.domain) if path != reference.path]
+            upload = None
+            for path in others[:1]:
+                upload = await pusher.mount(digest, path)
+                if upload.mounted:
+                    say(f"Mounted from {path}")
+                    return
+            if not await asyncio.to_thread(self._content.has, digest):
+                raise MissingBlobError(digest)
+            reported = 0.0
+
+            def sent(count: int) -> None:
+                nonlocal reported
+                now = asyncio.get_running_loop().time()
+                if now - reported >= INTERVAL:
+                    reported = now
+                    say("Pushing", count, size)
+
+            await pusher.upload(digest, size, _Reader(self._store, digest), upload or await pusher.begin(), sent)
+            say("Pushed")
+
+
+class _Reader:
+    """A blob of the content store, as ``registry`` wants to read it."""
+
+    def __init__(self, store: ImageStore, digest: Digest) -> None:
+        self._store = store
+        self._digest = digest
+
+    async def __call__(self, offset: int) -> AsyncGenerator[bytes, None]:
+        chunks = self._store.content.chunks(self._digest, offset)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk
+
+
+def _bare(descriptor: Descriptor) -> Descriptor:
+    """Type, digest and size only."""
+    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
