@@ -143,6 +143,12 @@ def mtu_request(name: str, mtu: int) -> Request:
     return Request(f"set mtu {mtu} on {name}", _RTM_NEWLINK, 0, body)
 
 
+def master_request(name: str, bridge_index: int) -> Request:
+    """Put a link into a bridge (0: take it out)."""
+    body = _link_body(text(_IFLA_IFNAME, name), u32(_IFLA_MASTER, bridge_index))
+    return Request(f"put {name} into its bridge", _RTM_NEWLINK, 0, body)
+
+
 def address_request(index: int, value: str, *, remove: bool = False) -> Request:
     """Add ``address/prefix`` to a link (with the broadcast address that Docker's containers have), or remove it."""
     family, packed, prefix = parse_address(value)

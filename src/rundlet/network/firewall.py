@@ -28,7 +28,7 @@ from rundlet.network.portmap import ANY, PROTOCOLS
 
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
-BRIDGES, WITHIN, SUBNETS = "bridges", "within", "subnets"
+BRIDGES, WITHIN, CONTAINERS = "bridges", "within", "containers"
 PUBLISHED, PUBLISHED_ON, PUBLISHED_LOOPBACK = "published", "published_on", "published_loopback"
 _ENTERING = "entering"
 
@@ -41,6 +41,7 @@ class BridgeNetwork(msgspec.Struct, frozen=True):
 
     bridge: str
     subnet: str
+    gateway: str
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -131,7 +132,7 @@ class Firewall:
 def _add_sets(batch: Batch) -> None:
     batch.add_set(BRIDGES, [nft.IFNAME])
     batch.add_set(WITHIN, [nft.IFNAME, nft.IFNAME])
-    batch.add_set(SUBNETS, [nft.IPV4], interval=True)
+    batch.add_set(CONTAINERS, [nft.IPV4], interval=True)
     batch.add_set(_ENTERING, [nft.IFNAME], verdicts=True)
     target = [nft.IPV4, nft.SERVICE]
     batch.add_set(PUBLISHED, [nft.PROTOCOL, nft.SERVICE], data=target)
@@ -158,7 +159,7 @@ def _add_raw(batch: Batch) -> None:
         chain,
         nftexpr.ipv4(),
         nftexpr.load_iifname() + nftexpr.lookup(BRIDGES, invert=True),
-        nftexpr.load_ipv4_daddr() + nftexpr.lookup(SUBNETS),
+        nftexpr.load_ipv4_daddr() + nftexpr.lookup(CONTAINERS),
         drop,
         comment="containers are reached by their bridge or a published port",
     )
@@ -205,7 +206,7 @@ def _add_postrouting(batch: Batch) -> None:
     batch.add_rule(
         chain,
         nftexpr.ipv4(),
-        nftexpr.load_ipv4_saddr() + nftexpr.lookup(SUBNETS),
+        nftexpr.load_ipv4_saddr() + nftexpr.lookup(CONTAINERS),
         nftexpr.load_oifname() + nftexpr.lookup(BRIDGES, invert=True),
         nftexpr.masquerade(),
         comment="containers leave with the host's address",
@@ -223,11 +224,20 @@ def _add_network(batch: Batch, network: BridgeNetwork) -> None:
     batch.add_rule(chain, nftexpr.ipv4(), own, nftexpr.ct_dnat(), nftexpr.masquerade(), comment="hairpin")
     batch.add_elements(BRIDGES, [Element(name)])
     batch.add_elements(WITHIN, [Element(name + name)])
-    after = int(subnet.broadcast_address) + 1
-    interval = Element(subnet.network_address.packed), Element(after.to_bytes(4, "big"), end=True)
-    batch.add_elements(SUBNETS, interval)
+    batch.add_elements(CONTAINERS, _container_addresses(subnet, network.gateway))
     verdict = nftexpr.verdict_value(nftexpr.GOTO, chain)
     batch.add_elements(_ENTERING, [Element(name, verdict)])
+
+
+def _container_addresses(subnet: ipaddress.IPv4Network, gateway: str) -> list[Element]:
+    """The subnet without its gateway: that is the host, whose published ports anyone may ask for."""
+    first, last = int(subnet.network_address), int(subnet.broadcast_address)
+    middle = int(ipaddress.IPv4Address(gateway))
+    elements = []
+    for low, high in ((first, middle - 1), (middle + 1, last)):
+        if low <= high:
+            elements += [Element(low.to_bytes(4, "big")), Element((high + 1).to_bytes(4, "big"), end=True)]
+    return elements
 
 
 def _each_map(change: Callable[[str, list[Element]], None], publications: Iterable[Publication]) -> None:

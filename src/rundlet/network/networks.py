@@ -79,7 +79,7 @@ class NetworkStore:
 
     def ensure_defaults(self, options: dict[str, str]) -> None:
         """Make the three networks that every engine has, where they are missing."""
-        names = {network.name for network in self.list()}
+        names = {network.name for network in self.all()}
         drivers: tuple[tuple[str, str, dict[str, str]], ...] = (
             (DEFAULT_BRIDGE, "bridge", options),
             ("host", "host", {}),
@@ -89,7 +89,7 @@ class NetworkStore:
             if name not in names:
                 self.put(Network(new_id(), name, driver, self._clock.now_ns(), options=chosen))
 
-    def list(self) -> list[Network]:
+    def all(self) -> list[Network]:
         """Every network, by name."""
         columns = "id, name, driver, ipam, options, labels, internal, created"
         rows = self._database.query(f"SELECT {columns} FROM networks ORDER BY name")  # noqa: S608
@@ -97,7 +97,7 @@ class NetworkStore:
 
     def find(self, reference: str) -> Network:
         """The network with this name, id, or unambiguous start of an id. Raises NetworkNotFoundError."""
-        networks = self.list()
+        networks = self.all()
         for network in networks:
             if reference in (network.name, network.id):
                 return network

@@ -46,7 +46,7 @@ class PortRequest(msgspec.Struct, frozen=True):
     last: int = 0
 
 
-class PublishedPort(msgspec.Struct, frozen=True):
+class PublishedPort(msgspec.Struct, frozen=True, order=True):
     """One container port on its host port."""
 
     protocol: str

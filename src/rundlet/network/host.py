@@ -1,0 +1,165 @@
+"""What the host holds for our networks (bridges, table, exceptions, forwarding), made to agree with the records."""
+
+import ipaddress
+
+import msgspec
+
+from rundlet.linux.netlink import Netlink
+from rundlet.network import endpoint, ipam, networks, subnets
+from rundlet.network.bridge import BridgeDriver, Forwarding, bridge_name
+from rundlet.network.endpoint import Endpoint, EndpointStore
+from rundlet.network.firewall import BridgeNetwork, Firewall, Publication
+from rundlet.network.foreign import ForeignFirewalls
+from rundlet.network.networks import DEFAULT_BRIDGE, Network, NetworkStore, Subnet
+from rundlet.util.database import Database
+
+
+class DaemonOptions(msgspec.Struct, frozen=True):
+    """What daemon.json says about networks."""
+
+    bip: str = ""
+    """The default bridge's address and subnet; empty: the first pool that is free."""
+    mtu: int = 1500
+    pools: tuple[tuple[str, int], ...] = ipam.DEFAULT_POOLS
+
+
+class Host:
+    """Raises OSError that names the step."""
+
+    def __init__(
+        self,
+        database: Database,
+        instance: str,
+        store: NetworkStore,
+        endpoints: EndpointStore,
+        firewall: Firewall,
+        *,
+        options: DaemonOptions,
+    ) -> None:
+        self._database = database
+        self._instance = instance
+        self._networks = store
+        self._endpoints = endpoints
+        self._firewall = firewall
+        self._options = options
+        self._rtnl = Netlink()
+        self._bridges = BridgeDriver(self._rtnl)
+        self._forwarding = Forwarding(database)
+        self._foreign = ForeignFirewalls(firewall.nft, database, firewall.table)
+        self._forwarding_is_ours = False
+
+    def close(self) -> None:
+        self._rtnl.close()
+
+    def ensure(self) -> None:
+        """Make or repair everything."""
+        options = networks.bridge_options(bridge_name(self._instance, DEFAULT_BRIDGE), self._options.mtu)
+        self._networks.ensure_defaults(options)
+        for network in self._bridge_networks():
+            self._ensure_network(network)
+        self._forwarding_is_ours = self._forwarding.ensure()
+        self.sync()
+        self.allow_foreign()
+
+    def ensure_bridge(self, network: Network) -> None:
+        """Make the bridge again if it is gone: one look when it is not."""
+        if not self._bridges.exists(network):
+            self._bridges.ensure(network)
+            self._adopt(network)
+
+    def sync(self) -> None:
+        """Make the table anew from the records."""
+        published = [
+            Publication(port.protocol, port.host_address, port.host_port, address, port.container_port)
+            for address, port in self._endpoints.published()
+        ]
+        known = [
+            BridgeNetwork(network.bridge, subnet.subnet, subnet.gateway)
+            for network in self._bridge_networks()
+            for subnet in network.subnets[:1]
+        ]
+        self._firewall.sync(known, published, drop_other_forwarding=self._forwarding_is_ours)
+
+    def allow_foreign(self) -> None:
+        """Let our bridges through other tables that drop by default."""
+        self._foreign.allow([network.bridge for network in self._bridge_networks()])
+
+    def has_link(self, made: Endpoint) -> bool:
+        """Whether the host's end of the endpoint's veth exists."""
+        return self._rtnl.link(endpoint.host_name(self._instance, made.id)) is not None
+
+    def sweep(self) -> int:
+        """Delete links without an endpoint, then free addresses without one. Safe beside every other call."""
+        with Netlink() as rtnl:
+            stale = self._stale_links(rtnl)
+            for name in stale:
+                rtnl.delete_link(name, missing_ok=True)
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM ipam_addresses WHERE owner NOT IN (SELECT id FROM endpoints)")
+        return len(stale)
+
+    def remove(self) -> None:
+        """Remove everything of ours from the kernel, and all endpoints."""
+        with self._database.transaction() as cursor:
+            for made in self._endpoints.all():
+                endpoint.delete(cursor, made.id)
+        self._foreign.withdraw()
+        self._firewall.remove()
+        self.sweep()
+        for network in self._bridge_networks():
+            self._bridges.remove(network)
+        self._forwarding.restore(self._rtnl)
+        self._forwarding_is_ours = False
+
+    def _bridge_networks(self) -> list[Network]:
+        return [network for network in self._networks.all() if network.driver == "bridge"]
+
+    def _ensure_network(self, network: Network) -> None:
+        self._bridges.ensure(self._with_subnet(network))
+        self._adopt(network)
+
+    def _adopt(self, network: Network) -> None:
+        made = self._endpoints.of_network(network.id)
+        self._bridges.adopt(network, [endpoint.host_name(self._instance, e.id) for e in made])
+
+    def _with_subnet(self, network: Network) -> Network:
+        """``network`` with a subnet that it can have now; an unused one moves where the host needs it to."""
+        link = self._rtnl.link(network.bridge)
+        own = link.ifindex if link else 0
+        if network.subnets and self._may_keep(network, own):
+            return network
+        if self._options.bip:
+            subnet, gateway = ipam.parse_bip(self._options.bip)
+        else:
+            subnet = subnets.choose(self._rtnl, own, self._options.pools)
+            gateway = str(subnet.network_address + 1)
+        moved = msgspec.structs.replace(network, subnets=(Subnet(str(subnet), gateway),))
+        with self._database.transaction() as cursor:
+            for made in self._endpoints.of_network(network.id):
+                endpoint.delete(cursor, made.id)
+            ipam.forget(cursor, network.id)
+        self._networks.put(moved)
+        return moved
+
+    def _may_keep(self, network: Network, own: int) -> bool:
+        if any(self.has_link(made) for made in self._endpoints.of_network(network.id)):
+            return True  # A running container uses it.
+        if self._options.bip:
+            subnet, gateway = ipam.parse_bip(self._options.bip)
+            return network.subnets == (Subnet(str(subnet), gateway),)
+        pools = [ipaddress.IPv4Network(pool) for pool, _ in self._options.pools]
+        current = ipaddress.IPv4Network(network.subnets[0].subnet)
+        return any(current.subnet_of(pool) for pool in pools) and subnets.is_free(self._rtnl, own, str(current))
+
+    def _stale_links(self, rtnl: Netlink) -> list[str]:
+        """Our veths without an endpoint. The links are read first: an endpoint's record precedes its link."""
+        links = rtnl.links()
+        bridges = {network.bridge for network in self._bridge_networks()}
+        masters = {link.ifindex for link in links if link.name in bridges}
+        known = {endpoint.host_name(self._instance, made.id) for made in self._endpoints.all()}
+        prefix = endpoint.host_name_prefix(self._instance)
+        return [
+            link.name
+            for link in links
+            if link.name.startswith(prefix) and link.master in masters and link.name not in known
+        ]
