@@ -19,7 +19,7 @@ class IPAMConfig(Wire, frozen=True):
 class IPAM(Wire, frozen=True):
     driver: str = always("")
     options: dict[str, str] | None = always(None)
-    config: tuple[IPAMConfig, ...] | None = always(None)
+    config: tuple[IPAMConfig, ...] | None = always(())
 
 
 class ConfigReference(Wire, frozen=True):

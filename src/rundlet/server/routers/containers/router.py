@@ -4,6 +4,7 @@ import base64
 from collections.abc import Awaitable, Iterable
 from typing import Final, get_args
 
+import msgspec
 from aiohttp import web
 
 from rundlet.api import codec, filters, versions
@@ -37,6 +38,7 @@ from rundlet.server.routers.sizes import terminal_size
 from rundlet.server.routing import Route, WhenClientLeaves
 
 _CONDITIONS: Final[dict[str, WaitCondition]] = {name: name for name in get_args(WaitCondition)}
+_NOTHING: Final = ContainerCreate()
 _PATH_STAT: Final = "X-Docker-Container-Path-Stat"
 
 
@@ -49,6 +51,8 @@ class ContainerRouter:
     async def create(self, call: Call) -> web.StreamResponse:
         name = container_name(call.text("name"))
         body = await call.json(ContainerCreate)
+        if msgspec.structs.replace(body, host_config=None, networking_config=None) == _NOTHING:
+            raise InvalidParameterError("config cannot be empty in order to create a container")
         options = ContainerCreateOptions(name=name, platform=platform(call) if call.version >= (1, 41) else "")
         created = await self._backend.create(versions.container_create(body, call.version), options)
         return answers.json(created, 201)
@@ -240,7 +244,7 @@ def _tail(text: str) -> int | None:
 def _path(call: Call) -> str:
     path = call.text("path")
     if not path:
-        raise InvalidParameterError("bad parameter: missing path")
+        raise InvalidParameterError("bad parameter: path cannot be empty")
     return path
 
 

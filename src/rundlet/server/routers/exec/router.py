@@ -23,7 +23,7 @@ class ExecRouter:
     async def create(self, call: Call) -> web.StreamResponse:
         body = await call.json(ExecCreate)
         if not body.cmd:
-            raise InvalidParameterError("no exec command specified")
+            raise InvalidParameterError("No exec command specified")
         return answers.json(await self._backend.create(call["name"], body), 201)
 
     async def start(self, call: Call) -> web.StreamResponse:
