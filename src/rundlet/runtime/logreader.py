@@ -1,160 +1,184 @@
-"""Reading json-file logs: the last lines, a span of time, and what is still being written. Engine side.
+"""Reading json-file logs: from the start or the last lines, through rotations, and on as they grow. Standard library.
 
-Rotated files are ``path.N`` (the oldest has the highest N) … ``path.1``, ``path``. A reader that follows notices a
-rotation by the inode and goes on with the new file after the end of the old one.
+A reader is polled: :meth:`LogReader.read` gives what has come since the last call, an empty list when nothing has.
 """
 
+import json
 import os
-from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-import msgspec
-
-CHUNK = 1 << 16
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One piece of output. ``time`` is RFC 3339 with nanoseconds; ``log`` ends with a newline unless it was cut."""
-
-    log: str = ""
-    stream: str = "stdout"
-    time: str = ""
+_BLOCK: Final = 65536
+_BATCH: Final = 1 << 20  # bytes of one read()
 
 
-_decoder = msgspec.json.Decoder(Entry)
+class Entry(NamedTuple):
+    """One entry: the text as it was written (with its newline, unless it is a piece), the stream, RFC 3339 time."""
 
-
-def decode(line: bytes) -> Entry | None:
-    """None for a line that is no entry (a full disk can cut one)."""
-    try:
-        return _decoder.decode(line)
-    except msgspec.DecodeError:
-        return None
-
-
-def files(path: str) -> list[str]:
-    """The log's files that exist, oldest first."""
-    found = [path] if os.path.exists(path) else []
-    number = 1
-    while os.path.exists(f"{path}.{number}"):
-        found.insert(0, f"{path}.{number}")
-        number += 1
-    return found
+    log: str
+    stream: str
+    time: str
 
 
 class LogReader:
-    """Reads a log from a chosen point on; :meth:`read` can be called again for what was written since."""
+    """The entries of ``path`` and of its rotated predecessors, oldest first; the last ``tail`` only, if given."""
 
     def __init__(self, path: str, tail: int | None = None) -> None:
-        """``tail`` is how many of the last lines to begin with; None: all, 0: none. A log may not exist yet."""
+        """A log that is not there yet is an empty one. Raises: OSError."""
         self._path = path
         self._fd = -1
-        self._rest = b""
-        self._queue = files(path)
-        self._offset = 0
-        if tail is not None:
-            self._queue, self._offset = _tail(self._queue, tail)
+        self._partial = b""
+        self._older: list[int] = []
+        if tail is None or tail < 0:
+            self._older = _open_older(path)
+            self._open()
+        else:
+            self._open_tail(tail)
 
-    def read(self, limit: int = CHUNK) -> list[Entry]:
-        """The next entries, at most about ``limit`` bytes of them; empty when there are no more at the moment."""
+    def read(self) -> list[Entry]:
+        """The next entries (up to about a megabyte of them); none: nothing more for now."""
         while True:
-            if self._fd < 0 and not self._open_next():
+            data = self._next()
+            if not data:
                 return []
-            data = os.read(self._fd, limit)
-            if data:
-                entries = self._entries(data)
-                if entries:
-                    return entries
-                continue
-            if not self._queue and not self._rotated():
-                return []
-            self._close()
+            lines = (self._partial + data).split(b"\n")
+            self._partial = lines.pop()
+            entries = [entry for line in lines if (entry := parse(line)) is not None]
+            if entries:
+                return entries
 
-    def __iter__(self) -> Iterator[Entry]:
-        """Everything that is there now."""
-        while entries := self.read():
-            yield from entries
+    def fileno(self) -> int:
+        """The current file, -1 without one; not for select: files are always ready."""
+        return self._fd
 
     def close(self) -> None:
-        self._close()
-        self._queue = []
-
-    def _entries(self, data: bytes) -> list[Entry]:
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        return [entry for line in lines if (entry := decode(line)) is not None]
-
-    def _open_next(self) -> bool:
-        path = self._queue.pop(0) if self._queue else self._path
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        if self._offset:
-            os.lseek(self._fd, self._offset, os.SEEK_SET)
-            self._offset = 0
-        return True
-
-    def _rotated(self) -> bool:
-        """Whether the file that we are at the end of is no longer the one being written."""
-        try:
-            current = os.stat(self._path)
-        except FileNotFoundError:
-            return False
-        ours = os.fstat(self._fd)
-        if (current.st_dev, current.st_ino) == (ours.st_dev, ours.st_ino):
-            return False
-        # Several rotations may have passed: go on with the oldest file that is younger than ours.
-        paths = files(self._path)
-        for position, path in enumerate(paths):
-            try:
-                found = os.stat(path)
-            except FileNotFoundError:
-                continue
-            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
-                self._queue = paths[position + 1 :]
-                return True
-        self._queue = paths
-        return True
-
-    def _close(self) -> None:
+        for fd in self._older:
+            os.close(fd)
+        self._older = []
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._rest = b""
+
+    def _next(self) -> bytes:
+        while self._older:
+            data = os.read(self._older[0], _BATCH)
+            if data:
+                return data
+            os.close(self._older.pop(0))
+        if self._fd < 0:
+            self._open()
+        if self._fd < 0:
+            return b""
+        data = os.read(self._fd, _BATCH)
+        if data:
+            return data
+        if not self._moved():
+            return b""
+        # Rotated since: what was written to the old file between our read and the rename comes first.
+        data = os.read(self._fd, _BATCH)
+        if data:
+            return data
+        self._follow()
+        return self._next()
+
+    def _moved(self) -> bool:
+        """Whether ``path`` is another file by now, or was emptied (rotation that keeps one file only)."""
+        ours = os.fstat(self._fd)
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
+            return True
+        return there.st_size < os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def _follow(self) -> None:
+        """Go on with the file that came after ours; files in between, if it rotated several times, first."""
+        self._partial = b""
+        ours = os.fstat(self._fd)
+        newer: list[int] = []
+        for fd in reversed(_open_older(self._path)):
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+                os.close(fd)
+                break
+            newer.insert(0, fd)
+        else:
+            # Ours is not among them any more: it was deleted, and of the others we don't know which we have seen.
+            while len(newer) > 1:
+                os.close(newer.pop(0))
+        os.close(self._fd)
+        self._fd = -1
+        self._older = newer
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            self._fd = -1
+
+    def _open_tail(self, count: int) -> None:
+        """Position so that the last ``count`` entries come, from as many files as they lie in."""
+        self._open()
+        if self._fd < 0:
+            return
+        missing = _seek_last(self._fd, count)
+        older = _open_older(self._path) if missing else []
+        while older and missing:
+            fd = older.pop()
+            missing = _seek_last(fd, missing)
+            self._older.insert(0, fd)
+        for fd in older:
+            os.close(fd)
 
 
-def _tail(paths: list[str], count: int) -> tuple[list[str], int]:
-    """The files to read, and where in the first of them, for the last ``count`` lines."""
-    if not paths:
-        return [], 0
-    if count <= 0:
-        return paths[-1:], os.path.getsize(paths[-1])
-    for position in range(len(paths) - 1, -1, -1):
-        offset, found = _last_lines(paths[position], count)
-        if found >= count or position == 0:
-            return paths[position:], offset
-        count -= found
-    return paths, 0
-
-
-def _last_lines(path: str, count: int) -> tuple[int, int]:
-    """(offset, lines): where the last ``count`` lines of a file begin, and how many there are from there."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def parse(line: bytes) -> Entry | None:
+    """One line of the file; None for what is no entry (torn by a crash: Docker skips that, too)."""
     try:
-        end = os.fstat(fd).st_size
-        found = 0
-        position = end
-        while position > 0:
-            size = min(CHUNK, position)
-            position -= size
-            data = os.pread(fd, size, position)
-            at = len(data)
-            if position + size == end and data.endswith(b"\n"):
-                at -= 1
-            while (at := data.rfind(b"\n", 0, at)) >= 0:
-                found += 1
-                if found == count:
-                    return position + at + 1, found
-        return 0, found + (1 if end else 0)
-    finally:
-        os.close(fd)
+        value = json.loads(line)
+        return Entry(value["log"], value["stream"], value["time"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def rotated(path: str) -> list[str]:
+    """The rotated files that exist, oldest first."""
+    names = []
+    number = 1
+    while os.path.exists(f"{path}.{number}"):
+        names.append(f"{path}.{number}")
+        number += 1
+    return names[::-1]
+
+
+def _open_older(path: str) -> list[int]:
+    fds = []
+    for name in rotated(path):
+        try:
+            fds.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except FileNotFoundError:
+            continue
+    return fds
+
+
+def _seek_last(fd: int, count: int) -> int:
+    """Move to the beginning of the last ``count`` lines; how many are missing for that."""
+    end = os.lseek(fd, 0, os.SEEK_END)
+    if count == 0:
+        return 0
+    position = end
+    found = 0
+    while position > 0:
+        size = min(_BLOCK, position)
+        position -= size
+        block = os.pread(fd, size, position)
+        stop = len(block)
+        if position + size == end and block.endswith(b"\n"):
+            stop -= 1  # the end of the last line begins no other
+        while (stop := block.rfind(b"\n", 0, stop)) >= 0:
+            found += 1
+            if found == count:
+                os.lseek(fd, position + stop + 1, os.SEEK_SET)
+                return 0
+    os.lseek(fd, 0, os.SEEK_SET)
+    return count - found - 1 if end else count

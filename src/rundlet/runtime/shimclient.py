@@ -13,7 +13,7 @@ from rundlet.runtime.protocol import Message
 _CONNECT_TIMEOUT: Final = 5.0
 
 
-class ShimError(InternalError):
+class ShimRequestError(InternalError):
     """A request that the shim refused: ``step`` and ``errno`` say where and why, ``str()`` what the user is told."""
 
     reason = "runtime-failed"
@@ -75,7 +75,10 @@ class ShimClient:
         return cls(connection)
 
     async def hello(self) -> Message:
-        """``version, id, pid, shim_pid, status, started_at_ns, finished_at_ns``. Raises: NewerShimError, ShimError."""
+        """``version, id, pid, shim_pid, status, started_at_ns, finished_at_ns``.
+
+        Raises: NewerShimError, ShimRequestError.
+        """
         answer = await self.request("hello")
         if answer["version"] > protocol.SHIM_VERSION:
             raise NewerShimError(answer["version"])
@@ -99,11 +102,11 @@ class ShimClient:
         )
 
     async def start(self) -> Message:
-        """``pid, started_at_ns, warnings``. Raises: ShimError; the shim has then ended itself and cleaned up."""
+        """``pid, started_at_ns, warnings``. Raises: ShimRequestError; the shim has then ended itself and cleaned up."""
         return await self.request("start")
 
     async def signal(self, number: int) -> None:
-        """Send a signal to the container's first process. Raises: ShimError."""
+        """Send a signal to the container's first process. Raises: ShimRequestError."""
         await self.request("signal", signal=number)
 
     async def resize(self, height: int, width: int) -> None:
@@ -141,7 +144,7 @@ class ShimClient:
         """Start another process (an OCI ``process``) in the container; returns its process number.
 
         Without ``stream`` (the caller closes it) nobody sees its output. ``user`` is looked up in the container; None:
-        the container's user. Raises: ShimError.
+        the container's user. Raises: ShimRequestError.
         """
         answer = await self.request(
             "exec",
@@ -187,7 +190,7 @@ class ShimClient:
     def request(self, operation: str, fds: Sequence[int] = (), **values: Any) -> "asyncio.Future[Message]":
         """Send now, answer later: the packet is on its way (descriptors copied) when this returns.
 
-        The future raises: ShimError, ShimGoneError.
+        The future raises: ShimRequestError, ShimGoneError.
         """
         future: asyncio.Future[Message] = self._loop.create_future()
         if self._closed.done():
@@ -242,7 +245,7 @@ class ShimClient:
             return
         if "error" in message:
             error = message["error"]
-            future.set_exception(ShimError(error["step"], error["errno"], error["message"]))
+            future.set_exception(ShimRequestError(error["step"], error["errno"], error["message"]))
         else:
             future.set_result(message["ok"])
 

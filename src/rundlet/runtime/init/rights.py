@@ -149,9 +149,11 @@ class SetCapabilities(NamedTuple):
         return f"capabilities {self.permitted:016x}"
 
     def execute(self, context: Context) -> None:
-        caps.set_capabilities(self.effective, self.permitted, self.inheritable)
-        if self.ambient:
-            caps.set_ambient(self.ambient)
+        # An engine that lacks a capability itself (in a container, say) can't give it.
+        have = caps.get_capabilities()[1]
+        caps.set_capabilities(self.effective & have, self.permitted & have, self.inheritable & have)
+        if self.ambient & have:
+            caps.set_ambient(self.ambient & have)
 
 
 class NoNewPrivileges(NamedTuple):

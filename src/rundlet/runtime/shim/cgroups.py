@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from rundlet.linux import libc, mount
 from rundlet.linux.cgroup import Cgroup, Layout, detect
 from rundlet.runtime.init.plan import CgroupView
 
@@ -52,11 +53,16 @@ class ContainerCgroup:
             return CgroupView(2)
         hierarchies: list[tuple[str, str]] = []
         links: list[tuple[str, str]] = []
+        binds: list[tuple[str, int]] = []
         for hierarchy in found.hierarchies:
             name = os.path.basename(hierarchy.mountpoint)
-            hierarchies.append((name, ",".join(_options(hierarchy.controllers))))
+            if private:
+                hierarchies.append((name, ",".join(_options(hierarchy.controllers))))
+            else:
+                own = f"{hierarchy.mountpoint}{self.group.path}"
+                binds.append((name, mount.open_tree(libc.AT_FDCWD, own, mount.OPEN_TREE_CLONE)))
             links += [(one, name) for one in hierarchy.controllers if "=" not in one and one != name]
-        return CgroupView(1, tuple(hierarchies), (), tuple(links))
+        return CgroupView(1, tuple(hierarchies), tuple(binds), tuple(links))
 
     def oom_killed(self) -> bool:
         """Whether the kernel killed something in this group for want of memory since it was made."""

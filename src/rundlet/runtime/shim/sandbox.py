@@ -74,7 +74,10 @@ class Sandbox:
             if entry.get("type") == "bind" or wanted.bind:
                 recursive = libc.AT_RECURSIVE if wanted.bind_recursive else 0
                 flags = mount.OPEN_TREE_CLONE | recursive
-                self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
+                if entry.get("mountNamespace"):
+                    self.binds[position] = _clone_elsewhere(entry["mountNamespace"], entry["source"], flags)
+                else:
+                    self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
 
     def open_namespaces(self) -> int:
         """Open the namespaces to be joined; returns the CLONE_* flags of those to be made. Raises: OSError."""
@@ -149,6 +152,21 @@ class Sandbox:
                 if exc.errno != _EEXIST or attempt == 2:
                     raise
                 host.delete_link(link["host_name"], missing_ok=True)
+
+
+def _clone_elsewhere(namespace: str, path: str, flags: int) -> int:
+    """A clone of a mount of another container (its /dev/shm), which is in another mount namespace."""
+    other = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    back = ns.open_namespace("self", "mount")
+    try:
+        libc.setns(other, ns.CLONE_NEWNS)
+        try:
+            return mount.open_tree(libc.AT_FDCWD, path, flags | libc.AT_SYMLINK_NOFOLLOW)
+        finally:
+            libc.setns(back, ns.CLONE_NEWNS)
+    finally:
+        os.close(other)
+        os.close(back)
 
 
 def _write_sysctl(key: str, value: str) -> None:
