@@ -56,10 +56,10 @@ class ForkLauncher:
         return worker
 
 
-def make_snapshotter(root: Path) -> OverlaySnapshotter:
-    """A snapshotter with its database under ``root``."""
+def make_snapshotter(root: Path, state: Path | None = None) -> OverlaySnapshotter:
+    """A snapshotter under ``root``, with its database there or under ``state``."""
     (root / "snapshots").mkdir(exist_ok=True)
-    database = Database.open(str(root / "state.db"), [SCHEMA])
+    database = Database.open(str((state or root) / "state.db"), [SCHEMA])
     return OverlaySnapshotter(str(root / "snapshots"), database, SystemClock())
 
 

@@ -11,7 +11,8 @@ import resource
 import struct
 from typing import Final
 
-from rundlet.linux import caps, libc, mount, ns, seccomp
+from rundlet.linux import caps, libc, mount, ns
+from rundlet.linux.seccomp import loader
 
 CAPABILITIES: Final = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP")
 MEMORY_LIMIT: Final = 1 << 30
@@ -82,7 +83,6 @@ _X86_64: Final = {
     "symlinkat": 266,
     "readlinkat": 267,
     "fchmodat": 268,
-    "splice": 275,
     "utimensat": 280,
     "fallocate": 285,
     "renameat2": 316,
@@ -125,7 +125,6 @@ _AARCH64: Final = {
     "write": 64,
     "readv": 65,
     "writev": 66,
-    "splice": 76,
     "readlinkat": 78,
     "newfstatat": 79,
     "fstat": 80,
@@ -184,10 +183,9 @@ def confine(directory_fd: int) -> int:
     program = filter_program()
     if program:
         try:
-            seccomp.load(program)
+            loader.load(program)
         except OSError as exc:
-            # A kernel built without filters: the rest still holds.
-            if exc.errno not in (errno.EINVAL, errno.ENOSYS):
+            if exc.errno != errno.ENOSYS:  # a kernel built without filters: the rest still holds
                 raise
     return root
 
@@ -216,7 +214,7 @@ def _drop_rights() -> None:
 
 
 def filter_program(machine: str = libc.MACHINE) -> bytes:
-    """The filter as BPF: calls on the list pass, others fail with EPERM; empty on a machine without a list."""
+    """The filter for the loader: calls on the list pass, others fail with EPERM; empty on a machine without a list."""
     if machine not in _AUDIT_ARCH:
         return b""
     architecture, numbers = _AUDIT_ARCH[machine]
@@ -226,4 +224,5 @@ def filter_program(machine: str = libc.MACHINE) -> bytes:
     for number in sorted(set(numbers.values())):
         program += [(jump_equal, 0, 1, number), (answer, 0, 0, allow)]
     program.append((answer, 0, 0, refuse))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    header = struct.pack(loader.HEADER, loader.MAGIC, 0)
+    return header + b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

@@ -7,7 +7,6 @@ Sparse entries are refused by name. Standard library only: it runs in the worker
 See: POSIX pax, GNU tar "Basic Tar Format", OCI image-spec layer.md.
 """
 
-import errno
 import os
 from typing import Final
 
@@ -17,7 +16,6 @@ SPECIAL_LIMIT: Final = 1 << 20
 """Bytes of a pax header or a GNU long name, as in Go."""
 PATH_LIMIT: Final = 4095
 """Bytes of a name; the kernel takes no longer path, so Docker can't apply one either."""
-_SPLICE_FROM: Final = 128 << 10
 _MAX_SIZE: Final = (1 << 63) - 1
 _MAX_NS: Final = (1 << 63) - 1
 
@@ -90,7 +88,6 @@ class Source:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
-        self._splice = True
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes (at most the buffer's size), fewer only at the end of the input."""
@@ -104,19 +101,13 @@ class Source:
     def skip(self, count: int) -> None:
         """Pass over ``count`` bytes. Raises TruncatedError."""
         while count:
-            step = self._available()
-            step = min(step, count)
+            step = min(self._available(), count)
             self._start += step
             count -= step
 
     def copy_to(self, fd: int, count: int) -> None:
         """Write the next ``count`` bytes to ``fd``. Raises TruncatedError, OSError."""
         while count:
-            if count >= _SPLICE_FROM and self._start == self._end and self._splice:
-                moved = self._move(fd, count)
-                if moved:
-                    count -= moved
-                    continue
             step = min(self._available(), count)
             stop = self._start + step
             while self._start < stop:
@@ -138,19 +129,6 @@ class Source:
             if not self._end:
                 raise TruncatedError
         return self._end - self._start
-
-    def _move(self, fd: int, count: int) -> int:
-        """Let the kernel move pages from the pipe to the file; 0 where it can't."""
-        try:
-            moved = os.splice(self._fd, fd, min(count, BUFFER))
-        except OSError as exc:
-            if exc.errno not in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
-                raise
-            self._splice = False
-            return 0
-        if not moved:
-            raise TruncatedError
-        return moved
 
     def _fill(self, count: int) -> None:
         left = self._end - self._start
