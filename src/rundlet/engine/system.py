@@ -30,8 +30,9 @@ from rundlet.container.state import Status
 from rundlet.engine import machine
 from rundlet.engine.context import Context
 from rundlet.engine.events import Event
-from rundlet.engine.login import Login as RegistryLogin
 from rundlet.linux import cgroup
+from rundlet.linux.cgroup.layout import V2
+from rundlet.registry import Credentials, Registry
 from rundlet.util.clock import rfc3339_nano
 
 
@@ -42,7 +43,7 @@ class SystemService:
         self,
         context: Context,
         engine_id: str,
-        login: RegistryLogin,
+        registry: Registry,
         *,
         containers: Callable[[ContainerListOptions], "Sequence[ContainerSummary]"],
         images: Callable[[ImageListOptions], "Sequence[ImageSummary]"],
@@ -50,15 +51,15 @@ class SystemService:
     ) -> None:
         self._context = context
         self._id = engine_id
-        self._login = login
+        self._registry = registry
         self._containers = containers
         self._images = images
         self._volumes = volumes
 
     async def version(self) -> Version:
         details = {
-            "ApiVersion": versions.LATEST,
-            "MinAPIVersion": versions.OLDEST,
+            "ApiVersion": str(versions.MAXIMUM),
+            "MinAPIVersion": str(versions.MINIMUM),
             "Os": "linux",
             "Arch": machine.go_architecture(),
             "KernelVersion": machine.kernel(),
@@ -71,8 +72,8 @@ class SystemService:
             platform=PlatformName(name="Rundlet Engine"),
             components=(Component(name="Engine", version=__version__, details=details),),
             version=__version__,
-            api_version=versions.LATEST,
-            min_api_version=versions.OLDEST,
+            api_version=str(versions.MAXIMUM),
+            min_api_version=str(versions.MINIMUM),
             go_version=f"python{platform.python_version()}",
             os="linux",
             arch=machine.go_architecture(),
@@ -98,7 +99,7 @@ class SystemService:
             containers_running=running,
             containers_paused=paused,
             containers_stopped=len(context.containers) - running - paused,
-            images=len(context.images.list()),
+            images=len(context.images.images()),
             driver="overlay2",
             driver_status=(("Backing Filesystem", _file_system(context.layout.root)), ("Native Overlay Diff", "true")),
             plugins=Plugins(
@@ -114,12 +115,12 @@ class SystemService:
             ipv4_forwarding=machine.read_flag("/proc/sys/net/ipv4/ip_forward"),
             debug=settings.debug,
             n_fd=machine.open_files(),
-            oom_kill_disable="memory" in have and layout.version == 1,
+            oom_kill_disable="memory" in have and layout.version != V2,
             n_goroutines=0,
             system_time=rfc3339_nano(context.clock.now_ns()),
             logging_driver="json-file",
             cgroup_driver="cgroupfs" if have else "none",
-            cgroup_version=str(layout.version),
+            cgroup_version="2" if layout.version == V2 else "1",
             kernel_version=machine.kernel(),
             operating_system=name,
             os_version=release,
@@ -167,7 +168,7 @@ class SystemService:
         kinds = options.kinds or frozenset({"container", "image", "volume", "build-cache"})
         images = tuple(self._images(ImageListOptions(shared_size=True))) if "image" in kinds else None
         return DiskUsage(
-            layers_size=self._context.images.layers_size() if "image" in kinds else 0,
+            layers_size=sum(layer.size for layer in self._context.snapshots.layers()) if "image" in kinds else 0,
             images=images,
             containers=tuple(self._containers(ContainerListOptions(all=True, size=True)))
             if "container" in kinds
@@ -191,7 +192,8 @@ class SystemService:
         return selected()
 
     async def login(self, auth: AuthConfig) -> Login:
-        token = await self._login.check(auth.serveraddress, auth.username, auth.password, auth.identitytoken)
+        credentials = Credentials(auth.username, auth.password, auth.identitytoken)
+        token = await self._registry.login(auth.serveraddress or "docker.io", credentials)
         return Login(status="Login Succeeded", identity_token=token)
 
 

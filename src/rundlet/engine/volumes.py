@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from rundlet.api.filters import Filters
 from rundlet.api.volumes import (
@@ -19,6 +20,8 @@ from rundlet.util.clock import rfc3339_nano
 from rundlet.volume.store import NoSuchVolumeError
 from rundlet.volume.store import Volume as StoredVolume
 
+Names = list[str]
+
 
 class VolumeService:
     """Implements the volumes router's backend."""
@@ -29,7 +32,7 @@ class VolumeService:
     async def list(self, options: VolumeListOptions) -> VolumeList:
         return VolumeList(volumes=tuple(self._wire(volume) for volume in self._selected(options.filters)))
 
-    def with_usage(self) -> list[Volume]:
+    def with_usage(self) -> Sequence[Volume]:
         """All volumes with their sizes: walks every file, so call it in a thread."""
         return [self._wire(volume, usage=True) for volume in self._context.volumes.all()]
 
@@ -54,7 +57,7 @@ class VolumeService:
 
     async def remove(self, name: str, options: VolumeRemoveOptions) -> None:
         try:
-            volume = self._context.volumes.remove(name, self._users)
+            volume = self._context.volumes.remove(name, lambda found: [*self._users(found)])
         except NoSuchVolumeError:
             if options.force:
                 return
@@ -65,7 +68,8 @@ class VolumeService:
     async def prune(self, filters: Filters) -> VolumesPruned:
         """Anonymous volumes that nobody uses; with ``all=true`` the named ones too."""
         everything = filters.boolean("all") or False
-        deleted, freed = [], 0
+        deleted: Names = []
+        freed = 0
         for volume in self._context.volumes.all():
             excluded = filters.get("label!") and filters.labels(volume.labels, "label!")
             if self._users(volume.name) or not (volume.anonymous or everything):
@@ -78,7 +82,7 @@ class VolumeService:
         self._context.events.publish("volume", "prune", "", {"reclaimed": str(freed)})
         return VolumesPruned(volumes_deleted=tuple(deleted) or None, space_reclaimed=freed)
 
-    def _selected(self, filters: Filters) -> "list[StoredVolume]":
+    def _selected(self, filters: Filters) -> Sequence[StoredVolume]:
         dangling = filters.boolean("dangling")
         return [
             volume
@@ -89,7 +93,7 @@ class VolumeService:
             and (dangling is None or dangling is not bool(self._users(volume.name)))
         ]
 
-    def _users(self, name: str) -> "list[str]":
+    def _users(self, name: str) -> Sequence[str]:
         return [record.id for record in self._context.containers if any(point.name == name for point in record.mounts)]
 
     def _wire(self, volume: StoredVolume, *, usage: bool = False) -> Volume:

@@ -125,7 +125,7 @@ class Creator:
         for name in endpoints:
             if name != host.network_mode and host.network_mode.startswith(("host", "none", "container:")):
                 raise InvalidParameterError("conflicting options: network-scoped settings with this network mode")
-        self._context.network.check(host.network_mode)
+        self._context.network.check_mode(host.network_mode)
         return NetworkingConfig(endpoints_config=endpoints)
 
     def _with_hostname(self, config: ContainerConfig, host: HostConfig, container_id: str) -> ContainerConfig:

@@ -14,7 +14,7 @@ from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.failures import start_error
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
-from rundlet.runtime.shimclient import ShimClient, ShimRequestError
+from rundlet.runtime.shimclient import ShimClient, ShimError
 from rundlet.util import ids
 
 KEPT_AFTER_END = 300.0
@@ -98,11 +98,11 @@ class ExecService:
                 stdio,
                 tty=wanted.tty,
                 stdin=wanted.attach_stdin,
-                size=size,
+                size=size or (0, 0),
                 user=wanted.user or None,
                 privileged=wanted.privileged,
             )
-        except ShimRequestError as error:
+        except ShimError as error:
             item.running = False
             failure = start_error(error)
             item.code = failure.exit_code

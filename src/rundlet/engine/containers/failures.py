@@ -6,7 +6,7 @@ The shim reports {step, errno, message}; 127 is "no such command", 126 "found, b
 import errno
 
 from rundlet.errors import InvalidParameterError
-from rundlet.runtime.shimclient import ShimRequestError
+from rundlet.runtime.shimclient import ShimError
 
 _NOT_FOUND = (errno.ENOENT,)
 _NOT_EXECUTABLE = (errno.EACCES, errno.ENOEXEC, errno.EPERM, errno.EISDIR, errno.ELIBBAD, errno.ENOTDIR)
@@ -22,7 +22,7 @@ class StartFailedError(InvalidParameterError):
         self.exit_code = exit_code
 
 
-def start_error(error: ShimRequestError) -> StartFailedError:
+def start_error(error: ShimError) -> StartFailedError:
     """The shim's sentence is what users know already; the exit code follows from the step and errno."""
     code = 128
     if error.step in ("exec", "cwd"):
@@ -30,4 +30,4 @@ def start_error(error: ShimRequestError) -> StartFailedError:
             code = 127
         elif error.errno in _NOT_EXECUTABLE:
             code = 126
-    return StartFailedError(error.message, code)
+    return StartFailedError(str(error), code)

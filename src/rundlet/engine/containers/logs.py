@@ -86,7 +86,7 @@ class Format:
 
     def encode(self, entries: Sequence[Entry]) -> tuple[bytes, bool]:
         """(bytes to send, whether everything after is later than ``until``)."""
-        parts = []
+        parts: list[bytes] = []
         for entry in entries:
             if self._until and _later(entry.time, self._until):
                 return b"".join(parts), True

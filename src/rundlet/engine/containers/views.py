@@ -45,7 +45,7 @@ class Views:
             return await asyncio.to_thread(lambda: [self._summary(record, size=True) for record in records])
         return [self._summary(record, size=False) for record in records]
 
-    def selected(self, options: ContainerListOptions) -> "list[Record]":
+    def selected(self, options: ContainerListOptions) -> Sequence[Record]:
         selection = Selection(
             options.filters,
             find=self._context.containers.find,
@@ -93,7 +93,7 @@ class Views:
             pass
         return record.image_id
 
-    def _ancestors(self, name: str) -> "list[str]":
+    def _ancestors(self, name: str) -> Sequence[str]:
         """Image IDs that ``ancestor=name`` stands for: the image and all that were built on it."""
         try:
             root = self._context.images.get(name).id

@@ -1,0 +1,55 @@
+"""``attach``: a client's streams, joined to the container's, also before it is started."""
+
+import socket
+
+from rundlet.api.containers import AttachOptions, LogsOptions
+from rundlet.api.streams import Attachment
+from rundlet.container.state import Status, is_running
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.live import PendingAttachment
+from rundlet.engine.containers.logs import LogService
+from rundlet.engine.context import Context
+from rundlet.errors import ConflictError
+
+
+class AttachService:
+    """Makes the stream pairs; the shim has one end, the server the other."""
+
+    def __init__(self, context: Context, logs: LogService) -> None:
+        self._context = context
+        self._logs = logs
+
+    async def attach(self, ref: str, options: AttachOptions) -> Attachment:
+        """Connected when this returns. Raises ConflictError for a paused or restarting container."""
+        record = self._context.containers.find(ref)
+        if record.state.status is Status.PAUSED:
+            raise ConflictError(f"container {record.id} is paused, unpause the container before attach")
+        if record.state.status is Status.RESTARTING:
+            raise ConflictError(f"container {record.id} is restarting, wait until the container is running")
+        config = documents.config(record)
+        attributes = event_attributes(record)
+        self._context.events.publish("container", "attach", record.id, attributes)
+        backlog = None
+        if options.logs:
+            wanted = LogsOptions(stdout=options.stdout, stderr=options.stderr)
+            backlog = self._logs.chunks(record, wanted)
+        if not options.stream:
+            return Attachment(tty=config.tty, backlog=backlog)
+        ours, theirs = socket.socketpair()
+        stdin = options.stdin and config.open_stdin
+        live = self._context.live.of(record.id)
+        try:
+            if is_running(record.state.status) and live.shim is not None:
+                with theirs:
+                    await live.shim.attach(theirs, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
+            else:
+                live.pending.append(PendingAttachment(theirs, stdin, options.stdout, options.stderr))
+        except BaseException:
+            ours.close()
+            raise
+
+        def detached() -> None:
+            self._context.events.publish("container", "detach", record.id, attributes)
+
+        return Attachment(tty=config.tty, socket=ours, backlog=backlog, on_detach=detached)

@@ -1,0 +1,184 @@
+"""The containers router's backend: each verb goes to the service that knows it."""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+
+from rundlet.api.containers import (
+    ArchivePutOptions,
+    AttachOptions,
+    CommitOptions,
+    ContainerCreate,
+    ContainerCreated,
+    ContainerCreateOptions,
+    ContainerInspect,
+    ContainerInspectOptions,
+    ContainerListOptions,
+    ContainersPruned,
+    ContainerSummary,
+    ContainerTop,
+    ContainerUpdate,
+    ContainerUpdated,
+    FilesystemChange,
+    LogsOptions,
+    PathStat,
+    RemoveOptions,
+    StartOptions,
+    StopOptions,
+    WaitCondition,
+    WaitResult,
+)
+from rundlet.api.exec import Size
+from rundlet.api.filters import Filters
+from rundlet.api.stats import ContainerStats
+from rundlet.api.streams import Archive, Attachment, LogStream
+from rundlet.container import names
+from rundlet.container.errors import NotRunningError
+from rundlet.container.state import Status, is_running
+from rundlet.engine.containers.attach import AttachService
+from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.create import Creator
+from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.containers.logs import LogService
+from rundlet.engine.containers.stats import StatsService
+from rundlet.engine.containers.top import TopService
+from rundlet.engine.containers.update import Updater
+from rundlet.engine.containers.views import Views
+from rundlet.engine.context import Context
+from rundlet.engine.times import parse_until
+from rundlet.errors import InvalidParameterError, NotSupportedError
+
+
+class ContainerService:
+    """Delegates; holds no state of its own."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        creator: Creator,
+        lifecycle: Lifecycle,
+        views: Views,
+        logs: LogService,
+        attach: AttachService,
+        stats: StatsService,
+        top: TopService,
+        updater: Updater,
+    ) -> None:
+        self._context = context
+        self._creator = creator
+        self._lifecycle = lifecycle
+        self._views = views
+        self._logs = logs
+        self._attach = attach
+        self._stats = stats
+        self._top = top
+        self._updater = updater
+
+    async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
+        return await self._creator.create(body, options)
+
+    async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
+        return await self._views.list(options)
+
+    async def inspect(self, ref: str, options: ContainerInspectOptions) -> ContainerInspect:
+        return await self._views.inspect(ref, options)
+
+    async def logs(self, ref: str, options: LogsOptions) -> LogStream:
+        return await self._logs.logs(ref, options)
+
+    async def attach(self, ref: str, options: AttachOptions) -> Attachment:
+        return await self._attach.attach(ref, options)
+
+    async def start(self, ref: str, options: StartOptions) -> None:
+        if options.checkpoint or options.checkpoint_dir:
+            raise NotSupportedError("checkpoint")
+        await self._lifecycle.start(ref)
+
+    async def stop(self, ref: str, options: StopOptions) -> None:
+        await self._lifecycle.stop(ref, options)
+
+    async def restart(self, ref: str, options: StopOptions) -> None:
+        await self._lifecycle.restart(ref, options)
+
+    async def kill(self, ref: str, signal: str) -> None:
+        await self._lifecycle.kill(ref, signal)
+
+    async def wait(self, ref: str, condition: WaitCondition) -> Awaitable[WaitResult]:
+        return await self._lifecycle.wait(ref, condition)
+
+    async def remove(self, ref: str, options: RemoveOptions) -> None:
+        if options.link:
+            raise NotSupportedError("link")
+        await self._lifecycle.remove(ref, options)
+
+    async def resize(self, ref: str, size: Size) -> None:
+        record = self._context.containers.find(ref)
+        shim = self._context.live.of(record.id).shim
+        if shim is None or not is_running(record.state.status):
+            raise NotRunningError(record.id)
+        await shim.resize(size.height, size.width)
+
+    async def rename(self, ref: str, name: str) -> None:
+        record = self._context.containers.find(ref)
+        if not name:
+            raise InvalidParameterError("Neither old nor new names may be empty")
+        name = names.validate(name)
+        if record.name == name:
+            raise InvalidParameterError("Renaming a container with the same name as its current name")
+        renamed = self._context.containers.rename(record, name)
+        attributes = {**event_attributes(renamed), "oldName": f"/{record.name}"}
+        self._context.events.publish("container", "rename", record.id, attributes)
+
+    async def pause(self, ref: str) -> None:
+        await self._lifecycle.pause(ref)
+
+    async def unpause(self, ref: str) -> None:
+        await self._lifecycle.unpause(ref)
+
+    async def top(self, ref: str, ps_args: str) -> ContainerTop:
+        return await self._top.top(ref, ps_args)
+
+    async def update(self, ref: str, body: ContainerUpdate) -> ContainerUpdated:
+        return await self._updater.update(ref, body)
+
+    async def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncIterator[ContainerStats]:
+        return await self._stats.stats(ref, stream=stream, one_shot=one_shot)
+
+    async def archive_stat(self, ref: str, path: str) -> PathStat:
+        raise NotSupportedError("cp")
+
+    async def archive_get(self, ref: str, path: str) -> Archive:
+        raise NotSupportedError("cp")
+
+    async def archive_put(self, ref: str, path: str, options: ArchivePutOptions, body: AsyncIterator[bytes]) -> None:
+        raise NotSupportedError("cp")
+
+    async def changes(self, ref: str) -> Sequence[FilesystemChange]:
+        raise NotSupportedError("diff")
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        raise NotSupportedError("export")
+
+    async def prune(self, filters: Filters) -> ContainersPruned:
+        """Remove all that do not run."""
+        until = parse_until(filters.get("until"), self._context.clock)
+        deleted: Names = []
+        freed = 0
+        for record in self._context.containers:
+            if record.state.status not in (Status.CREATED, Status.EXITED, Status.DEAD):
+                continue
+            labels = event_attributes(record)
+            if not filters.labels(labels) or (until is not None and record.created_ns >= until):
+                continue
+            if filters.get("label!") and filters.labels(labels, "label!"):
+                continue
+            freed += self._context.snapshots.usage(record.id)
+            await self._lifecycle.remove(record.id, RemoveOptions())
+            deleted.append(record.id)
+        self._context.events.publish("container", "prune", "", {"reclaimed": str(freed)})
+        return ContainersPruned(containers_deleted=tuple(deleted) or None, space_reclaimed=freed)
+
+    async def commit(self, options: CommitOptions) -> str:
+        raise NotSupportedError("commit")
+
+
+Names = list[str]

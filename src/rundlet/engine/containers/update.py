@@ -1,0 +1,80 @@
+"""``update``: new limits for a container, at once where it runs."""
+
+import msgspec
+
+from rundlet.api.container_config import HostConfig, Resources
+from rundlet.api.containers import ContainerUpdate, ContainerUpdated
+from rundlet.container.state import Status, is_running
+from rundlet.engine import machine, refusals
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.bundle import limits
+from rundlet.engine.context import Context
+from rundlet.errors import ConflictError
+from rundlet.runtime import spec
+
+_FIELDS = (
+    "cpu_shares",
+    "memory",
+    "memory_swap",
+    "memory_reservation",
+    "nano_cpus",
+    "cpu_period",
+    "cpu_quota",
+    "cpuset_cpus",
+    "cpuset_mems",
+    "pids_limit",
+    "blkio_weight",
+)
+
+
+class Updater:
+    """Changes a container's HostConfig and its cgroup together."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def update(self, ref: str, body: ContainerUpdate) -> ContainerUpdated:
+        """Zero values leave a limit as it is. Raises InvalidParameterError, ConflictError, ShimError."""
+        record = self._context.containers.find(ref)
+        live = self._context.live.of(record.id)
+        async with live.lock:
+            record = self._context.containers.by_id(record.id)
+            if record.state.status in (Status.REMOVING, Status.DEAD):
+                raise ConflictError(
+                    f"Cannot update container {record.id}: container is marked for removal and cannot be update"
+                )
+            host = self._merged(documents.host(record), body)
+            refusals.check_resources(host)
+            refusals.check_cpus(host, machine.cpus())
+            warnings: tuple[str, ...] = ()
+            if is_running(record.state.status) and live.shim is not None:
+                changed = limits(self._changes(body, host))
+                warnings = tuple(await live.shim.update(spec.resources(changed), changed.controllers()))
+                if body.restart_policy.name:
+                    policy = host.restart_policy
+                    await live.shim.set_restart(policy.name, policy.maximum_retry_count)
+            updated = msgspec.structs.replace(record, host_config=documents.encode(host))
+            self._context.containers.save(updated, durable=True)
+        self._context.events.publish("container", "update", record.id, event_attributes(record))
+        return ContainerUpdated(warnings=warnings or None)
+
+    def _merged(self, host: HostConfig, body: ContainerUpdate) -> HostConfig:
+        given = {name: value for name in _FIELDS if (value := getattr(body, name))}
+        if body.memory and not body.memory_swap and host.memory_swap and host.memory_swap != -1:
+            if body.memory > host.memory_swap:
+                raise ConflictError(
+                    f"Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the "
+                    f"same time (memory {body.memory}, memoryswap {host.memory_swap})"
+                )
+        if body.restart_policy.name:
+            given["restart_policy"] = body.restart_policy
+        refusals.check_resources(body)
+        return msgspec.structs.replace(host, **given)
+
+    def _changes(self, body: ContainerUpdate, host: HostConfig) -> Resources:
+        """Only what was asked for; memory and swap go together, the kernel wants them in the right order."""
+        given = {name: getattr(host, name) for name in _FIELDS if getattr(body, name)}
+        if "memory" in given or "memory_swap" in given:
+            given["memory"], given["memory_swap"] = host.memory, host.memory_swap
+        return Resources(**given)

@@ -1,0 +1,334 @@
+"""Images: what the images router's backend asks, over the image room."""
+
+import fnmatch
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+
+from rundlet.api import jsonstream
+from rundlet.api.filters import Filters
+from rundlet.api.images import (
+    AuthConfig,
+    ImageDeleted,
+    ImageHistoryItem,
+    ImageInspect,
+    ImageInspectOptions,
+    ImageListOptions,
+    ImageRemoveOptions,
+    ImageSearchResult,
+    ImagesPruned,
+    ImageSummary,
+    ImportOptions,
+    LoadOptions,
+    PullOptions,
+    PushOptions,
+    SaveOptions,
+    SearchOptions,
+)
+from rundlet.api.jsonstream import JSONMessage
+from rundlet.engine.context import Context
+from rundlet.engine.images import streams, views
+from rundlet.engine.times import parse_until
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.image import history
+from rundlet.image.errors import PlatformMismatchError
+from rundlet.image.import_ import Importer, download
+from rundlet.image.pull import Puller
+from rundlet.image.push import Pusher
+from rundlet.image.records import Image, OnProgress, Removal
+from rundlet.image.removal import Remover
+from rundlet.image.times import created_ns
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.registry import Credentials
+from rundlet.transport import HttpClient
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRooms:
+    """The parts of the image room, made by the wiring."""
+
+    puller: Puller
+    pusher: Pusher
+    importer: Importer
+    remover: Remover
+    http: HttpClient
+
+
+class ImageService:
+    """Implements the images router's backend."""
+
+    def __init__(self, context: Context, rooms: ImageRooms) -> None:
+        self._context = context
+        self._rooms = rooms
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
+        if options.manifests:
+            raise NotSupportedError("manifests=1 of the image list")
+        return self.summaries(options)
+
+    def summaries(self, options: ImageListOptions) -> Sequence[ImageSummary]:
+        """Newest first, as the filters select."""
+        store = self._context.images
+        everything = store.images()
+        parents = {image.parent for image in everything if image.parent is not None}
+        found = _Selection(options.filters, self._context).apply(everything)
+        shared = self._shared(everything) if options.shared_size else {}
+        users = self._users() if options.shared_size else {}
+        return [
+            views.summary(
+                image,
+                containers=users.get(str(image.id), 0) if options.shared_size else -1,
+                shared=shared.get(str(image.id), 0) if options.shared_size else -1,
+            )
+            for image in found
+            # An image without a name that others were built upon is an intermediate one.
+            if options.all or not image.dangling or image.id not in parents
+        ]
+
+    async def inspect(self, ref: str, options: ImageInspectOptions) -> ImageInspect:
+        image = self._context.images.get(ref)
+        if options.platform:
+            wanted = Platform.parse(options.platform)
+            if not wanted.matches(image.platform):
+                raise PlatformMismatchError(ref, wanted, image.platform)
+        if options.manifests:
+            raise NotSupportedError("manifests=1 of the image's inspect")
+        store = self._context.images
+        layers = store.layers(image.id)
+        directories = [self._context.snapshots.layer(layer.chain).path for layer in reversed(layers)]
+        return views.inspect(image, store.config(image.id), layers, directories)
+
+    async def history(self, ref: str, platform: str) -> Sequence[ImageHistoryItem]:
+        image = self._context.images.get(ref)
+        if platform and not Platform.parse(platform).matches(image.platform):
+            raise PlatformMismatchError(ref, Platform.parse(platform), image.platform)
+        rows = history.history(self._context.images, image)
+        return [
+            ImageHistoryItem(
+                comment=row.comment,
+                created=created_ns(row.created) // 10**9,
+                created_by=row.created_by,
+                id=row.id,
+                size=row.size,
+                tags=row.tags or None,
+            )
+            for row in rows
+        ]
+
+    # -- moving -----------------------------------------------------------------------------------------------------
+
+    async def pull(self, options: PullOptions) -> AsyncIterator[JSONMessage]:
+        reference = _joined(options.name, options.tag)
+        credentials = _credentials(options.auth)
+        if options.platform:
+            Platform.parse(options.platform)
+
+        async def work(progress: OnProgress) -> None:
+            results = await self._rooms.puller.pull(
+                reference,
+                platform=options.platform,
+                credentials=credentials,
+                all_tags=options.all_tags,
+                progress=progress,
+            )
+            for result in results:
+                name = result.reference.familiar
+                self._publish("pull", name, result.reference.familiar_name)
+
+        return streams.run(work)
+
+    async def push(self, options: PushOptions) -> AsyncIterator[JSONMessage]:
+        reference = Reference.parse(options.name)
+        if options.tag:
+            reference = reference.with_tag(options.tag)
+        credentials = _credentials(options.auth)
+
+        async def work(progress: OnProgress) -> None:
+            await self._rooms.pusher.push(
+                reference,
+                all_tags=not options.tag and reference.tag is None,
+                platform=options.platform,
+                credentials=credentials,
+                progress=progress,
+            )
+            self._publish("push", reference.familiar, reference.familiar_name)
+
+        return streams.run(work)
+
+    async def import_image(self, options: ImportOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        reference = _joined(options.repo, options.tag) if options.repo else None
+        if reference is not None and reference.digest is not None:
+            raise InvalidParameterError("cannot import digest reference")
+
+        async def work(progress: OnProgress) -> JSONMessage:
+            remote = options.source != "-"
+            source = download(self._rooms.http, options.source, progress) if remote else _generator(body)
+            async with aclosing(source) as chunks:
+                made = await self._rooms.importer.import_image(
+                    chunks,
+                    reference=reference,
+                    message=options.message,
+                    origin=options.source,
+                    changes=options.changes,
+                    platform=options.platform,
+                )
+            self._publish("import", str(made.image.id), reference.familiar if reference else "")
+            return jsonstream.status(str(made.image.id))
+
+        return streams.run(work)
+
+    async def tag(self, ref: str, repo: str, tag: str) -> None:
+        image = self._context.images.get(ref)
+        reference = Reference.parse(repo)
+        if tag:
+            reference = reference.with_tag(tag)
+        await self._context.images.tag(image, reference)
+        self._publish("tag", str(image.id), reference.with_default_tag().familiar)
+
+    async def search(self, options: SearchOptions) -> Sequence[ImageSearchResult]:
+        raise NotSupportedError("image search")
+
+    async def save(self, options: SaveOptions) -> AsyncIterator[bytes]:
+        raise NotSupportedError("image save")
+
+    async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        raise NotSupportedError("image load")
+
+    # -- removing ---------------------------------------------------------------------------------------------------
+
+    async def remove(self, ref: str, options: ImageRemoveOptions) -> Sequence[ImageDeleted]:
+        if options.platforms:
+            raise NotSupportedError("platforms of an image's removal")
+        removals = await self._rooms.remover.remove(ref, force=options.force, prune=not options.no_prune)
+        return [self._removed(removal) for removal in removals]
+
+    async def prune(self, filters: Filters) -> ImagesPruned:
+        """Dangling images that no container uses; with ``dangling=false`` all that no container uses."""
+        dangling_only = filters.boolean("dangling")
+        until = parse_until(filters.get("until"), self._context.clock)
+        users = self._users()
+        deleted: list[ImageDeleted] = []
+        freed = 0
+        for image in self._context.images.images():
+            if str(image.id) in users or (not image.dangling and dangling_only is not False):
+                continue
+            if not filters.labels(image.labels) or (until is not None and image.created_ns >= until):
+                continue
+            if filters.get("label!") and filters.labels(image.labels, "label!"):
+                continue
+            if self._context.images.children(image.id):
+                continue
+            before = self.layers_size()
+            names = [*image.repo_tags, *image.repo_digests] or [str(image.id)]
+            for name in names:
+                if self._context.images.find(image.id) is not None:
+                    removals = await self._rooms.remover.remove(name)
+                    deleted += [self._removed(removal) for removal in removals]
+            freed += before - self.layers_size()
+        self._context.events.publish("image", "prune", "", {"reclaimed": str(freed)})
+        return ImagesPruned(images_deleted=tuple(deleted) or None, space_reclaimed=freed)
+
+    def layers_size(self) -> int:
+        """Bytes of all layers' files, each layer once."""
+        return sum(layer.size for layer in self._context.snapshots.layers())
+
+    def _removed(self, removal: Removal) -> ImageDeleted:
+        if removal.image is not None:
+            action = "untag" if removal.kind == "untagged" else "delete"
+            self._publish(action, str(removal.image), removal.name)
+        if removal.kind == "untagged":
+            return ImageDeleted(untagged=removal.name)
+        return ImageDeleted(deleted=removal.name)
+
+    def _users(self) -> dict[str, int]:
+        """How many containers use each image, by ID."""
+        users: dict[str, int] = {}
+        for record in self._context.containers:
+            users[record.image_id] = users.get(record.image_id, 0) + 1
+        return users
+
+    def _shared(self, images: Sequence[Image]) -> dict[str, int]:
+        """Bytes of each image's layers that another image has too."""
+        layers = {str(image.id): self._context.images.layers(image.id) for image in images}
+        counts: dict[str, int] = {}
+        for stack in layers.values():
+            for layer in stack:
+                counts[str(layer.chain)] = counts.get(str(layer.chain), 0) + 1
+        return {
+            image_id: sum(layer.size for layer in stack if counts[str(layer.chain)] > 1)
+            for image_id, stack in layers.items()
+        }
+
+    def _publish(self, action: str, actor: str, name: str) -> None:
+        self._context.events.publish("image", action, actor, {"name": name} if name else {})
+
+
+class _Selection:
+    """``images --filter``."""
+
+    def __init__(self, filters: Filters, context: Context) -> None:
+        self._filters = filters
+        self._dangling = filters.boolean("dangling")
+        self._before = [context.images.get(name).created_ns for name in filters.get("before")]
+        self._since = [context.images.get(name).created_ns for name in filters.get("since")]
+        self._until = parse_until(filters.get("until"), context.clock)
+
+    def apply(self, images: Sequence[Image]) -> list[Image]:
+        return [self._shown(image) for image in images if self._matches(image)]
+
+    def _matches(self, image: Image) -> bool:
+        filters = self._filters
+        return (
+            (self._dangling is None or self._dangling is (not image.tags))
+            and filters.labels(image.labels)
+            and not (filters.get("label!") and filters.labels(image.labels, "label!"))
+            and all(image.created_ns < bound for bound in self._before)
+            and all(image.created_ns > bound for bound in self._since)
+            and (self._until is None or image.created_ns < self._until)
+            and ("reference" not in filters or any(self._named(r) for r in (*image.tags, *image.digests)))
+        )
+
+    def _shown(self, image: Image) -> Image:
+        """With ``reference``, only the names that match are listed."""
+        if "reference" not in self._filters:
+            return image
+        return msgspec.structs.replace(
+            image,
+            tags=tuple(r for r in image.tags if self._named(r)),
+            digests=tuple(r for r in image.digests if self._named(r)),
+        )
+
+    def _named(self, reference: Reference) -> bool:
+        names = (reference.familiar, reference.familiar_name, reference.canonical, reference.name)
+        return any(_path_match(pattern, name) for pattern in self._filters.get("reference") for name in names)
+
+
+def _path_match(pattern: str, name: str) -> bool:
+    """A shell pattern whose ``*`` stops at slashes."""
+    parts, words = pattern.split("/"), name.split("/")
+    return len(parts) == len(words) and all(
+        fnmatch.fnmatchcase(word, part) for part, word in zip(parts, words, strict=True)
+    )
+
+
+def _joined(name: str, tag: str) -> Reference:
+    """A name and a tag or digest. Raises InvalidReferenceError."""
+    if not tag:
+        return Reference.parse(name)
+    return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
+
+
+def _credentials(auth: AuthConfig) -> Credentials | None:
+    if not (auth.username or auth.identitytoken or auth.registrytoken):
+        return None
+    return Credentials(auth.username, auth.password, auth.identitytoken, auth.registrytoken)
+
+
+async def _generator(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async for chunk in body:
+        yield chunk
