@@ -67,7 +67,7 @@ def adapted(value: object, version: APIVersion, adapt: Adapt, since: APIVersion)
     if version >= since:
         return value
     plain = to_builtins(value)
-    for item in plain if isinstance(plain, list) else (plain,):
+    for item in plain if isinstance(plain, list | tuple) else (plain,):
         adapt(item, version)
     return plain
 

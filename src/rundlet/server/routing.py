@@ -65,7 +65,8 @@ class RouteTable:
         exact = self._exact.get((method, path))
         if exact is not None:
             return Match(exact, version, {})
-        for pattern, route in self._patterns.get((method, path.split("/", 2)[1]), ()):
+        noun = path.split("/", 2)[1] if path.startswith("/") else ""
+        for pattern, route in self._patterns.get((method, noun), ()):
             if found := pattern.fullmatch(path):
                 return Match(route, version, found.groupdict())
         return None

@@ -1,0 +1,57 @@
+"""The filters parameter in both of its shapes."""
+
+import pytest
+
+from rundlet.api import filters
+from rundlet.api.filters import Filters, InvalidFilterError
+from rundlet.errors import InvalidParameterError
+
+
+def test_both_shapes() -> None:
+    assert filters.parse('{"label": ["a", "b=c"]}') == Filters({"label": ("a", "b=c")})
+    assert filters.parse('{"label": {"a": true, "b": false}}') == Filters({"label": ("a",)})
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"label": null}'])
+def test_nothing_asked(text: str) -> None:
+    assert not filters.parse(text)
+
+
+@pytest.mark.parametrize("text", ["x", "[]", '{"a": 1}', '{"a": [1]}', '"a"'])
+def test_other_shapes_are_refused(text: str) -> None:
+    with pytest.raises(InvalidParameterError, match=r"^invalid filter: "):
+        filters.parse(text)
+
+
+def test_unknown_key_is_refused_by_name() -> None:
+    with pytest.raises(InvalidFilterError, match=r"^invalid filter 'bogus'$"):
+        filters.parse('{"bogus": ["a"]}', filters.CONTAINERS)
+
+
+@pytest.mark.parametrize(("value", "truth"), [("1", True), ("true", True), ("0", False), ("False", False)])
+def test_booleans(value: str, truth: bool) -> None:
+    assert Filters({"dangling": (value,)}).boolean("dangling") is truth
+
+
+def test_boolean_not_given_or_nonsense() -> None:
+    assert Filters().boolean("dangling") is None
+    with pytest.raises(InvalidFilterError, match=r"""^invalid filter 'dangling=\["maybe"\]'$"""):
+        Filters({"dangling": ("maybe",)}).boolean("dangling")
+
+
+def test_labels_are_all_required() -> None:
+    wanted = Filters({"label": ("a", "b=c")})
+    assert wanted.labels({"a": "", "b": "c"})
+    assert not wanted.labels({"a": ""})
+    assert not wanted.labels({"a": "", "b": "d"})
+    assert Filters().labels({})
+
+
+def test_exact_and_glob() -> None:
+    wanted = Filters({"name": ("web*", "db")})
+    assert wanted.glob("name", "web-1")
+    assert not wanted.glob("name", "cache")
+    assert wanted.glob("other", "anything")
+    assert wanted.exact("name", "db")
+    assert not wanted.exact("name", "web-1")
+    assert "name" in wanted

@@ -1,0 +1,155 @@
+"""Which versions are spoken, and what older clients are shown."""
+
+from typing import Any
+
+import pytest
+
+from rundlet.api import codec, versions
+from rundlet.api.container_config import (
+    BindOptions,
+    EndpointSettings,
+    HealthConfig,
+    HostConfig,
+    Mount,
+    NetworkingConfig,
+    TmpfsOptions,
+    VolumeOptions,
+)
+from rundlet.api.containers import ContainerCreate, ContainerInspect, ContainerSummary, NetworkSettings
+from rundlet.api.descriptor import Descriptor
+from rundlet.api.images import ImageConfig, ImageInspect, ImageSummary
+from rundlet.api.networks import Network
+from rundlet.api.system import DiskUsage, Info, RegistryConfig
+from rundlet.api.versions import APIVersion
+from rundlet.errors import InvalidParameterError
+
+V = APIVersion
+
+
+def test_parse() -> None:
+    assert versions.parse("") == versions.MAXIMUM
+    assert versions.parse("1.24") == (1, 24)
+    assert versions.parse("1.51") == (1, 51)
+    assert V(1, 9) < V(1, 24)
+    assert str(V(1, 41)) == "1.41"
+
+
+@pytest.mark.parametrize("text", ["1.52", "1.99", "2", "2.0"])
+def test_too_new(text: str) -> None:
+    with pytest.raises(versions.VersionTooNewError) as caught:
+        versions.parse(text)
+    assert str(caught.value) == f"client version {text} is too new. Maximum supported API version is 1.51"
+
+
+@pytest.mark.parametrize("text", ["1.10", "1", "0.9", "1.23"])
+def test_too_old(text: str) -> None:
+    with pytest.raises(versions.VersionTooOldError) as caught:
+        versions.parse(text)
+    assert str(caught.value) == (
+        f"client version {text} is too old. Minimum supported API version is 1.24, "
+        "please upgrade your client to a newer version"
+    )
+
+
+def test_the_newest_client_gets_the_struct_itself() -> None:
+    image = ImageInspect()
+    assert versions.adapted(image, V(1, 51), versions.image_inspect, versions.IMAGE_SINCE) is image
+
+
+def adapted(value: object, version: APIVersion, adapt: versions.Adapt) -> dict[str, Any]:
+    found = codec.to_builtins(value)
+    adapt(found, version)
+    return dict(found)
+
+
+def test_an_image_for_older_clients() -> None:
+    image = ImageInspect(config=ImageConfig(cmd=("sh",)), size=5, descriptor=Descriptor())
+    newest = codec.to_builtins(image)
+    assert "VirtualSize" not in newest
+    assert newest["Config"] == {"Cmd": ("sh",)}
+    v49 = adapted(image, V(1, 49), versions.image_inspect)
+    assert v49["Config"]["Hostname"] == ""
+    assert v49["Config"]["Cmd"] == ("sh",)
+    assert "ContainerConfig" not in v49
+    assert "Descriptor" in v49
+    v44 = adapted(image, V(1, 44), versions.image_inspect)
+    assert "Descriptor" not in v44
+    assert v44["ContainerConfig"]["Image"] == ""
+    assert "VirtualSize" not in v44
+    v41 = adapted(image, V(1, 41), versions.image_inspect)
+    assert v41["VirtualSize"] == 5
+    assert v41["Created"] == "0001-01-01T00:00:00Z"
+
+
+def test_an_image_in_a_list_for_older_clients() -> None:
+    found = versions.adapted([ImageSummary(size=7)], V(1, 43), versions.image_summary, versions.IMAGE_SUMMARY_SINCE)
+    assert isinstance(found, list)
+    assert found[0]["VirtualSize"] == 7
+
+
+def test_a_container_for_older_clients() -> None:
+    endpoint = EndpointSettings(network_id="n", aliases=("web",), dns_names=("web", "c1"))
+    container = ContainerInspect(
+        id="c" * 64,
+        network_settings=NetworkSettings(networks={"net": endpoint}),
+        host_config=HostConfig(annotations={"a": "b"}),
+    )
+    v44 = adapted(container, V(1, 44), versions.container_inspect)
+    network = v44["NetworkSettings"]["Networks"]["net"]
+    assert network["Aliases"] == ["web", "c" * 12]
+    assert "DNSNames" in network
+    assert "GwPriority" not in network
+    v41 = adapted(container, V(1, 41), versions.container_inspect)
+    assert "DNSNames" not in v41["NetworkSettings"]["Networks"]["net"]
+    assert v41["HostConfig"]["KernelMemory"] == 0
+    assert "Annotations" not in v41["HostConfig"]
+
+
+def test_info_networks_and_disk_use_for_older_clients() -> None:
+    info = adapted(Info(registry_config=RegistryConfig(), cgroup_version="1"), V(1, 40), versions.info)
+    assert info["RuncCommit"] == {"ID": "", "Expected": ""}
+    assert "CgroupVersion" not in info
+    assert info["KernelMemory"] is False
+    assert "EnableIPv4" not in adapted(Network(), V(1, 47), versions.network)
+    usage = adapted(
+        DiskUsage(images=(ImageSummary(size=3),), containers=(ContainerSummary(),)), V(1, 41), versions.disk_usage
+    )
+    assert usage["BuilderSize"] == 0
+    assert usage["Images"][0]["VirtualSize"] == 3
+
+
+def test_create_by_older_clients() -> None:
+    mount = Mount(
+        type="bind",
+        bind_options=BindOptions(non_recursive=True, create_mountpoint=True, read_only_non_recursive=True),
+        volume_options=VolumeOptions(subpath="x"),
+        tmpfs_options=TmpfsOptions(options=(("noexec",),)),
+    )
+    body = ContainerCreate(
+        healthcheck=HealthConfig(start_interval=5),
+        host_config=HostConfig(mounts=(mount,), annotations={"a": "b"}, kernel_memory=5, pids_limit=-1),
+    )
+    newest = versions.container_create(body, versions.MAXIMUM)
+    assert newest.host_config is not None
+    assert newest.host_config.mounts == (mount,)
+    assert newest.host_config.kernel_memory == 0
+    assert newest.host_config.pids_limit is None
+    assert newest.host_config.network_mode == "default"
+    assert newest.healthcheck == body.healthcheck
+    oldest = versions.container_create(body, versions.MINIMUM)
+    assert oldest.host_config is not None
+    assert oldest.host_config.ipc_mode == "shareable"
+    assert oldest.host_config.annotations == {}
+    assert oldest.host_config.kernel_memory == 5
+    assert oldest.host_config.mounts == (
+        Mount(type="bind", bind_options=BindOptions(), volume_options=VolumeOptions(), tmpfs_options=TmpfsOptions()),
+    )
+    assert oldest.healthcheck == HealthConfig()
+
+
+def test_more_than_one_network_needs_1_44() -> None:
+    endpoints = {"b": EndpointSettings(), "a": EndpointSettings()}
+    body = ContainerCreate(networking_config=NetworkingConfig(endpoints_config=endpoints))
+    assert versions.container_create(body, V(1, 44)).networking_config == body.networking_config
+    with pytest.raises(InvalidParameterError, match=r"multiple network endpoints: a, b$"):
+        versions.container_create(body, V(1, 43))
