@@ -4,6 +4,7 @@ import ipaddress
 
 import msgspec
 
+from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.linux.netlink import Netlink
 from rundlet.network import endpoint, ipam, networks, subnets
 from rundlet.network.bridge import BridgeDriver, Forwarding, bridge_name
@@ -89,14 +90,19 @@ class Host:
         return self._rtnl.link(endpoint.host_name(self._instance, made.id)) is not None
 
     def sweep(self) -> int:
-        """Delete links without an endpoint, then free addresses without one. Safe beside every other call."""
+        """Delete links without an endpoint; forget the connections of addresses without one and free them."""
         with Netlink() as rtnl:
-            stale = self._stale_links(rtnl)
-            for name in stale:
+            for name in self._stale_links(rtnl):
                 rtnl.delete_link(name, missing_ok=True)
+        freed = self._database.query(
+            "SELECT network_id, address FROM ipam_addresses WHERE owner NOT IN (SELECT id FROM endpoints)"
+        )
+        if freed and tracked():
+            with Conntrack() as conntrack:
+                conntrack.forget_addresses({str(ipaddress.IPv4Address(address)) for _, address in freed})
         with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM ipam_addresses WHERE owner NOT IN (SELECT id FROM endpoints)")
-        return len(stale)
+            cursor.executemany("DELETE FROM ipam_addresses WHERE network_id = ? AND address = ?", freed)
+        return len(freed)
 
     def remove(self) -> None:
         """Remove everything of ours from the kernel, and all endpoints."""

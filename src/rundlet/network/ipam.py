@@ -2,7 +2,8 @@
 
 Subnets come from Docker's predefined pools; one that overlaps with anything the host can already reach is left out, so
 that two engines (or dockerd and Rundlet) live side by side. Addresses go round robin, because the one freed last is the
-one that others still remember. All of it is kept in the state database: an address is never handed out twice.
+one that others still remember; one whose owner is gone stays taken until the host has forgotten it too. All of it is
+kept in the state database: an address is never handed out twice.
 """
 
 import ipaddress
@@ -23,7 +24,6 @@ SCHEMA: tuple[str, ...] = (
         owner TEXT NOT NULL,
         PRIMARY KEY (network_id, address)
     ) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS ipam_owners ON ipam_addresses (owner)",
 )
 
 DEFAULT_POOLS: tuple[tuple[str, int], ...] = (
@@ -86,11 +86,6 @@ def allocate(
         )
     cursor.execute("INSERT INTO ipam_addresses VALUES (?, ?, ?)", (network_id, number, owner))
     return str(ipaddress.IPv4Address(number))
-
-
-def release(cursor: sqlite3.Cursor, owner: str) -> None:
-    """Take back every address of ``owner``."""
-    cursor.execute("DELETE FROM ipam_addresses WHERE owner = ?", (owner,))
 
 
 def forget(cursor: sqlite3.Cursor, network_id: str) -> None:

@@ -11,6 +11,7 @@ import re
 import socket
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -225,7 +226,7 @@ class PortAllocator:
         start = self._last.get(request.protocol, low - 1) + 1
         if not low <= start <= high:
             start = low
-        return (*range(start, high + 1), *range(low, start))
+        return chain(range(start, high + 1), range(low, start))
 
 
 class TakenPorts:

@@ -1,19 +1,21 @@
 """The network's door for the engine: allocate, release, recover.
 
 Every call is synchronous and short, so the engine makes them from its event loop; only :meth:`NetworkService.sweep`,
-:meth:`~NetworkService.shutdown` and :meth:`~NetworkService.remove_all` may wait for the kernel (20 ms for each link
-that has to be deleted) and belong in a thread. Errors of the kernel arrive as ``FirewallError``.
+:meth:`~NetworkService.shutdown` and :meth:`~NetworkService.remove_all` wait for the kernel (20 ms for each link that
+has to be deleted, 8 ms to look through the tracked connections for one address) and belong in a thread. Errors of the
+kernel arrive as ``FirewallError``.
 """
 
 import errno
 import socket
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.network import bridge, endpoint, foreign, ipam, networks, portmap, sandbox
 from rundlet.network.endpoint import Endpoint, EndpointStore
-from rundlet.network.errors import FirewallError, PortUnavailableError
+from rundlet.network.errors import AddressInUseError, FirewallError, PoolExhaustedError, PortUnavailableError
 from rundlet.network.firewall import Firewall, Publication
 from rundlet.network.host import DaemonOptions, Host
 from rundlet.network.networks import DEFAULT_BRIDGE, Network, NetworkStore
@@ -54,10 +56,12 @@ class NetworkService:
 
     def recover(self, live: Collection[str]) -> list[str]:
         """Release the endpoints of containers that are not in ``live``. Returns those containers' ids."""
-        dead = sorted({e.container_id for e in self._endpoints.all()} - set(live))
-        for container_id in dead:
-            self.release(container_id)
-        return dead
+        dead = [made for made in self._endpoints.all() if made.container_id not in live]
+        if dead:
+            self._forget(dead)
+            with _kernel_errors():
+                self._host.sync()
+        return sorted({made.container_id for made in dead})
 
     def watch(self) -> int:
         """A descriptor that is readable when :meth:`on_firewall_change` should run."""
@@ -78,7 +82,11 @@ class NetworkService:
         return ours
 
     def sweep(self) -> int:
-        """Delete links that outlived their endpoints and free their addresses. Slow. Returns how many were deleted."""
+        """Clear up behind released endpoints, and free their addresses for use. Slow; safe beside every other call.
+
+        Their connections are forgotten, and links that some process keeps alive are deleted. To be called soon after
+        every release, in a thread. Returns how many addresses are free again.
+        """
         with _kernel_errors():
             return self._host.sweep()
 
@@ -159,7 +167,13 @@ class NetworkService:
         if network.driver != "bridge":
             return Allocation(Sandbox("host" if network.driver == "host" else "none"))
         self.release(container_id)
-        made, reservation = self._record(container_id, name, network, requests, address=address, mac=mac)
+        choose = partial(self._record, container_id, name, network, requests, address=address, mac=mac)
+        try:
+            made, reservation = choose()
+        except (AddressInUseError, PoolExhaustedError):
+            if not self.sweep():
+                raise
+            made, reservation = choose()
         try:
             with _kernel_errors():
                 self._host.ensure_bridge(network)
@@ -172,18 +186,19 @@ class NetworkService:
         return Allocation(plan, (made,), tuple(reservation.ports), reservation)
 
     def release(self, container_id: str) -> None:
-        """Take back what a container has; nothing is fine. Its address stays taken until its link is gone."""
+        """Take back what a container has; nothing is fine. Its address is free again after :meth:`sweep`."""
         endpoints = self._endpoints.of_container(container_id)
-        for old in endpoints:
-            ports = self._endpoints.ports(old.id)
+        published = [(made, self._endpoints.ports(made.id)) for made in endpoints]
+        self._forget(endpoints)
+        with _kernel_errors():
+            for made, ports in published:
+                self._unpublish(made, ports)
+
+    def _forget(self, endpoints: Sequence[Endpoint]) -> None:
+        if endpoints:
             with self._database.transaction() as cursor:
-                endpoint.delete(cursor, old.id)
-            with _kernel_errors():
-                self._unpublish(old, ports)
-                if self._host.has_link(old):
-                    continue  # sweep() frees the address.
-            with self._database.transaction() as cursor:
-                ipam.release(cursor, old.id)
+                for made in endpoints:
+                    endpoint.delete(cursor, made.id)
 
     def _record(
         self,
@@ -240,16 +255,14 @@ class NetworkService:
                     conntrack.forget_port(socket.IPPROTO_UDP, port.host_port)
 
     def _unpublish(self, old: Endpoint, ports: Sequence[PublishedPort]) -> None:
-        if ports:
-            try:
-                self._firewall.unpublish(_publications(old, ports))
-            except OSError as exc:
-                if exc.errno != errno.ENOENT:
-                    raise
-                self._host.sync()
-        if tracked():
-            with Conntrack() as conntrack:
-                conntrack.forget_address(old.address)
+        if not ports:
+            return
+        try:
+            self._firewall.unpublish(_publications(old, ports))
+        except OSError as exc:
+            if exc.errno != errno.ENOENT:
+                raise
+            self._host.sync()
 
 
 def _publications(owner: Endpoint, ports: Sequence[PublishedPort]) -> list[Publication]:

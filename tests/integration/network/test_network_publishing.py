@@ -150,6 +150,7 @@ def test_a_flow_older_than_the_port_is_redirected_and_a_released_one_forgotten(l
     container(lab, service, "web", "8080:80/udp")
     assert ask() == NEIGHBOUR
     service.release("web")
+    service.sweep()
     assert ask() == ""
 
 
