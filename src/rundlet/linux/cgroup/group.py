@@ -214,24 +214,20 @@ class Cgroup(Places):
 
         Raises: OSError(EBUSY) when processes are left two seconds later.
         """
-        failure: OSError | None = None
-        for directory in self.directories:
-            try:
-                _remove_tree(directory)
-            except OSError as exc:
-                failure = exc
-        if failure is not None:
-            raise failure
+        left = self.directories
+
+        def removed() -> bool:
+            left[:] = [directory for directory in left if not _removed(directory)]
+            return not left
+
+        if not wait_until(removed, _EMPTYING):
+            raise libc.error(errno.EBUSY, left[0])
 
 
 def remove_if_empty(path: str, layout: Layout) -> None:
     """Remove the cgroup ``path`` (the parent of an engine's containers) in each hierarchy where it has become empty."""
     for directory in Cgroup(path, layout).directories:
-        try:
-            os.rmdir(directory)
-        except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY, *LACKING):
-                raise
+        _rmdir(directory)
 
 
 def _members(directory: str) -> set[int]:
@@ -265,25 +261,24 @@ def _watch(path: str) -> int:
     return descriptor
 
 
-def _remove_tree(directory: str) -> None:
-    """Bottom up; waits a little for members that are just ending."""
+def _removed(directory: str) -> bool:
+    """Remove the cgroup and those below it, bottom up; False while one of them is busy."""
+    if _rmdir(directory):
+        return True  # nearly always this is all there is to do
+    for place in below(directory):
+        _rmdir(place)
+    return _rmdir(directory)
 
-    def removed() -> bool:
-        for place in (*below(directory), directory):
-            try:
-                os.rmdir(place)
-            except FileNotFoundError:
-                continue
-            except OSError as exc:
-                if exc.errno in (errno.EBUSY, errno.ENOTEMPTY):
-                    return False
-                raise
-        return True
 
+def _rmdir(directory: str) -> bool:
     try:
-        os.rmdir(directory)  # nearly always this is all there is to do
+        os.rmdir(directory)
     except FileNotFoundError:
-        return
-    except OSError:
-        if not wait_until(removed, _EMPTYING):
-            raise libc.error(errno.EBUSY, directory) from None
+        return True
+    except OSError as exc:
+        if exc.errno in (errno.EBUSY, errno.ENOTEMPTY):
+            return False
+        # A hierarchy that we may not write to answers so even for what was never made there.
+        if os.path.isdir(directory):
+            raise
+    return True
