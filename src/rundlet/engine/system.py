@@ -1,17 +1,18 @@
 """The engine about itself: version, info, events, disk use."""
 
+import asyncio
 import os
 import platform
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 
 from rundlet import __version__
 from rundlet.api import versions
-from rundlet.api.containers import ContainerListOptions, ContainerSummary
+from rundlet.api.containers import ContainerListOptions
 from rundlet.api.events import Event as WireEvent
 from rundlet.api.events import EventActor, EventsOptions
 from rundlet.api.filters import Filters
-from rundlet.api.images import AuthConfig, ImageListOptions, ImageSummary
+from rundlet.api.images import AuthConfig, ImageListOptions
 from rundlet.api.system import (
     Component,
     DiskUsage,
@@ -25,11 +26,13 @@ from rundlet.api.system import (
     Runtime,
     Version,
 )
-from rundlet.api.volumes import Volume, VolumeListOptions
 from rundlet.container.state import Status
 from rundlet.engine import machine
+from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context
 from rundlet.engine.events import Event
+from rundlet.engine.images.service import ImageService
+from rundlet.engine.volumes import VolumeService
 from rundlet.linux import cgroup
 from rundlet.linux.cgroup.layout import V2
 from rundlet.registry import Credentials, Registry
@@ -45,9 +48,9 @@ class SystemService:
         engine_id: str,
         registry: Registry,
         *,
-        containers: Callable[[ContainerListOptions], "Sequence[ContainerSummary]"],
-        images: Callable[[ImageListOptions], "Sequence[ImageSummary]"],
-        volumes: Callable[[VolumeListOptions], "Sequence[Volume]"],
+        containers: Views,
+        images: ImageService,
+        volumes: VolumeService,
     ) -> None:
         self._context = context
         self._id = engine_id
@@ -166,14 +169,18 @@ class SystemService:
 
     async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
         kinds = options.kinds or frozenset({"container", "image", "volume", "build-cache"})
-        images = tuple(self._images(ImageListOptions(shared_size=True))) if "image" in kinds else None
+        images = containers = volumes = None
+        if "image" in kinds:
+            images = tuple(self._images.summaries(ImageListOptions(shared_size=True)))
+        if "container" in kinds:
+            containers = tuple(await self._containers.list(ContainerListOptions(all=True, size=True)))
+        if "volume" in kinds:
+            volumes = tuple(await asyncio.to_thread(self._volumes.with_usage))
         return DiskUsage(
             layers_size=sum(layer.size for layer in self._context.snapshots.layers()) if "image" in kinds else 0,
             images=images,
-            containers=tuple(self._containers(ContainerListOptions(all=True, size=True)))
-            if "container" in kinds
-            else None,
-            volumes=tuple(self._volumes(VolumeListOptions())) if "volume" in kinds else None,
+            containers=containers,
+            volumes=volumes,
             build_cache=() if "build-cache" in kinds else None,
         )
 

@@ -14,7 +14,7 @@ from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.failures import start_error
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
-from rundlet.runtime.shimclient import ShimClient, ShimError
+from rundlet.runtime.shimclient import ShimClient, ShimRequestError
 from rundlet.util import ids
 
 KEPT_AFTER_END = 300.0
@@ -102,7 +102,7 @@ class ExecService:
                 user=wanted.user or None,
                 privileged=wanted.privileged,
             )
-        except ShimError as error:
+        except ShimRequestError as error:
             item.running = False
             failure = start_error(error)
             item.code = failure.exit_code

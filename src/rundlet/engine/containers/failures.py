@@ -6,7 +6,7 @@ The shim reports {step, errno, message}; 127 is "no such command", 126 "found, b
 import errno
 
 from rundlet.errors import InvalidParameterError
-from rundlet.runtime.shimclient import ShimError
+from rundlet.runtime.shimclient import ShimRequestError
 
 _NOT_FOUND = (errno.ENOENT,)
 _NOT_EXECUTABLE = (errno.EACCES, errno.ENOEXEC, errno.EPERM, errno.EISDIR, errno.ELIBBAD, errno.ENOTDIR)
@@ -22,7 +22,7 @@ class StartFailedError(InvalidParameterError):
         self.exit_code = exit_code
 
 
-def start_error(error: ShimError) -> StartFailedError:
+def start_error(error: ShimRequestError) -> StartFailedError:
     """The shim's sentence is what users know already; the exit code follows from the step and errno."""
     code = 128
     if error.step in ("exec", "cwd"):

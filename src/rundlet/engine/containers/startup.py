@@ -21,7 +21,7 @@ from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
 from rundlet.errors import InternalError
 from rundlet.network.sandbox import Allocation
-from rundlet.runtime.shimclient import ShimClient, ShimError, ShimGoneError
+from rundlet.runtime.shimclient import ShimClient, ShimGoneError, ShimRequestError
 
 START_SECONDS = 60.0
 
@@ -71,7 +71,7 @@ class Starter:
             with theirs:
                 shim_pid = await self._context.launcher.shim(record.id, msgspec.json.encode(bundle), theirs)
             started = await asyncio.wait_for(self._start_in(shim, allocation, live), START_SECONDS)
-        except ShimError as error:
+        except ShimRequestError as error:
             shim.close()
             raise start_error(error) from error
         except (ShimGoneError, TimeoutError) as error:

@@ -35,7 +35,7 @@ class Updater:
         self._context = context
 
     async def update(self, ref: str, body: ContainerUpdate) -> ContainerUpdated:
-        """Zero values leave a limit as it is. Raises InvalidParameterError, ConflictError, ShimError."""
+        """Zero values leave a limit as it is. Raises InvalidParameterError, ConflictError, ShimRequestError."""
         record = self._context.containers.find(ref)
         live = self._context.live.of(record.id)
         async with live.lock:
@@ -61,12 +61,10 @@ class Updater:
 
     def _merged(self, host: HostConfig, body: ContainerUpdate) -> HostConfig:
         given = {name: value for name in _FIELDS if (value := getattr(body, name))}
-        if body.memory and not body.memory_swap and host.memory_swap and host.memory_swap != -1:
-            if body.memory > host.memory_swap:
-                raise ConflictError(
-                    f"Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the "
-                    f"same time (memory {body.memory}, memoryswap {host.memory_swap})"
-                )
+        if not body.memory_swap and 0 < host.memory_swap < body.memory:
+            raise ConflictError(
+                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+            )
         if body.restart_policy.name:
             given["restart_policy"] = body.restart_policy
         refusals.check_resources(body)

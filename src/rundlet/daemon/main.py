@@ -1,0 +1,204 @@
+"""The engine's process: settings, lock, launcher, parts, recovery, sockets, and a clean end."""
+
+import asyncio
+import contextlib
+import gc
+import grp
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from rundlet.daemon import service, wiring
+from rundlet.daemon.config import Config, load
+from rundlet.daemon.lock import acquire
+from rundlet.daemon.wiring import Engine
+from rundlet.errors import RundletError
+from rundlet.runtime.launch import Launcher
+from rundlet.server.app import APIServer
+from rundlet.util.layout import Layout
+
+_log = logging.getLogger(__name__)
+BACKLOG = 512
+SWEEP_SECONDS = 30.0
+
+
+class StartError(RundletError):
+    """The engine can't start, in one line for whoever started it."""
+
+    reason = "engine-start-failed"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the engine until it is told to stop; returns the exit status."""
+    ready_fd = -1
+    try:
+        config = load(argv, dict(os.environ), os.geteuid())
+        ready_fd = config.ready_fd
+        if ready_fd >= 0:
+            os.set_inheritable(ready_fd, False)
+        service.set_up_logging(config.effective_log_level)
+        _check_rights()
+        asyncio.run(_run(config, ready_fd))
+    except (RundletError, OSError) as error:
+        print(f"rundlet: {error}", file=sys.stderr)
+        service.tell(ready_fd, f"error: {error}")
+        return 1
+    return 0
+
+
+def _check_rights() -> None:
+    if os.geteuid() != 0:
+        raise StartError(
+            "the engine needs root: it lacks the right to make mounts, cgroups and network namespaces (running as an "
+            "ordinary user comes with a later release); start it with sudo, or use root's engine with -H"
+        )
+
+
+async def _run(config: Config, ready_fd: int) -> None:
+    os.umask(0o022)
+    layout = Layout(os.path.realpath(config.data_root), os.path.realpath(config.exec_root))
+    wiring.make_directories(layout)
+    lock = acquire(layout.lock, layout.root)
+    launcher = await Launcher.start(layout, _command())
+    engine = wiring.build(config, layout, launcher)
+    sockets = _listen(config, layout)
+    await asyncio.to_thread(engine.context.snapshots.check)
+    engine.context.network.start()
+    await engine.recovery.run(list(engine.unfinished))
+    server = APIServer(engine.backends)
+    for listening in sockets:
+        await server.listen(listening)
+    stop = asyncio.Event()
+    service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
+    service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
+    _watch_firewall(engine)
+    engine.tasks.spawn(_housekeeping(engine), name="housekeeping")
+    engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
+    gc.collect()
+    gc.freeze()
+    service.tell(ready_fd, "ok")
+    _log.info("engine %s listens on %s", layout.instance, ", ".join(_names(config, layout)))
+    try:
+        await stop.wait()
+    finally:
+        await asyncio.shield(_close(config, layout, engine, server, launcher))
+        os.close(lock)
+
+
+async def _close(config: Config, layout: Layout, engine: Engine, server: APIServer, launcher: Launcher) -> None:
+    """Containers run on; the next engine finds them."""
+    engine.context.events.close()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.engine_socket)
+    await server.close()
+    await engine.tasks.close()
+    for shim in engine.context.live.shims():
+        shim.close()
+    with contextlib.suppress(RundletError):
+        await asyncio.to_thread(engine.context.network.shutdown)
+    launcher.bye()
+    await engine.http.close()
+    engine.database.close()
+    service.remove_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
+
+
+async def _housekeeping(engine: Engine) -> None:
+    """What need not be done at once: unreferenced content, durable layers, links that outlived their containers."""
+    await engine.garbage.collect()
+    while True:
+        await asyncio.to_thread(engine.context.snapshots.sync)
+        await asyncio.to_thread(engine.context.network.sweep)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _watch_firewall(engine: Engine) -> None:
+    network = engine.context.network
+
+    def changed() -> None:
+        try:
+            if network.on_firewall_change():
+                _log.warning("the firewall table was removed or changed by someone else: it has been made again")
+        except RundletError as error:
+            _log.error("%s", error)
+
+    asyncio.get_running_loop().add_reader(network.watch(), changed)
+
+
+def _command() -> list[str]:
+    """How the launcher starts this engine again."""
+    arguments = []
+    skip = False
+    for word in sys.argv[1:]:
+        if skip or word.startswith("--ready-fd="):
+            skip = False
+        elif word == "--ready-fd":
+            skip = True
+        else:
+            arguments.append(word)
+    return [sys.executable, "-I", "-m", "rundlet.daemon", *arguments]
+
+
+def _names(config: Config, layout: Layout) -> list[str]:
+    return list(config.hosts) or [f"unix://{layout.engine_socket}"]
+
+
+def _listen(config: Config, layout: Layout) -> list[socket.socket]:
+    """Bound sockets for every configured host; the engine's own socket always. Raises StartError."""
+    addresses = [f"unix://{layout.engine_socket}", *(h for h in config.hosts if h != f"unix://{layout.engine_socket}")]
+    return [_bind(address, config.group) for address in addresses]
+
+
+def _bind(address: str, group: str) -> socket.socket:
+    kind, _, rest = address.partition("://")
+    if kind == "unix":
+        return _bind_unix(rest, group)
+    if kind == "tcp":
+        host, _, port = rest.rpartition(":")
+        if host.strip("[]") not in ("127.0.0.1", "localhost", "::1"):
+            raise StartError(
+                f"{address}: the API over TCP is root on this machine: only loopback is allowed without TLS"
+            )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host.strip("[]"), int(port)))
+        except (OSError, ValueError) as error:
+            listening.close()
+            raise StartError(f"cannot listen on {address}: {error}") from error
+        return listening
+    raise StartError(f"cannot listen on {address}: socket activation needs LISTEN_FDS, which is not set")
+
+
+def _bind_unix(path: str, group: str) -> socket.socket:
+    """Mode 0660; owned by the group where it exists. A socket that nobody answers is replaced."""
+    if len(path.encode()) > 107:
+        raise StartError(f"the path of the socket is too long (107 bytes at most): {path}")
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(path)
+        raise StartError(f"cannot listen on unix://{path}: another program answers there")
+    except (FileNotFoundError, ConnectionRefusedError):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    except OSError as error:
+        raise StartError(f"cannot listen on unix://{path}: {error}") from error
+    finally:
+        probe.close()
+    mask = os.umask(0o117)
+    try:
+        os.makedirs(os.path.dirname(path), 0o711, exist_ok=True)
+        listening.bind(path)
+    except OSError as error:
+        listening.close()
+        raise StartError(f"cannot listen on unix://{path}: {error}") from error
+    finally:
+        os.umask(mask)
+    try:
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    except (KeyError, PermissionError):
+        pass  # the group is optional: without it the socket is the user's own
+    return listening

@@ -1,0 +1,144 @@
+"""What a new engine finds: shims that live, containers that ended meanwhile, work that was cut off.
+
+Order: half-made containers are removed, running shims adopted, ends taken over; then everything that no container needs
+is given back. A container's record may be older than its shim: an engine can die between the start and the record.
+"""
+
+import asyncio
+import logging
+
+import msgspec
+
+from rundlet.api.containers import RemoveOptions
+from rundlet.container.record import Record
+from rundlet.container.state import Status, is_running
+from rundlet.container.store import ContainerStore
+from rundlet.engine import machine
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.context import Context
+from rundlet.errors import RundletError
+from rundlet.runtime import state as runtime_state
+from rundlet.runtime.shimclient import ShimClient, ShimGoneError
+from rundlet.util import fs
+from rundlet.util.layout import Layout
+
+_log = logging.getLogger(__name__)
+LOST = 255
+KILL = 9
+
+
+class Recovery:
+    """Run once, before the engine answers."""
+
+    def __init__(self, context: Context, lifecycle: Lifecycle) -> None:
+        self._context = context
+        self._lifecycle = lifecycle
+
+    async def run(self, unfinished: list[str]) -> None:
+        """``unfinished`` are the containers whose creation or removal was cut off."""
+        context = self._context
+        records = list(context.containers)
+        found = await asyncio.gather(*(self._connect(record) for record in records))
+        live: set[str] = set()
+        for record, shim in zip(records, found, strict=True):
+            if shim is not None and await self._adopt(record, shim):
+                live.add(record.id)
+            elif is_running(record.state.status):
+                self._ended(record)
+            elif record.state.status is Status.REMOVING:
+                unfinished.append(record.id)
+        context.network.recover(live)
+        await asyncio.to_thread(self._remove_unfinished, unfinished)
+        await asyncio.to_thread(self._remove_orphans)
+        for record in list(context.containers):
+            if record.id not in live and record.state.started_ns and documents.host(record).auto_remove:
+                await self._lifecycle.remove(record.id, RemoveOptions(force=True, volumes=True))
+
+    async def restart_policies(self) -> None:
+        """Start what its policy says is to run: after a reboot, or where a shim was killed."""
+        for record in list(self._context.containers):
+            policy = documents.host(record).restart_policy.name
+            wanted = policy == "always" or (policy == "unless-stopped" and not record.state.manually_stopped)
+            if wanted and record.state.started_ns and not is_running(record.state.status):
+                try:
+                    await self._lifecycle.start(record.id)
+                except RundletError as error:
+                    _log.warning("cannot restart container %s: %s", record.id[:12], error)
+
+    async def _connect(self, record: Record) -> ShimClient | None:
+        try:
+            return await ShimClient.connect(self._context.layout.shim_socket(record.id))
+        except ShimGoneError:
+            return None
+
+    async def _adopt(self, record: Record, shim: ShimClient) -> bool:
+        """Whether the shim's container runs and is ours again."""
+        try:
+            hello = await shim.hello()
+        except (ShimGoneError, RundletError) as error:
+            _log.warning("shim of container %s: %s", record.id[:12], error)
+            shim.close()
+            return False
+        if hello["id"] != record.id or hello["status"] not in ("running", "paused", "restarting"):
+            # It was being started for an engine that is gone: nobody waits for it any more.
+            try:
+                await shim.signal(KILL)
+            except RundletError:
+                pass
+            shim.close()
+            return False
+        paused = hello["status"] == "paused"
+        state = msgspec.structs.replace(
+            record.state,
+            status=Status.PAUSED if paused else Status.RUNNING,
+            pid=hello["pid"],
+            shim_pid=hello["shim_pid"],
+            started_ns=hello["started_at_ns"] or record.state.started_ns,
+            boot_id=machine.boot_id(),
+            exit_code=0,
+            error="",
+        )
+        self._lifecycle.adopt(record, shim, state)
+        return True
+
+    def _ended(self, record: Record) -> None:
+        """It ended while nobody looked: the shim's record says how, unless the machine itself went down."""
+        exit_record = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
+        if exit_record is not None and exit_record.finished_ns >= record.state.started_ns:
+            state = msgspec.structs.replace(
+                record.state,
+                status=Status.EXITED,
+                pid=0,
+                shim_pid=0,
+                exit_code=exit_record.code,
+                oom_killed=exit_record.oom,
+                error=exit_record.error or "",
+                finished_ns=exit_record.finished_ns,
+            )
+        else:
+            now = self._context.clock.now_ns()
+            state = msgspec.structs.replace(
+                record.state, status=Status.EXITED, pid=0, shim_pid=0, exit_code=LOST, finished_ns=now
+            )
+        self._context.containers.save(record.with_state(state))
+
+    def _remove_unfinished(self, unfinished: list[str]) -> None:
+        for container_id in unfinished:
+            self._context.snapshots.remove_container(container_id)
+            if self._context.containers.has(container_id):
+                self._context.containers.forget(container_id)
+            else:
+                fs.remove_tree(self._context.layout.container(container_id))
+
+    def _remove_orphans(self) -> None:
+        for container_id in self._context.snapshots.containers():
+            if not self._context.containers.has(container_id):
+                self._context.snapshots.remove_container(container_id)
+        self._context.volumes.sweep()
+
+
+def load(layout: Layout) -> tuple[ContainerStore, list[str]]:
+    """The container store and what was cut off. Raises NewerRecordError."""
+    store = ContainerStore(layout)
+    return store, store.load()

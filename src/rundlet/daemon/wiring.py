@@ -1,0 +1,182 @@
+"""The only place where the parts are joined."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rundlet.daemon import recovery
+from rundlet.daemon.config import NATIVE_RUNTIME, Config
+from rundlet.daemon.recovery import Recovery
+from rundlet.engine.containers.attach import AttachService
+from rundlet.engine.containers.bundle import BundleMaker
+from rundlet.engine.containers.create import Creator
+from rundlet.engine.containers.etc import EtcFiles
+from rundlet.engine.containers.execs import ExecService
+from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.containers.live import Registry as LiveRegistry
+from rundlet.engine.containers.logs import LogService
+from rundlet.engine.containers.networking import Networking
+from rundlet.engine.containers.service import ContainerService
+from rundlet.engine.containers.startup import Starter
+from rundlet.engine.containers.stats import StatsService
+from rundlet.engine.containers.top import TopService
+from rundlet.engine.containers.update import Updater
+from rundlet.engine.containers.views import Views
+from rundlet.engine.context import Context, Settings
+from rundlet.engine.distribution import DistributionService
+from rundlet.engine.events import EventBus
+from rundlet.engine.images.service import ImageRooms, ImageService
+from rundlet.engine.networks import NetworkRouterService
+from rundlet.engine.seccomp import SeccompCache
+from rundlet.engine.system import SystemService
+from rundlet.engine.usage import ImageUsage
+from rundlet.engine.volumes import VolumeService
+from rundlet.image import store as image_store
+from rundlet.image.garbage import Garbage
+from rundlet.image.import_ import Importer
+from rundlet.image.layers import LayerImporter
+from rundlet.image.leases import Leases
+from rundlet.image.pull import Puller
+from rundlet.image.push import Pusher
+from rundlet.image.removal import Remover
+from rundlet.image.store import ImageStore
+from rundlet.network import service as network_service
+from rundlet.network.host import DaemonOptions
+from rundlet.network.service import NetworkService
+from rundlet.registry import HostsConfig, Registry
+from rundlet.runtime.launch import Launcher
+from rundlet.server.app import Backends
+from rundlet.storage import snapshot
+from rundlet.storage.content import ContentStore
+from rundlet.storage.snapshot import OverlaySnapshotter
+from rundlet.transport import HttpClient
+from rundlet.util import fs, ids
+from rundlet.util.clock import SystemClock
+from rundlet.util.database import Database
+from rundlet.util.layout import Layout
+from rundlet.util.tasks import TaskGroup
+from rundlet.volume import store as volume_store
+from rundlet.volume.store import VolumeStore
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """All parts, joined and not yet started."""
+
+    context: Context
+    backends: Backends
+    recovery: Recovery
+    unfinished: Sequence[str]
+    tasks: TaskGroup
+    database: Database
+    http: HttpClient
+    garbage: Garbage
+
+
+def schemas() -> list[Sequence[str]]:
+    """Every room's tables."""
+    return [snapshot.SCHEMA, image_store.SCHEMA, network_service.SCHEMA, volume_store.SCHEMA]
+
+
+def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
+    """Raises NewerStateError, NewerRecordError, InvalidMirrorError, OSError."""
+    clock = SystemClock()
+    database = Database.open(layout.database, schemas())
+    containers, unfinished = recovery.load(layout)
+    content = ContentStore(layout.content, clock)
+    snapshots = OverlaySnapshotter(layout.snapshots, database, clock)
+    images = ImageStore(database, content, clock)
+    volumes = VolumeStore(layout.volumes, database, clock)
+    network = NetworkService(database, clock, layout.instance, DaemonOptions(bip=config.bip))
+    hosts = HostsConfig(insecure=config.insecure_registries, mirrors=config.registry_mirrors)
+    hosts.check()
+    http = HttpClient()
+    registry = Registry(http, hosts)
+    leases = Leases()
+    context = Context(
+        layout=layout,
+        settings=_settings(config),
+        clock=clock,
+        events=EventBus(clock),
+        containers=containers,
+        live=LiveRegistry(),
+        images=images,
+        snapshots=snapshots,
+        volumes=volumes,
+        network=network,
+        launcher=launcher,
+    )
+    tasks = TaskGroup()
+    garbage = Garbage(database, content, snapshots, leases)
+    bundles = BundleMaker(context, SeccompCache(layout.cache))
+    execs = ExecService(context, bundles)
+    networking = Networking(context)
+    starter = Starter(context, bundles, networking, EtcFiles(context), execs)
+    lifecycle = Lifecycle(context, starter, tasks)
+    views = Views(context, networking, execs)
+    logs = LogService(context)
+    container_service = ContainerService(
+        context,
+        creator=Creator(context),
+        lifecycle=lifecycle,
+        views=views,
+        logs=logs,
+        attach=AttachService(context, logs),
+        stats=StatsService(context),
+        top=TopService(context),
+        updater=Updater(context),
+    )
+    layers = LayerImporter(content, snapshots, launcher)
+    image_service = ImageService(
+        context,
+        ImageRooms(
+            puller=Puller(images, snapshots, layers, registry, leases, garbage),
+            pusher=Pusher(images, registry, leases),
+            importer=Importer(images, snapshots, launcher, leases, clock),
+            remover=Remover(images, garbage, ImageUsage(containers)),
+            http=http,
+        ),
+    )
+    volume_service = VolumeService(context)
+    system = SystemService(
+        context, engine_id(layout), registry, containers=views, images=image_service, volumes=volume_service
+    )
+    backends = Backends(
+        containers=container_service,
+        exec=execs,
+        images=image_service,
+        networks=NetworkRouterService(context),
+        volumes=volume_service,
+        system=system,
+        distribution=DistributionService(registry),
+    )
+    return Engine(context, backends, Recovery(context, lifecycle), unfinished, tasks, database, http, garbage)
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        default_runtime=config.default_runtime or NATIVE_RUNTIME,
+        runtimes=config.runtimes,
+        registry_mirrors=config.registry_mirrors,
+        insecure_registries=config.insecure_registries,
+        debug=config.debug,
+    )
+
+
+def engine_id(layout: Layout) -> str:
+    """This root's own name, made once."""
+    path = f"{layout.root}/engine-id"
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        made = ids.new_id()
+        fs.write_atomic(path, made.encode() + b"\n", mode=0o644)
+        return made
+
+
+def make_directories(layout: Layout) -> None:
+    """Raises OSError."""
+    for path, mode in layout.directories():
+        os.makedirs(path, mode, exist_ok=True)
+        os.chmod(path, mode)
