@@ -258,10 +258,18 @@ def _clean_words(name: bytes) -> bytes:
 
 
 def quote(name: bytes) -> str:
-    """``name`` in quotes on one line, whatever it holds."""
-    text = name.decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)
-    return f'"{shown}"'
+    """``name`` in quotes on one line, whatever it holds, as Go's %q shows it."""
+    return '"' + "".join(map(_shown, name.decode("utf-8", "surrogateescape"))) + '"'
+
+
+def _shown(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:
