@@ -1,11 +1,12 @@
 """The same tests through every command line: Rundlet's own and each official one that this machine has."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from tests.conftest import docker_programs
-from tests.engines import Done, Engine, succeeded
+from tests.engines import Done, Engine, rundlet_command, succeeded
 
 
 class Client:
@@ -18,6 +19,17 @@ class Client:
     @property
     def official(self) -> bool:
         return bool(self.program)
+
+    @property
+    def older(self) -> bool:
+        """Debian 12's command line, which lacks some checks and flags; ``docs/docker-cli.md`` lists them."""
+        if not self.official:
+            return False
+        done = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True)
+        return " 20.10." in done.stdout
+
+    def command(self, *arguments: str) -> list[str]:
+        return [*([self.program] if self.official else rundlet_command()), *arguments]
 
     def __call__(self, *arguments: str, stdin: str | bytes | None = None, timeout: float = 60) -> Done:
         if self.official:

@@ -8,6 +8,12 @@ import pytest
 from tests.engines import Engine
 from tools.registry import Registry
 
+# docker-py leaves sockets of finished streams to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 @pytest.fixture
 def api(engine: Engine) -> Iterator[docker.DockerClient]:

@@ -1,6 +1,7 @@
 """import → run → logs → exec → stop → rm, through every command line."""
 
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -51,7 +52,11 @@ def test_output_and_status_of_the_command(client: Client) -> None:
 
 
 def test_a_signal_gives_128_and_its_number(client: Client) -> None:
-    assert client("run", "--rm", "busybox", "sh", "-c", "kill -9 $$").returncode == 137
+    command = client.command("run", "--rm", "--name", "victim", "busybox", "sleep", "1000")
+    running = subprocess.Popen(command, env=client.engine.environment(), stdin=subprocess.DEVNULL)
+    wait_for(lambda: client.engine.ok("ps", "-q", "-f", "name=victim") != "")
+    client.ok("kill", "-s", "KILL", "victim")
+    assert running.wait(20) == 137
 
 
 def test_command_not_found_is_127(client: Client) -> None:

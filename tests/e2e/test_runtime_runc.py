@@ -78,5 +78,5 @@ def test_an_unknown_runtime(runc_engine: Engine) -> None:
 
 def test_as_the_default(new_engine: Callable[..., Engine]) -> None:
     engine = new_engine("--add-runtime", f"runc={need('runc')}", "--default-runtime", "runc")
-    engine.ok("run", "-d", "--name", "c", "busybox", "sleep", "100")
-    assert engine.field("c", "{{.HostConfig.Runtime}}") == "runc"
+    engine.ok("run", "-d", "--name", "other", "busybox", "sleep", "100")
+    assert engine.field("other", "{{.HostConfig.Runtime}}") == "runc"
