@@ -30,7 +30,7 @@ class Garbage:
     async def release(self, chains: Sequence[Digest], blobs: Iterable[Digest]) -> list[Digest]:
         """Delete of ``chains`` (top first) and ``blobs`` what nothing needs; the chains that went, in order.
 
-        A chain stays as long as one above it does: a container mounts all of them.
+        What is no layer, or is in use, stays and is no error.
         """
         async with self._leases.deleting():
             return await asyncio.to_thread(self._delete, list(chains), list(dict.fromkeys(blobs)))
@@ -39,13 +39,11 @@ class Garbage:
         removed: list[Digest] = []
         for chain in chains:
             if self._leases.held(chain) or self._database.query(_CHAIN_USED, (str(chain),)):
-                break
+                continue
             try:
                 self._snapshots.remove_layer(chain)
-            except LayerNotFoundError:
+            except (LayerNotFoundError, LayerInUseError):
                 continue
-            except LayerInUseError:
-                break
             removed.append(chain)
         for blob in blobs:
             if not self._leases.held(blob) and not self._database.query(_BLOB_USED, (str(blob),)):

@@ -15,9 +15,9 @@ from rundlet.oci.digest import Digest
 class Lease:
     """Digests (of blobs and chains) held until the lease ends."""
 
-    def __init__(self, leases: "Leases") -> None:
+    def __init__(self, leases: "Leases", held: list[Digest]) -> None:
         self._leases = leases
-        self.held: list[Digest] = []
+        self.held = held
 
     async def hold(self, *digests: Digest) -> None:
         """Keep ``digests`` from being deleted; waits while a deletion is under way."""
@@ -34,9 +34,9 @@ class Leases:
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[Lease]:
-        """A new lease, ended with the block."""
-        lease = Lease(self)
+    async def lease(self, held: list[Digest] | None = None) -> AsyncIterator[Lease]:
+        """A new lease, ended with the block; ``held`` is filled with what it held."""
+        lease = Lease(self, [] if held is None else held)
         try:
             yield lease
         finally:

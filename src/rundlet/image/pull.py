@@ -19,6 +19,7 @@ from rundlet.image.errors import (
     TagWithAllTagsError,
     TooDeepError,
 )
+from rundlet.image.garbage import Garbage
 from rundlet.image.layers import LayerImporter, LayerWork
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.parallel import all_or_none
@@ -34,9 +35,10 @@ from rundlet.oci.manifest import SIZE_LIMIT as MANIFEST_LIMIT
 from rundlet.oci.manifest import Index, Manifest, decode_any
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-from rundlet.registry import Credentials, Fetcher, Registry
+from rundlet.registry import Credentials, Fetcher, Registry, RegistryError, RegistryUnreachableError
 from rundlet.storage.content import ContentStore
 from rundlet.storage.snapshot import Snapshotter
+from rundlet.transport import TransportError
 
 INDEX_DEPTH = 3
 
@@ -70,6 +72,7 @@ class Puller:
         layers: LayerImporter,
         registry: Registry,
         leases: Leases,
+        garbage: Garbage,
     ) -> None:
         self._store = store
         self._content: ContentStore = store.content
@@ -77,6 +80,7 @@ class Puller:
         self._layers = layers
         self._registry = registry
         self._leases = leases
+        self._garbage = garbage
 
     async def pull(
         self,
@@ -110,8 +114,32 @@ class Puller:
         label = str(reference.digest) if reference.digest else reference.tag or ""
         progress(Progress(f"Pulling from {reference.path}", label))
         wanted = Platform.parse(platform) if platform else Platform.host()
-        async with self._leases.lease() as lease:
-            found = await self._find(fetcher, reference, wanted, platform or str(wanted), lease)
+        held: list[Digest] = []
+        try:
+            result, config = await self._all(fetcher, reference, wanted, platform or str(wanted), held, progress)
+        except (TransportError, RegistryError, RegistryUnreachableError):
+            raise  # what is here is good, and the next try goes on with it
+        except RundletError:
+            await self._garbage.release(held[::-1], held)
+            raise
+        progress(Progress(f"Digest: {result.digest}"))
+        if platform and not wanted.matches(config.platform) and wanted.rank(config.platform) is None:
+            mismatch = PlatformMismatchError(reference.familiar, wanted, config.platform)
+            progress(Progress(f"WARNING: {mismatch}"))
+        return result
+
+    async def _all(
+        self,
+        fetcher: Fetcher,
+        reference: Reference,
+        wanted: Platform,
+        shown: str,
+        held: list[Digest],
+        progress: OnProgress,
+    ) -> tuple[PullResult, ImageConfig]:
+        """Everything of one reference; ``held`` gets the digests of what was brought in for it."""
+        async with self._leases.lease(held) as lease:
+            found = await self._find(fetcher, reference, wanted, shown, lease)
             image_id = found.manifest.config.digest
             image = self._store.find(image_id)
             config = await self._config(fetcher, found.manifest, lease)
@@ -122,12 +150,7 @@ class Puller:
             else:
                 for work in works:
                     progress(Progress("Already exists", work.short))
-            result = await self._record(reference, found, config, works)
-        progress(Progress(f"Digest: {result.digest}"))
-        if platform and not wanted.matches(config.platform) and wanted.rank(config.platform) is None:
-            mismatch = PlatformMismatchError(reference.familiar, wanted, config.platform)
-            progress(Progress(f"WARNING: {mismatch}"))
-        return result
+            return await self._record(reference, found, config, works), config
 
     # ── manifest and config ──────────────────────────────────────────────────────────────────────────────────
 

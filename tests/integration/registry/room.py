@@ -60,7 +60,7 @@ class Room:
         self.http = HttpClient(environment={})
         self.registry = Registry(self.http, hosts, retry=Retry(sleep=_no_sleep))
         self.layers = LayerImporter(self.content, self.snapshots, launcher)
-        self.puller = Puller(self.store, self.snapshots, self.layers, self.registry, self.leases)
+        self.puller = Puller(self.store, self.snapshots, self.layers, self.registry, self.leases, self.garbage)
         self.pusher = Pusher(self.store, self.registry, self.leases)
         self.importer = Importer(self.store, self.snapshots, launcher, self.leases, clock)
         self.said: list[Progress] = []
