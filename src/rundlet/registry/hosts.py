@@ -93,7 +93,8 @@ class HostsConfig(msgspec.Struct, frozen=True):
             raise InvalidMirrorError(text, "holds credentials")
         if url.query_string or url.fragment:
             raise InvalidMirrorError(text, "has a query or a fragment")
-        host = url.authority
+        port = f":{url.explicit_port}" if url.explicit_port is not None else ""
+        host = f"{url.host_subcomponent}{port}"
         return Endpoint(
             host, (url.scheme,), verify=not self.is_insecure(host), prefix=url.path.rstrip("/"), mirror=True
         )

@@ -1,0 +1,138 @@
+"""Names, prefixes and rows, over a database in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rundlet.errors import NoSuchImageError
+from rundlet.image import store as image_store
+from rundlet.image.errors import TagToDigestError
+from rundlet.image.records import Layer, NewImage
+from rundlet.image.removal import is_single
+from rundlet.image.store import ImageStore
+from rundlet.image.times import created_ns
+from rundlet.oci import mediatype
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.storage.content import ContentStore
+from rundlet.util.clock import SystemClock
+from rundlet.util.database import Database
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ImageStore]:
+    database = Database.open(":memory:", [image_store.SCHEMA])
+    clock = SystemClock()
+    yield ImageStore(database, ContentStore(str(tmp_path / "content"), clock), clock)
+    database.close()
+
+
+def new_image(image_id: str, *, parent: Digest | None = None) -> NewImage:
+    layer = Digest.of(image_id.encode())
+    digest = Digest("sha256", image_id.ljust(64, "0"))
+    return NewImage(
+        id=digest,
+        manifest=Descriptor(mediatype.OCI_MANIFEST, Digest.of(b"m" + image_id.encode()), 10),
+        created="2026-01-01T00:00:00Z",
+        created_ns=created_ns("2026-01-01T00:00:00Z"),
+        platform=Platform("amd64", "linux"),
+        labels={"a": "b"},
+        layers=(Layer(layer, layer, 100, Descriptor(mediatype.OCI_LAYER_GZIP, layer, 50)),),
+        blobs=(digest,),
+        parent=parent,
+    )
+
+
+async def test_short_ids(store: ImageStore) -> None:
+    await store.put(new_image("abc1"))
+    await store.put(new_image("abc2"))
+    assert store.get("abc1").id.encoded.startswith("abc1")
+    assert store.get("sha256:abc2").id.encoded.startswith("abc2")
+    with pytest.raises(NoSuchImageError, match="No such image: abc:latest"):
+        store.get("abc")
+
+
+async def test_a_name_wins_over_a_short_id(store: ImageStore) -> None:
+    await store.put(new_image("abc1"))
+    second = new_image("def1")
+    await store.put(second, [(Reference.parse("abc1").with_default_tag(), second.manifest)])
+    assert store.get("abc1").id == second.id
+    assert store.get("abc1:latest").id == second.id
+
+
+async def test_tags_move(store: ImageStore) -> None:
+    first, second = new_image("a1"), new_image("b1")
+    name = Reference.parse("app:1")
+    assert await store.put(first, [(name, first.manifest)]) is None
+    assert await store.put(second, [(name, second.manifest)]) == first.id
+    assert await store.put(second, [(name, second.manifest)]) is None
+    found = store.get("app:1")
+    assert (found.id, found.repo_tags, found.tagged_ns > 0) == (second.id, ["app:1"], True)
+    old = store.find(first.id)
+    assert old is not None
+    assert old.dangling
+    with pytest.raises(TagToDigestError):
+        await store.tag(found, name.with_digest(first.id))
+
+
+async def test_rows(store: ImageStore) -> None:
+    parent = new_image("a1")
+    await store.put(parent)
+    await store.put(new_image("b1", parent=parent.id))
+    image = store.get("b1")
+    assert (image.size, image.labels, image.parent, image.platform) == (
+        100,
+        {"a": "b"},
+        parent.id,
+        Platform("amd64", "linux"),
+    )
+    assert store.children(parent.id) == [image.id]
+    assert store.layers(image.id)[0].blob.size == 50
+    assert set(store.blobs(image.id)) == {image.id, image.manifest.digest, store.layers(image.id)[0].blob.digest}
+    await store.forget(image.id)
+    assert store.find(image.id) is None
+    assert store.database.query("SELECT count(*) FROM image_layers WHERE image = ?", (str(image.id),)) == [(0,)]
+
+
+async def test_a_thousand_images_are_listed_quickly(store: ImageStore) -> None:
+    for number in range(1000):
+        image = new_image(f"{number:08x}")
+        store._put(image, [(Reference.parse(f"app{number}:1"), image.manifest)])
+    images = store.images()
+    assert len(images) == 1000
+    assert all(len(image.tags) == 1 for image in images)
+
+
+def test_single_references() -> None:
+    def names(*texts: str) -> list[Reference]:
+        return [Reference.parse(text) for text in texts]
+
+    digest = f"@sha256:{'a' * 64}"
+    assert is_single(names("a:1"))
+    assert is_single(names("a:1", f"a{digest}"))
+    assert is_single(names(f"a{digest}"))
+    assert not is_single(names())
+    assert not is_single(names("a:1", "a:2"))
+    assert not is_single(names("a:1", f"b{digest}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:01Z", 10**9),
+        ("1970-01-01T00:00:01.5Z", 1_500_000_000),
+        ("1970-01-01T01:00:01+01:00", 10**9),
+        ("1970-01-01T00:00:00.123456789999Z", 123_456_789),
+        ("0001-01-01T00:00:00Z", 0),
+        ("", 0),
+        (None, 0),
+        ("yesterday", 0),
+        ("2026-13-01T00:00:00Z", 0),
+        ("9999-12-31T23:59:59Z", 0),
+    ],
+)
+def test_created(text: str | None, expected: int) -> None:
+    assert created_ns(text) == expected

@@ -1,0 +1,63 @@
+"""aiohttp's exceptions in Docker's words."""
+
+import errno
+import socket
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+
+from rundlet.transport.errors import translate
+
+KEY = ConnectionKey("reg.example", 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 443)"),
+            "refused",
+            "dial tcp 10.0.0.1:443: connect: connection refused",
+        ),
+        (
+            OSError(None, "Multiple exceptions: [Errno 111] Connect call failed ('::1', 443, 0, 0), …"),
+            "refused",
+            "dial tcp [::1]:443: connect: connection refused",
+        ),
+        (
+            OSError(errno.EHOSTUNREACH, "No route"),
+            "unreachable",
+            "dial tcp reg.example:443: connect: no route to host",
+        ),
+        (
+            socket.gaierror(socket.EAI_NONAME, "x"),
+            "unresolved",
+            "dial tcp: lookup reg.example: no such host",
+        ),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "x"),
+            "unresolved",
+            "dial tcp: lookup reg.example: server misbehaving",
+        ),
+    ],
+)
+def test_dialling(error: OSError, kind: str, words: str) -> None:
+    translated = translate(aiohttp.ClientConnectorError(KEY, error), "GET", "https://reg.example/v2/")
+    assert (translated.kind, translated.unreachable, translated.status) == (kind, True, 500)
+    assert str(translated) == f'Get "https://reg.example/v2/": {words}'
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "temporary"),
+    [
+        (aiohttp.ServerDisconnectedError(), "cut", True),
+        (aiohttp.ClientPayloadError("short"), "cut", True),
+        (aiohttp.SocketTimeoutError(), "timeout", True),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "cut", True),
+        (aiohttp.ClientError("nonsense"), "protocol", False),
+    ],
+)
+def test_later(error: Exception, kind: str, temporary: bool) -> None:
+    translated = translate(error, "HEAD", "http://a/")
+    assert (translated.kind, translated.temporary) == (kind, temporary)
