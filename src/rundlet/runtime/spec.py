@@ -304,7 +304,7 @@ def _namespaces(request: SpecRequest) -> list[dict[str, str]]:
         chosen = _namespace(request, kind)
         if chosen == HOST:
             continue
-        entry = {"type": kind}
+        entry: dict[str, str] = {"type": kind}
         if chosen is not None and chosen.path != "new":
             entry["path"] = chosen.path
         result.append(entry)
