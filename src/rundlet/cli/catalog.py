@@ -1,0 +1,180 @@
+"""The names of all commands. A command's flags and code are in ``commands/<noun>/<verb>.py``, loaded when called."""
+
+from __future__ import annotations
+
+NOUNS: dict[str, tuple[str, dict[str, str]]] = {
+    "container": (
+        "Manage containers",
+        {
+            "attach": "Attach local standard input, output, and error streams to a running container",
+            "commit": "Create a new image from a container's changes",
+            "cp": "Copy files/folders between a container and the local filesystem",
+            "create": "Create a new container",
+            "diff": "Inspect changes to files or directories on a container's filesystem",
+            "exec": "Execute a command in a running container",
+            "export": "Export a container's filesystem as a tar archive",
+            "inspect": "Display detailed information on one or more containers",
+            "kill": "Kill one or more running containers",
+            "logs": "Fetch the logs of a container",
+            "ls": "List containers",
+            "pause": "Pause all processes within one or more containers",
+            "port": "List port mappings or a specific mapping for the container",
+            "prune": "Remove all stopped containers",
+            "rename": "Rename a container",
+            "restart": "Restart one or more containers",
+            "rm": "Remove one or more containers",
+            "run": "Create and run a new container from an image",
+            "start": "Start one or more stopped containers",
+            "stats": "Display a live stream of container(s) resource usage statistics",
+            "stop": "Stop one or more running containers",
+            "top": "Display the running processes of a container",
+            "unpause": "Unpause all processes within one or more containers",
+            "update": "Update configuration of one or more containers",
+            "wait": "Block until one or more containers stop, then print their exit codes",
+        },
+    ),
+    "image": (
+        "Manage images",
+        {
+            "history": "Show the history of an image",
+            "import": "Import the contents from a tarball to create a filesystem image",
+            "inspect": "Display detailed information on one or more images",
+            "load": "Load an image from a tar archive or STDIN",
+            "ls": "List images",
+            "prune": "Remove unused images",
+            "pull": "Download an image from a registry",
+            "push": "Upload an image to a registry",
+            "rm": "Remove one or more images",
+            "save": "Save one or more images to a tar archive (streamed to STDOUT by default)",
+            "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        },
+    ),
+    "network": (
+        "Manage networks",
+        {
+            "connect": "Connect a container to a network",
+            "create": "Create a network",
+            "disconnect": "Disconnect a container from a network",
+            "inspect": "Display detailed information on one or more networks",
+            "ls": "List networks",
+            "prune": "Remove all unused networks",
+            "rm": "Remove one or more networks",
+        },
+    ),
+    "volume": (
+        "Manage volumes",
+        {
+            "create": "Create a volume",
+            "inspect": "Display detailed information on one or more volumes",
+            "ls": "List volumes",
+            "prune": "Remove unused local volumes",
+            "rm": "Remove one or more volumes",
+        },
+    ),
+    "system": (
+        "Manage Rundlet",
+        {
+            "df": "Show docker disk usage",
+            "events": "Get real time events from the server",
+            "info": "Display system-wide information",
+            "prune": "Remove unused data",
+        },
+    ),
+    "engine": (
+        "Run and manage the engine itself",
+        {
+            "enable": "Let systemd start the engine, so that restart policies hold after a reboot",
+            "env": "Print the shell line that points other Docker clients at this engine",
+            "link": "Make /var/run/docker.sock lead to this engine where there is none",
+            "run": "Run the engine in the foreground (also: rundlet engine [FLAGS])",
+            "status": "Say whether the engine runs, where and since when",
+            "stop": "Stop the engine; containers go on running",
+        },
+    ),
+}
+
+# Other names of a verb, as Docker has them.
+VERB_ALIASES: dict[str, dict[str, str]] = {
+    "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "image": {"list": "ls", "remove": "rm"},
+    "network": {"list": "ls", "remove": "rm"},
+    "volume": {"list": "ls", "remove": "rm"},
+}
+
+# Commands without a noun: their module, and a description where they are none of the above.
+SHORT_FORMS: dict[str, str] = {
+    **{
+        name: f"container.{name}"
+        for name in (
+            "attach commit cp create diff exec export kill logs pause port rename restart rm run start stats stop top "
+            "unpause update wait"
+        ).split()
+    },
+    **{name: f"image.{name}" for name in "history import load pull push save tag".split()},
+    "ps": "container.ls",
+    "images": "image.ls",
+    "rmi": "image.rm",
+    "events": "system.events",
+    "info": "system.info",
+    "inspect": "inspect",
+    "login": "login",
+    "logout": "logout",
+    "search": "search",
+    "version": "version",
+}
+
+SUMMARIES = {
+    "inspect": "Return low-level information on Docker objects",
+    "login": "Authenticate to a registry",
+    "logout": "Log out from a registry",
+    "search": "Search Docker Hub for images",
+    "version": "Show the version of the client and of the engine",
+}
+
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Common Commands", ("run", "exec", "ps", "logs", "stop", "rm", "pull", "push", "images", "version", "info")),
+    (
+        "More about containers",
+        tuple(
+            "attach commit cp create diff events export inspect kill pause port rename restart start stats top unpause "
+            "update wait".split()
+        ),
+    ),
+    (
+        "More about images",
+        ("history", "import", "load", "login", "logout", "rmi", "save", "search", "tag"),
+    ),
+)
+
+# What Docker has and Rundlet has not: refused by name, never taken for a typing error.
+NOT_SUPPORTED = frozenset(
+    (
+        "build builder buildx checkpoint compose config context manifest node plugin scout secret service stack swarm "
+        "trust"
+    ).split()
+)
+
+
+def resolve(words: tuple[str, ...]) -> str:
+    """The module (``container.run``) of a command of one or two words; empty when there is none."""
+    if len(words) == 1:
+        return SHORT_FORMS.get(words[0], "")
+    noun, verb = words
+    if noun not in NOUNS:
+        return ""
+    verb = VERB_ALIASES.get(noun, {}).get(verb, verb)
+    return f"{noun}.{verb}" if verb in NOUNS[noun][1] else ""
+
+
+def summary(name: str) -> str:
+    """One line about a short form."""
+    noun, _, verb = SHORT_FORMS[name].partition(".")
+    return NOUNS[noun][1][verb] if verb else SUMMARIES[name]
+
+
+def names_of(module: str) -> list[str]:
+    """Every way to call a command, its own name first."""
+    noun, _, verb = module.partition(".")
+    names = [f"{noun} {verb}"] if verb else []
+    names += [f"{noun} {alias}" for alias, target in VERB_ALIASES.get(noun, {}).items() if target == verb]
+    return names + [name for name, target in SHORT_FORMS.items() if target == module]

@@ -1,0 +1,1 @@
+"""rundlet container …: one module per verb."""

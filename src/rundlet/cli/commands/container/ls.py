@@ -1,0 +1,54 @@
+"""``rundlet ps``."""
+
+from __future__ import annotations
+
+from rundlet.cli.format.containers import FIELDS, QUIET, columns, label
+from rundlet.cli.format.rows import print_rows
+from rundlet.cli.options.filters import filters_query
+from rundlet.cli.shared_flags import TABLE_FORMAT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS]"
+SHORT = "List containers"
+ARGS = (0, 0)
+FLAGS = (
+    ("all", "a", "bool", "Show all containers (default shows just running)"),
+    ("filter", "f", "filter", "Filter output based on conditions provided"),
+    TABLE_FORMAT,
+    ("last", "n", "int", "Show n last created containers (includes all states) (default -1)", -1),
+    ("latest", "l", "bool", "Show the latest created container (includes all states)"),
+    ("no-trunc", "", "bool", "Don't truncate output"),
+    ("quiet", "q", "bool", "Only display container IDs"),
+    ("size", "s", "bool", "Display total file sizes"),
+)
+
+
+def run(call: Invocation) -> int:
+    flags = call.flags
+    template = flags["format"] or call.context.config.get("psFormat") or ""
+    limit = flags["last"] if flags["last"] > 0 else 0
+    if flags["latest"] and not limit:
+        limit = 1
+    # A template that shows all fields, or the size, has the engine measure it.
+    size = flags["size"] or ".Size" in template or "json ." in template
+    query = {
+        "all": True if flags["all"] or (limit and not flags["latest"]) else None,
+        "limit": limit or None,
+        "size": True if size else None,
+        "filters": filters_query(flags["filter"]),
+    }
+    items = call.context.session.get("/containers/json", query)
+    print_rows(
+        call.context,
+        items,
+        FIELDS,
+        columns(size=bool(flags["size"])),
+        template=template,
+        quiet=QUIET if flags["quiet"] else "",
+        full=flags["no-trunc"],
+        methods={"Label": label},
+    )
+    return 0

@@ -1,0 +1,21 @@
+"""``rundlet pause``."""
+
+from __future__ import annotations
+
+from rundlet.cli.each import container_path, for_each
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "CONTAINER [CONTAINER...]"
+SHORT = "Pause all processes within one or more containers"
+ARGS = (1, -1)
+FLAGS = ()
+
+
+def run(call: Invocation) -> int:
+    def pause(name: str) -> None:
+        call.context.session.post(container_path(name, "pause"))
+
+    return for_each(call.context, call.args, pause)

@@ -1,0 +1,29 @@
+"""``rundlet rm``."""
+
+from __future__ import annotations
+
+from rundlet.cli.each import container_path, for_each
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
+SHORT = "Remove one or more containers"
+ARGS = (1, -1)
+FLAGS = (
+    ("force", "f", "bool", "Force the removal of a running container (uses SIGKILL)"),
+    ("link", "l", "bool", "Remove the specified link"),
+    ("volumes", "v", "bool", "Remove anonymous volumes associated with the container"),
+)
+
+
+def run(call: Invocation) -> int:
+    flags = call.flags
+    query = {"v": flags["volumes"] or None, "link": flags["link"] or None, "force": flags["force"] or None}
+
+    def remove(name: str) -> None:
+        name = name.strip("/")
+        call.context.session.delete(container_path(name), query)
+
+    return for_each(call.context, call.args, remove)

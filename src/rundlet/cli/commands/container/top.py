@@ -1,0 +1,28 @@
+"""``rundlet top``."""
+
+from __future__ import annotations
+
+import sys
+
+from rundlet.cli.each import container_path
+from rundlet.cli.format.table import layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "CONTAINER [ps OPTIONS]"
+SHORT = "Display the running processes of a container"
+ARGS = (1, -1)
+INTERSPERSED = False
+FLAGS = ()
+
+
+def run(call: Invocation) -> int:
+    name, *options = call.args
+    query = {"ps_args": " ".join(options) or None}
+    answer = call.context.session.get(container_path(name, "top"), query)
+    rows = [answer["Titles"], *(answer.get("Processes") or ())]
+    # Every cell of Docker's is followed by a tab, so the last column is padded too.
+    sys.stdout.write(layout([*map(str, row), ""] for row in rows) if rows else "")
+    return 0

@@ -1,0 +1,1 @@
+"""rundlet engine …: one module per verb."""

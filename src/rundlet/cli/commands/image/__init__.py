@@ -1,0 +1,1 @@
+"""rundlet image …: one module per verb."""

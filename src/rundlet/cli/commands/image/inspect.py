@@ -1,0 +1,45 @@
+"""``rundlet image inspect``."""
+
+from __future__ import annotations
+
+from rundlet.cli.inspecting import inspect_all
+from rundlet.cli.shared_flags import INSPECT_FORMAT
+from rundlet.client.wire import dumps, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS] IMAGE [IMAGE...]"
+SHORT = "Display detailed information on one or more images"
+ARGS = (1, -1)
+FLAGS = (
+    INSPECT_FORMAT,
+    (
+        "platform",
+        "",
+        "string",
+        "Inspect a specific platform of the multi-platform image.\nIf the image or the server is "
+        "not multi-platform capable, the command will error out if the platform does not "
+        "match.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+    ),
+)
+
+
+def platform_json(text: str) -> str | None:
+    """``linux/arm64/v8`` as the API's platform parameter."""
+    if not text:
+        return None
+    keys = ("os", "architecture", "variant")
+    return dumps(dict(zip(keys, text.split("/"), strict=False)))
+
+
+def run(call: Invocation) -> int:
+    query = {"platform": platform_json(call.flags["platform"])} if call.flags.get("platform") else None
+
+    def find(name: str) -> Any:
+        return call.context.session.get(f"/images/{quote(name, '/:@')}/json", query)
+
+    return inspect_all(call.args, find, call.flags["format"])

@@ -1,0 +1,30 @@
+"""``rundlet tag``."""
+
+from __future__ import annotations
+
+from rundlet.cli.exit import CommandError
+from rundlet.cli.reference import parse
+from rundlet.client.wire import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"
+SHORT = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
+ARGS = (2, 2)
+FLAGS = ()
+
+
+def run(call: Invocation) -> int:
+    source, target = call.args
+    try:
+        name = parse(target)
+    except CommandError as exc:
+        raise CommandError(f'Error parsing reference: "{target}" is not a valid repository/tag: {exc.message}') from exc
+    if name.digest:
+        raise CommandError("refusing to create a tag with a digest reference")
+    name = name.with_default_tag()
+    query = {"repo": name.familiar_name, "tag": name.tag}
+    call.context.session.post(f"/images/{quote(source, '/:@')}/tag", query)
+    return 0

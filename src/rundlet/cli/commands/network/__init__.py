@@ -1,0 +1,1 @@
+"""rundlet network …: one module per verb."""

@@ -1,0 +1,30 @@
+"""``rundlet network inspect``."""
+
+from __future__ import annotations
+
+from rundlet.cli.inspecting import inspect_all
+from rundlet.cli.shared_flags import INSPECT_FORMAT
+from rundlet.client.wire import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS] NETWORK [NETWORK...]"
+SHORT = "Display detailed information on one or more networks"
+ARGS = (1, -1)
+FLAGS = (
+    INSPECT_FORMAT,
+    ("verbose", "v", "bool", "Verbose output for diagnostics"),
+)
+
+
+def run(call: Invocation) -> int:
+    query = {"verbose": call.flags["verbose"] or None}
+
+    def find(name: str) -> Any:
+        return call.context.session.get(f"/networks/{quote(name)}", query)
+
+    return inspect_all(call.args, find, call.flags["format"])

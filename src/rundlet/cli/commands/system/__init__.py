@@ -1,0 +1,1 @@
+"""rundlet system …: one module per verb."""

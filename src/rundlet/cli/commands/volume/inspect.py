@@ -1,0 +1,25 @@
+"""``rundlet volume inspect``."""
+
+from __future__ import annotations
+
+from rundlet.cli.inspecting import inspect_all
+from rundlet.cli.shared_flags import INSPECT_FORMAT
+from rundlet.client.wire import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS] VOLUME [VOLUME...]"
+SHORT = "Display detailed information on one or more volumes"
+ARGS = (1, -1)
+FLAGS = (INSPECT_FORMAT,)
+
+
+def run(call: Invocation) -> int:
+    def find(name: str) -> Any:
+        return call.context.session.get(f"/volumes/{quote(name)}")
+
+    return inspect_all(call.args, find, call.flags["format"])

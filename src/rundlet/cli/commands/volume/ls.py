@@ -1,0 +1,43 @@
+"""``rundlet volume ls``."""
+
+from __future__ import annotations
+
+from rundlet.cli.exit import CommandError
+from rundlet.cli.format.containers import label
+from rundlet.cli.format.rows import print_rows
+from rundlet.cli.format.volumes import COLUMNS, FIELDS
+from rundlet.cli.options.filters import filters_query
+from rundlet.cli.shared_flags import TABLE_FORMAT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS]"
+SHORT = "List volumes"
+ARGS = (0, 0)
+FLAGS = (
+    ("cluster", "", "bool", "Display only cluster volumes, and use cluster volume list formatting"),
+    ("filter", "f", "filter", 'Provide filter values (e.g. "dangling=true")'),
+    TABLE_FORMAT,
+    ("quiet", "q", "bool", "Only display volume names"),
+)
+
+
+def run(call: Invocation) -> int:
+    flags = call.flags
+    if flags["cluster"]:
+        raise CommandError("--cluster is not supported by Rundlet")
+    answer = call.context.session.get("/volumes", {"filters": filters_query(flags["filter"])})
+    for warning in answer.get("Warnings") or ():
+        call.context.warn(f"WARNING: {warning}")
+    print_rows(
+        call.context,
+        sorted(answer.get("Volumes") or (), key=lambda item: str(item["Name"])),
+        FIELDS,
+        COLUMNS,
+        template=flags["format"] or call.context.config.get("volumesFormat") or "",
+        methods={"Label": label},
+        quiet="Name" if flags["quiet"] else "",
+    )
+    return 0

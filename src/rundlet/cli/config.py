@@ -1,0 +1,60 @@
+"""Docker's client configuration (``~/.docker/config.json``) and contexts: read as Docker reads them."""
+
+from __future__ import annotations
+
+import os
+
+from rundlet.cli.exit import CommandError
+from rundlet.client.endpoint import Endpoint, TlsSettings
+from rundlet.client.wire import DecodeError, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def config_directory(setting: str) -> str:
+    """--config, else ``$DOCKER_CONFIG``, else ``~/.docker``."""
+    return setting or os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
+
+
+def read_config(directory: str) -> dict[str, Any]:
+    """The contents of config.json; nothing when there is none. Raises CommandError when it can't be read."""
+    path = f"{directory}/config.json"
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    try:
+        value = loads(data) if data.strip() else {}
+    except DecodeError as exc:
+        raise CommandError(f"WARNING: Error loading config file: {path}: {exc}") from exc
+    return value if isinstance(value, dict) else {}
+
+
+def context_endpoint(directory: str, name: str) -> Endpoint:
+    """The engine of a Docker context that was made with ``docker context create``. Raises CommandError."""
+    import hashlib
+
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    path = f"{directory}/contexts/meta/{digest}/meta.json"
+    try:
+        with open(path, "rb") as file:
+            meta = loads(file.read())
+    except OSError as exc:
+        reason = f'context "{name}": context not found: open {path}: {(exc.strerror or "").lower()}'
+        raise CommandError(f"Failed to initialize: unable to resolve docker endpoint: {reason}") from exc
+    except DecodeError as exc:
+        raise CommandError(f'Failed to initialize: context "{name}": {path}: {exc}') from exc
+    docker = (meta.get("Endpoints") or {}).get("docker") or {}
+    host = str(docker.get("Host") or "")
+    if not host:
+        raise CommandError(f'Failed to initialize: context "{name}" has no docker endpoint')
+    files = f"{directory}/contexts/tls/{digest}/docker"
+    tls = None
+    if os.path.isdir(files):
+        verify = not docker.get("SkipTLSVerify")
+        ca = f"{files}/ca.pem"
+        tls = TlsSettings(ca if os.path.exists(ca) else "", f"{files}/cert.pem", f"{files}/key.pem", verify=verify)
+    return Endpoint(host, tls)

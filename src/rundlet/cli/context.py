@@ -1,0 +1,118 @@
+"""What a command works with: the engine's session, the user's configuration, the program's name."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rundlet.cli import paths
+from rundlet.cli.exit import CommandError
+from rundlet.client.endpoint import Endpoint, TlsSettings
+from rundlet.client.errors import ClientError
+from rundlet.client.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Context:
+    """Made for each command; everything in it is found out when it is first asked for."""
+
+    def __init__(self, program: str, settings: dict[str, Any]) -> None:
+        self.program = program
+        self.settings = settings
+        self._session: Session | None = None
+        self._config: dict[str, Any] | None = None
+
+    @property
+    def config_directory(self) -> str:
+        from rundlet.cli.config import config_directory
+
+        return config_directory(self.settings["config"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.json; empty where there is none."""
+        if self._config is None:
+            directory = self.config_directory
+            self._config = {}
+            if os.path.exists(f"{directory}/config.json"):
+                from rundlet.cli.config import read_config
+
+                self._config = read_config(directory)
+        return self._config
+
+    @property
+    def session(self) -> Session:
+        """The engine that the flags and the environment choose. Raises CommandError."""
+        if self._session is None:
+            endpoint = self.endpoint()
+            start = None
+            if endpoint is None:
+                endpoint = Endpoint(f"unix://{paths.engine_socket()}")
+                start = self._start_engine
+            headers = self.config.get("HttpHeaders")
+            self._session = Session(
+                endpoint,
+                version=os.environ.get("DOCKER_API_VERSION", "").removeprefix("v"),
+                headers=headers if isinstance(headers, dict) else None,
+                start=start,
+            )
+        return self._session
+
+    def endpoint(self) -> Endpoint | None:
+        """An explicitly chosen engine; None for the user's own, which may be started. Raises CommandError."""
+        hosts, name = self.settings["host"], self.settings["context"]
+        if len(hosts) > 1:
+            raise CommandError("Failed to initialize: unable to resolve docker endpoint: specify only one -H")
+        if hosts and name:
+            raise CommandError(
+                "Failed to initialize: unable to resolve docker endpoint: conflicting options: cannot specify both "
+                "--host and --context"
+            )
+        environment = os.environ
+        host = hosts[0] if hosts else ""
+        if not host and not name:
+            host = environment.get("RUNDLET_HOST") or environment.get("DOCKER_HOST") or ""
+            if not host:
+                name = environment.get("DOCKER_CONTEXT", "")
+        try:
+            if host:
+                return Endpoint(host, self._tls() if not host.startswith("unix:") else None)
+            if name and name != "default":
+                from rundlet.cli.config import context_endpoint
+
+                return context_endpoint(self.config_directory, name)
+        except ClientError as exc:
+            raise CommandError(f"Failed to initialize: {exc}") from exc
+        return None
+
+    def _tls(self) -> TlsSettings | None:
+        settings, environment = self.settings, os.environ
+        verify = bool(settings["tlsverify"] or environment.get("DOCKER_TLS_VERIFY"))
+        if not (verify or settings["tls"] or environment.get("DOCKER_TLS")):
+            return None
+        directory = environment.get("DOCKER_CERT_PATH") or self.config_directory
+        ca = settings["tlscacert"] or f"{directory}/ca.pem"
+        return TlsSettings(
+            ca if verify and os.path.exists(ca) else settings["tlscacert"],
+            settings["tlscert"] or f"{directory}/cert.pem",
+            settings["tlskey"] or f"{directory}/key.pem",
+            verify=verify,
+        )
+
+    def _start_engine(self) -> None:
+        from rundlet.cli.engine_start import start_engine
+
+        start_engine()
+
+    def say(self, text: str) -> None:
+        """One line on standard output."""
+        sys.stdout.write(text + "\n")
+
+    def warn(self, text: str) -> None:
+        """One line on standard error, after what standard output has so far."""
+        sys.stdout.flush()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

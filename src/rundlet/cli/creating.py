@@ -1,0 +1,107 @@
+"""Creating a container, pulling its image when it is missing: what ``run`` and ``create`` share."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rundlet.cli.exit import CommandError, RunError
+from rundlet.cli.options.container import create_body
+from rundlet.client.errors import ApiError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rundlet.cli.main import Invocation
+
+PULL_POLICIES = ("always", "missing", "never", "")
+
+
+def check_platform_flags(flags: Any) -> None:
+    """Values that only this side looks at. Raises RunError."""
+    if flags["pull"] not in PULL_POLICIES:
+        raise RunError(f'invalid pull option: \'{flags["pull"]}\': must be one of "always", "missing" or "never"')
+
+
+class Creation:
+    """One container to be made from an invocation of ``run`` or ``create``."""
+
+    def __init__(self, call: Invocation) -> None:
+        self.call = call
+        self.flags = call.flags
+        self.image = call.args[0]
+        self.body = create_body(call.flags, self.image, call.args[1:])
+
+    def create(self) -> str:
+        """The new container's ID; warnings are printed, --cidfile is written. Raises RunError, ApiError."""
+        cidfile = self._open_cidfile()
+        try:
+            if self.flags["pull"] == "always":
+                self._pull()
+            answer = self._create_or_pull()
+        except BaseException:
+            if cidfile is not None:
+                os.close(cidfile)
+                os.unlink(self.flags["cidfile"])
+            raise
+        for warning in answer.get("Warnings") or ():
+            self.call.context.warn(f"WARNING: {warning}")
+        identifier = str(answer["Id"])
+        if cidfile is not None:
+            os.write(cidfile, identifier.encode())
+            os.close(cidfile)
+        return identifier
+
+    def _open_cidfile(self) -> int | None:
+        path = self.flags["cidfile"]
+        if not path:
+            return None
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError as exc:
+            raise RunError(
+                f"container ID file found, make sure the other container isn't running or delete {path}"
+            ) from exc
+        except OSError as exc:
+            reason = f"open {path}: {(exc.strerror or '').lower()}"
+            raise RunError(f"failed to create the container ID file: {reason}") from exc
+
+    def _create_or_pull(self) -> dict[str, Any]:
+        try:
+            return self._post()
+        except ApiError as exc:
+            if not self._image_is_missing(exc) or self.flags["pull"] != "missing":
+                raise
+        from rundlet.cli.reference import parse
+
+        name = parse(self.image).with_default_tag()
+        if not self.flags["quiet"]:
+            self.call.context.warn(f"Unable to find image '{name.familiar}' locally")
+        self._pull()
+        return self._post()
+
+    @staticmethod
+    def _image_is_missing(error: ApiError) -> bool:
+        return error.status == 404 and "no such image" in error.message.lower()
+
+    def _post(self) -> dict[str, Any]:
+        flags = self.flags
+        query = {"name": flags["name"] or None, "platform": flags["platform"] or None}
+        try:
+            answer: dict[str, Any] = self.call.context.session.post("/containers/create", query, self.body)
+        except CommandError as exc:
+            raise RunError(exc.message) from exc
+        return answer
+
+    def _pull(self) -> None:
+        from rundlet.cli.pulling import pull_or_explain
+        from rundlet.cli.reference import parse
+
+        try:
+            name = parse(self.image).with_default_tag()
+            pull_or_explain(
+                self.call.context, name, sys.stderr, platform=self.flags["platform"], quiet=self.flags["quiet"]
+            )
+        except CommandError as exc:
+            raise RunError(exc.message) from exc

@@ -1,0 +1,105 @@
+"""Registry credentials from Docker's configuration: ``auths``, ``credsStore`` and ``credHelpers``."""
+
+from __future__ import annotations
+
+from rundlet.cli.exit import CommandError
+from rundlet.cli.reference import DOCKER_HUB, INDEX_SERVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rundlet.cli.context import Context
+
+TOKEN_USER = "<token>"  # noqa: S105 - the user name by which helpers mark an identity token
+NOT_FOUND = "credentials not found in native keychain"
+
+
+def config_key(domain: str) -> str:
+    """The key under which Docker files a registry's credentials."""
+    return INDEX_SERVER if domain in (DOCKER_HUB, "index.docker.io", "registry-1.docker.io") else domain
+
+
+def helper_for(config: dict[str, Any], server: str) -> str:
+    """The suffix of the ``docker-credential-…`` program in charge of ``server``; empty for the file."""
+    return str((config.get("credHelpers") or {}).get(server) or config.get("credsStore") or "")
+
+
+def call_helper(name: str, action: str, data: str) -> str:
+    """Run a credential helper. Raises CommandError with what it said."""
+    import subprocess
+
+    program = f"docker-credential-{name}"
+    try:
+        done = subprocess.run([program, action], input=data.encode(), capture_output=True, check=False)
+    except OSError as exc:
+        raise CommandError(f"error getting credentials - err: exec: {program}: {exc.strerror}") from exc
+    output = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode:
+        if output == NOT_FOUND:
+            return ""
+        raise CommandError(f"error getting credentials - err: exit status {done.returncode}, out: `{output}`")
+    return output
+
+
+def lookup(context: Context, server: str) -> dict[str, str]:
+    """{username, password, identitytoken, serveraddress} for a key of :func:`config_key`; empty when unknown."""
+    config = context.config
+    helper = helper_for(config, server)
+    if helper:
+        from rundlet.client.wire import loads
+
+        text = call_helper(helper, "get", server)
+        if not text:
+            return {}
+        found = loads(text)
+        if found.get("Username") == TOKEN_USER:
+            return {"identitytoken": found["Secret"], "serveraddress": server}
+        return {"username": found["Username"], "password": found["Secret"], "serveraddress": server}
+    return _from_file(config.get("auths") or {}, server)
+
+
+def _hostname(key: str) -> str:
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
+    entry = auths.get(server)
+    if entry is None:
+        entry = next((value for key, value in auths.items() if _hostname(key) == _hostname(server)), None)
+    if not entry:
+        return {}
+    out = {"serveraddress": server}
+    if entry.get("auth"):
+        from binascii import Error, a2b_base64
+
+        try:
+            name, _, password = a2b_base64(entry["auth"]).decode().partition(":")
+        except (Error, UnicodeDecodeError) as exc:
+            raise CommandError(f"invalid auth configuration for {server} in config.json") from exc
+        out["username"], out["password"] = name, password.rstrip("\0")
+    elif entry.get("username"):
+        out["username"], out["password"] = entry["username"], entry.get("password", "")
+    for key in ("identitytoken", "registrytoken"):
+        if entry.get(key):
+            out[key] = entry[key]
+    return out
+
+
+def encode(credentials: dict[str, str]) -> str:
+    """The value of the ``X-Registry-Auth`` header."""
+    from binascii import b2a_base64
+
+    from rundlet.client.wire import dumps
+
+    text = b2a_base64(dumps(credentials).encode(), newline=False).decode()
+    return text.replace("+", "-").replace("/", "_")
+
+
+def registry_headers(context: Context, domain: str) -> dict[str, str]:
+    """The header that carries the user's credentials for ``domain``; none when there are none."""
+    config = context.config
+    if not (config.get("auths") or config.get("credsStore") or config.get("credHelpers")):
+        return {}
+    found = lookup(context, config_key(domain))
+    return {"X-Registry-Auth": encode(found)} if found else {}

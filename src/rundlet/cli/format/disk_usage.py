@@ -1,0 +1,92 @@
+"""``system df``: a summary, and all objects with -v."""
+
+from __future__ import annotations
+
+from rundlet.cli.format import containers, images, volumes
+from rundlet.cli.format.table import layout
+from rundlet.cli.format.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RUNNING = ("running", "paused", "restarting")
+
+FIELDS = {
+    "Active": ("ACTIVE", lambda row, full: row["Active"]),
+    "Reclaimable": ("RECLAIMABLE", lambda row, full: row["Reclaimable"]),
+    "Size": ("SIZE", lambda row, full: row["Size"]),
+    "TotalCount": ("TOTAL", lambda row, full: row["TotalCount"]),
+    "Type": ("TYPE", lambda row, full: row["Type"]),
+}
+
+
+def _row(kind: str, total: int, active: int, size: int, reclaimable: int, *, percent: bool = True) -> dict[str, str]:
+    text = human_size(reclaimable, 4)
+    if percent and size > 0:
+        text += f" ({reclaimable * 100 // size}%)"
+    return {
+        "Type": kind,
+        "TotalCount": str(total),
+        "Active": str(active),
+        "Size": human_size(size, 4),
+        "Reclaimable": text,
+    }
+
+
+def summary(usage: Any) -> list[dict[str, str]]:
+    """One row for each kind of object."""
+    found = usage.get("Images") or []
+    size = int(usage.get("LayersSize") or 0)
+    used = sum(max(0, image["Size"] - max(0, image.get("SharedSize") or 0)) for image in found if image["Containers"])
+    active = sum(1 for image in found if (image.get("Containers") or 0) > 0)
+    rows = [_row("Images", len(found), active, size, max(0, size - used) if found else 0)]
+    items = usage.get("Containers") or []
+    total = sum(item.get("SizeRw") or 0 for item in items)
+    idle = sum(item.get("SizeRw") or 0 for item in items if item.get("State") not in RUNNING)
+    running = sum(1 for item in items if item.get("State") in RUNNING)
+    rows.append(_row("Containers", len(items), running, total, idle))
+    items = usage.get("Volumes") or []
+    data = [item.get("UsageData") or {"Size": -1, "RefCount": -1} for item in items]
+    total = sum(max(0, entry["Size"]) for entry in data)
+    idle = sum(max(0, entry["Size"]) for entry in data if entry["RefCount"] == 0)
+    rows.append(_row("Local Volumes", len(items), sum(1 for entry in data if entry["RefCount"] > 0), total, idle))
+    items = usage.get("BuildCache") or []
+    total = sum(item.get("Size") or 0 for item in items)
+    idle = sum(item.get("Size") or 0 for item in items if not item.get("InUse") and not item.get("Shared"))
+    in_use = sum(1 for item in items if item.get("InUse"))
+    rows.append(_row("Build Cache", len(items), in_use, total, idle, percent=False))
+    return rows
+
+
+def _volume_row(item: Any) -> list[str]:
+    fields: Any = volumes.FIELDS
+    return [str(fields[key][1](item, False)) for key in ("Name", "Links", "Size")]
+
+
+def verbose_text(usage: Any) -> str:
+    """-v."""
+    rows = images.sorted_rows(usage.get("Images") or [], digests=False, everything=False)
+    table: list[tuple[str, ...]] = [
+        ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
+    ]
+    names = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize")
+    for row in rows:
+        item = row["item"]
+        shared = max(0, item.get("SharedSize") or 0)
+        cells = [str(images.FIELDS[name][1](row, False)) for name in names]
+        table.append((*cells, human_size(item["Size"] - shared, 4), str(item.get("Containers", 0))))
+    text = "Images space usage:\n\n" + layout(table)
+    head = ("CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES")
+    keys = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
+    body = [[str(containers.FIELDS[key][1](item, False)) for key in keys] for item in usage.get("Containers") or []]
+    for cells, item in zip(body, usage.get("Containers") or [], strict=True):
+        cells[4] = human_size(item.get("SizeRw") or 0)
+    text += "\nContainers space usage:\n\n" + layout([head, *body])
+    listed = [_volume_row(item) for item in usage.get("Volumes") or []]
+    text += "\nLocal Volumes space usage:\n\n" + layout([("VOLUME NAME", "LINKS", "SIZE"), *listed])
+    built = usage.get("BuildCache") or []
+    size = human_size(sum(item.get("Size") or 0 for item in built), 4)
+    head_cache = ("CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED")
+    text += f"\nBuild cache usage: {size}\n\n" + layout([head_cache])
+    return text

@@ -1,0 +1,66 @@
+"""One list of objects as a table, as JSON lines, or through a template."""
+
+from __future__ import annotations
+
+import sys
+
+from rundlet.cli.format.table import layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from rundlet.cli.context import Context
+
+    Field = tuple[str, Callable[[Any, bool], Any]]
+    """A column's header, and what computes its text from an item (second argument: do not truncate)."""
+
+TABLE = "table"
+
+
+def print_rows(
+    context: Context,
+    items: Iterable[Any],
+    fields: Mapping[str, Field],
+    columns: Sequence[str],
+    *,
+    template: str = "",
+    quiet: str = "",
+    full: bool = False,
+    methods: Mapping[str, Callable[..., Any]] | None = None,
+) -> None:
+    """Print ``items``: ``template`` is --format, ``quiet`` the one field that -q prints, ``columns`` the default."""
+    kind, template = split_format(template)
+    if quiet and (kind == "" or (kind == TABLE and not template)):
+        _, compute = fields[quiet]
+        sys.stdout.write("".join(f"{compute(item, full)}\n" for item in items))
+    elif kind in ("", TABLE) and not template:
+        rows = [[fields[name][0] for name in columns]]
+        rows += [[str(fields[name][1](item, full)) for name in columns] for item in items]
+        sys.stdout.write(layout(rows))
+    elif kind == "json":
+        _print_json(items, fields, full=full)
+    else:
+        from rundlet.cli.format.templated import print_templated
+
+        print_templated(items, fields, template, table=kind == TABLE, full=full, methods=methods)
+
+
+def split_format(text: str) -> tuple[str, str]:
+    """``table {{.X}}`` as ("table", "{{.X}}"), ``json`` as ("json", ""), anything else as ("template", text)."""
+    if not text:
+        return "", ""
+    if text == TABLE or text.startswith(("table ", "table\t", "table{")):
+        return TABLE, text[len(TABLE) :].lstrip(" ")
+    if text == "json":
+        return "json", ""
+    return "template", text
+
+
+def _print_json(items: Iterable[Any], fields: Mapping[str, Field], *, full: bool) -> None:
+    from rundlet.client.wire import dumps
+
+    for item in items:
+        row = {name: fields[name][1](item, full) for name in sorted(fields)}
+        sys.stdout.write(dumps(row) + "\n")

@@ -1,0 +1,48 @@
+"""Columns padded as Docker's (Go's tabwriter with a minimum width of 10 and 3 blanks between columns)."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MINIMUM = 10
+PADDING = 3
+
+
+def display_width(text: str) -> int:
+    """Code points, as Go's tabwriter counts."""
+    return len(text)
+
+
+def layout(rows: Iterable[Sequence[str]], *, minimum: int = MINIMUM, padding: int = PADDING) -> str:
+    """Lines with every column but the last padded to the widest cell of the adjoining lines that have it."""
+    lines = [list(row) for row in rows]
+    widths: list[list[int]] = [[0] * len(line) for line in lines]
+    _measure(lines, widths, 0, len(lines), 0, minimum, padding)
+    out = []
+    for line, width in zip(lines, widths, strict=True):
+        out.append("".join(cell.ljust(size) for cell, size in zip(line[:-1], width, strict=False)) + line[-1] + "\n")
+    return "".join(out)
+
+
+def _measure(
+    lines: list[list[str]], widths: list[list[int]], start: int, end: int, column: int, minimum: int, padding: int
+) -> None:
+    """A column is a run of adjoining lines that have a cell (one followed by a tab) there; each run has its width."""
+    index = start
+    while index < end:
+        if len(lines[index]) - 1 <= column:
+            index += 1
+            continue
+        last = index
+        width = 0
+        while last < end and len(lines[last]) - 1 > column:
+            width = max(width, display_width(lines[last][column]))
+            last += 1
+        # Go's DiscardEmptyColumns is not set for Docker's tables: an empty column keeps the minimum width.
+        final = max(minimum, width + padding)
+        for line in range(index, last):
+            widths[line][column] = final
+        _measure(lines, widths, index, last, column + 1, minimum, padding)
+        index = last

@@ -1,0 +1,137 @@
+"""``--format`` with a template: over whole objects, or over the rows of a list."""
+
+from __future__ import annotations
+
+import sys
+
+from rundlet.cli.exit import CommandError
+from rundlet.cli.format.table import layout
+from rundlet.cli.template import TemplateError, compile_template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from rundlet.cli.format.rows import Field
+    from rundlet.cli.template import Template
+
+
+class Format:
+    """A template whose errors are Docker's."""
+
+    def __init__(
+        self,
+        text: str,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        prefix: str = "template parsing error",
+    ) -> None:
+        self._prefix = prefix
+        try:
+            self._template: Template = compile_template(text, functions)
+        except TemplateError as exc:
+            raise CommandError(f"template parsing error: {exc}", 64) from exc
+
+    def render(self, value: Any) -> str:
+        """Raises CommandError."""
+        try:
+            return self._template.render(value)
+        except TemplateError as exc:
+            raise CommandError(f"{self._prefix}: {exc}") from exc
+
+
+def compile_format(text: str) -> Format:
+    """Raises CommandError."""
+    return Format(text)
+
+
+def unescape(text: str) -> str:
+    """Docker's formats of lists know ``\\t`` and ``\\n`` outside of actions too."""
+    return text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
+
+
+class _Row(dict[str, "Any"]):
+    """A row whose columns are computed when a template asks for them."""
+
+    def __init__(self, item: Any, fields: Mapping[str, Field], *, full: bool) -> None:
+        super().__init__()
+        self._item = item
+        self._fields = fields
+        self._full = full
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            field = self._fields.get(key)
+            if field is None:
+                return default
+            self[key] = field[1](self._item, self._full)
+        return self[key]
+
+    def values(self) -> Any:
+        # What is asked for and not there is an error, whatever else the row has.
+        return (None, *super().values())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def all(self) -> dict[str, Any]:
+        return {name: self.get(name) for name in sorted(self._fields)}
+
+
+def _json(value: Any) -> str:
+    from rundlet.cli.template.functions import json
+
+    return json(value.all() if isinstance(value, _Row) else value)
+
+
+def print_templated(
+    items: Iterable[Any],
+    fields: Mapping[str, Field],
+    template: str,
+    *,
+    table: bool,
+    full: bool,
+    methods: Mapping[str, Callable[..., Any]] | None = None,
+) -> None:
+    """Print each item through ``template``; ``table`` adds the header and aligns. ``methods`` are functions of the
+    item that take arguments in the template (``{{.Label "x"}}``). Raises CommandError."""
+    text = unescape(template)
+    compiled = Format(text, {"json": _json}, "failed to execute template")
+    lines: list[str] = []
+    if table:
+        lines.append(_header(text, fields, methods or {}))
+    for item in items:
+        row = _Row(item, fields, full=full)
+        for name, method in (methods or {}).items():
+            row[name] = _bound(method, item)
+        lines.append(compiled.render(row))
+    if not table:
+        sys.stdout.write("".join(line + "\n" for line in lines))
+        return
+    sys.stdout.write(layout(cells.split("\t") for line in lines for cells in line.split("\n")))
+
+
+def _bound(method: Callable[..., Any], item: Any) -> Callable[..., Any]:
+    return lambda *arguments: method(item, *arguments)
+
+
+def _header(text: str, fields: Mapping[str, Field], methods: Mapping[str, Callable[..., Any]]) -> str:
+    """The template run over the columns' titles, with functions that leave them as they are."""
+    titles: dict[str, Any] = {name: field[0] for name, field in fields.items()}
+    for name in methods:
+        titles[name] = _label_title
+
+    def same(value: Any, *_: Any) -> Any:
+        return value
+
+    functions: dict[str, Callable[..., Any]] = dict.fromkeys(
+        ("json", "split", "join", "title", "lower", "upper", "truncate"), same
+    )
+    compiled = Format(text, functions, "failed to execute template")
+    titles["\0"] = None
+    return compiled.render(titles)
+
+
+def _label_title(name: str) -> str:
+    """``{{.Label "com.example.version"}}`` is headed ``version``."""
+    return name.rpartition(".")[2].replace("-", " ").replace("_", " ")

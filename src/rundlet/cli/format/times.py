@@ -1,0 +1,88 @@
+"""RFC 3339 times of the API, and what users write for --since and --until."""
+
+from __future__ import annotations
+
+import time
+
+_DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01 in the proleptic Gregorian calendar."""
+    before = year - 1
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = before * 365 + before // 4 - before // 100 + before // 400 - 719162
+    return days + _DAYS_BEFORE_MONTH[month - 1] + (1 if leap and month > 2 else 0) + day - 1
+
+
+def parse_rfc3339(text: str) -> float:
+    """Seconds since the epoch of ``2026-01-02T03:04:05.678Z`` or with an offset. Raises ValueError."""
+    date, mark, clock = text.replace(" ", "T", 1).partition("T")
+    year, month, day = (int(part) for part in date.split("-"))
+    if not mark:
+        raise ValueError(f"not a time: {text}")
+    offset = 0
+    if clock.endswith("Z"):
+        clock = clock[:-1]
+    elif len(clock) > 6 and clock[-6] in "+-" and clock[-3] == ":":
+        sign = -1 if clock[-6] == "-" else 1
+        offset = sign * (int(clock[-5:-3]) * 3600 + int(clock[-2:]) * 60)
+        clock = clock[:-6]
+    hour, minute, second = clock.split(":")
+    return _days(year, month, day) * 86400 + int(hour) * 3600 + int(minute) * 60 + float(second) - offset
+
+
+def local_offset(seconds: float) -> str:
+    """The local zone's ``+0000`` at a time."""
+    return time.strftime("%z", time.localtime(seconds))
+
+
+def go_time(seconds: float) -> str:
+    """``2026-01-02 03:04:05 +0000 UTC`` in the local zone, as Go prints a time."""
+    local = time.localtime(seconds)
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", local)
+
+
+def rfc3339(seconds: float) -> str:
+    """``2026-01-02T03:04:05Z`` in the local zone."""
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local) + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")
+
+
+_LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
+
+
+def timestamp(text: str) -> str:
+    """What the API takes for a user's --since or --until: ``42m`` (ago), a date, a time, or seconds.
+
+    Raises ValueError when it is none of them.
+    """
+    from rundlet.cli.values import duration_ns
+
+    if not text:
+        return ""
+    try:
+        ago = duration_ns(text)
+    except ValueError:
+        pass
+    else:
+        return str(int(time.time() - ago / 1e9))
+    if text.replace(".", "", 1).isdigit():
+        return text
+    try:
+        seconds = parse_rfc3339(text) if text[-1] == "Z" or text[-6:-5] in ("+", "-") else _local(text)
+    except (ValueError, IndexError) as exc:
+        raise ValueError(f'failed to parse value as time or duration: "{text}"') from exc
+    whole = int(seconds)
+    return f"{whole}.{round((seconds - whole) * 1e9):09d}"
+
+
+def _local(text: str) -> float:
+    text, dot, fraction = text.partition(".")
+    for layout in _LAYOUTS:
+        try:
+            return time.mktime(time.strptime(text, layout)) + (float(f"0.{fraction}") if dot else 0.0)
+        except ValueError:
+            continue
+    raise ValueError(text)

@@ -1,0 +1,275 @@
+"""The command line: global flags, the choice of a command, and the end of the process.
+
+:func:`main` is called by the ``rundlet`` script and by ``python -m rundlet``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rundlet.cli import catalog
+from rundlet.cli.exit import CommandError, RunError, UsageError
+from rundlet.cli.flags import FlagError, HelpRequested, Parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from rundlet.cli.context import Context
+
+GLOBAL_FLAGS = (
+    ("config", "", "string", "Location of client config files (default ~/.docker)"),
+    (
+        "context",
+        "c",
+        "string",
+        "Name of the context to use to connect to the daemon (overrides the DOCKER_HOST environment variable)",
+    ),
+    ("debug", "D", "bool", "Enable debug mode"),
+    ("host", "H", "list", "Daemon socket to connect to"),
+    (
+        "log-level",
+        "l",
+        "string",
+        'Set the logging level ("debug", "info", "warn", "error", "fatal") (default "info")',
+        "info",
+    ),
+    ("tls", "", "bool", "Use TLS; implied by --tlsverify"),
+    ("tlscacert", "", "string", "Trust certs signed only by this CA (default ca.pem in the config directory)"),
+    ("tlscert", "", "string", "Path to TLS certificate file (default cert.pem in the config directory)"),
+    ("tlskey", "", "string", "Path to TLS key file (default key.pem in the config directory)"),
+    ("tlsverify", "", "bool", "Use TLS and verify the remote"),
+    ("version", "v", "bool", "Print version information and quit"),
+    ("help", "", "bool", ""),
+)
+
+PREFIXED = frozenset(("container.run", "container.create"))
+
+
+class Invocation:
+    """One call of a command: what it was called as, its flags and arguments, and the context around it."""
+
+    __slots__ = ("args", "context", "flags", "module", "path")
+
+    def __init__(self, context: Context, path: str, module: Any, flags: dict[str, Any], args: list[str]) -> None:
+        self.context = context
+        self.path = path
+        self.module = module
+        self.flags = flags
+        self.args = args
+
+    def given(self, name: str) -> bool:
+        """Whether the user wrote this flag."""
+        given: dict[str, str] = self.flags.given  # type: ignore[attr-defined]
+        return name in given
+
+
+def program_name(argv0: str) -> str:
+    """``docker`` when called through a link of that name, else ``rundlet``."""
+    return "docker" if os.path.basename(argv0) == "docker" else "rundlet"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line. Returns the exit code."""
+    words = list(sys.argv if argv is None else argv)
+    program = program_name(words[0])
+    try:
+        code = _dispatch(program, words[1:])
+        sys.stdout.flush()
+    except CommandError as exc:
+        _flush_quietly()
+        if exc.message:
+            _complain(exc.message)
+        return exc.code
+    except BrokenPipeError:
+        # The reader of our output went away (`rundlet ps | head -1`); as a shell's own tools, end without a word.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        _flush_quietly()
+        return 130
+    return code
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(message if message.endswith("\n") else message + "\n")
+    sys.stderr.flush()
+
+
+def _flush_quietly() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _out(text: str) -> int:
+    sys.stdout.write(text)
+    return 0
+
+
+def _dispatch(program: str, words: list[str]) -> int:
+    parser = Parser(GLOBAL_FLAGS, interspersed=False)
+    try:
+        rest = parser.parse(words)
+    except HelpRequested:
+        return _top_help(program)
+    except FlagError as exc:
+        choices = ("--" + name for name in parser.long)
+        raise UsageError(
+            f"{exc.message}\n\nUsage:  {program} [OPTIONS] COMMAND [ARG...]\n\n"
+            f"Run '{program} --help' for more information{_did_you_mean('--' + exc.name, choices)}",
+            exc.code,
+        ) from exc
+    if parser.values["help"]:
+        return _top_help(program)
+    if parser.values["version"]:
+        from rundlet import __version__
+
+        return _out(f"Rundlet version {__version__}\n")
+    if not rest:
+        return _top_help(program)
+    if rest[0] == "help":
+        return _help_topic(program, rest[1:])
+    return _command(program, parser.values, rest)
+
+
+def _top_help(program: str) -> int:
+    from rundlet.cli.help import top_help
+
+    return _out(top_help(program))
+
+
+def _help_topic(program: str, words: list[str]) -> int:
+    if not words:
+        return _top_help(program)
+    from rundlet.cli import help as texts
+
+    if len(words) == 1 and words[0] in catalog.NOUNS:
+        return _out(texts.noun_help(program, words[0]))
+    name = catalog.resolve(tuple(words[:2])) or catalog.resolve(tuple(words[:1]))
+    if not name:
+        raise CommandError(f"unknown help topic: {' '.join(words)}")
+    path = " ".join(words[:2] if catalog.resolve(tuple(words[:2])) else words[:1])
+    return _out(texts.command_help(program, path, _load(name)))
+
+
+def _load(name: str) -> Any:
+    return __import__(f"rundlet.cli.commands.{name}", fromlist=("run",))
+
+
+def _command(program: str, settings: dict[str, Any], words: list[str]) -> int:
+    first = words[0]
+    if first in catalog.NOUNS:
+        return _noun(program, settings, first, words[1:])
+    name = catalog.resolve((first,))
+    if not name:
+        if first in catalog.NOT_SUPPORTED:
+            raise CommandError(f"{program}: '{program} {first}' is not supported by Rundlet")
+        hint = _did_you_mean(first, (*catalog.SHORT_FORMS, *catalog.NOUNS), f"{program} ")
+        raise UsageError(
+            f"{program}: unknown command: {program} {first}\n\nRun '{program} --help' for more information{hint}"
+        )
+    return _call(program, settings, first, name, words[1:])
+
+
+def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -> int:
+    from rundlet.cli import help as texts
+
+    if noun == "engine" and (not words or (words[0].startswith("-") and words[0] not in ("--help", "-h"))):
+        return _call(program, settings, "engine", "engine.run", words)
+    if not words or words[0] in ("--help", "-h"):
+        return _out(texts.noun_help(program, noun))
+    if words[0] == "help":
+        return _help_topic(program, [noun, *words[1:]])
+    usage = f"Usage:  {program} {noun}\n\nRun '{program} {noun} --help' for more information"
+    if words[0].startswith("-"):
+        flag = words[0].partition("=")[0]
+        shown = f"unknown flag: {flag}" if flag.startswith("--") else f"unknown shorthand flag: '{flag[1]}' in {flag}"
+        raise UsageError(f"{shown}\n\n{usage}", 125)
+    name = catalog.resolve((noun, words[0]))
+    if not name:
+        verbs = (*catalog.NOUNS[noun][1], *catalog.VERB_ALIASES.get(noun, {}))
+        hint = _did_you_mean(words[0], verbs, f"{program} {noun} ")
+        raise UsageError(f"{program}: unknown command: {program} {noun} {words[0]}\n\n{usage}{hint}")
+    return _call(program, settings, f"{noun} {words[0]}", name, words[1:])
+
+
+def _did_you_mean(word: str, choices: Any, prefix: str = "") -> str:
+    from rundlet.cli.suggest import did_you_mean
+
+    return did_you_mean(word, choices, prefix)
+
+
+def _call(program: str, settings: dict[str, Any], path: str, name: str, words: list[str]) -> int:
+    from rundlet.cli.context import Context
+    from rundlet.client.errors import ClientError
+
+    module = _load(name)
+    if getattr(module, "RAW", False):
+        # The words are another program's business, --help included.
+        return int(module.run(Invocation(Context(program, settings), path, module, {}, words)))
+    parser = Parser(module.FLAGS, interspersed=getattr(module, "INTERSPERSED", True))
+    try:
+        args = parser.parse(words)
+    except HelpRequested as exc:
+        if exc.deprecated:
+            _complain("Flag shorthand -h has been deprecated, use --help")
+        return _command_help(program, path, module)
+    except FlagError as exc:
+        raise _flag_complaint(program, path, module, parser, exc) from exc
+    if parser.values["help"] is True:
+        return _command_help(program, path, module)
+    _check_count(program, path, module, args)
+    context = Context(program, settings)
+    invocation = Invocation(context, path, module, parser.values, args)
+    try:
+        return int(module.run(invocation) or 0)
+    except RunError as exc:
+        message = exc.message and f"{program}: {exc.message}\n\nRun '{program} {path} --help' for more information"
+        raise CommandError(message, exc.code) from exc
+    except ClientError as exc:
+        if name in PREFIXED:
+            tail = f"\n\nRun '{program} {path} --help' for more information"
+            raise CommandError(f"{program}: {exc}{tail}", 125) from exc
+        raise CommandError(str(exc)) from exc
+
+
+def _command_help(program: str, path: str, module: Any) -> int:
+    from rundlet.cli.help import command_help
+
+    return _out(command_help(program, path, module))
+
+
+def _usage(program: str, path: str, module: Any, verb: str = "Run") -> str:
+    from rundlet.cli.help import usage_line
+
+    return f"{usage_line(program, path, module.USAGE)}\n\n{verb} '{program} {path} --help' for more information"
+
+
+def _flag_complaint(program: str, path: str, module: Any, parser: Parser, exc: FlagError) -> UsageError:
+    hint = ""
+    if len(exc.name) > 1:
+        hint = _did_you_mean(exc.name, parser.long, "--")
+    return UsageError(f"{exc.message}\n\n{_usage(program, path, module)}{hint}", exc.code)
+
+
+def _check_count(program: str, path: str, module: Any, args: list[str]) -> None:
+    """Docker's complaints about too few or too many arguments; ``ARGS`` is (least, most), -1 for no limit."""
+    least, most = module.ARGS
+    if least <= len(args) and (most < 0 or len(args) <= most):
+        return
+    verb = "Run"
+    if most == 0:
+        wanted = "accepts no arguments"
+    elif least == most:
+        wanted = f"requires {least} argument{'' if least == 1 else 's'}"
+    elif most < 0:
+        wanted, verb = f"requires at least {least} argument{'' if least == 1 else 's'}", "See"
+    elif least == 0:
+        wanted = f"requires at most {most} argument{'' if most == 1 else 's'}"
+    else:
+        wanted = f"requires at least {least} and at most {most} arguments"
+    raise UsageError(f"{program}: '{program} {path}' {wanted}\n\n{_usage(program, path, module, verb)}")

@@ -1,0 +1,148 @@
+"""-v, --mount and --tmpfs."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster", "image")
+PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+
+
+def split_csv(text: str) -> list[str]:
+    """The fields of one line of CSV (``"a,b",c`` has two). Raises ValueError for a stray quote."""
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    return next(csv.reader([text], strict=True))
+
+
+def _boolean(text: str, key: str, equals: str) -> bool:
+    from rundlet.cli.flags import FALSE, TRUE
+
+    if not equals or text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise ValueError(f"invalid value for {key}: {text}")
+
+
+def parse_mount(text: str) -> dict[str, Any]:
+    """``type=bind,source=/a,target=/b,readonly`` as the API's Mount. Raises ValueError with Docker's sentence."""
+    mount: dict[str, Any] = {"Type": "volume"}
+    bind: dict[str, Any] = {}
+    volume: dict[str, Any] = {}
+    tmpfs: dict[str, Any] = {}
+    image: dict[str, Any] = {}
+    if not text:
+        raise ValueError("value is empty")
+    for field in split_csv(text):
+        raw_key, equals, value = field.partition("=")
+        key = raw_key.strip().lower()
+        if not equals and key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
+            raise ValueError(f"invalid field '{field}' must be a key=value pair")
+        if key == "type":
+            mount["Type"] = value.lower()
+        elif key in ("source", "src"):
+            mount["Source"] = os.path.abspath(value) if value.startswith("." + os.sep) or value == "." else value
+        elif key in ("target", "dst", "destination"):
+            mount["Target"] = value
+        elif key in ("readonly", "ro"):
+            mount["ReadOnly"] = _boolean(value, key, equals)
+        elif key == "consistency":
+            mount["Consistency"] = value.lower()
+        elif key == "bind-propagation":
+            bind["Propagation"] = value.lower()
+        elif key == "bind-nonrecursive":
+            bind["NonRecursive"] = _boolean(value, key, equals)
+        elif key == "bind-create-src":
+            bind["CreateMountpoint"] = _boolean(value, key, equals)
+        elif key == "bind-recursive":
+            _bind_recursive(bind, mount, value)
+        elif key == "volume-nocopy":
+            volume["NoCopy"] = _boolean(value, key, equals)
+        elif key == "volume-subpath":
+            volume["Subpath"] = value
+        elif key == "volume-label":
+            name, _, label = value.partition("=")
+            volume.setdefault("Labels", {})[name] = label
+        elif key == "volume-driver":
+            volume.setdefault("DriverConfig", {})["Name"] = value
+        elif key == "volume-opt":
+            name, _, option = value.partition("=")
+            volume.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = option
+        elif key == "image-subpath":
+            image["Subpath"] = value
+        elif key == "tmpfs-size":
+            from rundlet.cli.values import size_in_bytes
+
+            tmpfs["SizeBytes"] = size_in_bytes(value)
+        elif key == "tmpfs-mode":
+            try:
+                tmpfs["Mode"] = int(value, 8)
+            except ValueError:
+                raise ValueError(f"invalid value for {key}: {value}") from None
+        else:
+            raise ValueError(f"unexpected key '{key}' in '{field}'")
+    _check(mount, {"bind": bind, "volume": volume, "tmpfs": tmpfs, "image": image})
+    return mount
+
+
+def _bind_recursive(bind: dict[str, Any], mount: dict[str, Any], value: str) -> None:
+    if value == "disabled":
+        bind["NonRecursive"] = True
+    elif value == "writable":
+        bind["ReadOnlyNonRecursive"] = True
+    elif value == "readonly":
+        bind["ReadOnlyForceRecursive"] = True
+    elif value != "enabled":
+        raise ValueError(
+            f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
+        )
+
+
+def _check(mount: dict[str, Any], options: dict[str, dict[str, Any]]) -> None:
+    kind = mount["Type"]
+    if not kind:
+        raise ValueError("type is required")
+    if not mount.get("Target"):
+        raise ValueError("target is required")
+    for name, values in options.items():
+        if values and name != kind:
+            raise ValueError(f"cannot mix '{name}-*' options with mount type '{kind}'")
+        if values:
+            mount[f"{name.capitalize()}Options"] = values
+    if kind == "bind" and "Source" in mount and not mount["Source"]:
+        raise ValueError("source is required when specifying a bind mount")
+
+
+def volumes(specifications: Iterable[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """(Binds, Volumes): -v with a source is a bind or a named volume, without one an anonymous volume.
+
+    Relative paths (``./x``) are made absolute here: only this process knows where it is.
+    """
+    binds: list[str] = []
+    anonymous: dict[str, dict[str, str]] = {}
+    for text in specifications:
+        source, colon, rest = text.partition(":")
+        if not colon or not rest:
+            anonymous[text.rstrip(":") if colon else text] = {}
+            continue
+        if source == "." or source.startswith(("./", "../")) or source == "..":
+            source = os.path.abspath(source)
+        binds.append(f"{source}:{rest}")
+    return binds, anonymous
+
+
+def tmpfs(specifications: Iterable[str]) -> dict[str, str]:
+    """``/run:size=64m`` as {path: options}."""
+    out: dict[str, str] = {}
+    for text in specifications:
+        path, _, options = text.partition(":")
+        out[path] = options
+    return out

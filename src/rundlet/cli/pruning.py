@@ -1,0 +1,43 @@
+"""Asking before pruning, and what was reclaimed."""
+
+from __future__ import annotations
+
+import sys
+
+from rundlet.cli.exit import CommandError
+from rundlet.cli.format.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from rundlet.cli.context import Context
+
+
+def confirm(message: str) -> bool:
+    """Docker's question; only ``y`` and ``yes`` are a yes. Raises CommandError at the end of input."""
+    sys.stdout.write(f"{message} [y/N] ")
+    sys.stdout.flush()
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        raise CommandError("", 130) from None
+    return answer.strip().lower() in ("y", "yes")
+
+
+def print_removed(context: Context, title: str, names: Iterable[str]) -> None:
+    names = list(names)
+    if names:
+        context.say(title)
+        for name in names:
+            context.say(name)
+        context.say("")
+
+
+def print_reclaimed(context: Context, size: int) -> None:
+    context.say(f"Total reclaimed space: {human_size(size, 4)}")
+
+
+def total(answer: Any) -> int:
+    return int((answer or {}).get("SpaceReclaimed") or 0)

@@ -1,0 +1,50 @@
+"""Archives that the engine sends, into a file or to standard output."""
+
+from __future__ import annotations
+
+import os
+
+from rundlet.cli.exit import CommandError
+from rundlet.cli.streams import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rundlet.client.http import Response
+
+
+def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
+    """Write the body of ``request()`` to ``output``, or to standard output unless that is a terminal.
+
+    A file appears whole or not at all. Raises CommandError, ApiError.
+    """
+    if not output:
+        if os.isatty(1):
+            raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        for piece in request().chunks():
+            write_all(1, piece)
+        return
+    directory = os.path.dirname(output) or "."
+    if not os.path.isdir(directory):
+        raise CommandError(f"failed to {verb}: invalid output path: stat {directory}: no such file or directory")
+    if os.path.isdir(output):
+        raise CommandError(f'failed to {verb}: invalid output path: "{output}" is a directory')
+    response = request()
+    if os.path.exists(output) and not os.path.isfile(output):
+        # A device or a pipe: written in place.
+        with open(output, "wb", buffering=0) as file:
+            for piece in response.chunks():
+                write_all(file.fileno(), piece)
+        return
+    temporary = f"{output}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "xb", buffering=0) as file:
+            for piece in response.chunks():
+                write_all(file.fileno(), piece)
+        os.rename(temporary, output)
+    except OSError as exc:
+        raise CommandError(f"failed to {verb}: {exc.filename or output}: {(exc.strerror or '').lower()}") from exc
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)

@@ -1,0 +1,177 @@
+"""Joining the user's terminal or pipes to a container's streams, in one thread, by poll."""
+
+from __future__ import annotations
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rundlet.cli.signals import SignalPipe
+    from rundlet.client.http import Hijacked
+
+FRAME_HEADER = 8
+READ_SIZE = 65536
+SYSTEM_ERROR = 3
+ESCAPE_KEYS = b"\x10\x11"
+
+
+class StreamError(Exception):
+    """The engine reported a failure within the stream."""
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``, waiting where ``fd`` does not block."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+
+
+class Demultiplexer:
+    """Splits Docker's framed stream: 1 byte stream number, 3 zero bytes, 4 bytes length (big endian), payload."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._stream = 1
+        self._left = 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(stream, piece) for all that is there; a payload is passed on before its frame is complete.
+
+        Raises StreamError for a frame that carries the engine's error or that is none.
+        """
+        data = self._buffer + data if self._buffer else data
+        offset = 0
+        while True:
+            if self._left:
+                piece = data[offset : offset + self._left]
+                if not piece:
+                    break
+                offset += len(piece)
+                self._left -= len(piece)
+                yield self._stream, piece
+                continue
+            if len(data) - offset < FRAME_HEADER:
+                break
+            self._stream = data[offset]
+            self._left = int.from_bytes(data[offset + 4 : offset + 8], "big")
+            if self._stream > SYSTEM_ERROR:
+                raise StreamError(f"Unrecognized input header: {self._stream}")
+            if self._stream == SYSTEM_ERROR:
+                if len(data) - offset - FRAME_HEADER < self._left:
+                    self._left = 0
+                    break
+                message = data[offset + FRAME_HEADER : offset + FRAME_HEADER + self._left]
+                raise StreamError(f"error from daemon in stream: {message.decode('utf-8', 'replace')}")
+            offset += FRAME_HEADER
+        self._buffer = data[offset:]
+
+
+def output_writer(*, framed: bool) -> Callable[[bytes], None]:
+    """What writes a container's output to descriptors 1 and 2."""
+    if not framed:
+        return lambda data: write_all(1, data)
+    demultiplexer = Demultiplexer()
+
+    def write(data: bytes) -> None:
+        for stream, piece in demultiplexer.feed(data):
+            write_all(2 if stream == 2 else 1, piece)
+
+    return write
+
+
+class DetachKeys:
+    """Watches what the user types for the sequence that detaches; the engine watches too, and this one knows why the
+    stream ended."""
+
+    def __init__(self, sequence: bytes) -> None:
+        self._sequence = sequence
+        self._matched = 0
+        self.detached = False
+
+    def feed(self, data: bytes) -> None:
+        for byte in data:
+            if self._sequence and byte == self._sequence[self._matched]:
+                self._matched += 1
+                if self._matched == len(self._sequence):
+                    self.detached = True
+                    self._matched = 0
+            else:
+                self._matched = 1 if self._sequence and byte == self._sequence[0] else 0
+
+
+def pump(
+    stream: Hijacked,
+    *,
+    framed: bool,
+    stdin: bool,
+    keys: DetachKeys | None = None,
+    signals: SignalPipe | None = None,
+    on_signal: Callable[[int], None] | None = None,
+) -> None:
+    """Copy until the container's output ends: descriptor 0 to it (half-closing at the end of input), it to 1 and 2.
+
+    Signals that come meanwhile are given to ``on_signal``. Raises StreamError.
+    """
+    write = output_writer(framed=framed)
+    poll = select.poll()
+    remote = stream.fileno()
+    poll.register(remote, select.POLLIN)
+    if stdin:
+        poll.register(0, select.POLLIN)
+    if signals is not None:
+        poll.register(signals.fileno(), select.POLLIN)
+    while True:
+        ready = [(remote, select.POLLIN)] if stream.pending() else poll.poll()
+        for fd, _event in ready:
+            if fd == remote:
+                data = stream.recv()
+                if not data:
+                    return
+                write(data)
+            elif fd == 0:
+                if not _copy_input(stream, keys):
+                    poll.unregister(0)
+            elif signals is not None and on_signal is not None:
+                for number in signals.read():
+                    on_signal(number)
+
+
+def _copy_input(stream: Hijacked, keys: DetachKeys | None) -> bool:
+    """One read of descriptor 0 to the container; False when no more can come."""
+    try:
+        data = os.read(0, READ_SIZE)
+    except BlockingIOError:
+        return True
+    except OSError:
+        data = b""
+    if not data:
+        stream.close_write()
+        return False
+    if keys is not None:
+        keys.feed(data)
+    try:
+        stream.send(data)
+    except OSError:
+        return False
+    return True
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """``ctrl-p,ctrl-q`` as bytes. Raises ValueError."""
+    out = bytearray()
+    for key in text.split(","):
+        if len(key) == 1:
+            out += key.encode()
+        elif key.startswith("ctrl-") and len(key) == 6 and key[5].lower() in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+            out.append(ord(key[5].upper()) & 0x1F)
+        else:
+            raise ValueError(f"Unknown character: '{key}'")
+    return bytes(out)

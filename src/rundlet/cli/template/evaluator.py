@@ -1,0 +1,292 @@
+"""Running a template over data."""
+
+from __future__ import annotations
+
+from rundlet.cli.template import nodes
+from rundlet.cli.template.errors import ExecutionError, TemplateError
+from rundlet.cli.template.functions import FUNCTIONS
+from rundlet.cli.template.lexer import go_quote
+from rundlet.cli.template.parser import Parser
+from rundlet.cli.template.values import MISSING, go_string, null_text, sorted_items, truth, type_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+MAX_CALLS = 500
+_NONE = object()
+
+
+def _last_name(node: nodes.Node) -> str:
+    """The field that a pipeline of one field ends with."""
+    if isinstance(node, nodes.Pipeline) and len(node.commands) == 1:
+        first = node.commands[0].operands[0]
+        if isinstance(first, (nodes.Field, nodes.Variable, nodes.Chain)) and first.names:
+            return first.names[-1]
+    return ""
+
+
+class _Break(Exception):
+    """{{break}} on its way to its range."""
+
+
+class _Continue(Exception):
+    """{{continue}} on its way to its range."""
+
+
+class Template:
+    """A parsed template; may be rendered any number of times."""
+
+    def __init__(self, text: str, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
+        """Raises TemplateError when ``text`` is no template. ``functions`` take the place of those of the same name."""
+        self.text = text
+        self.functions = dict(FUNCTIONS)
+        for name, function in (functions or {}).items():
+            self.functions[name] = (function, *FUNCTIONS.get(name, (None, 0, -1))[1:])
+        parser = Parser(text, self.functions)
+        self.body = parser.parse()
+        self.definitions = parser.definitions
+
+    def render(self, data: Any) -> str:
+        """The template's output for ``data``. Raises TemplateError."""
+        out: list[str] = []
+        _Run(self, data, out.append, 0).list(self.body, data)
+        return "".join(out)
+
+
+def compile_template(text: str, functions: Mapping[str, Callable[..., Any]] | None = None) -> Template:
+    """Parse ``text``. Raises TemplateError."""
+    return Template(text, functions)
+
+
+class _Run:
+    """One execution of a body: output and variables (innermost last)."""
+
+    def __init__(self, template: Template, data: Any, write: Callable[[str], object], depth: int) -> None:
+        self._template = template
+        self._write = write
+        self._depth = depth
+        self._variables: list[list[Any]] = [["$", data]]
+
+    def _fail(self, node: nodes.Node, message: str) -> TemplateError:
+        shown = str(node)
+        if len(shown) > 40:
+            shown = shown[:40] + "..."
+        return TemplateError(self._template.text, node.offset, f'executing "" at <{shown}>: {message}')
+
+    # Statements
+
+    def list(self, body: Sequence[nodes.Node], dot: Any) -> None:
+        for node in body:
+            if isinstance(node, nodes.Text):
+                self._write(node.text)
+            elif isinstance(node, nodes.Action):
+                value = self._pipeline(dot, node.pipeline)
+                if not node.pipeline.variables:
+                    self._write(self._printed(node.pipeline, value))
+            elif isinstance(node, nodes.Branch):
+                self._branch(dot, node)
+            elif isinstance(node, nodes.Call):
+                self._call(dot, node)
+            elif isinstance(node, nodes.Jump):
+                raise _Break if node.kind == "break" else _Continue
+
+    def _printed(self, node: nodes.Node, value: Any) -> str:
+        if value is None:
+            return null_text(_last_name(node))
+        if callable(value):
+            raise self._fail(node, "can't print a method; it needs its arguments")
+        return go_string(value)
+
+    def _branch(self, dot: Any, node: nodes.Branch) -> None:
+        scope = len(self._variables)
+        try:
+            if node.kind == "range":
+                self._range(dot, node)
+                return
+            value = self._pipeline(dot, node.pipeline)
+            if truth(value):
+                self.list(node.body, value if node.kind == "with" else dot)
+            elif node.otherwise is not None:
+                self.list(node.otherwise, dot)
+        finally:
+            del self._variables[scope:]
+
+    def _range(self, dot: Any, node: nodes.Branch) -> None:
+        value = self._pipeline(dot, node.pipeline, declare=False)
+        names = node.pipeline.variables
+        scope = len(self._variables)
+        if not node.pipeline.assign:
+            self._variables += [[name, None] for name in names]
+        empty = True
+        for key, member in self._entries(node.pipeline, value):
+            empty = False
+            bound = (member,) if len(names) == 1 else (key, member)
+            for name, content in zip(names, bound, strict=False):
+                self._set(name, content)
+            inner = len(self._variables)
+            try:
+                self.list(node.body, member)
+            except _Break:
+                break
+            except _Continue:
+                continue
+            finally:
+                del self._variables[inner:]
+        del self._variables[scope:]
+        if empty and node.otherwise is not None:
+            self.list(node.otherwise, dot)
+
+    def _entries(self, node: nodes.Node, value: Any) -> Iterable[tuple[Any, Any]]:
+        if isinstance(value, dict):
+            return sorted_items(value)
+        if isinstance(value, (list, tuple)):
+            return enumerate(value)
+        if value is None or value is MISSING:
+            return ()
+        if isinstance(value, int) and not isinstance(value, bool):
+            return ((number, number) for number in range(value))
+        raise self._fail(node, f"range can't iterate over {go_string(value)}")
+
+    def _call(self, dot: Any, node: nodes.Call) -> None:
+        body = self._template.definitions.get(node.name)
+        if body is None:
+            raise self._fail(node, f"template {go_quote(node.name)} not defined")
+        if self._depth >= MAX_CALLS:
+            raise self._fail(node, f"exceeded maximum template depth ({MAX_CALLS})")
+        data = self._pipeline(dot, node.pipeline) if node.pipeline is not None else None
+        try:
+            _Run(self._template, data, self._write, self._depth + 1).list(body, data)
+        except RecursionError as exc:
+            raise self._fail(node, f"exceeded maximum template depth ({self._depth})") from exc
+
+    # Variables
+
+    def _lookup(self, name: str) -> Any:
+        return next(entry[1] for entry in reversed(self._variables) if entry[0] == name)
+
+    def _set(self, name: str, value: Any) -> None:
+        for entry in reversed(self._variables):
+            if entry[0] == name:
+                entry[1] = value
+                return
+
+    # Expressions
+
+    def _pipeline(self, dot: Any, node: nodes.Pipeline, *, declare: bool = True) -> Any:
+        value: Any = _NONE
+        for command in node.commands:
+            value = self._command(dot, command, value)
+        if declare:
+            for name in node.variables:
+                if node.assign:
+                    self._set(name, value)
+                else:
+                    self._variables.append([name, value])
+        return value
+
+    def _command(self, dot: Any, node: nodes.Command, final: Any) -> Any:
+        first, *rest = node.operands
+        if isinstance(first, nodes.Function):
+            return self._function(dot, first, rest, final, node)
+        if isinstance(first, (nodes.Field, nodes.Variable, nodes.Chain)):
+            arguments = _Arguments(self, dot, rest, final)
+            base: Any = dot
+            if isinstance(first, nodes.Variable):
+                base = self._lookup(first.name)
+                if not first.names:
+                    return self._without_arguments(first, base, arguments)
+            elif isinstance(first, nodes.Chain):
+                base = self._operand(dot, first.operand)
+            return self._fields(first, base, first.names, arguments)
+        if rest or final is not _NONE:
+            raise self._fail(first, f"can't give argument to non-function {first}")
+        if isinstance(first, nodes.Literal) and first.value is None:
+            raise self._fail(first, "nil is not a command")
+        return self._operand(dot, first)
+
+    def _without_arguments(self, node: nodes.Node, value: Any, arguments: _Arguments) -> Any:
+        if arguments:
+            raise self._fail(node, f"can't give argument to non-function {node}")
+        return value
+
+    def _operand(self, dot: Any, node: nodes.Node) -> Any:
+        """A value in an argument's place."""
+        if isinstance(node, nodes.Dot):
+            return dot
+        if isinstance(node, nodes.Literal):
+            return node.value
+        if isinstance(node, nodes.Pipeline):
+            return self._pipeline(dot, node)
+        if isinstance(node, nodes.Function):
+            return self._function(dot, node, [], _NONE, node)
+        return self._command(dot, nodes.Command(node.offset, [node]), _NONE)
+
+    def _fields(self, node: nodes.Node, value: Any, names: Sequence[str], arguments: _Arguments) -> Any:
+        for position, name in enumerate(names):
+            last = position == len(names) - 1
+            value = self._field(node, value, name, arguments if last else None)
+        return value
+
+    def _field(self, node: nodes.Node, value: Any, name: str, arguments: _Arguments | None) -> Any:
+        if isinstance(value, dict):
+            found = value.get(name, MISSING)
+            if callable(found):
+                return self._apply(node, name, found, list(arguments.values()) if arguments is not None else [])
+            if arguments:
+                raise self._fail(node, f"{name} is not a method but has arguments")
+            if found is MISSING and value and not all(isinstance(member, str) for member in value.values()):
+                raise self._fail(node, f"map has no entry for key {go_quote(name)}")
+            return found
+        if value is None or value is MISSING:
+            raise self._fail(node, f"nil data; no entry for key {go_quote(name)}")
+        raise self._fail(node, f"can't evaluate field {name} in type {type_name(value)}")
+
+    def _function(
+        self, dot: Any, node: nodes.Function, operands: Sequence[nodes.Node], final: Any, whole: nodes.Node
+    ) -> Any:
+        function, least, most = self._template.functions[node.name]
+        arguments = _Arguments(self, dot, operands, final)
+        count = len(operands) + (final is not _NONE)
+        if count < least or (most >= 0 and count > most):
+            wanted = f"at least {least}" if most < 0 else str(least)
+            raise self._fail(node, f"wrong number of args for {node.name}: want {wanted} got {count}")
+        if function is None:
+            return self._short_circuit(node.name, arguments)
+        return self._apply(whole, node.name, function, list(arguments.values()))
+
+    def _short_circuit(self, name: str, arguments: _Arguments) -> Any:
+        """``and`` and ``or`` evaluate no more than they must."""
+        value: Any = None
+        for value in arguments.values():
+            if truth(value) == (name == "or"):
+                break
+        return value
+
+    def _apply(self, node: nodes.Node, name: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        try:
+            return function(*arguments)
+        except ExecutionError as exc:
+            raise self._fail(node, str(exc)) from exc
+        except TypeError as exc:
+            raise self._fail(node, f"wrong arguments for {name}") from exc
+
+
+class _Arguments:
+    """A command's arguments, evaluated when asked for; the value piped in comes last."""
+
+    def __init__(self, run: _Run, dot: Any, operands: Sequence[nodes.Node], final: Any) -> None:
+        self._run = run
+        self._dot = dot
+        self._operands = operands
+        self._final = final
+
+    def __bool__(self) -> bool:
+        return bool(self._operands) or self._final is not _NONE
+
+    def values(self) -> Iterator[Any]:
+        for node in self._operands:
+            yield self._run._operand(self._dot, node)
+        if self._final is not _NONE:
+            yield self._final

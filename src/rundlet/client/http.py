@@ -1,0 +1,255 @@
+"""HTTP/1.1 over one connected socket: requests, bodies by length or in chunks, and the switch to a raw stream.
+
+Only what the Engine API uses; a peer that sends anything else gets a ClientError, never a guess.
+"""
+
+from __future__ import annotations
+
+from rundlet.client.errors import ClientError
+from rundlet.client.wire import loads, scan, skip_whitespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Protocol
+
+    class Socket(Protocol):
+        """What ``_socket.socket``, ``socket.socket`` and ``ssl.SSLSocket`` have in common."""
+
+        def recv(self, size: int, /) -> bytes: ...
+        def sendall(self, data: bytes, /) -> None: ...
+        def shutdown(self, how: int, /) -> None: ...
+        def fileno(self) -> int: ...
+        def close(self) -> None: ...
+
+
+READ_SIZE = 65536
+MAX_HEADER = 1 << 20
+MAX_CHUNK_LINE = 1024
+
+
+class Connection:
+    """A socket with what was read ahead from it. One request at a time."""
+
+    def __init__(self, socket: Socket, host_header: str) -> None:
+        self.socket = socket
+        self.host_header = host_header
+        self.buffer = b""
+        self.idle = True
+
+    def close(self) -> None:
+        self.socket.close()
+        self.idle = False
+
+    def fill(self) -> bool:
+        """Read once into the buffer; False at the end of the stream. Raises ClientError."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except OSError as exc:
+            raise ClientError(f"error during connect: read: {exc.strerror or exc}") from exc
+        self.buffer += data
+        return bool(data)
+
+    def line(self, limit: int = MAX_CHUNK_LINE) -> bytes:
+        """The next line without its CRLF."""
+        while (end := self.buffer.find(b"\n")) < 0:
+            if len(self.buffer) > limit:
+                raise ClientError("malformed HTTP response: line too long")
+            if not self.fill():
+                raise ClientError("unexpected EOF")
+        text, self.buffer = self.buffer[:end], self.buffer[end + 1 :]
+        return text.removesuffix(b"\r")
+
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes | Iterable[bytes] | None) -> None:
+        """Write one request; a body that is not bytes goes out in chunks. Raises ClientError."""
+        self.idle = False
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host_header}", "User-Agent: Rundlet-Client"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if isinstance(body, bytes):
+            lines.append(f"Content-Length: {len(body)}")
+        elif body is not None:
+            lines.append("Transfer-Encoding: chunked")
+        elif method == "POST":
+            lines.append("Content-Length: 0")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+        try:
+            if body is None or isinstance(body, bytes):
+                self.socket.sendall(head + (body or b""))
+                return
+            self.socket.sendall(head)
+            for piece in body:
+                if piece:
+                    self.socket.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.socket.sendall(b"0\r\n\r\n")
+        except BrokenPipeError:
+            # The engine may have refused the body early: its answer, waiting to be read, says why.
+            return
+        except OSError as exc:
+            raise ClientError(f"error during connect: write: {exc.strerror or exc}") from exc
+
+    def receive(self, *, head_request: bool = False) -> Response:
+        """The response to the request sent last, its body not yet read. Raises ClientError."""
+        while (end := self.buffer.find(b"\r\n\r\n")) < 0:
+            if len(self.buffer) > MAX_HEADER:
+                raise ClientError("malformed HTTP response: header too large")
+            if not self.fill():
+                raise ClientError("error during connect: EOF")
+        head, self.buffer = self.buffer[:end], self.buffer[end + 4 :]
+        first, *lines = head.decode("iso-8859-1").split("\r\n")
+        version, _, rest = first.partition(" ")
+        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+            raise ClientError(f"malformed HTTP response {first[:80]!r}")
+        status = int(rest[:3])
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        if status == 100:
+            return self.receive(head_request=head_request)
+        return Response(self, status, headers, bodiless=head_request or status in (101, 204, 304))
+
+
+class Response:
+    """Status, headers (names in lower case) and the body, to be read once, whole or piece by piece."""
+
+    def __init__(self, connection: Connection, status: int, headers: dict[str, str], *, bodiless: bool) -> None:
+        self.connection = connection
+        self.status = status
+        self.headers = headers
+        self._bodiless = bodiless
+        if bodiless:
+            self._done()
+
+    def _done(self) -> None:
+        if self.headers.get("connection", "").lower() == "close":
+            self.connection.close()
+        elif self.status != 101:
+            self.connection.idle = True
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives. Raises ClientError when it ends early."""
+        if self._bodiless:
+            return
+        if "chunked" in self.headers.get("transfer-encoding", "").lower():
+            yield from self._chunked()
+        elif "content-length" in self.headers:
+            yield from self._sized(int(self.headers["content-length"]))
+        else:
+            self.headers["connection"] = "close"
+            yield from self._until_end()
+        self._bodiless = True
+        self._done()
+
+    def _sized(self, left: int) -> Iterator[bytes]:
+        connection = self.connection
+        while left:
+            if not connection.buffer and not connection.fill():
+                raise ClientError("unexpected EOF")
+            piece, connection.buffer = connection.buffer[:left], connection.buffer[left:]
+            left -= len(piece)
+            yield piece
+
+    def _chunked(self) -> Iterator[bytes]:
+        while True:
+            text = self.connection.line().partition(b";")[0]
+            try:
+                size = int(text, 16)
+            except ValueError as exc:
+                raise ClientError(f"malformed HTTP response: chunk size {text[:20]!r}") from exc
+            if size == 0:
+                while self.connection.line():
+                    pass
+                return
+            yield from self._sized(size)
+            self.connection.line()
+
+    def _until_end(self) -> Iterator[bytes]:
+        connection = self.connection
+        while connection.buffer or connection.fill():
+            piece, connection.buffer = connection.buffer, b""
+            yield piece
+
+    def read(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.chunks())
+
+    def json(self) -> Any:
+        """The whole body as JSON."""
+        return loads(self.read())
+
+    def json_stream(self) -> Iterator[Any]:
+        """One value after the other, as each is complete."""
+        text = ""
+        pending = b""
+        for piece in self.chunks():
+            # A UTF-8 sequence may be cut by a chunk's end: only whole lines, or what decodes, is looked at.
+            pending += piece
+            try:
+                text += pending.decode()
+                pending = b""
+            except UnicodeDecodeError as exc:
+                if len(pending) - exc.start > 4:
+                    text += pending.decode("utf-8", "replace")
+                    pending = b""
+                    continue
+                text += pending[: exc.start].decode()
+                pending = pending[exc.start :]
+            index = skip_whitespace(text, 0)
+            while index < len(text):
+                try:
+                    value, index = scan(text, index)
+                except (StopIteration, ValueError):
+                    break
+                yield value
+                index = skip_whitespace(text, index)
+            text = text[index:]
+        if text.strip():
+            raise ClientError(f"the engine's answer ended within a message: {text[:80]!r}")
+
+    def hijack(self) -> Hijacked:
+        """Take the socket over: what was read ahead, and then the raw stream."""
+        leftover, self.connection.buffer = self.connection.buffer, b""
+        framed = self.headers.get("content-type") == "application/vnd.docker.multiplexed-stream"
+        return Hijacked(self.connection.socket, leftover, framed=framed)
+
+
+class Hijacked:
+    """A raw two-way stream in place of HTTP. ``framed``: the engine announced stdout and stderr in frames."""
+
+    def __init__(self, socket: Socket, leftover: bytes, *, framed: bool) -> None:
+        self.socket = socket
+        self.leftover = leftover
+        self.framed = framed
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def pending(self) -> bool:
+        """Whether data can be read although the descriptor may not be readable (read ahead, or inside TLS)."""
+        if self.leftover:
+            return True
+        pending = getattr(self.socket, "pending", None)
+        return bool(pending and pending())
+
+    def recv(self) -> bytes:
+        """What has come, at least one byte; nothing at the end."""
+        if self.leftover:
+            data, self.leftover = self.leftover, b""
+            return data
+        try:
+            return self.socket.recv(READ_SIZE)
+        except ConnectionResetError:
+            return b""
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def close_write(self) -> None:
+        """Tell the peer that no more input comes, and go on reading (half-close)."""
+        try:
+            self.socket.shutdown(1)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self.socket.close()

@@ -1,0 +1,149 @@
+"""Requests to one engine, over as few connections as they need.
+
+Paths are sent without a version prefix (the engine answers with the newest version it speaks), so no round trip goes
+into negotiating; ``DOCKER_API_VERSION`` pins one.
+"""
+
+from __future__ import annotations
+
+from rundlet.client.errors import ApiError, ClientError, ConnectError
+from rundlet.client.http import Connection, Hijacked
+from rundlet.client.wire import DecodeError, dumps, loads, query_string
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    from rundlet.client.endpoint import Endpoint
+    from rundlet.client.http import Response
+
+UPGRADE = {"Upgrade": "tcp", "Connection": "Upgrade"}
+
+
+class Session:
+    """An engine to talk to. ``start`` is called once when nothing listens; it may bring an engine up."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        version: str = "",
+        headers: Mapping[str, str] | None = None,
+        start: Callable[[], None] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.version = version
+        self.headers = dict(headers or {})
+        self._start = start
+        self._idle: list[Connection] = []
+
+    def connect(self) -> Connection:
+        """A connection with nothing on it: an idle one, or a new one. Raises ConnectError."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle:
+                return connection
+        return self._open()
+
+    def prepare(self) -> None:
+        """Open one more connection ahead of its use."""
+        self._idle.insert(0, self._open())
+
+    def _open(self) -> Connection:
+        try:
+            socket = self.endpoint.connect()
+        except ConnectError as exc:
+            missing = isinstance(exc.cause, (FileNotFoundError, ConnectionRefusedError))
+            if self._start is None or not missing:
+                raise
+            start, self._start = self._start, None
+            start()
+            socket = self.endpoint.connect()
+        return Connection(socket, self.endpoint.host_header)
+
+    def release(self, connection: Connection) -> None:
+        """Keep ``connection`` for the next request when its last answer was read whole."""
+        if connection.idle:
+            self._idle.append(connection)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        stream: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Connection:
+        """Write a request and return the connection its answer will come on.
+
+        ``body`` is sent as JSON, ``stream`` as it is, in chunks.
+        """
+        connection = self.connect()
+        prefix = f"{self.endpoint.prefix}/v{self.version}" if self.version else self.endpoint.prefix
+        sent = {**self.headers, **(headers or {})}
+        data: bytes | Iterable[bytes] | None = stream
+        if body is not None:
+            data = dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        elif stream is not None:
+            sent.setdefault("Content-Type", "application/x-tar")
+        connection.send(method, prefix + path + query_string(query or {}), sent, data)
+        return connection
+
+    def request(self, method: str, path: str, **options: Any) -> Response:
+        """An answer with a status below 400, its body unread. Raises ApiError, ClientError. See :meth:`send`."""
+        connection = self.send(method, path, **options)
+        return self.answer(connection, head_request=method == "HEAD")
+
+    def answer(self, connection: Connection, *, head_request: bool = False) -> Response:
+        """The answer to what was sent on ``connection``. Raises ApiError for an error status."""
+        response = connection.receive(head_request=head_request)
+        if response.status >= 400:
+            raise ApiError(response.status, _message(response))
+        return response
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """GET, whole, as JSON."""
+        return self.json("GET", path, query=query)
+
+    def post(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        """POST, whole, as JSON; None when the answer has no body."""
+        return self.json("POST", path, query=query, body=body)
+
+    def delete(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        return self.json("DELETE", path, query=query)
+
+    def json(self, method: str, path: str, **options: Any) -> Any:
+        """Any request, whole, as JSON; None when the answer has no body."""
+        response = self.request(method, path, **options)
+        data = response.read()
+        self.release(response.connection)
+        if not data.strip():
+            return None
+        try:
+            return loads(data)
+        except DecodeError as exc:
+            raise ClientError(f"the engine's answer to {method} {path} is not JSON: {exc}") from exc
+
+    def stream(self, method: str, path: str, **options: Any) -> Iterator[Any]:
+        """The JSON messages of a progress or event stream, as they come."""
+        return self.request(method, path, **options).json_stream()
+
+    def hijack(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Hijacked:
+        """POST that turns the connection into a raw stream (attach, exec)."""
+        return self.answer(self.send("POST", path, query=query, body=body, headers=UPGRADE)).hijack()
+
+
+def _message(response: Response) -> str:
+    data = response.read()
+    try:
+        value = loads(data)
+    except DecodeError:
+        value = None
+    if isinstance(value, dict) and isinstance(value.get("message"), str):
+        return str(value["message"]).strip()
+    text = data.decode("utf-8", "replace").strip()
+    return text or f"request returned status {response.status} without a message"
