@@ -111,8 +111,6 @@ class Puller:
         return results
 
     async def _one(self, fetcher: Fetcher, reference: Reference, platform: str, progress: OnProgress) -> PullResult:
-        label = str(reference.digest) if reference.digest else reference.tag or ""
-        progress(Progress(f"Pulling from {reference.path}", label))
         wanted = Platform.parse(platform) if platform else Platform.host()
         held: list[Digest] = []
         try:
@@ -139,7 +137,11 @@ class Puller:
     ) -> tuple[PullResult, ImageConfig]:
         """Everything of one reference; ``held`` gets the digests of what was brought in for it."""
         async with self._leases.lease(held) as lease:
-            found = await self._find(fetcher, reference, wanted, shown, lease)
+            target = await fetcher.resolve(reference)
+            # Said only now: an error before it becomes the whole answer, with its own status.
+            label = str(reference.digest) if reference.digest else reference.tag or ""
+            progress(Progress(f"Pulling from {reference.path}", label))
+            found = await self._find(fetcher, target, wanted, shown, lease)
             image_id = found.manifest.config.digest
             image = self._store.find(image_id)
             config = await self._config(fetcher, found.manifest, lease)

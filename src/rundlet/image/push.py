@@ -33,9 +33,6 @@ from rundlet.registry import Credentials, Registry, RepositoryPusher
 PARALLEL = 5
 """Blobs of one push that are on their way at once (Docker's max-concurrent-uploads)."""
 INTERVAL = 0.1
-PARTIAL = (
-    "Not all multiplatform-content is present and only the available single-platform image was pushed\n{index} -> {own}"
-)
 
 
 class PushResult(msgspec.Struct, frozen=True):
@@ -129,7 +126,7 @@ class Pusher:
             await self._store.add_digest(image, reference.with_digest(plan.top.digest))
         tag, digest, size = reference.tag, str(plan.top.digest), len(data)
         if target.digest != plan.top.digest and not platform:
-            progress(Progress(PARTIAL.format(index=target.digest, own=plan.top.digest)))
+            progress(Progress("", aux=_instead(target, plan.top)))
         progress(Progress(f"{tag}: digest: {digest} size: {size}"))
         progress(Progress("", aux={"Tag": tag, "Digest": digest, "Size": size}))
         return PushResult(reference, image, plan.top)
@@ -250,6 +247,15 @@ class _Reader:
         chunks = self._store.content.chunks(self._digest, offset)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield chunk
+
+
+def _instead(index: Descriptor, manifest: Descriptor) -> dict[str, object]:
+    """What the docker CLI turns into a note: the other platforms are not here, so this one alone was pushed."""
+
+    def wire(descriptor: Descriptor) -> dict[str, object]:
+        return {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
+
+    return {"manifestPushedInsteadOfIndex": True, "originalIndex": wire(index), "selectedManifest": wire(manifest)}
 
 
 def _bare(descriptor: Descriptor) -> Descriptor:

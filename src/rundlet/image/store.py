@@ -226,18 +226,27 @@ class ImageStore:
         return before
 
     async def tag(self, image: Image, reference: Reference, target: Descriptor | None = None) -> Digest | None:
-        """Give ``image`` a name; ``target`` is what a push of it sends (default: its manifest).
+        """Give ``image`` a name; ``target`` is what a push of it sends.
 
-        Returns the image that had the name before, if another one. Raises TagToDigestError.
+        By default that is the index that another of its names points at, else its manifest. Returns the image that
+        had the name before, if another one. Raises TagToDigestError.
         """
         if reference.digest is not None:
             raise TagToDigestError
 
         def write() -> Digest | None:
             with self.database.transaction() as cursor:
-                return self._name(cursor, reference.with_default_tag(), image.id, target or image.manifest)
+                wanted = target or self._index_of(cursor, image) or image.manifest
+                return self._name(cursor, reference.with_default_tag(), image.id, wanted)
 
         return await asyncio.to_thread(write)
+
+    def _index_of(self, cursor: sqlite3.Cursor, image: Image) -> Descriptor | None:
+        row = cursor.execute(
+            "SELECT media_type, target, target_size FROM image_tags WHERE image = ? AND target != ? LIMIT 1",
+            (str(image.id), str(image.manifest.digest)),
+        ).fetchone()
+        return Descriptor(row[0], Digest.parse(row[1]), row[2]) if row else None
 
     async def add_digest(self, image: Image, reference: Reference) -> None:
         """Record that ``reference`` (name and digest) is known to be this image, after a push."""

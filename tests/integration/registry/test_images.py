@@ -313,10 +313,11 @@ async def test_index(room: Room, registry: Registry, registry_host: str) -> None
 
     # Only this platform is here: its manifest is pushed, and said so.
     copy = new_name(registry_host)
-    await room.store.tag(result.image, copy, room.store.target(name))
+    await room.store.tag(result.image, copy)
     pushed = (await room.pusher.push(copy, progress=room.hear))[0]
     assert pushed.descriptor.digest == result.image.manifest.digest
-    assert any(status.startswith("Not all multiplatform-content is present") for status in room.statuses())
+    notes = [p.aux for p in room.said if p.aux and "manifestPushedInsteadOfIndex" in p.aux]
+    assert notes[0]["originalIndex"]["digest"] == str(digest)
 
     # With all of them here the index goes whole, digest kept.
     other = (await room.puller.pull(name, platform=foreign, progress=room.hear))[0]
