@@ -36,6 +36,10 @@ _ENTERING = "entering"
 _FOREIGN_BRIDGES = ("docker", "br-", "podman", "cni", "virbr", "lxcbr", "lxdbr", "incusbr", "rd")
 
 
+# What others do that can bring up a dropping chain, or lose our exception in one. New rules and elements can't.
+_UNSETTLING = ("newchain", "delchain", "deltable", "delrule")
+
+
 class BridgeNetwork(msgspec.Struct, frozen=True):
     """What the firewall needs of a network."""
 
@@ -75,14 +79,14 @@ class Firewall:
         return self._monitor.fileno()
 
     def disturbed(self) -> tuple[bool, bool]:
-        """Whether someone else changed (our table, other tables) since the last call."""
+        """Whether since the last call someone else changed our table, and whether anyone unsettled other tables."""
         if self._monitor is None:
             return False, False
         events = self._monitor.events(self._nft.port)
         if events is None:
             return True, True
         ours = any(event.table == self.table and event.family == nft.FAMILY_INET for event in events)
-        theirs = any(event.table != self.table for event in events)
+        theirs = any(event.table != self.table and event.kind in _UNSETTLING for event in events)
         return ours, theirs
 
     @property
@@ -161,7 +165,7 @@ def _add_raw(batch: Batch) -> None:
         nftexpr.load_iifname() + nftexpr.lookup(BRIDGES, invert=True),
         nftexpr.load_ipv4_daddr() + nftexpr.lookup(CONTAINERS),
         drop,
-        comment="containers are reached by their bridge or a published port",
+        comment="containers are reached by published ports",
     )
 
 

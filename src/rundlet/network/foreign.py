@@ -8,7 +8,7 @@ a reload loses them, and removed with the last network.
 
 import errno
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -67,16 +67,23 @@ class ForeignFirewalls:
         self._database = database
         self._owner = owner
 
-    def allow(self, bridges: Iterable[str]) -> None:
+    def allow(self, bridges: Sequence[str]) -> list[Chain]:
         """Let ``bridges`` through every chain that would drop their traffic; what is there already stays.
 
-        Raises OSError when a chain can't be changed (firewalld's table may belong to firewalld alone).
+        Returns the chains that can't be changed: a table may belong to its program alone (firewalld's does).
         """
-        wanted = list(bridges)
+        refused = []
         for chain in blocking_chains(self._nft.chains()):
-            self._allow_in(chain, wanted)
-        if wanted and _legacy_blocks():
-            self._allow_legacy(wanted)
+            try:
+                self._allow_in(chain, bridges)
+            except PermissionError:
+                refused.append(chain)
+        return refused
+
+    def allow_legacy(self, bridges: Sequence[str]) -> None:
+        """The same for the old iptables, which tells nobody of changes: run at start. Slow where it is in use."""
+        if bridges and _legacy_blocks():
+            self._allow_legacy(bridges)
 
     def withdraw(self) -> None:
         """Remove every exception."""

@@ -48,6 +48,7 @@ class Host:
         self._forwarding = Forwarding(database)
         self._foreign = ForeignFirewalls(firewall.nft, database, firewall.table)
         self._forwarding_is_ours = False
+        self.warnings: list[str] = []
 
     def close(self) -> None:
         self._rtnl.close()
@@ -61,6 +62,7 @@ class Host:
         self._forwarding_is_ours = self._forwarding.ensure()
         self.sync()
         self.allow_foreign()
+        self._foreign.allow_legacy([network.bridge for network in self._bridge_networks()])
 
     def ensure_bridge(self, network: Network) -> None:
         """Make the bridge again if it is gone: one look when it is not."""
@@ -83,7 +85,12 @@ class Host:
 
     def allow_foreign(self) -> None:
         """Let our bridges through other tables that drop by default."""
-        self._foreign.allow([network.bridge for network in self._bridge_networks()])
+        refused = self._foreign.allow([network.bridge for network in self._bridge_networks()])
+        self.warnings = [
+            f"the firewall's chain {chain.table} {chain.name} drops the traffic of containers and can't be changed:"
+            f" allow it there for the interfaces {bridge_name(self._instance, '*')}"
+            for chain in refused
+        ]
 
     def has_link(self, made: Endpoint) -> bool:
         """Whether the host's end of the endpoint's veth exists."""

@@ -7,6 +7,7 @@ kernel arrive as ``FirewallError``.
 """
 
 import errno
+import re
 import socket
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,13 @@ from functools import partial
 from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.network import bridge, endpoint, foreign, ipam, networks, portmap, sandbox
 from rundlet.network.endpoint import Endpoint, EndpointStore
-from rundlet.network.errors import AddressInUseError, FirewallError, PoolExhaustedError, PortUnavailableError
+from rundlet.network.errors import (
+    AddressInUseError,
+    FirewallError,
+    InvalidAddressError,
+    PoolExhaustedError,
+    PortUnavailableError,
+)
 from rundlet.network.firewall import Firewall, Publication
 from rundlet.network.host import DaemonOptions, Host
 from rundlet.network.networks import DEFAULT_BRIDGE, Network, NetworkStore
@@ -28,6 +35,8 @@ from rundlet.util.ids import new_id
 SCHEMA: tuple[str, ...] = (
     networks.SCHEMA + ipam.SCHEMA + endpoint.SCHEMA + portmap.SCHEMA + bridge.SCHEMA + foreign.SCHEMA
 )
+
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
 class NetworkService:
@@ -132,6 +141,10 @@ class NetworkService:
         subnets = self._networks.find(DEFAULT_BRIDGE).subnets
         return subnets[0].gateway if subnets else ""
 
+    def warnings(self) -> list[str]:
+        """What keeps containers from the network on this host, for ``info``; one sentence each."""
+        return list(self._host.warnings)
+
     def check_mode(self, mode: str) -> None:
         """Raises what :meth:`allocate` would raise for an unknown network or a malformed mode."""
         parsed = parse_mode(mode)
@@ -166,6 +179,8 @@ class NetworkService:
         network = self._networks.find(parsed.reference)
         if network.driver != "bridge":
             return Allocation(Sandbox("host" if network.driver == "host" else "none"))
+        if mac is not None and not _MAC.fullmatch(mac):
+            raise InvalidAddressError(f"address {mac}: invalid MAC address")
         self.release(container_id)
         choose = partial(self._record, container_id, name, network, requests, address=address, mac=mac)
         try:

@@ -292,6 +292,26 @@ def test_containers_live_beside_a_firewall_that_drops(lab: Lab) -> None:
 
 
 @on_a_machine
+def test_a_table_that_belongs_to_another_program_is_told_of(lab: Lab) -> None:
+    """firewalld's table can be changed by firewalld only: its ``owner`` flag."""
+    from rundlet.linux import nft, nlmsg
+
+    owner = nft.Nft()
+    batch = nft.Batch(nft.FAMILY_INET, "firewalld")
+    batch.add_table()
+    request = batch.requests[0]
+    batch.requests[0] = request._replace(body=request.body + nlmsg.be32(2, 2))
+    batch.add_chain("filter_FORWARD", nft.Hook("filter", nft.HOOK_FORWARD, 10))
+    owner.commit(batch)
+    service = lab.service()
+    assert [warning.split(":")[0] for warning in service.warnings()] == [
+        "the firewall's chain firewalld filter_FORWARD drops the traffic of containers and can't be changed"
+    ]
+    owner.close()
+    service.remove_all()
+
+
+@on_a_machine
 def test_the_old_iptables_too(lab: Lab) -> None:
     if not has("iptables-legacy"):
         return

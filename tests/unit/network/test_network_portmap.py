@@ -1,0 +1,111 @@
+"""What users write after -p, and what the API sends."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
+from rundlet.network.portmap import (
+    PortRequest,
+    PublishedPort,
+    TakenPorts,
+    parse_container_port,
+    parse_port_spec,
+    requests_for_exposed,
+    requests_from_bindings,
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("80", [PortRequest("tcp", 80)]),
+        ("8080:80", [PortRequest("tcp", 80, "0.0.0.0", 8080, 8080)]),
+        ("0:80", [PortRequest("tcp", 80)]),
+        ("8080:80/udp", [PortRequest("udp", 80, "0.0.0.0", 8080, 8080)]),
+        ("8080:80/TCP", [PortRequest("tcp", 80, "0.0.0.0", 8080, 8080)]),
+        ("127.0.0.1:8080:80", [PortRequest("tcp", 80, "127.0.0.1", 8080, 8080)]),
+        ("127.0.0.1::80", [PortRequest("tcp", 80, "127.0.0.1")]),
+        (":8080:80", [PortRequest("tcp", 80, "0.0.0.0", 8080, 8080)]),
+        ("80-81", [PortRequest("tcp", 80), PortRequest("tcp", 81)]),
+        ("8000-8010:80", [PortRequest("tcp", 80, "0.0.0.0", 8000, 8010)]),
+        (
+            "8000-8001:80-81",
+            [PortRequest("tcp", 80, "0.0.0.0", 8000, 8000), PortRequest("tcp", 81, "0.0.0.0", 8001, 8001)],
+        ),
+    ],
+)
+def test_specs(spec: str, expected: list[PortRequest]) -> None:
+    assert parse_port_spec(spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "no port specified: <empty>"),
+        ("8080:", "no port specified: 8080:<empty>"),
+        ("abc", "invalid containerPort: abc"),
+        ("0", "invalid containerPort: 0"),
+        ("65536", "invalid containerPort: 65536"),
+        ("80-79", "invalid containerPort: 80-79"),
+        ("x:80", "invalid hostPort: x"),
+        ("70000:80", "invalid hostPort: 70000"),
+        ("127.0.0.1:80", "invalid hostPort: 127.0.0.1"),
+        ("1.2.3:80:80", "invalid IP address: 1.2.3"),
+        ("localhost:80:80", "invalid IP address: localhost"),
+        ("80/icmp", "invalid proto: icmp"),
+        ("80-82:90-91", "invalid ranges specified for container and host Ports: 90-91 and 80-82"),
+        ("1:2:3:4", "invalid containerPort: 1:2:3:4"),
+        ("٨٠", "invalid containerPort: ٨٠"),
+    ],
+)
+def test_bad_specs(spec: str, message: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        parse_port_spec(spec)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("spec", ["[::1]:8080:80", "[::]:80:80", "80/sctp"])
+def test_what_is_refused_by_name(spec: str) -> None:
+    with pytest.raises(NotSupportedError):
+        parse_port_spec(spec)
+
+
+@given(st.text(alphabet="0123456789:.-/[]tcpudx", max_size=24))
+def test_a_spec_parses_or_is_refused_in_one_line(spec: str) -> None:
+    try:
+        requests = parse_port_spec(spec)
+    except RundletError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(0 < request.container_port < 65536 for request in requests)
+
+
+def test_bindings() -> None:
+    bindings = {"80/tcp": [("", "8080"), ("127.0.0.1", "")], "53/udp": [("", "0")], "9/tcp": None, "90": [("", "1-3")]}
+    assert requests_from_bindings(bindings) == [
+        PortRequest("tcp", 80, "0.0.0.0", 8080, 8080),
+        PortRequest("tcp", 80, "127.0.0.1"),
+        PortRequest("udp", 53),
+        PortRequest("tcp", 90, "0.0.0.0", 1, 3),
+    ]
+    with pytest.raises(InvalidParameterError, match="invalid containerPort: 80-81"):
+        parse_container_port("80-81")
+
+
+def test_publish_all_leaves_out_what_is_bound() -> None:
+    bound = parse_port_spec("8080:80")
+    assert requests_for_exposed(["80/tcp", "80/udp", "443"], bound) == [
+        PortRequest("udp", 80),
+        PortRequest("tcp", 443),
+    ]
+
+
+def test_conflicts() -> None:
+    taken = TakenPorts([("tcp", 80, "0.0.0.0"), ("tcp", 81, "127.0.0.1")])
+    assert taken.conflicts(PublishedPort("tcp", 1, "127.0.0.1", 80))
+    assert taken.conflicts(PublishedPort("tcp", 1, "0.0.0.0", 81))
+    assert not taken.conflicts(PublishedPort("tcp", 1, "192.0.2.1", 81))
+    assert not taken.conflicts(PublishedPort("udp", 1, "0.0.0.0", 80))
+    taken.add(PublishedPort("udp", 1, "0.0.0.0", 80))
+    assert taken.conflicts(PublishedPort("udp", 1, "0.0.0.0", 80))
