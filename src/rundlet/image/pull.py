@@ -156,8 +156,7 @@ class Puller:
 
     # ── manifest and config ──────────────────────────────────────────────────────────────────────────────────
 
-    async def _find(self, fetcher: Fetcher, reference: Reference, wanted: Platform, shown: str, lease: Lease) -> _Found:
-        target = await fetcher.resolve(reference)
+    async def _find(self, fetcher: Fetcher, target: Descriptor, wanted: Platform, shown: str, lease: Lease) -> _Found:
         descriptor, blobs = target, []
         for depth in range(INDEX_DEPTH):
             await lease.hold(descriptor.digest)
