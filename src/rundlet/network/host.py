@@ -139,10 +139,11 @@ class Host:
         """``network`` with a subnet that it can have now; an unused one moves where the host needs it to."""
         link = self._rtnl.link(network.bridge)
         own = link.ifindex if link else 0
-        if network.subnets and self._may_keep(network, own):
+        bip = self._options.bip if network.name == DEFAULT_BRIDGE else ""
+        if network.subnets and self._may_keep(network, own, bip):
             return network
-        if self._options.bip:
-            subnet, gateway = ipam.parse_bip(self._options.bip)
+        if bip:
+            subnet, gateway = ipam.parse_bip(bip)
         else:
             subnet = subnets.choose(self._rtnl, own, self._options.pools)
             gateway = str(subnet.network_address + 1)
@@ -154,11 +155,13 @@ class Host:
         self._networks.put(moved)
         return moved
 
-    def _may_keep(self, network: Network, own: int) -> bool:
+    def _may_keep(self, network: Network, own: int, bip: str) -> bool:
+        if network.name != DEFAULT_BRIDGE:
+            return True  # Someone asked for that subnet.
         if any(self.has_link(made) for made in self._endpoints.of_network(network.id)):
             return True  # A running container uses it.
-        if self._options.bip:
-            subnet, gateway = ipam.parse_bip(self._options.bip)
+        if bip:
+            subnet, gateway = ipam.parse_bip(bip)
             return network.subnets == (Subnet(str(subnet), gateway),)
         pools = [ipaddress.IPv4Network(pool) for pool, _ in self._options.pools]
         current = ipaddress.IPv4Network(network.subnets[0].subnet)

@@ -6,12 +6,14 @@ import functools
 import os
 import secrets
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +30,8 @@ from rundlet.util.database import Database
 NEWNET = 0x40000000
 HOST, NEIGHBOUR = "192.0.2.2", "192.0.2.10"
 NOTHING = b""
+
+_SECONDS = 90
 
 T = TypeVar("T")
 
@@ -158,15 +162,21 @@ def on_a_machine(test: Callable[[Lab], None]) -> Callable[[], None]:
     @pytest.mark.root
     def run() -> None:
         reader, writer = os.pipe()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Threads that other tests left don't matter here.
+            pid = os.fork()
         if pid == 0:
             os.close(reader)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(_SECONDS)
             os.write(writer, _run_in_child(test).encode()[-60000:])
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             report = pipe.read().decode()
-        os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            pytest.fail(f"the test's process ended with status {status}", pytrace=False)
         if report:
             pytest.fail(report, pytrace=False)
 

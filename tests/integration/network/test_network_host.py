@@ -6,9 +6,12 @@ import socket
 import pytest
 from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, has, on_a_machine, shell
 
+from rundlet.network.bridge import bridge_name
 from rundlet.network.errors import AddressInUseError, NetworkNotFoundError, PoolExhaustedError, PortUnavailableError
+from rundlet.network.networks import Network, NetworkStore
 from rundlet.network.portmap import parse_port_spec
 from rundlet.network.service import NetworkService
+from rundlet.util.clock import SystemClock
 
 
 def ports(*specs: str):
@@ -328,7 +331,23 @@ def test_the_old_iptables_too(lab: Lab) -> None:
 
 
 @on_a_machine
-def test_networks_are_kept_apart(lab: Lab) -> None:
+def test_two_networks_reach_each_other_by_published_ports_only(lab: Lab) -> None:
+    options = {"com.docker.network.bridge.name": bridge_name(lab.instance, "second")}
+    NetworkStore(lab.database, SystemClock()).put(Network("5" * 64, "second", "bridge", 1, options=options))
+    service = lab.service()
+    one = web(lab, service)
+    two = lab.attach(service.allocate("two", "two", "second"))
+    lab.serve(two, "tcp", 80)
+    other = service.network("second").subnets[0]
+    assert other.subnet == "172.18.0.0/16"
+    assert lab.ask(one, "tcp", "172.18.0.2", 80, 0.3) == ""
+    assert lab.ask(two, "tcp", "172.17.0.2", 80, 0.3) == ""
+    for gateway in (other.gateway, service.host_gateway()):
+        assert lab.ask(two, "tcp", gateway, 8080) == "172.18.0.2", "its own address is kept"
+
+
+@on_a_machine
+def test_two_engines_are_kept_apart(lab: Lab) -> None:
     """Two engines on one machine: their containers reach each other by published ports only."""
     service = lab.service()
     one = web(lab, service)
