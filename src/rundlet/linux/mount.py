@@ -290,19 +290,27 @@ def overlay(
         layers = [_plain(path, held) for path in lowers]
         if upper is not None and work is not None:
             options |= {"upperdir": _plain(upper, held), "workdir": _plain(work, held)}
-        try:
-            return _overlay_by_layers(layers, options, flags, attributes)
-        except OSError as refused:
-            # Before 6.7 "lowerdir+" is unknown, which old kernels tell at the end only: EINVAL without more.
-            if refused.errno != errno.EINVAL:
-                raise
+        if _knows_layers():
             try:
-                return _overlay_by_options(layers, options, flags, attributes, held)
-            except OSError as exc:
-                raise (refused if exc.errno == errno.EINVAL else exc) from None
+                return _overlay_by_layers(layers, options, flags, attributes)
+            except OSError as refused:
+                # 6.5 and 6.6 know the interface, but not "lowerdir+".
+                if refused.errno != errno.EINVAL:
+                    raise
+                try:
+                    return _overlay_by_options(layers, options, flags, attributes, held)
+                except OSError as exc:
+                    raise (refused if exc.errno == errno.EINVAL else exc) from None
+        return _overlay_by_options(layers, options, flags, attributes, held)
     finally:
         for fd in held:
             os.close(fd)
+
+
+def _knows_layers() -> bool:
+    """Whether "lowerdir+" is worth a try: before 6.5 each try would leave a complaint in the kernel's log."""
+    major, minor = os.uname().release.split(".", 2)[:2]
+    return (int(major), int("".join(digit for digit in minor if digit.isdigit()) or "0")) >= (6, 5)
 
 
 def _overlay_by_layers(layers: Sequence[str], options: dict[str, str], flags: Sequence[str], attributes: int) -> int:
@@ -332,10 +340,16 @@ def _overlay_by_options(
     if len(os.fsencode(data)) > _MAX_OPTIONS:
         layers = [_by_descriptor(layer, held) for layer in layers]
         data = ",".join([f"lowerdir={':'.join(layers)}", *(f"{key}={value}" for key, value in options.items()), *flags])
-    place = f"/tmp/.rundlet-{os.urandom(8).hex()}"  # noqa: S108 - mkdir fails on a name that is there
+    base = "/run" if os.access("/run", os.W_OK) else "/tmp"
+    place = f"{base}/.rundlet-{os.urandom(8).hex()}"
     os.mkdir(place, 0o700)
     try:
-        mount("overlay", place, "overlay", MS_RDONLY if attributes & MOUNT_ATTR_RDONLY else 0, data)
+        try:
+            mount("overlay", place, "overlay", MS_RDONLY if attributes & MOUNT_ATTR_RDONLY else 0, data)
+        except FileNotFoundError:
+            for path in (*layers, *(options[key] for key in ("upperdir", "workdir") if key in options)):
+                os.stat(path)  # the one that is missing raises, and is named
+            raise
         try:
             return open_tree(libc.AT_FDCWD, place, OPEN_TREE_CLONE)
         finally:

@@ -78,7 +78,7 @@ def test_an_overlay_of_many_layers(tmp_path: Path, make: Callable[..., int], cou
     apart(check)
     assert (tmp_path / "upper/new").read_text() == "new"
     assert (tmp_path / "upper/file0").is_char_device()
-    assert not [name for name in os.listdir("/tmp") if name.startswith(".rundlet-")]
+    assert not [name for name in os.listdir("/run") if name.startswith(".rundlet-")]
 
 
 def test_layers_with_odd_and_long_names(tmp_path: Path) -> None:
@@ -115,9 +115,12 @@ def test_a_read_only_overlay_with_an_upper(tmp_path: Path) -> None:
     apart(check)
 
 
-def test_a_missing_layer_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [mount.overlay, overlay_by_options], ids=["lowerdir+", "options"])
+def test_a_missing_layer_is_named(tmp_path: Path, make: Callable[..., int]) -> None:
+    for name in ("upper", "work"):
+        (tmp_path / name).mkdir()
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        mount.overlay([str(tmp_path / "nowhere"), str(tmp_path)])
+        make([str(tmp_path / "nowhere"), str(tmp_path)], str(tmp_path / "upper"), str(tmp_path / "work"))
 
 
 def test_recursive_attributes_and_propagation(tmp_path: Path) -> None:
