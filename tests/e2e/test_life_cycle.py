@@ -5,7 +5,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from tests.e2e.conftest import Client
 from tests.engines import Engine, wait_for
 
@@ -72,11 +71,17 @@ def test_absolute_command_not_found_is_127(client: Client) -> None:
     assert "no such file or directory" in done.stderr
 
 
-@pytest.mark.parametrize("path", ["/etc/not-executable", "/etc"])
-def test_command_not_executable_is_126(client: Client, path: str) -> None:
-    done = client("run", "--rm", "busybox", path)
+def test_command_not_executable_is_126(client: Client) -> None:
+    done = client("run", "--rm", "busybox", "/etc/not-executable")
     assert done.returncode == 126
     assert "permission denied" in done.stderr
+
+
+def test_a_directory_as_the_command_is_126(client: Client) -> None:
+    done = client("run", "--rm", "busybox", "/etc")
+    assert "is a directory" in done.stderr
+    # docker 20.10 finds its exit statuses in the text, and doesn't know this one.
+    assert done.returncode == (125 if client.older else 126)
 
 
 def test_no_command_is_125(client: Client) -> None:
