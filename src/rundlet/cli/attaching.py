@@ -91,7 +91,7 @@ class Foreground:
         self.stdin = bool(body["AttachStdin"])
         self.stdout = bool(body["AttachStdout"])
         self.stderr = bool(body["AttachStderr"])
-        self.sig_proxy = flags["sig-proxy"]
+        self.sig_proxy = flags.get("sig-proxy", True)
         self.keys_text, self.keys = detach_keys(context, flags["detach-keys"])
 
     def run(self, *, removed: bool) -> int:

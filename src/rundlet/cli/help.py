@@ -70,7 +70,8 @@ def flag_lines(table: Iterable[tuple[Any, ...]], width: int) -> str:
 
 def usage_line(program: str, path: str, usage: str) -> str:
     """``Usage:  docker run [OPTIONS] …``; further forms of a command come on lines of their own."""
-    forms = [f"{program} {path} {form}".rstrip() for form in usage.split("\n")]
+    first, *others = usage.split("\n")
+    forms = [f"{program} {path} {first}".rstrip(), *(f"{program} {form}" for form in others)]
     return "Usage:  " + "\n\t".join(forms)
 
 

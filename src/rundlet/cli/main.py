@@ -210,7 +210,7 @@ def _call(program: str, settings: dict[str, Any], path: str, name: str, words: l
     module = _load(name)
     if getattr(module, "RAW", False):
         # The words are another program's business, --help included.
-        return int(module.run(Invocation(Context(program, settings), path, module, {}, words)))
+        return int(module.run(Invocation(Context(program, settings), path, module, {}, words)) or 0)
     parser = Parser(module.FLAGS, interspersed=getattr(module, "INTERSPERSED", True))
     try:
         args = parser.parse(words)

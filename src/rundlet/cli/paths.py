@@ -23,18 +23,21 @@ def data_root() -> str:
 
 
 def run_directory() -> str:
-    """``$RUNDLET_RUN``, root's ``/run/rundlet``, or ``$XDG_RUNTIME_DIR/rundlet``. Raises CommandError."""
+    """``$RUNDLET_RUN``, root's ``/run/rundlet``, or ``$XDG_RUNTIME_DIR/rundlet``. Raises CommandError.
+
+    Where that variable is not set, its usual place, ``/run/user/<uid>``, is used if it is there.
+    """
     chosen = os.environ.get("RUNDLET_RUN")
     if chosen:
         return chosen
     if os.geteuid() == 0:
         return "/run/rundlet"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if not runtime:
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    if not os.path.isdir(runtime):
         # A guessable directory in /tmp could be someone else's: its owner would answer in the engine's place.
         raise CommandError(
-            "Rundlet needs a private directory for its socket and XDG_RUNTIME_DIR is not set: log in through a session "
-            "manager (loginctl enable-linger), or set RUNDLET_RUN to a directory of your own"
+            "Rundlet needs a private directory for its socket and there is none ($XDG_RUNTIME_DIR): log in through a "
+            "session manager (loginctl enable-linger), or set RUNDLET_RUN to a directory of your own"
         )
     return f"{runtime}/rundlet"
 

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 # Fields of the Engine API that are lists or maps in Docker's Go types: their null is an empty one, not a nil pointer.
 NULL_LISTS = frozenset(
     (
-        "Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps "
-        "BlkioDeviceWriteIOps "
+        "Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps "
         "BlkioWeightDevice CapAdd CapDrop Cmd Config DeviceCgroupRules DeviceRequests Devices Dns DnsOptions "
-        "DnsSearch "
-        "Entrypoint Env ExecIDs ExtraHosts GroupAdd Links MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests RepoTags "
-        "SecurityOpt Shell Ulimits VolumesFrom"
+        "DnsSearch Entrypoint Env ExecIDs ExtraHosts GroupAdd Links MaskedPaths Mounts OnBuild ReadonlyPaths "
+        "RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom"
     ).split()
 )
 NULL_MAPS = frozenset(

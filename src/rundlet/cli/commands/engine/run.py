@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from rundlet.cli import paths
 from rundlet.cli.engine_start import engine_argv
 from rundlet.cli.exit import CommandError
 
@@ -14,22 +13,36 @@ if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
 
 USAGE = "[OPTIONS]"
-SHORT = "Run the engine in the foreground"
-ARGS = (0, -1)
-FLAGS = ()
-# The engine reads and explains its flags itself (--help too).
+SHORT = "Run the engine in the foreground (also: rundlet engine [OPTIONS])"
+ARGS = (0, 0)
+# The engine reads its flags itself; the table is what --help shows. Settings are also keys of daemon.json.
 RAW = True
+FLAGS = (
+    ("add-runtime", "", "NAME=PATH", "Register an OCI runtime"),
+    ("bip", "", "string", "IP address and prefix of the default bridge"),
+    ("config-file", "", "string", "The engine's configuration file (daemon.json)"),
+    ("data-root", "", "string", "Directory of images, containers and volumes"),
+    ("debug", "D", "bool", "Log everything"),
+    ("default-runtime", "", "string", "Runtime of containers that ask for none"),
+    ("exec-root", "", "string", "Directory of sockets and locks"),
+    ("group", "G", "string", "Group that may use the socket (default rundlet, if there is one)"),
+    ("host", "H", "list", "Further addresses to listen on (unix://PATH, tcp://HOST:PORT)"),
+    ("insecure-registry", "", "list", "Registry without TLS (127.0.0.0/8 always)"),
+    ("log-level", "l", "string", '"debug", "info", "warn", "error" or "fatal" (default "info")'),
+    ("pidfile", "p", "string", "File for the process ID"),
+    ("registry-mirror", "", "list", "Mirror of Docker Hub"),
+)
 
 
 def run(call: Invocation) -> int:
-    given = {word.partition("=")[0] for word in call.args}
-    arguments = list(call.args)
-    if os.environ.get("RUNDLET_ROOT") and "--data-root" not in given:
-        arguments += ["--data-root", paths.data_root()]
-    if os.environ.get("RUNDLET_RUN") and "--exec-root" not in given:
-        arguments += ["--exec-root", paths.run_directory()]
+    if "--help" in call.args or "-h" in call.args:
+        from rundlet.cli.help import command_help
+
+        sys.stdout.write(command_help(call.context.program, call.path, call.module))
+        return 0
     sys.stdout.flush()
     try:
-        os.execv(sys.executable, engine_argv(arguments))
+        # $RUNDLET_ROOT and $RUNDLET_RUN are read by the engine as they are here.
+        os.execv(sys.executable, engine_argv(call.args))
     except OSError as exc:
         raise CommandError(f"cannot start the engine: {sys.executable}: {exc.strerror}") from exc
