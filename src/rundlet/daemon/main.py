@@ -15,6 +15,7 @@ from rundlet.daemon.config import Config, load
 from rundlet.daemon.lock import acquire
 from rundlet.daemon.wiring import Engine
 from rundlet.errors import RundletError
+from rundlet.linux import cgroup
 from rundlet.runtime.launch import Launcher
 from rundlet.server.app import APIServer
 from rundlet.util.layout import Layout
@@ -98,10 +99,17 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
         shim.close()
     with contextlib.suppress(RundletError):
         await asyncio.to_thread(engine.context.network.shutdown)
+    _remove_parent_cgroup(layout)
     launcher.bye()
     await engine.http.close()
     engine.database.close()
     service.remove_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
+
+
+def _remove_parent_cgroup(layout: Layout) -> None:
+    """The group that holds our containers' groups, when the last of them is gone."""
+    with contextlib.suppress(OSError):
+        cgroup.remove_if_empty(f"/rundlet-{layout.instance}", cgroup.detect())
 
 
 async def _housekeeping(engine: Engine) -> None:

@@ -165,7 +165,8 @@ class SystemService:
             "pids": "WARNING: No pids limit support",
             "cpuset": "WARNING: No cpuset support",
         }
-        return tuple(text for name, text in missing.items() if name not in have) or None
+        warnings = [text for name, text in missing.items() if name not in have]
+        return (*warnings, *self._context.network.warnings()) or None
 
     async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
         kinds = options.kinds or frozenset({"container", "image", "volume", "build-cache"})

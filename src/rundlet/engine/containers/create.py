@@ -8,7 +8,14 @@ import asyncio
 
 import msgspec
 
-from rundlet.api.container_config import ContainerConfig, HostConfig, LogConfig, NetworkingConfig, RestartPolicy
+from rundlet.api.container_config import (
+    ContainerConfig,
+    EndpointSettings,
+    HostConfig,
+    LogConfig,
+    NetworkingConfig,
+    RestartPolicy,
+)
 from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerCreateOptions
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record
@@ -17,7 +24,7 @@ from rundlet.engine.containers import documents
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.security import security
 from rundlet.engine.context import Context
-from rundlet.errors import InvalidParameterError, RundletError
+from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.records import Image
 from rundlet.oci.platform import Platform
@@ -26,6 +33,16 @@ from rundlet.util import ids
 
 NATIVE = "rundlet"
 DEFAULT_SHM = 64 << 20
+
+
+class UserAddressError(InvalidParameterError):
+    reason = "user-address"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported on "
+            "user defined networks only"
+        )
 
 
 class Creator:
@@ -126,6 +143,11 @@ class Creator:
             if name != host.network_mode and host.network_mode.startswith(("host", "none", "container:")):
                 raise InvalidParameterError("conflicting options: network-scoped settings with this network mode")
         self._context.network.check_mode(host.network_mode)
+        if host.network_mode == "bridge":
+            for settings in endpoints.values():
+                if settings is not None and settings.ipam_config is not None and settings.ipam_config.ipv4_address:
+                    raise UserAddressError
+        _refuse_endpoint_settings(endpoints)
         return NetworkingConfig(endpoints_config=endpoints)
 
     def _with_hostname(self, config: ContainerConfig, host: HostConfig, container_id: str) -> ContainerConfig:
@@ -193,3 +215,23 @@ class Creator:
                     self._context.volumes.discard(self._context.volumes.remove(point.name, lambda _name: []))
                 except (OSError, RundletError):
                     continue
+
+
+def _refuse_endpoint_settings(endpoints: dict[str, EndpointSettings | None]) -> None:
+    """What of a network's settings is not carried out yet. Raises NotSupportedError, InvalidParameterError."""
+    for name, settings in endpoints.items():
+        if settings is None:
+            continue
+        if settings.links:
+            raise NotSupportedError("Links of a network (--link)")
+        if settings.driver_opts:
+            raise NotSupportedError("DriverOpts of a network (--network driver-opt)")
+        if settings.ipam_config is not None and (
+            settings.ipam_config.ipv6_address or settings.ipam_config.link_local_ips
+        ):
+            raise NotSupportedError("IPv6 and link-local addresses (--ip6, --link-local-ip)")
+        if settings.aliases and name in ("bridge", "host", "none"):
+            raise InvalidParameterError(
+                "invalid config for network " + name + ": invalid endpoint settings: "
+                "network-scoped alias is supported only for containers in user defined networks"
+            )

@@ -41,6 +41,9 @@ def from_report(report: Report | None, program: str, *, is_exec: bool) -> StartE
         text = f'exec: "{program}": executable file not found in $PATH'
     elif step == "lookup" and number == errno.ENOENT:
         text = f'exec: "{program}": stat {report.detail}: {_said(number)}'
+    elif step == "lookup" and number == errno.EISDIR:
+        # Today's clients look for the first half, those of before 2023 for the second.
+        text = f'exec: "{program}": {_said(number)}: {_said(errno.EACCES)}'
     elif step == "lookup":
         text = f'exec: "{program}": {_said(number)}'
     elif step == "exec":
