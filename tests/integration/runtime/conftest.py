@@ -1,4 +1,4 @@
-"""Containers straight on the runtime: launcher, shim and init, without an engine. Each test must leave nothing behind."""
+"""Containers straight on the runtime: launcher, shim and init, without an engine. Each test leaves nothing behind."""
 
 import asyncio
 import os
@@ -96,10 +96,14 @@ class Box:
         request = msgspec.structs.replace(
             self.world.requests[self.id], args=list(args), tty=tty, cwd=options.pop("cwd", "/")
         )
-        with far:
-            await self.client.exec(
-                exec_id, runtime_spec.process(request), far, stdin=stdin is not None, tty=tty, **options
-            )
+        try:
+            with far:
+                await self.client.exec(
+                    exec_id, runtime_spec.process(request), far, stdin=stdin is not None, tty=tty, **options
+                )
+        except BaseException:
+            near.close()
+            raise
         loop = asyncio.get_running_loop()
         if stdin is not None:
             await loop.sock_sendall(near, stdin)

@@ -13,6 +13,8 @@ from rundlet.linux import libc, mount, path
 from rundlet.runtime.init.options import Options
 from rundlet.runtime.init.steps import Context
 
+# File systems that are the container's own: read-only means that nobody can make them writable by another mount.
+_OWN_SUPERBLOCK: Final = frozenset({"tmpfs", "sysfs"})
 _LOCKED: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
@@ -100,6 +102,8 @@ class MountFilesystem(NamedTuple):
         if self.kind == "tmpfs":
             # As runc: a tmpfs looks like the directory that it covers, unless told otherwise.
             data["mode"] = f"{stat.S_IMODE(os.fstat(target).st_mode):04o}"
+        if self.kind in _OWN_SUPERBLOCK and self.options.set & mount.MOUNT_ATTR_RDONLY:
+            data["ro"] = None
         data.update(self.options.data)
         return mount.new_filesystem(self.kind, data, self.options.set)
 
@@ -153,7 +157,7 @@ class MountCgroupTree(NamedTuple):
             tree = mount.new_filesystem("tmpfs", {"source": "tmpfs", "mode": "755"}, self.options.set & ~readonly)
             mount.move_mount(tree, target)
             for name, data in self.controllers if self.private else ():
-                self._attach(tree, name, _hierarchy(data, self.options.set))
+                self._attach(tree, name, _hierarchy(name, data, self.options.set))
             for name, fd in () if self.private else self.binds:
                 apply_options(fd, self.options)
                 self._attach(tree, name, fd)
@@ -236,9 +240,9 @@ def _atime(attributes: int) -> int:
     return mount.MOUNT_ATTR_ATIME if attributes & mount.MOUNT_ATTR_ATIME else 0
 
 
-def _hierarchy(data: str, attributes: int) -> int:
+def _hierarchy(name: str, data: str, attributes: int) -> int:
     """A cgroup v1 hierarchy, whose root is the container's group because of the cgroup namespace."""
-    options: dict[str, str | None] = {"source": "cgroup"}
+    options: dict[str, str | None] = {"source": name if "name=" in data else "cgroup"}
     for item in data.split(","):
         key, separator, value = item.partition("=")
         options[key] = value if separator else None

@@ -33,7 +33,7 @@ class MaskPaths(NamedTuple):
             if stat.S_ISDIR(os.fstat(target).st_mode):
                 if empty < 0:
                     attributes = mount.MOUNT_ATTR_RDONLY
-                    empty = mount.new_filesystem("tmpfs", {"source": "tmpfs"}, attributes)
+                    empty = mount.new_filesystem("tmpfs", {"source": "tmpfs", "ro": None}, attributes)
                 cover = mount.open_tree(empty, "", mount.OPEN_TREE_CLONE | libc.AT_EMPTY_PATH)
             elif context.null < 0:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/dev/null")

@@ -30,6 +30,7 @@ _DEFAULT_NODES: Final = tuple(
         ("urandom", 1, 9),
     )
 )
+_PTMX: Final = "/dev/ptmx"  # always the link into the container's own devpts, never the host's node
 _UMASK: Final = 0o022
 
 
@@ -210,16 +211,20 @@ def _mounts(entries: Sequence[Config], prepared: Prepared, private: bool) -> lis
 def _devices(config: Config, prepared: Prepared) -> list[Step]:
     process, linux = config["process"], config.get("linux", {})
     own_dev = any(entry["destination"] == "/dev" and entry.get("type") == "bind" for entry in config.get("mounts", ()))
-    nodes = tuple(_node(item) for item in linux.get("devices") or ())
+    nodes = tuple(_node(item) for item in linux.get("devices") or () if item["path"] != _PTMX)
     named = {node.path for node in nodes}
     nodes += tuple(node for node in _DEFAULT_NODES if node.path not in named)
     plan: list[Step] = []
     if not own_dev:
-        plan += [devices.MakeDevices(nodes), devices.LinkDevices(_DEFAULT_LINKS)]
+        plan += [devices.MakeDevices(nodes), devices.LinkDevices(_links())]
     if process.get("terminal"):
         rows, columns = prepared.size
         plan.append(devices.OpenTerminal(rows, columns, prepared.user.uid, not own_dev))
     return plan
+
+
+def _links() -> tuple[tuple[str, str], ...]:
+    return tuple(link for link in _DEFAULT_LINKS if link[0] != "core" or os.path.exists("/proc/kcore"))
 
 
 def _after_pivot(config: Config, linux: Config) -> list[Step]:

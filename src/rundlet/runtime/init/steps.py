@@ -31,7 +31,9 @@ class Context:
     def proc(self) -> int:
         """A procfs of the container's PID namespace that nothing can be mounted over."""
         if self._proc < 0:
-            self._proc = mount.detached_proc()
+            attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
+            self._proc = mount.new_filesystem("proc", {"source": "proc"}, attributes)
+            mount.require_filesystem(self._proc, mount.PROC_SUPER_MAGIC, "/proc")
         return self._proc
 
     def write_proc(self, name: str, data: bytes) -> None:

@@ -29,11 +29,9 @@ class ContainerCgroup:
         self.group = Cgroup(self._path, layout())
         self.warnings: list[str] = []
         self._oom_before = 0
-        self._made = False
 
     def create(self) -> None:
         """Raises: OSError for a limit that the user asked for and the kernel refuses."""
-        self._made = True
         self.warnings = list(self.group.create(self._resources, self._strict))
         self._oom_before = self.group.oom_kill_count()
 
@@ -77,9 +75,7 @@ class ContainerCgroup:
 
     def remove(self) -> None:
         """Raises: OSError while something is still in it."""
-        if self._made:
-            self.group.remove()
-            self._made = False
+        self.group.remove()
 
 
 def _options(controllers: tuple[str, ...]) -> list[str]:

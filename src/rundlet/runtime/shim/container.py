@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rundlet.linux import libc, ns, passwd
-from rundlet.runtime import protocol
+from rundlet.runtime import external, protocol
 from rundlet.runtime.init import main as init_main
 from rundlet.runtime.init import plan
 from rundlet.runtime.init.main import Program
@@ -57,7 +57,8 @@ class Container:
         self.user = plan.User(0, 0, ())
         self.home = "/"
         self.seccomp = b""
-        self.child: Child | None = None
+        self.child: Child | external.ExternalProcess | None = None
+        self.external: external.ExternalProcess | None = None
         stdio = spec["stdio"]
         log = spec.get("log") or {"driver": "none"}
         self.log: LogWriter | None = None
@@ -88,7 +89,10 @@ class Container:
         self._on_started = done
         try:
             self._prepare()
-            self._launch()
+            if spec_runtime(self.spec):
+                self._launch_external()
+            else:
+                self._launch()
         except Exception as exc:
             self._failed(failures.from_exception(self._step, exc))
 
@@ -111,7 +115,8 @@ class Container:
     def _prepare(self) -> None:
         spec = self.spec
         self._step = "cgroup"
-        self.cgroup.create()
+        if not spec_runtime(spec):
+            self.cgroup.create()
         self._step = "rootfs"
         self.sandbox.enter()
         self._step = "network"
@@ -175,6 +180,41 @@ class Container:
         self._master = pipes.master
         self.child = Child(self.loop, pid, process_fd, pipes.report, self._started, self._ended)
 
+    def _launch_external(self) -> None:
+        """Have another OCI runtime start the container in our root file system and network namespace."""
+        self._step = "user"
+        self._resolve_user()
+        self._step = "runtime"
+        mode = self.spec["net"]["mode"]
+        network = None if mode == "host" else ns.path(os.getpid(), "network")
+        config = external.bundle(self.spec, self.sandbox.rootfs, self.user, network, self.home)
+        stdio = self.spec["stdio"]
+        pipes = Pipes(tty=bool(stdio["tty"]), stdin=bool(stdio.get("open_stdin")), report=False, console=False)
+        wiring = pipes.wiring()
+        child = external.ExternalProcess(
+            self.loop,
+            self.spec,
+            self._external_started,
+            self._failed,
+            self._ended,
+            self.sandbox.host_network,
+        )
+        self.child = self.external = child
+        try:
+            child.start(
+                config,
+                (wiring.stdin, wiring.stdout, wiring.stderr),
+                self._take_console if stdio["tty"] else None,
+            )
+        finally:
+            pipes.connect(self.hub)
+
+    def _external_started(self) -> None:
+        self._started(True, None)
+
+    def _take_console(self, connection: socket.socket) -> None:
+        self._master = connection
+
     def _started(self, ok: bool, report: Report | None) -> None:
         if not ok:
             self._failure = report  # the end of the process, which is near, tells: see _ended
@@ -228,6 +268,15 @@ class Container:
             self._on_started(error)
             self._on_started = None
 
+    def release(self) -> None:
+        """Remove the cgroup, the runtime's state, and what else must not outlive the container. Never raises."""
+        if self.external is not None:
+            self.external.delete()
+        try:
+            self.cgroup.remove()
+        except OSError:
+            pass  # the engine's start-up check removes what is left
+
     def _private_pids(self) -> bool:
         """Whether the kernel has killed all processes of the container with its init."""
         entries = self.spec["oci"]["linux"].get("namespaces") or ()
@@ -238,3 +287,9 @@ class Container:
             self.cgroup.kill()
         except OSError:
             pass  # what can't be killed keeps the group: removing it will say so
+
+
+def spec_runtime(spec: Spec) -> str | None:
+    """The other runtime that the container is to run under."""
+    path: str | None = (spec.get("runtime") or {}).get("path")
+    return path

@@ -189,7 +189,7 @@ class Shim:
             error=error.message,
             log_dropped=0,
         )
-        self.remove_cgroup()
+        self.container.release()
         self.container.sandbox.leave()
         self.server.unlink()
         self.record.sync()
@@ -210,7 +210,7 @@ class Shim:
             error=None,
             log_dropped=dropped,
         )
-        self.remove_cgroup()
+        self.container.release()
         self.server.unlink()
         self.event(
             "exited",
@@ -230,12 +230,6 @@ class Shim:
             self.loop.later(_LINGER, self.finish)
         else:
             self.finish()
-
-    def remove_cgroup(self) -> None:
-        try:
-            self.container.cgroup.remove()
-        except OSError:
-            pass  # the engine's start-up check removes what is left
 
     def finish(self) -> None:
         self.server.close()

@@ -24,6 +24,7 @@ class Sandbox:
         self._spec = spec
         self._host: netlink.Netlink | None = None
         self._links: list[str] = []
+        self.host_network = -1
         self.binds: dict[int, int] = {}
         self.rootfs = ""
         self.pid_namespace = -1
@@ -37,6 +38,8 @@ class Sandbox:
             flags |= ns.CLONE_NEWNET
         if network.get("links"):
             self._host = netlink.Netlink()
+        if (self._spec.get("runtime") or {}).get("path"):
+            self.host_network = ns.open_namespace("self", "network")
         joined = self._open(network["join"]) if network["mode"] == "join" else -1
         libc.unshare(flags)
         if joined >= 0:
