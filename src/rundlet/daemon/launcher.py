@@ -32,7 +32,7 @@ PINNED: Final = "--pinned"
 ENGINE_FD: Final = 3
 LAUNCHER_FD_VARIABLE: Final = "RUNDLET_LAUNCHER_FD"
 # Kinds of workers and the modules whose main(fds) they run.
-WORKERS: Final = {"apply": "rundlet.storage.layer.apply"}
+WORKERS: Final = {"apply": "rundlet.storage.layer.apply", "diff": "rundlet.storage.layer.diff"}
 # An engine that lives this long (seconds) was started well: the next restart is immediate again.
 _STEADY: Final = 60.0
 _FIRST_DELAY: Final = 0.1
@@ -183,7 +183,8 @@ class _Launcher:
                 self.start_engine()
 
     def serve(self) -> None:
-        assert self.connection is not None
+        if self.connection is None:
+            return  # it ended while an answer was sent, in this very turn of the loop
         try:
             data, fds = protocol.receive_packet(self.connection)
         except (OSError, protocol.ProtocolError):

@@ -191,7 +191,7 @@ class ExternalProcess:
             "json",
             *arguments,
         ]
-        # The shim lives in the container's network namespace; a runtime that finds itself there takes it for the host's.
+        # The shim lives in the container's network namespace; a runtime that starts there takes it for the host's.
         ours = ns.open_namespace("self", "network")
         libc.setns(self._host_network, ns.CLONE_NEWNET)
         try:

@@ -16,7 +16,6 @@ _DEFAULT_LINKS: Final = (
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
-    ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 )
 _DEFAULT_NODES: Final = tuple(
@@ -224,7 +223,8 @@ def _devices(config: Config, prepared: Prepared) -> list[Step]:
 
 
 def _links() -> tuple[tuple[str, str], ...]:
-    return tuple(link for link in _DEFAULT_LINKS if link[0] != "core" or os.path.exists("/proc/kcore"))
+    core = (("core", "/proc/kcore"),) if os.path.exists("/proc/kcore") else ()
+    return _DEFAULT_LINKS + core
 
 
 def _after_pivot(config: Config, linux: Config) -> list[Step]:
