@@ -16,6 +16,7 @@ from rundlet.image.changes import apply_changes
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
 from rundlet.image.store import ImageStore
+from rundlet.image.streams import chain, plain
 from rundlet.oci import mediatype
 from rundlet.oci.config import ContainerConfig, History, ImageConfig, RootFS
 from rundlet.oci.descriptor import Descriptor
@@ -25,7 +26,7 @@ from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry.errors import from_answer
 from rundlet.storage.content import Ingest
-from rundlet.storage.layer.compression import Inflater, detect
+from rundlet.storage.layer.compression import detect
 from rundlet.storage.layer.unpack import UnpackResult, WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import HttpClient, Request
@@ -125,7 +126,7 @@ async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[
         if len(start) >= _MAGIC_LENGTH:
             break
     if detect(start) == "gzip":
-        async for chunk in _chain(start, source):
+        async for chunk in chain(start, source):
             await asyncio.to_thread(ingest.write, chunk)
             yield chunk
         return
@@ -134,30 +135,11 @@ async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[
     def keep(piece: bytes) -> None:
         ingest.write(compressor.compress(piece))
 
-    async with aclosing(_plain(_chain(start, source))) as pieces:
+    async with aclosing(plain(chain(start, source))) as pieces:
         async for piece in pieces:
             await asyncio.to_thread(keep, piece)
             yield piece
     await asyncio.to_thread(lambda: ingest.write(compressor.flush()))
-
-
-async def _chain(start: bytes, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    if start:
-        yield start
-    async for chunk in source:
-        yield chunk
-
-
-async def _plain(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Inflated, in bounded pieces, each made in a thread."""
-    inflater = Inflater()
-    async for chunk in source:
-        pieces = inflater.feed(chunk)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
-    pieces = inflater.finish()
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
 
 
 def _config(section: ContainerConfig, platform: Platform, diff_id: Digest, created: str, comment: str) -> ImageConfig:

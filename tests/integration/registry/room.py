@@ -12,10 +12,12 @@ from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
 from rundlet.image.layers import LayerImporter
 from rundlet.image.leases import Leases
+from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
 from rundlet.image.records import Progress, User
 from rundlet.image.removal import Remover
+from rundlet.image.save import Saver
 from rundlet.image.store import ImageStore
 from rundlet.oci.digest import Digest
 from rundlet.registry import HostsConfig, Registry
@@ -63,6 +65,8 @@ class Room:
         self.puller = Puller(self.store, self.snapshots, self.layers, self.registry, self.leases, self.garbage)
         self.pusher = Pusher(self.store, self.registry, self.leases)
         self.importer = Importer(self.store, self.snapshots, launcher, self.leases, clock)
+        self.saver = Saver(self.store, self.leases)
+        self.loader = Loader(self.store, self.snapshots, self.layers, self.leases, self.garbage)
         self.said: list[Progress] = []
 
     @classmethod

@@ -157,6 +157,18 @@ class Reader:
         count, self._left = self._left, 0
         self._source.copy_to(fd, count)
 
+    def read_data(self, count: int) -> bytes:
+        """The next bytes of the current member's data, at most ``count`` and a buffer; empty at its end.
+
+        Raises TruncatedError.
+        """
+        count = min(count, self._left, BUFFER)
+        data = self._source.take(count)
+        if len(data) < count:
+            raise TruncatedError
+        self._left -= count
+        return data
+
     def next(self) -> Entry | None:
         """The next member, or None at the end of the archive. Raises TarError."""
         pax: dict[bytes, bytes] = {}
@@ -262,14 +274,21 @@ def quote(name: bytes) -> str:
     return '"' + "".join(map(_shown, name.decode("utf-8", "surrogateescape"))) + '"'
 
 
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
 def _shown(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
+    # Not the unicode_escape codec: it would have to be imported, which a worker can't.
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8
+        return f"\\x{number - 0xDC00:02x}"
     if character.isprintable():
         return character
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
 
 
 def parse_pax(data: bytes) -> dict[bytes, bytes]:

@@ -1,0 +1,169 @@
+"""``save``: images as one tar that Docker, podman and skopeo read, blobs as they are stored, so that digests stay."""
+
+import asyncio
+import tarfile
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from rundlet.image.archive import (
+    DOCKER_MANIFEST,
+    INDEX,
+    LAYOUT_CONTENT,
+    NAME_ANNOTATION,
+    OCI_LAYOUT,
+    REF_ANNOTATION,
+    DockerEntry,
+    blob_path,
+)
+from rundlet.image.errors import MissingBlobError, PlatformMismatchError
+from rundlet.image.leases import Leases
+from rundlet.image.records import Image
+from rundlet.image.store import ImageStore, parse_name
+from rundlet.oci import mediatype
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import SIZE_LIMIT, Index, Manifest, decode_any
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+
+
+class _Plan:
+    """What goes into the archive."""
+
+    def __init__(self) -> None:
+        self.index: list[Descriptor] = []
+        self.docker: dict[Digest, DockerEntry] = {}
+        self.blobs: dict[Digest, int] = {}
+
+
+class Saver:
+    """Made by the wiring."""
+
+    def __init__(self, store: ImageStore, leases: Leases) -> None:
+        self._store = store
+        self._content = store.content
+        self._leases = leases
+
+    async def save(self, names: Sequence[str], platform: str = "") -> AsyncGenerator[bytes, None]:
+        """The archive's bytes; what can't be saved is raised before the first of them.
+
+        A name without a tag stands for all tags of its repository, as in Docker. Raises NoSuchImageError,
+        MissingBlobError, PlatformMismatchError.
+        """
+        plan = await asyncio.to_thread(self._plan, names, platform)
+        return self._stream(plan)
+
+    # ── what goes in ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _plan(self, names: Sequence[str], platform: str) -> _Plan:
+        plan = _Plan()
+        for name in names:
+            reference = parse_name(name)
+            tags = self._store.repository(reference) if reference is not None and reference.name_only else []
+            for tag in tags:
+                self._add(plan, self._store.get(tag.canonical), tag, platform)
+            if not tags:
+                image = self._store.get(name)
+                named = reference if reference is not None and reference.tag and reference in image.tags else None
+                self._add(plan, image, named, platform)
+        return plan
+
+    def _add(self, plan: _Plan, image: Image, tag: Reference | None, platform: str) -> None:
+        if platform and Platform.parse(platform).rank(image.platform) is None:
+            wanted = Platform.parse(platform)
+            raise PlatformMismatchError(tag.familiar if tag else str(image.id), wanted, image.platform)
+        target = self._store.target(tag) if tag is not None and not platform else None
+        if target is None or not self._take_index(plan, target):
+            target = image.manifest
+        self._take_manifest(plan, image.manifest)
+        plan.index.append(_annotated(target, tag))
+        entry = plan.docker.get(image.id) or self._docker_entry(image)
+        if tag is not None:
+            entry = msgspec.structs.replace(entry, repo_tags=[*(entry.repo_tags or ()), tag.familiar])
+        plan.docker[image.id] = entry
+
+    def _take_index(self, plan: _Plan, target: Descriptor) -> bool:
+        """An index and all that it lists, if all of that is here."""
+        if not mediatype.is_index(target.media_type) or not self._content.has(target.digest):
+            return False
+        index = self._document(target)
+        children = (index.manifests or ()) if isinstance(index, Index) else ()
+        for child in children:
+            if not self._content.has(child.digest):
+                return False
+            manifest = self._document(child)
+            if not isinstance(manifest, Manifest):
+                return False
+            if not all(self._content.has(part.digest) for part in (manifest.config, *manifest.layers)):
+                return False
+        for child in children:
+            self._take_manifest(plan, child)
+        self._take(plan, target.digest)
+        return True
+
+    def _take_manifest(self, plan: _Plan, descriptor: Descriptor) -> None:
+        manifest = self._document(descriptor)
+        assert isinstance(manifest, Manifest)
+        for digest in (descriptor.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)):
+            self._take(plan, digest)
+
+    def _take(self, plan: _Plan, digest: Digest) -> None:
+        if digest not in plan.blobs:
+            if not self._content.has(digest):
+                raise MissingBlobError(digest)
+            plan.blobs[digest] = self._content.size(digest)
+
+    def _document(self, descriptor: Descriptor) -> Manifest | Index:
+        return decode_any(self._content.read(descriptor.digest, SIZE_LIMIT), descriptor.media_type)
+
+    def _docker_entry(self, image: Image) -> DockerEntry:
+        layers = [blob_path(layer.blob.digest) for layer in self._store.layers(image.id)]
+        return DockerEntry(config=blob_path(image.id), repo_tags=None, layers=layers)
+
+    # ── the archive itself ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _stream(self, plan: _Plan) -> AsyncGenerator[bytes, None]:
+        index = Index(schema_version=2, media_type=mediatype.OCI_INDEX, manifests=tuple(plan.index))
+        documents = {
+            OCI_LAYOUT: LAYOUT_CONTENT,
+            INDEX: index.encode(),
+            DOCKER_MANIFEST: msgspec.json.encode(list(plan.docker.values())),
+        }
+        async with self._leases.lease() as lease:
+            await lease.hold(*plan.blobs)
+            yield b"".join(_member(name, data) for name, data in documents.items()) + _directories(plan)
+            for digest, size in plan.blobs.items():
+                yield _header(blob_path(digest), size)
+                chunks = self._content.chunks(digest)
+                while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+                    yield chunk
+                yield bytes(-size % BLOCK)
+            yield END
+
+
+def _annotated(descriptor: Descriptor, tag: Reference | None) -> Descriptor:
+    annotations = {NAME_ANNOTATION: tag.canonical, REF_ANNOTATION: tag.tag or ""} if tag is not None else None
+    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, annotations=annotations)
+
+
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Times are zero, so that the same images give the same archive."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.type = kind
+    info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def _member(name: str, data: bytes) -> bytes:
+    return _header(name, len(data)) + data + bytes(-len(data) % BLOCK)
+
+
+def _directories(plan: _Plan) -> bytes:
+    algorithms = sorted({digest.algorithm for digest in plan.blobs})
+    names = ["blobs/", *(f"blobs/{algorithm}/" for algorithm in algorithms)]
+    return b"".join(_header(name, 0, tarfile.DIRTYPE) for name in names)

@@ -1,0 +1,241 @@
+"""save and load: ours into ours, ours into skopeo and podman, theirs into ours."""
+
+import gzip
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.integration.registry.room import Room, stream, tar
+from tests.integration.registry.test_images import make, new_name, put_index
+
+from rundlet.errors import DigestMismatchError, NoSuchImageError
+from rundlet.image.archive import ArchiveError
+from rundlet.oci.digest import Digest
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.registry import Registry
+from rundlet.storage.errors import LayerError
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = await Room.open(str(tmp_path / "a"))
+    yield room
+    await room.close()
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[Room]:
+    room = await Room.open(str(tmp_path / "b"))
+    yield room
+    await room.close()
+
+
+async def save(room: Room, *names: str, platform: str = "") -> bytes:
+    return b"".join([chunk async for chunk in await room.saver.save(names, platform)])
+
+
+def skopeo(*arguments: str) -> bytes:
+    program = shutil.which("skopeo")
+    if program is None:
+        pytest.skip("skopeo is not installed")
+    return subprocess.run([program, *arguments], check=True, capture_output=True).stdout
+
+
+async def test_round_trip(room: Room, other: Room) -> None:
+    first = await make(room, Reference.parse("demo:1"))
+    await room.store.tag(first, Reference.parse("reg.example/copy:2"))
+    second = await make(room, Reference.parse("demo:2"))
+    archive = await save(room, "demo", "reg.example/copy:2", second.id.short)
+    assert archive == await save(room, "demo", "reg.example/copy:2", second.id.short)
+    loaded = await other.loader.load(stream(archive), progress=other.hear)
+    assert sorted(str(item.image.id) for item in loaded) == sorted([str(first.id), str(second.id)])
+    assert other.store.get("demo:1").manifest == first.manifest
+    assert other.store.get("demo:2").size == second.size
+    assert other.store.get("reg.example/copy:2").id == first.id
+    assert [s for s in other.statuses() if s.startswith("Loaded")] == [
+        "Loaded image: demo:1",
+        "Loaded image: reg.example/copy:2",
+        "Loaded image: demo:2",
+    ]
+    other.verify()
+    for name in ("demo:1", "demo:2", "reg.example/copy:2"):
+        await other.remover.remove(name)
+    assert other.is_empty()
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+async def test_load_twice_and_compressed(room: Room, compress: "type[bytes]") -> None:
+    image = await make(room, Reference.parse("demo:1"))
+    archive = compress(await save(room, "demo:1"))
+    await room.loader.load(stream(archive), progress=room.hear)
+    newer = await make(room, Reference.parse("demo:1"))
+    room.said.clear()
+    await room.loader.load(stream(archive), progress=room.hear)
+    assert room.statuses() == [
+        f"The image demo:1 already exists, renaming the old one with ID {newer.id} to empty string",
+        "Loaded image: demo:1",
+    ]
+    assert room.store.get("demo:1").id == image.id
+    room.verify()
+
+
+async def test_by_id_there_are_no_names(room: Room, other: Room) -> None:
+    image = await make(room, Reference.parse("demo:1"))
+    loaded = await other.loader.load(stream(await save(room, str(image.id))), progress=other.hear)
+    assert (loaded[0].image.id, loaded[0].names) == (image.id, ())
+    assert other.statuses()[-1] == f"Loaded image ID: {image.id}"
+
+
+async def test_index(room: Room, other: Room, registry: Registry, registry_host: str) -> None:
+    name = new_name(registry_host)
+    foreign = "linux/s390x"
+    await put_index(registry, name, [foreign, str(Platform.host())])
+    await room.puller.pull(name, platform=foreign, progress=room.hear)
+    result = (await room.puller.pull(name, progress=room.hear))[0]
+    loaded = await other.loader.load(stream(await save(room, name.familiar)), progress=other.hear)
+    assert [item.image.id for item in loaded] == [result.image.id]
+    chosen = await other.loader.load(stream(await save(room, name.familiar)), platform=foreign, progress=other.hear)
+    assert any(item.image.platform == Platform.parse(foreign) for item in chosen)
+    other.verify()
+
+
+async def test_skopeo_and_podman_read_ours(room: Room, tmp_path: Path) -> None:
+    image = await make(room, Reference.parse("demo:1"))
+    path = tmp_path / "ours.tar"
+    path.write_bytes(await save(room, "demo:1"))
+    docker = json.loads(skopeo("inspect", "--config", f"docker-archive:{path}"))
+    assert docker["rootfs"]["diff_ids"] == [str(image.chain)]
+    assert Digest.of(skopeo("inspect", "--config", "--raw", f"docker-archive:{path}")) == image.id
+    layout = skopeo("inspect", "--raw", f"oci-archive:{path}")
+    assert Digest.of(layout) == image.manifest.digest
+    copy = tmp_path / "copy"
+    skopeo("copy", f"docker-archive:{path}", f"dir:{copy}")
+    assert (copy / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+async def test_skopeos_are_read(room: Room, other: Room, tmp_path: Path, kind: str) -> None:
+    image = await make(room, Reference.parse("demo:1"))
+    ours, theirs = tmp_path / "ours.tar", tmp_path / "theirs.tar"
+    ours.write_bytes(await save(room, "demo:1"))
+    skopeo("copy", f"docker-archive:{ours}", f"{kind}:{theirs}:docker.io/library/demo:3")
+    loaded = await other.loader.load(stream(theirs.read_bytes()), progress=other.hear)
+    assert loaded[0].image.chain == image.chain
+    assert [name.familiar for name in loaded[0].names] == ["demo:3"]
+    if kind == "docker-archive":
+        assert loaded[0].image.id == image.id
+    other.verify()
+    blob = other.store.layers(loaded[0].image.id)[0].blob
+    assert Digest.of(gzip.decompress(b"".join(other.content.chunks(blob.digest)))) == image.chain
+
+
+# ── archives by hand ─────────────────────────────────────────────────────────────────────────────────────────
+
+LAYER = tar({"etc/name": b"hello"})
+
+
+def archive(files: dict[str, bytes | str]) -> bytes:
+    """A tar of files; a str is a symbolic link's target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as writer:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(data, str):
+                info.type, info.linkname = tarfile.SYMTYPE, data
+                writer.addfile(info)
+            else:
+                info.size = len(data)
+                writer.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def config(*layers: bytes) -> bytes:
+    diff_ids = [str(Digest.of(layer)) for layer in layers]
+    return json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    ).encode()
+
+
+def docker_archive(config: bytes, layers: list[str], tags: list[str] | None = None) -> dict[str, bytes | str]:
+    entries = [{"Config": "c.json", "RepoTags": ["demo:1"] if tags is None else tags, "Layers": layers}]
+    return {"c.json": config, "manifest.json": json.dumps(entries).encode()}
+
+
+async def test_docker_archive_with_links(room: Room) -> None:
+    files = docker_archive(config(LAYER, LAYER), ["a/layer.tar", "b/layer.tar"])
+    files |= {"a/layer.tar": LAYER, "b/layer.tar": "../a/layer.tar"}
+    loaded = await room.loader.load(stream(archive(files)), progress=room.hear)
+    assert loaded[0].image.repo_tags == ["demo:1"]
+    assert len(room.store.layers(loaded[0].image.id)) == 2
+    room.verify()
+
+
+async def test_legacy_archive(room: Room) -> None:
+    upper = tar({"etc/more": b"!"})
+    base = {"id": "a" * 64, "created": "2014-01-01T00:00:00Z", "os": "linux", "architecture": "amd64"}
+    top = {
+        **base,
+        "id": "b" * 64,
+        "parent": "a" * 64,
+        "config": {"Cmd": ["sh"]},
+        "container_config": {"Cmd": ["make", "it"]},
+    }
+    files: dict[str, bytes | str] = {
+        "repositories": json.dumps({"demo": {"old": "b" * 64}}).encode(),
+        f"{'a' * 64}/json": json.dumps(base).encode(),
+        f"{'a' * 64}/layer.tar": LAYER,
+        f"{'b' * 64}/json": json.dumps(top).encode(),
+        f"{'b' * 64}/layer.tar": upper,
+    }
+    loaded = await room.loader.load(stream(archive(files)), progress=room.hear)
+    image = loaded[0].image
+    made = room.store.config(image.id)
+    assert made.diff_ids == (Digest.of(LAYER), Digest.of(upper))
+    assert made.config is not None
+    assert made.config.cmd == ["sh"]
+    assert (made.history or [])[1].created_by == "make it"
+    assert image.repo_tags == ["demo:old"]
+    room.verify()
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "words"),
+    [
+        ({"a": b"b"}, ArchiveError, "unrecognized image format"),
+        (docker_archive(config(LAYER), ["../../../../etc/passwd"]), ArchiveError, "etc/passwd is missing"),
+        (docker_archive(config(LAYER), ["l"]) | {"l": "/etc/passwd"}, ArchiveError, "l is missing"),
+        (docker_archive(config(LAYER), ["l"]) | {"l": "m", "m": "l"}, ArchiveError, "l is missing"),
+        (docker_archive(config(LAYER), []), ArchiveError, "layers length mismatch"),
+        (docker_archive(config(LAYER), ["l"], ["Bad Name"]) | {"l": LAYER}, ArchiveError, "invalid tag"),
+        (docker_archive(config(b"other"), ["l"]) | {"l": LAYER}, DigestMismatchError, "verification failed"),
+        (docker_archive(config(b"x"), ["l"]) | {"l": b"x"}, LayerError, "."),
+        (docker_archive(b"[]", ["l"]) | {"l": LAYER}, Exception, "config"),
+        ({"manifest.json": b"{"}, ArchiveError, "invalid manifest.json"),
+        ({"repositories": b'{"a":{"1":"zz"}}'}, ArchiveError, "zz/json is missing"),
+    ],
+)
+async def test_bad_archives(room: Room, files: dict[str, bytes | str], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        await room.loader.load(stream(archive(files)), progress=room.hear)
+    assert room.is_empty()
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense" * 1000, archive({"a": b"b" * 5000})[:3000], b"\x1f\x8bxx"])
+async def test_what_is_no_archive(room: Room, data: bytes) -> None:
+    with pytest.raises((ArchiveError, LayerError)):
+        await room.loader.load(stream(data), progress=room.hear)
+    assert room.is_empty()
+
+
+async def test_save_of_what_is_not_here(room: Room) -> None:
+    with pytest.raises(NoSuchImageError):
+        await room.saver.save(["nothing"])
