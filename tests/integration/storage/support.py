@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import tarfile
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -38,13 +39,17 @@ class ForkedWorker:
 class ForkLauncher:
     """Implements WorkerLauncher by forking. Only tests may: the engine has threads and secrets."""
 
-    def __init__(self, main: Callable[[Sequence[int]], int] = apply.main) -> None:
+    def __init__(self, main: Callable[[Sequence[int]], int] = apply.main, kind: str = "apply") -> None:
         self.main = main
+        self.kind = kind
         self.started: list[ForkedWorker] = []
 
     async def worker(self, kind: str, fds: Sequence[int]) -> ForkedWorker:
-        assert kind == "apply"
-        pid = os.fork()
+        assert kind == self.kind
+        with warnings.catch_warnings():
+            # The parent has threads; the child uses nothing that they may hold.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             status = 99
             try:

@@ -9,6 +9,7 @@ import errno
 import os
 import resource
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from rundlet.linux import caps, libc, mount, ns
@@ -40,6 +41,7 @@ _X86_64: Final = {
     "rt_sigaction": 13,
     "rt_sigprocmask": 14,
     "rt_sigreturn": 15,
+    "pread64": 17,
     "readv": 19,
     "writev": 20,
     "sched_yield": 24,
@@ -125,6 +127,7 @@ _AARCH64: Final = {
     "write": 64,
     "readv": 65,
     "writev": 66,
+    "pread64": 67,
     "readlinkat": 78,
     "newfstatat": 79,
     "fstat": 80,
@@ -161,10 +164,11 @@ _AARCH64: Final = {
 _AUDIT_ARCH: Final = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 
 
-def confine(directory_fd: int) -> int:
-    """Make ``directory_fd`` the root and the current directory, and drop all that making files in it does not take.
+def confine(directory_fd: int, capabilities: Sequence[str] = CAPABILITIES, *, readonly: bool = False) -> int:
+    """Make ``directory_fd`` the root and the current directory, and drop all but the named capabilities.
 
-    Returns a descriptor of the new root; the old one, from which ``..`` would lead outside, is closed.
+    ``readonly`` lets nothing be changed there. Returns a descriptor of the new root; the old one, from which ``..``
+    would lead outside, is closed.
 
     Raises: OSError naming the step that the kernel refused; the process must then end without reading anything.
     """
@@ -175,10 +179,10 @@ def confine(directory_fd: int) -> int:
     os.fchdir(directory_fd)
     libc.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS)
     mount.set_propagation("/", mount.MS_PRIVATE)
-    _pivot()
+    _pivot(readonly)
     os.close(directory_fd)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    _drop_rights()
+    _drop_rights(capabilities)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     program = filter_program()
     if program:
@@ -190,7 +194,7 @@ def confine(directory_fd: int) -> int:
     return root
 
 
-def _pivot() -> None:
+def _pivot(readonly: bool) -> None:
     tree = mount.open_tree(libc.AT_FDCWD, ".", mount.OPEN_TREE_CLONE)
     try:
         mount.move_mount(tree, libc.AT_FDCWD, ".", mount.MOVE_MOUNT_F_EMPTY_PATH)
@@ -198,7 +202,8 @@ def _pivot() -> None:
     finally:
         os.close(tree)
     try:
-        mount.mount_setattr(libc.AT_FDCWD, ".", _MOUNT_ATTRIBUTES, mount.MOUNT_ATTR_ATIME)
+        attributes = _MOUNT_ATTRIBUTES | (mount.MOUNT_ATTR_RDONLY if readonly else 0)
+        mount.mount_setattr(libc.AT_FDCWD, ".", attributes, mount.MOUNT_ATTR_ATIME)
     except OSError as exc:
         if exc.errno != errno.ENOSYS:  # before Linux 5.12; nothing in the directory is run or opened as a device
             raise
@@ -207,10 +212,11 @@ def _pivot() -> None:
     os.chdir("/")
 
 
-def _drop_rights() -> None:
-    keep = caps.mask(CAPABILITIES)
+def _drop_rights(capabilities: Sequence[str]) -> None:
+    keep = caps.mask(capabilities)
     caps.drop_bounding(keep)
-    caps.set_capabilities(keep & caps.get_capabilities()[1], keep & caps.get_capabilities()[1], 0)
+    keep &= caps.get_capabilities()[1]
+    caps.set_capabilities(keep, keep, 0)
 
 
 def filter_program(machine: str = libc.MACHINE) -> bytes:

@@ -1,0 +1,215 @@
+"""The worker that writes what a container changed, its upper directory, as a layer tar. Standard library, linux.
+
+The launcher forks it with the directory, the write end of a pipe for the tar, the write end of a pipe for the answer
+and a file with a JSON list of names to leave out (mount points that the runtime made; latin-1 text). It sees nothing
+but the directory, read-only. Overlay whiteouts become ``.wh.`` entries, opaque directories get ``.wh..wh..opq``. What
+a layer can't hold is left out and named in the answer::
+
+    {"ok": true, "skipped": ["run/socket", "odd/.wh.name"]}
+    {"ok": false, "kind": "io", "errno": 5, "message": "read \\"f\\": input/output error"}
+"""
+
+import errno
+import json
+import os
+import resource
+import stat
+from collections.abc import Sequence
+from typing import Final
+
+from rundlet.storage.layer import confine, tar, tarwrite
+from rundlet.storage.layer.apply import OPAQUE, WHITEOUT, EntryError, keep_only, reason
+from rundlet.storage.layer.tar import Entry
+
+CAPABILITIES: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN")
+"""To read every file; SYS_ADMIN shows overlay's trusted attributes (the filter forbids all else that it allows)."""
+SKIPPED_LIMIT: Final = 1000
+_CHUNK: Final = 1 << 20
+_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPAQUE_XATTR: Final = "trusted.overlay.opaque"
+_TYPES: Final = {
+    stat.S_IFREG: tar.REGULAR,
+    stat.S_IFDIR: tar.DIRECTORY,
+    stat.S_IFLNK: tar.SYMLINK,
+    stat.S_IFCHR: tar.CHARACTER,
+    stat.S_IFBLK: tar.BLOCK_DEVICE,
+    stat.S_IFIFO: tar.FIFO,
+}
+
+
+def main(fds: Sequence[int]) -> int:
+    """Write the tar; the exit status is 0 when the answer says ok.
+
+    ``fds``: directory, tar, answer, names to leave out.
+    """
+    directory, out, answer, names = fds
+    result: dict[str, object]
+    try:
+        keep_only((0, 1, 2, *fds))
+        left_out = frozenset(name.encode("latin-1") for name in json.loads(os.pread(names, 1 << 24, 0) or b"[]"))
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        changes = Changes(confine.confine(directory, CAPABILITIES, readonly=True), out, left_out)
+        changes.run()
+        result = {"ok": True, "skipped": changes.skipped}
+    except EntryError as exc:
+        result = {"ok": False, "kind": "io", "errno": exc.errno, "message": str(exc)}
+    except OSError as exc:
+        result = {
+            "ok": False,
+            "kind": "internal",
+            "errno": exc.errno or 0,
+            "message": f"write the layer: {reason(exc)}",
+        }
+    os.close(out)
+    data = json.dumps(result).encode() + b"\n"
+    while data:
+        data = data[os.write(answer, data) :]
+    return 0 if result["ok"] else 1
+
+
+class Changes:
+    """Writes the tar of the directory ``root_fd`` to ``out``, in an order that depends on names only.
+
+    Raises EntryError for what can't be read, OSError for what can't be written.
+    """
+
+    def __init__(self, root_fd: int, out: int, left_out: frozenset[bytes] = frozenset()) -> None:
+        self._root = root_fd
+        self._out = out
+        self._left_out = left_out
+        self._links: dict[int, bytes] = {}
+        self.skipped: list[str] = []
+
+    def run(self) -> None:
+        """Write everything and the end of the archive."""
+        if _is_opaque(self._root):
+            self._write(_marker(OPAQUE, os.fstat(self._root)))
+        levels = [(os.dup(self._root), b"", self._list(self._root))]
+        try:
+            while levels:
+                fd, prefix, names = levels[-1]
+                if not names:
+                    os.close(levels.pop()[0])
+                    continue
+                base = names.pop()
+                inner = self._member(fd, prefix + base, base)
+                if inner is not None:
+                    levels.append((inner, prefix + base + b"/", self._list(inner)))
+        finally:
+            for fd, _prefix, _names in levels:
+                os.close(fd)
+        self._write(tarwrite.END)
+
+    def _list(self, fd: int) -> list[bytes]:
+        return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+
+    def _member(self, parent: int, name: bytes, base: bytes) -> int | None:
+        """Write one member; a descriptor when it is a directory that has to be gone through."""
+        if name in self._left_out:
+            return None
+        try:
+            status = os.lstat(base, dir_fd=parent)
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                self._write(_marker(name[: -len(base)] + WHITEOUT + base, status))
+                return None
+            kind = _TYPES.get(stat.S_IFMT(status.st_mode))
+            if kind is None or base.startswith(WHITEOUT) or len(name) > tar.PATH_LIMIT:
+                if len(self.skipped) < SKIPPED_LIMIT:
+                    self.skipped.append(name.decode("latin-1"))
+                return None
+            entry = _entry(name, kind, status)
+            if kind == tar.DIRECTORY:
+                return self._directory(parent, base, entry, status)
+            if kind == tar.REGULAR:
+                self._regular(parent, base, entry, status)
+            else:
+                if kind == tar.SYMLINK:
+                    entry.link = os.readlink(base, dir_fd=parent)
+                self._write(tarwrite.encode(entry))
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            if exc.errno == errno.ENOENT:
+                return None  # a running container removed it meanwhile
+            raise EntryError("read", name, exc) from exc
+        return None
+
+    def _directory(self, parent: int, base: bytes, entry: Entry, status: os.stat_result) -> int:
+        fd = os.open(base, _DIRECTORY_FLAGS, dir_fd=parent)
+        entry.xattrs = _xattrs(fd)
+        self._write(tarwrite.encode(entry))
+        if _is_opaque(fd):
+            self._write(_marker(entry.name + b"/" + OPAQUE, status))
+        return fd
+
+    def _regular(self, parent: int, base: bytes, entry: Entry, status: os.stat_result) -> None:
+        if status.st_nlink > 1:
+            first = self._links.setdefault(status.st_ino, entry.name)
+            if first != entry.name:
+                entry.type, entry.link, entry.size = tar.HARDLINK, first, 0
+                self._write(tarwrite.encode(entry))
+                return
+        fd = os.open(base, _FILE_FLAGS, dir_fd=parent)
+        try:
+            entry.xattrs = _xattrs(fd)
+            entry.size = os.fstat(fd).st_size
+            self._write(tarwrite.encode(entry))
+            left = entry.size
+            while left and (data := os.read(fd, min(left, _CHUNK))):
+                self._write(data)
+                left -= len(data)
+        finally:
+            os.close(fd)
+        while left:  # it shrank while it was read
+            self._write(bytes(min(left, _CHUNK)))
+            left -= min(left, _CHUNK)
+        self._write(tarwrite.padding(entry.size))
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._out, view) :]
+
+
+def _entry(name: bytes, kind: bytes, status: os.stat_result) -> Entry:
+    entry = Entry()
+    entry.name, entry.type, entry.link = name, kind, b""
+    entry.mode = stat.S_IMODE(status.st_mode)
+    entry.uid, entry.gid = status.st_uid, status.st_gid
+    entry.size = 0
+    entry.mtime_ns = status.st_mtime_ns
+    device = kind in (tar.CHARACTER, tar.BLOCK_DEVICE)
+    entry.major = os.major(status.st_rdev) if device else 0
+    entry.minor = os.minor(status.st_rdev) if device else 0
+    entry.xattrs = None
+    return entry
+
+
+def _marker(name: bytes, status: os.stat_result) -> bytes:
+    """An empty file that says something about its neighbours."""
+    entry = _entry(name, tar.REGULAR, status)
+    entry.mode, entry.major, entry.minor = 0o600, 0, 0
+    return tarwrite.encode(entry)
+
+
+def _is_opaque(fd: int) -> bool:
+    try:
+        return os.getxattr(fd, _OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
+
+
+def _xattrs(fd: int) -> list[tuple[bytes, bytes]] | None:
+    """File capabilities and what users set; the rest belongs to this machine."""
+    try:
+        names = os.listxattr(fd)
+    except OSError as exc:
+        if exc.errno == errno.ENOTSUP:
+            return None
+        raise
+    wanted = [
+        n for n in names if n == "security.capability" or (n.startswith("user.") and not n.startswith("user.overlay."))
+    ]
+    return [(os.fsencode(name), os.getxattr(fd, name)) for name in sorted(wanted)] or None
