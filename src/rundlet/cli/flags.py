@@ -14,25 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-REPEATED = frozenset(
-    (
-        "list",
-        "map",
-        "filter",
-        "ulimit",
-        "mount",
-        "network",
-        "gpu-request",
-        "stringArray",
-        "strings",
-        "env",
-        "label",
-        "host",
-        "stream",
-        "sysctl",
-    )
-)
-SIMPLE = frozenset(("string", "list", "stringArray"))
+# Kinds that Docker's help shows as lists; ours are finer for the sake of their checks.
+LISTS = frozenset(("list", "env", "label", "host", "stream", "byte-rate", "operation-rate", "device-weight"))
+MAPS = frozenset(("map", "sysctl"))
+REPEATED = LISTS | MAPS | frozenset(("filter", "ulimit", "mount", "network", "gpu-request", "strings"))
+SIMPLE = frozenset(("string", "list"))
 TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 ALIASES = {"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"}
@@ -63,6 +49,15 @@ class Values(dict[str, "Any"]):
     def __init__(self) -> None:
         super().__init__()
         self.given: dict[str, str] = {}
+
+
+def shown_kind(kind: str) -> str:
+    """The word for a kind in help."""
+    if kind in LISTS:
+        return "list"
+    if kind in MAPS:
+        return "map"
+    return "bytes" if kind == "swap" else kind
 
 
 def default_of(flag: tuple[Any, ...]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rundlet.cli import catalog
-from rundlet.cli.flags import HELP
+from rundlet.cli.flags import HELP, shown_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 SLOP = 5
 MINIMUM = 24
-# Kinds of their own for the sake of their checks, shown as what they are in Docker's help.
-SHOWN_KINDS = {"swap": "bytes", "env": "list", "label": "list", "host": "list", "stream": "list", "sysctl": "map"}
 
 
 def terminal_width() -> int:
@@ -63,7 +61,7 @@ def flag_lines(table: Iterable[tuple[Any, ...]], width: int) -> str:
         name, short, kind, text = flag[:4]
         if text:
             left = f"  -{short}, --{name}" if short else f"      --{name}"
-            rows.append((left + ("" if kind == "bool" else f" {SHOWN_KINDS.get(kind, kind)}"), text))
+            rows.append((left + ("" if kind == "bool" else f" {shown_kind(kind)}"), text))
     widest = max((len(left) for left, _ in rows), default=0)
     return "\n".join(left.ljust(widest) + "   " + wrap(widest + 3, width - 1, text) for left, text in rows)
 

@@ -208,6 +208,24 @@ def network(text: str) -> dict[str, Any]:
     return parse_network(text)
 
 
+def byte_rate(text: str) -> dict[str, Any]:
+    from rundlet.cli.options.devices import throttle
+
+    return throttle(text, sizes=True)
+
+
+def operation_rate(text: str) -> dict[str, Any]:
+    from rundlet.cli.options.devices import throttle
+
+    return throttle(text, sizes=False)
+
+
+def device_weight(text: str) -> dict[str, Any]:
+    from rundlet.cli.options.devices import weight
+
+    return weight(text)
+
+
 def gpu_request(text: str) -> dict[str, Any]:
     from rundlet.cli.options.devices import parse_gpus
 
@@ -228,6 +246,9 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "host": extra_host,
     "stream": stream,
     "sysctl": sysctl,
+    "byte-rate": byte_rate,
+    "operation-rate": operation_rate,
+    "device-weight": device_weight,
     "mount": mount,
     "network": network,
     "gpu-request": gpu_request,

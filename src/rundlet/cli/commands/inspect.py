@@ -37,8 +37,9 @@ def run(call: Invocation) -> int:
     if kind in NOT_SUPPORTED:
         raise CommandError(f"inspecting a {kind} is not supported by Rundlet")
     if call.given("type") and kind not in PATHS:
-        problem = "type is empty" if not kind else f'"{kind}" is not a valid value for --type'
-        raise CommandError(problem if kind else f"{problem}: must be one of container, image, network, volume")
+        known = ", ".join(f'"{name}"' for name in sorted((*PATHS, *NOT_SUPPORTED)))
+        problem = f'unknown type: "{kind}"' if kind else "type is empty"
+        raise CommandError(f"{problem}: must be one of {known}")
     kinds = [kind] if kind else list(PATHS)
 
     def find(name: str) -> Any:
@@ -47,8 +48,8 @@ def run(call: Invocation) -> int:
             try:
                 return call.context.session.get(PATHS[one].format(quote(name, "/:@")), query)
             except ApiError as exc:
-                if exc.status not in (400, 404) or (kind and exc.status != 404):
+                if kind or exc.status not in (400, 404):
                     raise
-        raise CommandError(f"Error: No such {kind or 'object'}: {name}")
+        raise CommandError(f"Error: No such object: {name}")
 
     return inspect_all(call.args, find, flags["format"])

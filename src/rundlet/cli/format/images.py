@@ -83,7 +83,7 @@ FIELDS = {
     "Size": ("SIZE", _bytes("Size")),
     "Tag": ("TAG", lambda row, full: row["tag"]),
     "UniqueSize": ("UNIQUE SIZE", lambda row, full: "N/A"),
-    "VirtualSize": ("SIZE", _bytes("Size")),
+    "VirtualSize": ("SIZE", lambda row, full: human_size(row["item"].get("Size", 0), 4)),
 }
 
 

@@ -53,6 +53,8 @@ def unescape(text: str) -> str:
 class _Row(dict[str, "Any"]):
     """A row whose columns are computed when a template asks for them."""
 
+    type_name = "*formatter.Row"
+
     def __init__(self, item: Any, fields: Mapping[str, Field], *, full: bool) -> None:
         super().__init__()
         self._item = item
@@ -79,9 +81,10 @@ class _Row(dict[str, "Any"]):
 
 
 def _json(value: Any) -> str:
+    from rundlet.cli.format.rows import html_safe
     from rundlet.cli.template.functions import json
 
-    return json(value.all() if isinstance(value, _Row) else value)
+    return html_safe(json(value.all())) if isinstance(value, _Row) else json(value)
 
 
 def print_templated(

@@ -22,7 +22,7 @@ def _links(item: Any, full: bool) -> str:
 
 def _size(item: Any, full: bool) -> str:
     usage = item.get("UsageData")
-    return human_size(usage["Size"]) if usage and usage["Size"] >= 0 else "N/A"
+    return human_size(usage["Size"], 4) if usage and usage["Size"] >= 0 else "N/A"
 
 
 FIELDS = {

@@ -185,6 +185,8 @@ def _strings(flags: Any, host: dict[str, Any]) -> None:
         if flags[flag]:
             host[key] = flags[flag]
     if flags["storage-opt"]:
+        if any("=" not in text for text in flags["storage-opt"]):
+            raise RunError("invalid storage option")
         host["StorageOpt"] = dict(_pairs(flags["storage-opt"]))
     if flags["sysctl"]:
         host["Sysctls"] = dict(flags["sysctl"])
@@ -230,20 +232,15 @@ def _devices(flags: Any, host: dict[str, Any]) -> None:
         host["Devices"], requests = devices(flags["device"])
         if requests or flags["gpus"]:
             host["DeviceRequests"] = [*flags["gpus"], *requests]
-    for flag, key, sizes in (
-        ("device-read-bps", "BlkioDeviceReadBps", True),
-        ("device-write-bps", "BlkioDeviceWriteBps", True),
-        ("device-read-iops", "BlkioDeviceReadIOps", False),
-        ("device-write-iops", "BlkioDeviceWriteIOps", False),
+    for flag, key in (
+        ("device-read-bps", "BlkioDeviceReadBps"),
+        ("device-write-bps", "BlkioDeviceWriteBps"),
+        ("device-read-iops", "BlkioDeviceReadIOps"),
+        ("device-write-iops", "BlkioDeviceWriteIOps"),
+        ("blkio-weight-device", "BlkioWeightDevice"),
     ):
         if flags[flag]:
-            from rundlet.cli.options.devices import throttles
-
-            host[key] = throttles(flags[flag], sizes=sizes)
-    if flags["blkio-weight-device"]:
-        from rundlet.cli.options.devices import weights
-
-        host["BlkioWeightDevice"] = weights(flags["blkio-weight-device"])
+            host[key] = flags[flag]
 
 
 def _storage(flags: Any, host: dict[str, Any], body: dict[str, Any]) -> None:

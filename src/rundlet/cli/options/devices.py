@@ -23,7 +23,7 @@ def parse_device(text: str) -> dict[str, str]:
     elif len(parts) == 1:
         source = target = text
     else:
-        raise RunError(f"invalid device specification: {text}")
+        raise RunError(f"bad format for path: {text}")
     return {"PathOnHost": source, "PathInContainer": target or source, "CgroupPermissions": permissions}
 
 
@@ -41,7 +41,7 @@ def devices(specifications: Iterable[str]) -> tuple[list[dict[str, str]], list[d
             continue
         device = parse_device(text)
         if not _is_mode(device["CgroupPermissions"]):
-            raise RunError(f"{text} is not a valid mode" if ":" in text else f"bad format for path: {text}")
+            raise RunError(f"bad mode specified: {device['CgroupPermissions']}")
         plain.append(device)
     return plain, [{"Driver": "cdi", "DeviceIDs": cdi}] if cdi else []
 
@@ -78,41 +78,36 @@ def parse_gpus(text: str) -> dict[str, Any]:
     return request
 
 
-def throttles(specifications: Iterable[str], *, sizes: bool) -> list[dict[str, Any]]:
-    """``/dev/sda:1mb`` as {Path, Rate}; ``sizes`` allows units. Raises RunError."""
+def throttle(text: str, *, sizes: bool) -> dict[str, Any]:
+    """``/dev/sda:1mb`` as {Path, Rate}; ``sizes`` allows units. Raises ValueError."""
     from rundlet.cli.values import size_in_bytes
 
-    out = []
-    for text in specifications:
-        path, colon, rate = text.rpartition(":")
-        if not colon or not path or not rate:
-            raise RunError(f"bad format: {text}")
-        if not path.startswith("/dev/"):
-            raise RunError(f"bad format for device path: {text}")
-        try:
-            number = size_in_bytes(rate) if sizes else int(rate)
-            if number < 0:
-                raise ValueError(rate)
-        except ValueError as exc:
-            unit = "kb, mb, or gb" if sizes else "an integer"
-            raise RunError(
-                f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. "
-                f"Number must be a positive integer. Unit is optional and can be {unit}"
-            ) from exc
-        out.append({"Path": path, "Rate": number})
-    return out
+    path, rate = _device_and_number(text)
+    try:
+        number = size_in_bytes(rate) if sizes else int(rate)
+        if number < 0:
+            raise ValueError(rate)
+    except ValueError:
+        wanted = "<device-path>:<number>[<unit>]" if sizes else "<device-path>:<number>"
+        tail = ". Unit is optional and can be kb, mb, or gb" if sizes else ""
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is {wanted}. Number must be a positive integer{tail}"
+        ) from None
+    return {"Path": path, "Rate": number}
 
 
-def weights(specifications: Iterable[str]) -> list[dict[str, Any]]:
-    """``/dev/sda:200`` as {Path, Weight}. Raises RunError."""
-    out = []
-    for text in specifications:
-        path, colon, weight = text.rpartition(":")
-        if not colon or not path or not weight:
-            raise RunError(f"bad format: {text}")
-        if not path.startswith("/dev/"):
-            raise RunError(f"bad format for device path: {text}")
-        if not weight.isdigit() or (int(weight) > 0 and not 10 <= int(weight) <= 1000):
-            raise RunError(f"invalid weight for device: {text}")
-        out.append({"Path": path, "Weight": int(weight)})
-    return out
+def weight(text: str) -> dict[str, Any]:
+    """``/dev/sda:200`` as {Path, Weight}. Raises ValueError."""
+    path, number = _device_and_number(text)
+    if not number.isdigit() or (int(number) > 0 and not 10 <= int(number) <= 1000):
+        raise ValueError(f"invalid weight for device: {text}")
+    return {"Path": path, "Weight": int(number)}
+
+
+def _device_and_number(text: str) -> tuple[str, str]:
+    path, _, number = text.rpartition(":")
+    if not path or not number:
+        raise ValueError(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise ValueError(f"bad format for device path: {text}")
+    return path, number

@@ -18,6 +18,8 @@ def _read_lines(path: str, *, lookup: bool) -> list[str]:
     try:
         with open(path, "rb") as file:
             data = file.read()
+    except IsADirectoryError as exc:
+        raise RunError(f"invalid env file ({path}): read {path}: is a directory") from exc
     except OSError as exc:
         raise RunError(f"open {path}: {(exc.strerror or str(exc)).lower()}") from exc
     out = []

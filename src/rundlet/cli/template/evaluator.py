@@ -27,6 +27,12 @@ def _last_name(node: nodes.Node) -> str:
     return ""
 
 
+def _absent(value: dict[str, Any], name: str) -> str:
+    """A row of a table names its type, as Docker's rows do; any other object is a map."""
+    kind = getattr(value, "type_name", "")
+    return f"can't evaluate field {name} in type {kind}" if kind else f"map has no entry for key {go_quote(name)}"
+
+
 class _Break(Exception):
     """{{break}} on its way to its range."""
 
@@ -237,7 +243,7 @@ class _Run:
             if arguments:
                 raise self._fail(node, f"{name} is not a method but has arguments")
             if found is MISSING and value and not all(isinstance(member, str) for member in value.values()):
-                raise self._fail(node, f"map has no entry for key {go_quote(name)}")
+                raise self._fail(node, _absent(value, name))
             return found
         if value is None or value is MISSING:
             raise self._fail(node, f"nil data; no entry for key {go_quote(name)}")

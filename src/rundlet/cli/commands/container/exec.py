@@ -61,11 +61,7 @@ def _create(call: Invocation, name: str, body: dict[str, Any]) -> str:
 
 def _detached(call: Invocation, name: str, body: dict[str, Any]) -> int:
     identifier = _create(call, name, body)
-    start = {"Detach": True, "Tty": body["Tty"]}
-    try:
-        call.context.session.post(f"/exec/{identifier}/start", body=start)
-    except ApiError as exc:
-        raise CommandError(str(exc), _start_code(exc)) from exc
+    call.context.session.post(f"/exec/{identifier}/start", body={"Detach": True, "Tty": body["Tty"]})
     return 0
 
 

@@ -23,6 +23,5 @@ def run(call: Invocation) -> int:
     query = {"ps_args": " ".join(options) or None}
     answer = call.context.session.get(container_path(name, "top"), query)
     rows = [answer["Titles"], *(answer.get("Processes") or ())]
-    # Every cell of Docker's is followed by a tab, so the last column is padded too.
-    sys.stdout.write(layout([*map(str, row), ""] for row in rows) if rows else "")
+    sys.stdout.write(layout((list(map(str, row)) for row in rows), minimum=20))
     return 0
