@@ -146,6 +146,19 @@ def test_start_after_a_kill(snapshotter: OverlaySnapshotter, tmp_path: Path) -> 
     assert again.check() == []
 
 
+def test_leftover_that_can_not_go_does_not_stop_the_start(
+    snapshotter: OverlaySnapshotter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "snapshots/left").mkdir()
+
+    def busy(path: str) -> None:
+        raise OSError(16, "Device or resource busy", path)
+
+    monkeypatch.setattr(overlay, "remove_path", busy)
+    assert snapshotter.check() == []
+    assert "could not remove the leftover snapshot left" in caplog.text
+
+
 def test_start_after_loss_of_power(
     snapshotter: OverlaySnapshotter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

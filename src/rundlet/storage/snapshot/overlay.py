@@ -10,6 +10,7 @@ it. A layer has a row of state ``preparing`` from the start, so that its parent 
 """
 
 import errno
+import logging
 import os
 import secrets
 from typing import Any, Final
@@ -48,6 +49,7 @@ SCHEMA: Final = (
         created_ns INTEGER NOT NULL
     )""",
 )
+_log = logging.getLogger(__name__)
 _SELECT_LAYER: Final = (
     "SELECT chain, parent, diff_id, size, name, created_ns FROM layers WHERE chain = ? AND state = 'committed'"
 )
@@ -210,8 +212,15 @@ class OverlaySnapshotter:
         with translated("clean up", self._root):
             for name in os.listdir(self._root):
                 if name not in known:
-                    remove_path(f"{self._root}/{name}")
+                    self._remove_leftover(name)
         return dropped
+
+    def _remove_leftover(self, name: str) -> None:
+        """What can't go now (a killed engine's worker still writes, a mount is left) goes at the next start."""
+        try:
+            remove_path(f"{self._root}/{name}")
+        except OSError as exc:
+            _log.warning("could not remove the leftover snapshot %s: %s", name, exc)
 
     def _drop_damaged(self) -> list[Digest]:
         """Forget layers whose files may be missing: never synced and of another boot, or without a directory.
