@@ -292,7 +292,7 @@ async def test_tags_that_never_end(client: Client, server: LyingRegistry) -> Non
 async def test_tags_that_go_on_elsewhere(client: Client, server: LyingRegistry, elsewhere: LyingRegistry) -> None:
     link = f'<http://{elsewhere.host}/v2/app/tags/list>; rel="next"'
     server.answers["app/tags/list"] = says(b'{"tags":["a"]}', Link=link)
-    with pytest.raises(BadAnswerError, match="another server"):
+    with pytest.raises(BadAnswerError, match="at another server"):
         await client.registry().fetcher(server.name(), SECRET).tags()
     assert elsewhere.asked == []
 
@@ -446,3 +446,35 @@ async def test_registry_that_has_no_address(client: Client) -> None:
     with pytest.raises(RegistryUnreachableError, match=r'Get "https://registry\.invalid/v2/": dial tcp') as caught:
         await client.registry().fetcher(name).resolve(name)
     assert caught.value.registry == "registry.invalid"
+
+
+# ── search ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_search(client: Client, server: LyingRegistry) -> None:
+    server.answers["/v1/search"] = says(
+        b'{"results":[{"name":"library/deb","description":"a\\u001b[1mb\\n","star_count":7,"is_official":true}]}'
+    )
+    found = await client.registry().search(f"{server.host}/deb", 10)
+    assert [(r.name, r.description, r.star_count, r.is_official) for r in found] == [("library/deb", "a [1mb", 7, True)]
+    assert server.asked[-1].path == "/v1/search?q=deb&n=10"
+    with pytest.raises(RundletError, match=r"Limit 101 is outside the range of \[1, 100\]"):
+        await client.registry().search(f"{server.host}/deb", 101)
+
+
+async def test_search_in_a_catalog(client: Client, server: LyingRegistry) -> None:
+    async def catalog(request: web.Request) -> web.Response:
+        if "last" in request.query:
+            return web.json_response({"repositories": ["x/Debug", "z"]})
+        link = '</v2/_catalog?n=1000&last=b>; rel="next"'
+        return web.json_response({"repositories": ["a/deb", "b"]}, headers={"Link": link})
+
+    server.answers["_catalog"] = catalog
+    found = await client.registry().search(f"{server.host}/deb")
+    assert [result.name for result in found] == ["a/deb", "x/Debug"]
+
+
+async def test_search_answer_that_is_none(client: Client, server: LyingRegistry) -> None:
+    server.answers["/v1/search"] = says(b"<html>")
+    with pytest.raises(BadAnswerError):
+        await client.registry().search(f"{server.host}/deb")

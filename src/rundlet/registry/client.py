@@ -6,9 +6,10 @@ from rundlet.oci.reference import Reference
 from rundlet.registry.connection import Connection, Server
 from rundlet.registry.errors import LoginError, RegistryError, RegistryUnreachableError, from_answer
 from rundlet.registry.fetcher import Fetcher
-from rundlet.registry.hosts import Endpoint, HostsConfig
+from rundlet.registry.hosts import DOCKER_HUB, DOCKER_HUB_SEARCH, Endpoint, HostsConfig
 from rundlet.registry.pusher import RepositoryPusher
 from rundlet.registry.retry import Retry
+from rundlet.registry.search import SearchResult, search, split_term
 from rundlet.transport.auth import AuthenticationError, Authorizer, Credentials
 from rundlet.transport.errors import TransportError
 from rundlet.transport.http import HttpClient
@@ -40,6 +41,20 @@ class Registry:
     def pusher(self, name: Reference, credentials: Credentials | None = None) -> RepositoryPusher:
         """Writes repository ``name``."""
         return RepositoryPusher(name.trimmed(), self._connect(self.hosts.own(name.domain), credentials))
+
+    async def search(self, term: str, limit: int = 0, credentials: Credentials | None = None) -> list[SearchResult]:
+        """Repositories for ``term``, which may begin with a registry's name; see ``search``.
+
+        Raises SearchLimitError, RegistryUnreachableError, RegistryError.
+        """
+        domain, words = split_term(term)
+        endpoint = Endpoint(DOCKER_HUB_SEARCH) if domain == DOCKER_HUB else self.hosts.own(domain)
+        try:
+            return await search(self._connect(endpoint, credentials), words, limit)
+        except TransportError as exc:
+            if exc.unreachable:
+                raise RegistryUnreachableError(domain, exc) from exc
+            raise
 
     async def login(self, server: str, credentials: Credentials) -> str:
         """Check ``credentials`` against ``server``; the identity token where it gives one, else "".

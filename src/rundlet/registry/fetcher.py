@@ -9,7 +9,6 @@ from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
-from yarl import URL
 
 from rundlet.errors import DigestMismatchError, InvalidParameterError, RundletError
 from rundlet.oci import mediatype
@@ -19,8 +18,9 @@ from rundlet.oci.manifest import SIZE_LIMIT, document_type
 from rundlet.oci.reference import DEFAULT_TAG, Reference
 from rundlet.registry.connection import ERROR_LIMIT, Connection
 from rundlet.registry.errors import BadAnswerError, for_pull, from_answer
+from rundlet.registry.pages import next_page
 from rundlet.transport.errors import TransportError
-from rundlet.transport.http import BodyTooLargeError, Response, origin
+from rundlet.transport.http import BodyTooLargeError, Response
 
 ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT_MANIFEST)}
 GOOD_PROGRESS = 1 << 20
@@ -170,7 +170,7 @@ class Fetcher:
             for _ in range(TAG_PAGES):
                 answer = await connection.call("GET", path, scopes=self._scopes, limit=TAG_PAGE_LIMIT)
                 found += _decode_tags(answer.url, answer.body)
-                following = _next_page(answer.url, answer.headers)
+                following = next_page(answer.url, answer.headers)
                 if following is None:
                     return found
                 path = following
@@ -232,14 +232,3 @@ def _decode_tags(url: str, body: bytes) -> list[str]:
         return msgspec.json.decode(body, type=_TagList).tags or []
     except (msgspec.DecodeError, msgspec.ValidationError) as exc:
         raise BadAnswerError(url, f"not a list of tags: {exc}") from exc
-
-
-def _next_page(url: str, headers: Mapping[str, str]) -> str | None:
-    """The URL in ``Link: <…>; rel="next"``; one on another origin is refused."""
-    link = headers.get("Link", "")
-    if 'rel="next"' not in link.replace(" ", "") or "<" not in link:
-        return None
-    target = str(URL(url, encoded=True).join(URL(link.partition("<")[2].partition(">")[0], encoded=True)))
-    if origin(target) != origin(url):
-        raise BadAnswerError(url, "the list of tags goes on at another server")
-    return target

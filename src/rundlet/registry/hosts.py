@@ -17,6 +17,7 @@ from rundlet.errors import InvalidParameterError
 DOCKER_HUB: Final = "docker.io"
 DOCKER_HUB_HOSTS: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
 DOCKER_HUB_SERVER: Final = "registry-1.docker.io"
+DOCKER_HUB_SEARCH: Final = "index.docker.io"
 
 
 class InvalidMirrorError(InvalidParameterError):
