@@ -146,8 +146,7 @@ class ContentStore:
         now = self._clock.now_ns()
         with translated("sync", self._root):
             sync_filesystem(self._root)
-            marker = msgspec.json.encode(_Synced(boot_id(), now))
-            write_atomic(f"{self._root}/synced", marker)
+        self._mark(now)
 
     def check(self) -> list[Digest]:
         """At start: remove what a killed engine left half written; after an unclean boot also blobs that lost bytes.
@@ -169,8 +168,13 @@ class ContentStore:
         broken = [digest for digest in suspects if not self.verify(digest)]
         for digest in broken:
             self.delete(digest)
-        self.sync()
+        # What was read after a boot came from the disk: no need to sync, which would hold up the engine's start.
+        self._mark(self._clock.now_ns())
         return broken
+
+    def _mark(self, now: int) -> None:
+        with translated("sync", self._root):
+            write_atomic(f"{self._root}/synced", msgspec.json.encode(_Synced(boot_id(), now)), durable=False)
 
     def _marker(self) -> _Synced | None:
         try:
