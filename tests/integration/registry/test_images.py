@@ -19,6 +19,7 @@ from rundlet.errors import DigestMismatchError, NoSuchImageError
 from rundlet.image.errors import ImageConflictError, NoLocalImageError, NoSuchTagError, ReferenceInUseError
 from rundlet.image.history import history
 from rundlet.image.records import Image, Progress, User
+from rundlet.image.unpack import Unpacker
 from rundlet.oci import mediatype
 from rundlet.oci.config import ImageConfig, RootFS
 from rundlet.oci.descriptor import Descriptor
@@ -439,3 +440,25 @@ async def test_two_removals_at_once(room: Room) -> None:
     results = await asyncio.gather(room.remover.remove("demo"), room.remover.remove("demo"), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoSuchImageError", "list"]
     assert room.is_empty()
+
+
+# ── repair ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_dropped_layers_come_back(room: Room, registry: Registry, registry_host: str) -> None:
+    name = new_name(registry_host)
+    pusher = registry.pusher(name)
+    descriptor, data = await put_image(pusher, [tar({"a": b"1"}), tar({"b": b"2"})], Platform.host())
+    await pusher.put_manifest(data, descriptor, "1")
+    image = (await room.puller.pull(name, progress=room.hear))[0].image
+    chains = [layer.chain for layer in room.store.layers(image.id)]
+    for chain in reversed(chains):
+        room.snapshots.remove_layer(chain)
+    unpacker = Unpacker(room.store, room.layers, room.leases)
+    assert await unpacker.restore(chains) == {}
+    room.verify()
+    room.snapshots.remove_layer(chains[-1])
+    room.content.delete(room.store.layers(image.id)[-1].blob.digest)
+    assert list(await unpacker.restore(chains[-1:])) == [image.id]
+    await room.puller.pull(name, progress=room.hear)
+    room.verify()
