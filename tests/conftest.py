@@ -143,7 +143,7 @@ def engine(module_engine: Engine) -> Iterator[Engine]:
     yield module_engine
     module_engine.remove_containers()
     left = leaks.settle(lambda: sorted(_per_container(module_engine) - before), 5.0)
-    assert not left, "left behind:\n" + "\n".join(left)
+    assert not left, leaks.report(left)
 
 
 def _per_container(engine: Engine) -> set[str]:

@@ -1,5 +1,6 @@
 """A real engine on directories of its own, and the command lines that talk to it."""
 
+import contextlib
 import os
 import select
 import shutil
@@ -166,7 +167,7 @@ class Engine:
         finally:
             self._kill_remains()
             self._remove_directory()
-        assert not left, "left behind:\n" + "\n".join(left)
+        assert not left, leaks.report(left)
 
     def listens(self) -> bool:
         try:
@@ -176,17 +177,25 @@ class Engine:
 
     def marks(self) -> tuple[str, ...]:
         """What everything that belongs to this engine has in its name."""
-        return (self.layout.instance, str(self.directory))
+        short = self.layout.instance[:4]
+        return (self.layout.instance, str(self.directory), f"rd{short}-", f"rv{short}-")
 
     def _kill_remains(self) -> None:
-        """After a failure: ends, by their IDs, the processes that carry this engine's marks."""
+        """After a failure: ends and removes, one by one, what carries this engine's marks."""
         for item in leaks.with_marks(self.marks(), patience=0):
             if item.startswith("process: "):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(int(item.split()[1]), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
         self._reap()
+        for item in sorted(leaks.with_marks(self.marks(), patience=1), reverse=True):
+            kind, _, name = item.partition(": ")
+            if kind == "cgroup":
+                with contextlib.suppress(OSError):
+                    os.rmdir(name)
+            elif kind == "link":
+                subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
+            elif kind == "table":
+                subprocess.run(["nft", "delete", *name.split()], capture_output=True, check=False)
 
     def _remove_directory(self) -> None:
         if not self._owns_directory:

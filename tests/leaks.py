@@ -109,3 +109,8 @@ def settle(find: Callable[[], list[str]], patience: float) -> list[str]:
     while (left := find()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
+
+
+def report(left: list[str]) -> str:
+    shown = "\n".join(left[:20])
+    return f"left behind: {len(left)}\n{shown}"

@@ -82,7 +82,8 @@ def test_a_random_port_and_publish_all(client: Client) -> None:
 
 
 def test_udp(client: Client, port: int) -> None:
-    client.ok("run", "-d", "--name", "listening", "-p", f"{port}:9/udp", "busybox", "nc", "-u", "-l", "-p", "9")
+    script = "sleep 1000 | nc -u -l -p 9"  # nc ends with its standard input
+    client.ok("run", "-d", "--name", "listening", "-p", f"{port}:9/udp", "busybox", "sh", "-c", script)
 
     def arrives() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
