@@ -17,6 +17,7 @@ USAGE = "[OPTIONS] CONTAINER COMMAND [ARG...]"
 SHORT = "Execute a command in a running container"
 ARGS = (2, -1)
 INTERSPERSED = False
+EXIT_GRACE = 3.0  # seconds
 FLAGS = (
     ("detach", "d", "bool", "Detached mode: run command in the background"),
     ("detach-keys", "", "string", "Override the key sequence for detaching a container"),
@@ -98,4 +99,16 @@ def _attached(call: Invocation, name: str, body: dict[str, Any]) -> int:
         streams.pump(stream, keys, signals, None, raw)
     if keys.detached:
         return 0
-    return int(context.session.get(f"/exec/{identifier}/json").get("ExitCode") or 0)
+    return _exit_code(call, identifier)
+
+
+def _exit_code(call: Invocation, identifier: str) -> int:
+    """The command's exit code. Its output may end a moment before the engine knows that it did."""
+    import time
+
+    deadline = time.monotonic() + EXIT_GRACE
+    while True:
+        found = call.context.session.get(f"/exec/{identifier}/json")
+        if not found.get("Running") or time.monotonic() > deadline:
+            return int(found.get("ExitCode") or 0)
+        time.sleep(0.005)
