@@ -26,6 +26,17 @@ class NewerStateError(InternalError):
         )
 
 
+class StateError(InternalError):
+    """The database can't be written: a full disk, a failing one. Nothing of the transaction was kept."""
+
+    reason = "state-database"
+
+    def __init__(self, error: sqlite3.OperationalError) -> None:
+        full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+        super().__init__(f"write the state database: {'no space left on device' if full else error}")
+        self.full = full
+
+
 class Database:
     """A connection shared by the engine's threads; statements are serialised by a lock."""
 
@@ -54,16 +65,21 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Cursor]:
-        """All or nothing; nested use is an error. Raises what the body raises after rolling back."""
+        """All or nothing; nested use is an error. Raises what the body raises after rolling back, StateError."""
         with self._lock:
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
             try:
-                yield cursor
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
+                cursor = self._connection.cursor()
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    # A full disk fails the commit, and may or may not have ended the transaction.
+                    if self._connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as exc:
+                raise StateError(exc) from exc
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a read."""

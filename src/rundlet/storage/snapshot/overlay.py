@@ -27,7 +27,7 @@ from rundlet.storage.snapshot.snapshotter import LayerInfo, Preparation, Rootfs
 from rundlet.storage.sync import boot_id, sync_filesystem
 from rundlet.storage.tree import remove_path, tree_size
 from rundlet.util.clock import Clock
-from rundlet.util.database import Database
+from rundlet.util.database import Database, StateError
 
 SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS layers (
@@ -116,11 +116,24 @@ class OverlaySnapshotter:
             self.abort_layer(preparation)
 
     def abort_layer(self, preparation: Preparation) -> None:
-        with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM layers WHERE name = ? AND state = 'preparing'", (preparation.name,))
-            mine = cursor.rowcount > 0
+        try:
+            mine = self._forget(preparation.name)
+        except StateError as exc:
+            rows = self._database.query("SELECT state FROM layers WHERE name = ?", (preparation.name,))
+            if not exc.full or rows != [("preparing",)]:
+                raise
+            # The disk has no room even for the loss of a row. The directory makes some.
+            self._remove_directory(preparation.name)
+            self._forget(preparation.name)
+            return
         if mine:
             self._remove_directory(preparation.name)
+
+    def _forget(self, name: str) -> bool:
+        """Remove the row of a preparation; whether it was there."""
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM layers WHERE name = ? AND state = 'preparing'", (name,))
+            return cursor.rowcount > 0
 
     def remove_layer(self, chain: Digest) -> None:
         name = os.path.basename(os.path.dirname(self.layer(chain).path))
