@@ -30,7 +30,7 @@ def encode_line(value: object) -> bytes:
 
 
 def to_builtins(value: object) -> Any:
-    """The wire type as plain dicts, tuples and lists, with Docker's keys; for adapting an answer to an older API version."""
+    """The wire type as plain dicts, tuples and lists with Docker's keys, for adapting to older API versions."""
     return msgspec.to_builtins(value)
 
 

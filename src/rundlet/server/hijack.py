@@ -8,8 +8,7 @@ container, never fills memory. Each side's end of file is passed on to the other
 import asyncio
 import logging
 import select
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -18,7 +17,7 @@ from aiohttp.typedefs import LooseHeaders
 from rundlet.api import stdcopy
 from rundlet.api.streams import Attachment
 from rundlet.api.versions import APIVersion
-from rundlet.server import answers, detach
+from rundlet.server import answers, detach, errors
 from rundlet.server.call import Call
 from rundlet.server.detach import DetachScanner
 
@@ -47,46 +46,47 @@ class HijackedResponse(web.StreamResponse):
         """The connection's end is the answer's end."""
 
 
+Begin = Callable[[], Awaitable[Attachment]]
+
+
 class Hijack:
-    """One client's connection, taken over. Call :meth:`open` first, then :meth:`run` or :meth:`fail`."""
+    """One client's connection, to be taken over by one of :meth:`join` and :meth:`begin`."""
 
     def __init__(self, call: Call) -> None:
         self._request = call.request
         self._version = call.version
-        self._upgrade = "upgrade" in call.request.headers.get(hdrs.CONNECTION, "").lower() or bool(
-            call.request.headers.get(hdrs.UPGRADE)
-        )
-        self._client: _Client | None = None
+        self._upgrade = hdrs.UPGRADE in call.request.headers
 
-    async def run(self, attachment: Attachment, *, stdin: bool, detach_keys: str) -> web.StreamResponse:
+    async def join(self, attachment: Attachment, *, stdin: bool, detach_keys: bytes) -> web.StreamResponse:
         """Answer, replay the backlog, then copy both ways until the container's side ends or the client is gone.
 
         ``stdin``: whether the client's input goes to the container; else it is discarded.
-        Raises InvalidDetachKeysError before the answer.
         """
         try:
-            sequence = detach.parse(attachment.detach_keys or detach_keys)
             client = self._open(attachment.tty)
         except BaseException:
-            if attachment.socket is not None:
-                attachment.socket.close()
+            _discard(attachment)
             raise
         try:
-            if attachment.backlog is not None:
-                await _replay(client, attachment.backlog)
-            if attachment.socket is not None:
-                scanner = DetachScanner(sequence) if attachment.tty and stdin else None
-                await self._pump(client, attachment, attachment.socket, stdin, scanner)
+            await _serve(client, attachment, stdin, detach_keys)
         finally:
             await client.finish()
-        return HijackedResponse(101 if self._upgrade else 200)
+        return self._response()
 
-    async def fail(self, message: str, *, tty: bool) -> web.StreamResponse:
-        """Answer, and print ``message`` where the output would have been."""
+    async def begin(self, begin: Begin, *, tty: bool) -> web.StreamResponse:
+        """Answer, then start what is to be joined; its failure is printed where the output would have been."""
         client = self._open(tty)
-        line = f"{message}\r\n".encode()
-        client.write(line if tty else stdcopy.frame(stdcopy.STDOUT, line))
-        await client.finish()
+        try:
+            attachment = await _begun(begin)
+            await _serve(client, attachment, True, detach.parse(attachment.detach_keys))
+        except Exception as exc:
+            line = f"{errors.describe(exc).message}\r\n".encode()
+            client.write(line if tty else stdcopy.frame(stdcopy.STDOUT, line))
+        finally:
+            await client.finish()
+        return self._response()
+
+    def _response(self) -> web.StreamResponse:
         return HijackedResponse(101 if self._upgrade else 200)
 
     def _open(self, tty: bool) -> "_Client":
@@ -94,8 +94,6 @@ class Hijack:
         if not isinstance(transport, asyncio.Transport):
             raise ConnectionResetError("client went away")
         client = _Client(transport, protocol)
-        # What the client sent behind its headers without waiting for the answer.
-        client.data_received(bytes(getattr(protocol, "_message_tail", b"")))
         transport.write(self._head(tty))
         return client
 
@@ -110,24 +108,52 @@ class Hijack:
         ]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    async def _pump(
-        self, client: "_Client", attachment: Attachment, sock: socket.socket, stdin: bool, scanner: DetachScanner | None
-    ) -> None:
+
+async def _begun(begin: Begin) -> Attachment:
+    """What was begun is finished also when the client leaves meanwhile."""
+    task = asyncio.ensure_future(begin())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_discard_result)
+        raise
+
+
+def _discard_result(task: "asyncio.Future[Attachment]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        _discard(task.result())
+
+
+def _discard(attachment: Attachment) -> None:
+    if attachment.socket is not None:
+        attachment.socket.close()
+
+
+async def _serve(client: "_Client", attachment: Attachment, stdin: bool, detach_keys: bytes) -> None:
+    sock = attachment.socket
+    try:
+        if attachment.backlog is not None:
+            await _replay(client, attachment.backlog)
+        if sock is None:
+            return
         sock.setblocking(False)
         backend = _Backend(client)
-        try:
-            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: backend, sock)
-        except BaseException:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: backend, sock)
+        sock = None  # the transport closes it
+    finally:
+        if sock is not None:
             sock.close()
-            raise
-        transport.set_write_buffer_limits(high=_BUFFER)
-        try:
-            client.connect(backend, stdin, scanner)
-            await asyncio.wait((backend.ended, client.gone, client.detached), return_when=asyncio.FIRST_COMPLETED)
-            if client.detached.done() and attachment.on_detach is not None:
-                attachment.on_detach()
-        finally:
-            transport.abort() if client.gone.done() else transport.close()
+    transport.set_write_buffer_limits(high=_BUFFER)
+    try:
+        client.connect(backend, stdin, DetachScanner(detach_keys) if attachment.tty and stdin else None)
+        await asyncio.wait((backend.ended, client.gone, client.detached), return_when=asyncio.FIRST_COMPLETED)
+        if client.detached.done() and attachment.on_detach is not None:
+            attachment.on_detach()
+    finally:
+        if client.gone.done():
+            transport.abort()
+        else:
+            transport.close()
 
 
 async def _replay(client: "_Client", backlog: AsyncIterator[bytes]) -> None:
@@ -218,7 +244,8 @@ class _Backend(_Side):
 
 
 class _Client(_Side):
-    """The client's end. Its input is kept until there is a backend; the transport is paused meanwhile."""
+    """The client's end. It is not read until there is a backend; what it sent before the answer is lost, as dockerd's
+    clients know."""
 
     def __init__(self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
         super().__init__()
@@ -227,7 +254,6 @@ class _Client(_Side):
         self._http = protocol
         self._backend: _Backend | None = None
         self._scanner: DetachScanner | None = None
-        self._early = b""
         self._stdin = True
         self._at_eof = False
         self._hangup: asyncio.TimerHandle | None = None
@@ -239,21 +265,15 @@ class _Client(_Side):
         self.stop_reading()
 
     def connect(self, backend: _Backend, stdin: bool, scanner: DetachScanner | None) -> None:
-        """Input goes to ``backend`` from now on, what came early first."""
+        """Input goes to ``backend`` from now on."""
         self._backend, self._peer, self._stdin, self._scanner = backend, backend, stdin, scanner
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
         if self._at_eof:
             self._end_input()
         else:
             self.go_on_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._backend is None:
-            self._early += data
-            return
-        if not self._stdin or self.detached.done():
+        if self._backend is None or not self._stdin or self.detached.done():
             return
         if self._scanner is not None:
             data, complete = self._scanner.feed(data)
@@ -288,8 +308,6 @@ class _Client(_Side):
         self._stdin = False
         self.write_eof()
         if self.transport is not None:
-            if self._backend is None:
-                self._early = b""
             self.go_on_reading()
             await asyncio.wait((self.gone, self._closed_input), timeout=_LINGER, return_when=asyncio.FIRST_COMPLETED)
         if self._hangup is not None:

@@ -8,6 +8,9 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
 
 from rundlet.api import jsonstream, stdcopy
 from rundlet.api.container_config import ContainerConfig, EndpointSettings
@@ -90,7 +93,11 @@ from rundlet.server.app import Backends
 from rundlet.util import ids
 
 IMAGE_ID = "sha256:" + "5" * 64
-Write = Callable[[int, bytes], Awaitable[None]]
+
+
+def familiar(name: str) -> str:
+    """CLIs since 28 send what older ones left to the engine."""
+    return name.removeprefix("docker.io/library/")
 
 
 @dataclass
@@ -101,11 +108,16 @@ class Stdio:
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
     log: list[tuple[int, bytes]] = field(default_factory=list)
+    opened: ClassVar[list["Stdio"]] = []
 
     async def connect(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         self.reader, self.writer = await asyncio.open_connection(sock=ours)
+        self.opened.append(self)
         return theirs
+
+    def output(self) -> bytes:
+        return b"".join(data for stream, data in self.log if stream == 1)
 
     async def write(self, stream: int, data: bytes) -> None:
         self.log.append((stream, data))
@@ -119,6 +131,7 @@ class Stdio:
     async def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+            self.writer = None
 
 
 async def run_command(command: Sequence[str], stdio: Stdio, stop: asyncio.Event) -> int:
@@ -176,6 +189,7 @@ class FakeContainers:
 
     def __init__(self) -> None:
         self.all: dict[str, FakeContainer] = {}
+        self.started: list[FakeContainer] = []
         self.followers = 0
 
     def find(self, ref: str) -> FakeContainer:
@@ -266,6 +280,7 @@ class FakeContainers:
         c.status = "running"
         c.ended.clear()
         c.task = asyncio.create_task(c.run())
+        self.started.append(c)
 
     async def stop(self, ref: str, options: StopOptions) -> None:
         c = self.find(ref)
@@ -397,7 +412,11 @@ class FakeExecs:
         self.all[identifier] = FakeExec(container, body)
         return ExecCreated(id=identifier)
 
+    async def check_start(self, exec_id: str) -> None:
+        self.find(exec_id)
+
     async def start(self, exec_id: str, body: ExecStart) -> Attachment:
+        await asyncio.sleep(0.02)  # a real one takes as long, and docker-py relies on it
         found = self.find(exec_id)
         if found.body.cmd == ("missing",):
             found.exit_code = 127
@@ -462,6 +481,7 @@ class FakeImages:
         return [ImageHistoryItem(id=IMAGE_ID, created=1_700_000_000, created_by="import", size=123)]
 
     async def pull(self, options: PullOptions) -> AsyncIterator[JSONMessage]:
+        options = msgspec.structs.replace(options, name=familiar(options.name))
         self.auth, self.platform = options.auth, options.platform
         return self._pull(options)
 
@@ -490,7 +510,7 @@ class FakeImages:
         return self._one(f"The push refers to repository [{options.name}]")
 
     async def tag(self, ref: str, repo: str, tag: str) -> None:
-        self.tags.add(f"{repo}:{tag}")
+        self.tags.add(f"{familiar(repo)}:{tag}")
 
     async def remove(self, ref: str, options: ImageRemoveOptions) -> Sequence[ImageDeleted]:
         if ref not in self.tags:
@@ -633,6 +653,16 @@ class FakeEngine:
         self.volumes = FakeVolumes()
         self.system = FakeSystem()
         self.distribution = FakeDistribution()
+
+    async def end(self) -> None:
+        """End every process."""
+        tasks = [p.task for p in (*self.containers.started, *self.exec.all.values()) if p.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stdio in Stdio.opened:
+            await stdio.close()
+        Stdio.opened.clear()
 
     def backends(self) -> Backends:
         return Backends(

@@ -58,6 +58,10 @@ class ExecService:
         self._publish(record, f"exec_create: {' '.join(body.cmd)}", item)
         return ExecCreated(id=item.id)
 
+    async def check_start(self, exec_id: str) -> None:
+        """Whether it may be started; raises what the start would."""
+        self._check_startable(self._get(exec_id))
+
     async def start(self, exec_id: str, body: ExecStart) -> Attachment:
         """Start with the streams attached."""
         item = self._get(exec_id)
@@ -74,18 +78,14 @@ class ExecService:
         def detached() -> None:
             self._publish(record, "exec_detach", item)
 
-        return Attachment(tty=item.request.tty, socket=ours, on_detach=detached)
+        wanted = item.request
+        return Attachment(tty=wanted.tty, socket=ours, detach_keys=wanted.detach_keys, on_detach=detached)
 
     async def start_detached(self, exec_id: str, body: ExecStart) -> None:
         await self._start(self._get(exec_id), body, None)
 
     async def _start(self, item: Exec, body: ExecStart, stdio: socket.socket | None) -> None:
-        record = self._context.containers.find(item.container_id)
-        if item.started:
-            if item.running:
-                raise ConflictError(f"Error: Exec command {item.id} is already running")
-            raise ConflictError(f"Error: Exec command {item.id} has already run")
-        shim = self._check_running(record, record.id)
+        record, shim = self._check_startable(item)
         wanted = item.request
         item.started = True
         size = body.console_size or wanted.console_size
@@ -169,6 +169,14 @@ class ExecService:
             return self._execs[exec_id]
         except KeyError:
             raise NoSuchExecError(exec_id) from None
+
+    def _check_startable(self, item: Exec) -> tuple[Record, ShimClient]:
+        if item.started:
+            if item.running:
+                raise ConflictError(f"Error: Exec command {item.id} is already running")
+            raise ConflictError(f"Error: Exec command {item.id} has already run")
+        record = self._context.containers.find(item.container_id)
+        return record, self._check_running(record, record.id)
 
     def _check_running(self, record: Record, reference: str) -> ShimClient:
         shim = self._context.live.of(record.id).shim

@@ -100,10 +100,9 @@ class ContainerRouter:
             logs=call.flag("logs"),
             detach_keys=call.text("detachKeys"),
         )
-        detach.parse(options.detach_keys)
-        hijack = Hijack(call)
+        keys = detach.parse(options.detach_keys)
         attachment = await self._backend.attach(call["name"], options)
-        return await hijack.run(attachment, stdin=options.stdin, detach_keys=options.detach_keys)
+        return await Hijack(call).join(attachment, stdin=options.stdin, detach_keys=keys)
 
     async def start(self, call: Call) -> web.StreamResponse:
         length = call.request.content_length

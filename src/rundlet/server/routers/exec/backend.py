@@ -13,9 +13,16 @@ class ExecBackend(Protocol):
         """Raises ConflictError when the container does not run or is paused."""
         ...
 
+    async def check_start(self, exec_id: str) -> None:
+        """Raises NotFoundError, or ConflictError: ended already, container not running or paused.
+
+        The answer's headers go out between this and ``start``: clients (docker-py) lose output that comes in one piece
+        with them.
+        """
+        ...
+
     async def start(self, exec_id: str, body: ExecStart) -> Attachment:
-        """Start the process with its streams attached. NotFoundError and ConflictError become plain answers; any other
-        error is printed on the stream, where docker's clients expect it."""
+        """Start the process with its streams attached. Errors are printed on the stream, where clients expect them."""
         ...
 
     async def start_detached(self, exec_id: str, body: ExecStart) -> None: ...

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from rundlet.api.exec import ExecCreate, ExecStart
-from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, RundletError
+from rundlet.errors import InvalidParameterError
 from rundlet.server import answers
 from rundlet.server.call import Call
 from rundlet.server.hijack import Hijack
@@ -31,15 +31,8 @@ class ExecRouter:
         if body.detach:
             await self._backend.start_detached(call["id"], body)
             return answers.empty(200)
-        hijack = Hijack(call)
-        try:
-            attachment = await self._backend.start(call["id"], body)
-        except (NotFoundError, ConflictError):
-            raise
-        except RundletError as exc:
-            # Docker has switched protocols before it starts the process: clients print this and ask for the exit code.
-            return await hijack.fail(exc.message, tty=body.tty)
-        return await hijack.run(attachment, stdin=True, detach_keys="")
+        await self._backend.check_start(call["id"])
+        return await Hijack(call).begin(lambda: self._backend.start(call["id"], body), tty=body.tty)
 
     async def inspect(self, call: Call) -> web.StreamResponse:
         return answers.json(await self._backend.inspect(call["id"]))
