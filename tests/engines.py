@@ -186,7 +186,8 @@ class Engine:
             if item.startswith("process: "):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(item.split()[1]), signal.SIGKILL)
-        self._reap()
+        if self._process is not None:
+            self._process.wait(10)
         for item in sorted(leaks.with_marks(self.marks(), patience=1), reverse=True):
             kind, _, name = item.partition(": ")
             if kind == "cgroup":

@@ -105,7 +105,7 @@ def reaches_docker_hub() -> bool:
 
 def choose_source() -> Source:
     """Raises: UnavailableError when not even an image of the running Python can be made."""
-    perl = ("cat", "/etc/os-release"), ("perl", "-MIO::Socket::INET", "-e", PERL_SERVER)
+    perl = ("cat", "/etc/debian_version"), ("perl", "-MIO::Socket::INET", "-e", PERL_SERVER)
     python = ("python3", "-c", "import sys; print(sys.version)"), ("python3", "-c", PYTHON_SERVER)
     if reaches_docker_hub():
         return Source("debian, from Docker Hub", None, *perl)
@@ -215,7 +215,7 @@ def demo() -> None:
         show.title(f"The image: {source.description}")
         if source.tar is not None:
             show.step("making it (kept for the next time)", time.monotonic() - start)
-        show.run("version", "--format", "Rundlet {{.Server.Version}}, API {{.Server.APIVersion}}: the engine is up")
+        show.run("version", "--format", "Rundlet {{.Server.Version}}: the engine is up")
         image = "debian" if source.tar is None else "demo"
         if source.tar is None:
             show.run("pull", image, lines=2)

@@ -183,7 +183,9 @@ def test_without_root_one_clear_line_says_what_is_missing(tmp_path: Path) -> Non
         if directory != Path("/tmp") and directory.is_relative_to("/tmp"):
             os.chmod(directory, 0o755)
     done = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *rundlet_command(), "version"],
+        # An ordinary user, but for the right to read the interpreter wherever root keeps it.
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=+dac_read_search",
+         "--ambient-caps=+dac_read_search", *rundlet_command(), "version"],
         env={"PATH": os.environ["PATH"], "RUNDLET_ROOT": str(tmp_path / "root"), "RUNDLET_RUN": str(tmp_path / "run"),
              "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
         capture_output=True, text=True, timeout=60, check=False, cwd="/",
