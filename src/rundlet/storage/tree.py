@@ -5,9 +5,7 @@ Recursion and whole paths end at a thousand and at 4,096; a container can nest d
 
 import errno
 import os
-import secrets
 import stat
-from dataclasses import dataclass, field
 from typing import Final
 
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,18 +42,19 @@ def remove_tree(parent: int, name: bytes) -> None:
             os.close(level.fd)
 
 
-@dataclass(slots=True)
 class _Level:
-    """One directory on the way down: what is still to be emptied in it."""
+    """One directory on the way down: what is still to be emptied in it.
 
-    parent: int
-    name: bytes
-    fd: int = field(init=False)
-    pending: list[bytes] = field(init=False)
-    tries: int = 0
+    A plain class: dataclasses (and secrets) would cost the launcher, which imports this, 14 ms and megabytes.
+    """
 
-    def __post_init__(self) -> None:
-        self.fd = os.open(self.name, _FLAGS, dir_fd=self.parent)
+    __slots__ = ("fd", "name", "parent", "pending", "tries")
+
+    def __init__(self, parent: int, name: bytes) -> None:
+        self.parent = parent
+        self.name = name
+        self.tries = 0
+        self.fd = os.open(name, _FLAGS, dir_fd=parent)
         self.pending = self.clear()
 
     def clear(self) -> list[bytes]:
@@ -73,7 +72,7 @@ def _advance(levels: list[_Level], parent: int) -> None:
             return
         # Too deep to hold every step open: the rest goes on near the top.
         top = levels[0]
-        moved = b".rundlet-" + secrets.token_hex(8).encode()
+        moved = b".rundlet-" + os.urandom(8).hex().encode()
         os.rename(child, moved, src_dir_fd=level.fd, dst_dir_fd=top.fd)
         top.pending.append(moved)
         return
