@@ -217,11 +217,9 @@ class Creator:
                     continue
 
 
-def _refuse_endpoint_settings(endpoints: dict[str, EndpointSettings | None]) -> None:
+def _refuse_endpoint_settings(endpoints: dict[str, EndpointSettings]) -> None:
     """What of a network's settings is not carried out yet. Raises NotSupportedError, InvalidParameterError."""
     for name, settings in endpoints.items():
-        if settings is None:
-            continue
         if settings.links:
             raise NotSupportedError("Links of a network (--link)")
         if settings.driver_opts:
