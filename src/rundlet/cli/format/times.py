@@ -62,14 +62,14 @@ def timestamp(text: str) -> str:
 
     if not text:
         return ""
+    if text.replace(".", "", 1).isdigit():
+        return text
     try:
         ago = duration_ns(text)
     except ValueError:
         pass
     else:
         return str(int(time.time() - ago / 1e9))
-    if text.replace(".", "", 1).isdigit():
-        return text
     try:
         seconds = parse_rfc3339(text) if text[-1] == "Z" or text[-6:-5] in ("+", "-") else _local(text)
     except (ValueError, IndexError) as exc:

@@ -160,6 +160,12 @@ def _pairs(texts: list[str]) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in (text.partition("=") for text in texts)]
 
 
+def _capability(name: str) -> str:
+    """``net_admin`` as ``CAP_NET_ADMIN``; ``ALL`` stays."""
+    name = name.strip().upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
+
+
 def _strings(flags: Any, host: dict[str, Any]) -> None:
     """Flags that are passed on as they are, when given."""
     fields = (
@@ -184,6 +190,9 @@ def _strings(flags: Any, host: dict[str, Any]) -> None:
     for flag, key in fields:
         if flags[flag]:
             host[key] = flags[flag]
+    for key in ("CapAdd", "CapDrop"):
+        if key in host:
+            host[key] = sorted({_capability(name) for name in host[key]})
     if flags["storage-opt"]:
         if any("=" not in text for text in flags["storage-opt"]):
             raise RunError("invalid storage option")
@@ -209,12 +218,15 @@ def _resources(flags: Any, host: dict[str, Any]) -> None:
         ("blkio-weight", "BlkioWeight"),
         ("pids-limit", "PidsLimit"),
         ("shm-size", "ShmSize"),
-        ("ulimit", "Ulimits"),
         ("device-cgroup-rule", "DeviceCgroupRules"),
     )
     for flag, key in fields:
         if flags[flag]:
             host[key] = flags[flag]
+    if flags["ulimit"]:
+        host["Ulimits"] = sorted(
+            {one["Name"]: one for one in flags["ulimit"]}.values(), key=lambda one: str(one["Name"])
+        )
     swappiness = flags["memory-swappiness"]
     if swappiness != -1:
         if not 0 <= swappiness <= 100:
@@ -268,8 +280,6 @@ def _network(flags: Any, host: dict[str, Any], body: dict[str, Any]) -> None:
             body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
         if flags["link"]:
             host["Links"] = flags["link"]
-        if flags["mac-address"]:
-            body["MacAddress"] = flags["mac-address"]
     if flags["add-host"]:
         host["ExtraHosts"] = flags["add-host"]
     if flags["publish"] or flags["expose"]:

@@ -78,7 +78,8 @@ def _merge_flags(first: dict[str, Any], flags: dict[str, Any]) -> None:
         if first.get(key):
             raise RunError(f"conflicting options: cannot specify both --{flag} and per-network {key}")
         first[key] = flags[flag]
-    if flags["link"]:
+    if flags["link"] and first["Target"] not in NOT_USER_DEFINED:
+        # On the default bridge links are the container's (HostConfig.Links), elsewhere the endpoint's.
         first["Links"] = flags["link"]
 
 

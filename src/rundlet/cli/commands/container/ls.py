@@ -35,7 +35,7 @@ def run(call: Invocation) -> int:
     # A template that shows all fields, or the size, has the engine measure it.
     size = flags["size"] or ".Size" in template or "json ." in template
     query = {
-        "all": True if flags["all"] or (limit and not flags["latest"]) else None,
+        "all": flags["all"] or None,
         "limit": limit or None,
         "size": True if size else None,
         "filters": filters_query(flags["filter"]),
