@@ -1,6 +1,6 @@
 """Errors about containers, in the words a Docker user knows."""
 
-from rundlet.errors import ConflictError, InvalidParameterError, NotModifiedError
+from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotModifiedError
 
 
 class NameInUseError(ConflictError):
@@ -25,6 +25,15 @@ class AmbiguousIDError(InvalidParameterError):
 
     def __init__(self, prefix: str) -> None:
         super().__init__(f"multiple IDs found with provided prefix: {prefix}")
+
+
+class RecordWriteError(InternalError):
+    """The container's record can't be written; nothing has changed."""
+
+    reason = "record-not-written"
+
+    def __init__(self, directory: str, error: OSError) -> None:
+        super().__init__(f"write {directory}: {(error.strerror or str(error)).lower()}")
 
 
 class NotRunningError(ConflictError):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from rundlet.container import record as records
-from rundlet.container.errors import AmbiguousIDError, NameInUseError
+from rundlet.container.errors import AmbiguousIDError, NameInUseError, RecordWriteError
 from rundlet.container.record import Record
 from rundlet.errors import NoSuchContainerError
 from rundlet.util import fs
@@ -28,6 +28,7 @@ class ContainerStore:
         self._layout = layout
         self._by_id: dict[str, Record] = {}
         self._by_name: dict[str, str] = {}
+        self._unwritten: set[str] = set()
 
     def load(self) -> list[str]:
         """Read every record; returns the IDs of containers whose creation or removal was cut off.
@@ -96,18 +97,43 @@ class ContainerStore:
             del self._by_name[name]
 
     def add(self, record: Record) -> None:
-        """Make a new container durable. Its name must be reserved. Raises OSError."""
+        """Make a new container durable. Its name must be reserved. Raises RecordWriteError; nothing is left then."""
         directory = self._layout.container(record.id)
-        os.makedirs(directory, 0o710, exist_ok=True)
-        fs.write_atomic(f"{directory}/{RECORD}", records.encode(record))
+        try:
+            os.makedirs(directory, 0o710, exist_ok=True)
+            self._write(record, durable=True)
+        except OSError as error:
+            fs.remove_tree(directory)
+            raise RecordWriteError(directory, error) from error
         self._by_id[record.id] = record
 
     def save(self, record: Record, *, durable: bool = False) -> None:
-        """Replace a container's record. State that a reboot makes untrue needs no fsync."""
+        """Replace a container's record; ``durable`` for what the user asked for. Raises RecordWriteError then.
+
+        State that follows from what happens to processes is true whether or not it can be written: on a full disk it is
+        kept in memory and written by :meth:`flush` later. A new engine finds it out again from shims and exit records.
+        """
         if record.id not in self._by_id:
             raise NoSuchContainerError(record.id)
-        self._by_id[record.id] = record
-        fs.write_atomic(f"{self._layout.container(record.id)}/{RECORD}", records.encode(record), durable=durable)
+        before, self._by_id[record.id] = self._by_id[record.id], record
+        try:
+            self._write(record, durable=durable)
+        except OSError as error:
+            if durable:
+                self._by_id[record.id] = before
+                raise RecordWriteError(self._layout.container(record.id), error) from error
+            self._unwritten.add(record.id)
+
+    def flush(self) -> None:
+        """Try again to write what a full disk refused."""
+        for container_id in list(self._unwritten):
+            self._unwritten.discard(container_id)
+            if container_id in self._by_id:
+                self.save(self._by_id[container_id])
+
+    def _write(self, record: Record, *, durable: bool) -> None:
+        path = f"{self._layout.container(record.id)}/{RECORD}"
+        fs.write_atomic(path, records.encode(record), durable=durable)
 
     def rename(self, record: Record, name: str) -> Record:
         """Give a container a new name. Raises NameInUseError."""
@@ -131,6 +157,7 @@ class ContainerStore:
     def forget(self, container_id: str) -> None:
         """Last step of a removal: the directory and the name."""
         fs.remove_tree(self._layout.container(container_id))
+        self._unwritten.discard(container_id)
         record = self._by_id.pop(container_id, None)
         if record is not None:
             self.release(record.name, container_id)

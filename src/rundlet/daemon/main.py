@@ -118,6 +118,7 @@ async def _housekeeping(engine: Engine) -> None:
     while True:
         await asyncio.to_thread(engine.context.snapshots.sync)
         await asyncio.to_thread(engine.context.network.sweep)
+        engine.context.containers.flush()
         await asyncio.sleep(SWEEP_SECONDS)
 
 

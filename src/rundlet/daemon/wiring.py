@@ -135,6 +135,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
             importer=Importer(images, snapshots, launcher, leases, clock),
             remover=Remover(images, garbage, ImageUsage(containers)),
             http=http,
+            registry=registry,
         ),
     )
     volume_service = VolumeService(context)

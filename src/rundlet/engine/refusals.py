@@ -78,6 +78,10 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         raise NotSupportedError(f"UsernsMode {host.userns_mode}")
     if config.healthcheck is not None and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
         _check_health(config)
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidParameterError(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        )
     _check_log(host)
     _check_restart(host)
     _check_modes(host)

@@ -62,6 +62,9 @@ def resolve_user(root_fd: int, spec: str, groups: Sequence[str] = ()) -> User:
     elif entry.name:
         additional = [group.gid for group in known if entry.name in group.members]
     additional += [_find_group(known, group) for group in groups]
+    # The primary group is among the supplementary ones, or a program that drops it could get around a file's group
+    # permissions (CVE-2022-36109).
+    additional.insert(0, gid)
     return User(entry.uid, gid, tuple(dict.fromkeys(additional)), entry.home, entry.name)
 
 

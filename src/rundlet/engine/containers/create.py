@@ -27,6 +27,7 @@ from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.records import Image
+from rundlet.network.sandbox import parse_mode
 from rundlet.oci.platform import Platform
 from rundlet.runtime import spec as runtime_spec
 from rundlet.util import ids
@@ -142,7 +143,9 @@ class Creator:
         for name in endpoints:
             if name != host.network_mode and host.network_mode.startswith(("host", "none", "container:")):
                 raise InvalidParameterError("conflicting options: network-scoped settings with this network mode")
-        self._context.network.check_mode(host.network_mode)
+        parse_mode(
+            host.network_mode
+        )  # an unknown network is an error of the start: clients take 404 here for the image
         if host.network_mode == "bridge":
             for settings in endpoints.values():
                 if settings is not None and settings.ipam_config is not None and settings.ipam_config.ipv4_address:

@@ -21,7 +21,8 @@ from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.startup import Starter
 from rundlet.engine.context import Context
-from rundlet.errors import ConflictError, InternalError, NoSuchContainerError
+from rundlet.errors import ConflictError, InternalError, NoSuchContainerError, RundletError
+from rundlet.linux import cgroup
 from rundlet.runtime import state as runtime_state
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError
 from rundlet.util.tasks import TaskGroup
@@ -136,17 +137,25 @@ class Lifecycle:
                 check(Status.PAUSED, Status.EXITED)
             record = record.with_state(state)
             self._context.containers.save(record)
-            self._context.network.release(container_id)
+            self._give_back(container_id)
         self._publish(record, "die", exitCode=str(state.exit_code))
         live.settle_exit(state.exit_code)
         if documents.host(record).auto_remove:
             await self._auto_remove(container_id)
+
+    def _give_back(self, container_id: str) -> None:
+        """The endpoint and its ports. What fails here (a full disk) is done again by the housekeeping."""
+        try:
+            self._context.network.release(container_id)
+        except RundletError as error:
+            _log.warning("network of container %s: %s", container_id[:12], error)
 
     def _exit_state(self, record: Record) -> State:
         found = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
         now = self._context.clock.now_ns()
         if found is None or found.finished_ns < record.state.started_ns:
             # The shim itself was killed: nobody saw the status. Docker's word for "unknown" is 137 after SIGKILL.
+            self._sweep_cgroup(record)
             return msgspec.structs.replace(
                 record.state, status=Status.EXITED, pid=0, shim_pid=0, exit_code=137, finished_ns=now
             )
@@ -160,6 +169,17 @@ class Lifecycle:
             error=found.error or "",
             finished_ns=found.finished_ns,
         )
+
+    def _sweep_cgroup(self, record: Record) -> None:
+        """What a killed shim could not remove."""
+        host = documents.host(record)
+        path = f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}"
+        group = cgroup.Cgroup(path, cgroup.detect())
+        try:
+            group.kill()
+            group.remove()
+        except OSError as error:
+            _log.warning("cgroup of container %s: %s", record.id[:12], error)
 
     async def _auto_remove(self, container_id: str) -> None:
         try:
@@ -324,7 +344,7 @@ class Lifecycle:
             )
             try:
                 await asyncio.shield(asyncio.to_thread(self.discard, record, options.volumes))
-            except OSError as error:
+            except (OSError, RundletError) as error:
                 live.removing = False
                 dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
                 if self._context.containers.has(record.id):

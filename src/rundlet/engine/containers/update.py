@@ -63,7 +63,8 @@ class Updater:
         given = {name: value for name in _FIELDS if (value := getattr(body, name))}
         if not body.memory_swap and 0 < host.memory_swap < body.memory:
             raise ConflictError(
-                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same "
+                "time"
             )
         if body.restart_policy.name:
             given["restart_policy"] = body.restart_policy

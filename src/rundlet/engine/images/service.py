@@ -42,7 +42,7 @@ from rundlet.image.removal import Remover
 from rundlet.image.times import created_ns
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-from rundlet.registry import Credentials
+from rundlet.registry import Credentials, Registry
 from rundlet.transport import HttpClient
 
 
@@ -55,6 +55,7 @@ class ImageRooms:
     importer: Importer
     remover: Remover
     http: HttpClient
+    registry: Registry
 
 
 class ImageService:
@@ -191,7 +192,21 @@ class ImageService:
         self._publish("tag", str(image.id), reference.with_default_tag().familiar)
 
     async def search(self, options: SearchOptions) -> Sequence[ImageSearchResult]:
-        raise NotSupportedError("image search")
+        stars, official = options.filters.get("stars"), options.filters.boolean("is-official")
+        if any(not value.isdigit() for value in stars):
+            raise InvalidParameterError(f"invalid filter 'stars={stars[0]}'")
+        wanted = max((int(value) for value in stars), default=0)
+        found = await self._rooms.registry.search(options.term, options.limit or 25, _credentials(options.auth))
+        return [
+            ImageSearchResult(
+                star_count=item.star_count, is_official=item.is_official, name=item.name, description=item.description
+            )
+            for item in found
+            if item.star_count >= wanted
+            and (official is None or item.is_official is official)
+            # Automated builds ended in 2022: nothing is one any more.
+            and options.filters.boolean("is-automated") is not True
+        ]
 
     async def save(self, options: SaveOptions) -> AsyncIterator[bytes]:
         raise NotSupportedError("image save")

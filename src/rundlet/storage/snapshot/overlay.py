@@ -190,9 +190,11 @@ class OverlaySnapshotter:
         with translated("remove", f"{base}/merged"):
             if _is_mount(f"{base}/merged"):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        # Files before the row: on a full disk the row can only go once there is room again. The container's record is
+        # a tombstone by now, so a removal that is cut off here is finished at the next start.
+        self._remove_directory(name)
         with self._database.transaction() as cursor:
             cursor.execute("DELETE FROM container_snapshots WHERE container = ?", (container_id,))
-        self._remove_directory(name)
 
     def usage(self, container_id: str) -> int:
         name = self._container_name(container_id)
