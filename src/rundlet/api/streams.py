@@ -1,6 +1,6 @@
 """What a backend hands to the server when an answer is a stream."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from socket import socket as Socket
 
@@ -18,6 +18,8 @@ class Attachment:
 
     ``backlog`` comes before what the socket says: the log, framed in the same way.
     ``detach_keys`` of an exec are those it was created with.
+    ``settled`` is awaited, for a moment at most, between the socket's end and the answer's: an exec's clients ask for
+    its exit code as soon as they see the end.
     ``on_detach`` is called once when the client typed the detach keys.
     """
 
@@ -25,6 +27,7 @@ class Attachment:
     socket: Socket | None = None
     backlog: AsyncIterator[bytes] | None = None
     detach_keys: str = ""
+    settled: Callable[[], Awaitable[object]] | None = None
     on_detach: Callable[[], None] | None = None
 
 

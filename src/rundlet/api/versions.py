@@ -127,7 +127,8 @@ def image_summary(document: Document, version: APIVersion) -> None:
 
 def info(document: Document, version: APIVersion) -> None:
     """Change the engine's information as older daemons showed it."""
-    document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = False
+    # Rundlet's rules don't depend on the bridge-nf hooks; false would make older CLIs warn.
+    document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = True
     _drop_since(document, version, {"FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
     if version < (1, 49) and document["RegistryConfig"] is not None:
         document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = None

@@ -14,7 +14,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from rundlet.server.dispatch import Dispatcher
-from rundlet.server.routers.build.router import routes as build_routes
+from rundlet.server.routers.builds.router import routes as build_routes
 from rundlet.server.routers.containers.backend import ContainerBackend
 from rundlet.server.routers.containers.router import routes as container_routes
 from rundlet.server.routers.distribution.backend import DistributionBackend

@@ -389,6 +389,7 @@ class FakeExec:
     body: ExecCreate
     exit_code: int | None = None
     task: asyncio.Task[None] | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class FakeExecs:
@@ -425,7 +426,11 @@ class FakeExecs:
         sock = await stdio.connect()
         found.task = asyncio.create_task(self._run(found, stdio))
         return Attachment(
-            tty=found.body.tty, socket=sock, detach_keys=found.body.detach_keys, on_detach=self._saw_detach
+            tty=found.body.tty,
+            socket=sock,
+            detach_keys=found.body.detach_keys,
+            settled=found.over.wait,
+            on_detach=self._saw_detach,
         )
 
     async def start_detached(self, exec_id: str, body: ExecStart) -> None:
@@ -433,8 +438,11 @@ class FakeExecs:
         found.task = asyncio.create_task(self._run(found, Stdio(found.body.tty)))
 
     async def _run(self, found: FakeExec, stdio: Stdio) -> None:
-        found.exit_code = await run_command(found.body.cmd or (), stdio, found.container.stop)
+        code = await run_command(found.body.cmd or (), stdio, found.container.stop)
         await stdio.close()
+        await asyncio.sleep(0.05)  # the output ends before the exit is known
+        found.exit_code = code
+        found.over.set()
 
     def _saw_detach(self) -> None:
         self.detached += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rundlet.api.exec import ExecCreate, ExecCreated, ExecInspect, ExecStart, ProcessConfig, Size
 from rundlet.api.streams import Attachment
@@ -38,6 +38,7 @@ class Exec:
     running: bool = False
     code: int | None = None
     pid: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ExecService:
@@ -79,7 +80,9 @@ class ExecService:
             self._publish(record, "exec_detach", item)
 
         wanted = item.request
-        return Attachment(tty=wanted.tty, socket=ours, detach_keys=wanted.detach_keys, on_detach=detached)
+        return Attachment(
+            tty=wanted.tty, socket=ours, detach_keys=wanted.detach_keys, settled=item.over.wait, on_detach=detached
+        )
 
     async def start_detached(self, exec_id: str, body: ExecStart) -> None:
         await self._start(self._get(exec_id), body, None)
@@ -153,6 +156,7 @@ class ExecService:
             return
         item.running = False
         item.code = code
+        item.over.set()
         if self._context.containers.has(item.container_id):
             record = self._context.containers.by_id(item.container_id)
             self._publish(record, "exec_die", item, exitCode=str(code))

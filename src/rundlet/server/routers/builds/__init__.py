@@ -1,0 +1,1 @@
+"""The Engine API's build endpoints, refused by name."""
