@@ -97,6 +97,7 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
     await engine.tasks.close()
     for shim in engine.context.live.shims():
         shim.close()
+    engine.lifecycle.give_back_leftovers()
     with contextlib.suppress(RundletError):
         await asyncio.to_thread(engine.context.network.shutdown)
     _remove_parent_cgroup(layout)
@@ -119,6 +120,7 @@ async def _housekeeping(engine: Engine) -> None:
         await asyncio.to_thread(engine.context.snapshots.sync)
         await asyncio.to_thread(engine.context.network.sweep)
         engine.context.containers.flush()
+        engine.lifecycle.give_back_leftovers()
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -66,6 +66,7 @@ class Engine:
     context: Context
     backends: Backends
     recovery: Recovery
+    lifecycle: Lifecycle
     unfinished: Sequence[str]
     tasks: TaskGroup
     database: Database
@@ -151,7 +152,9 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         system=system,
         distribution=DistributionService(registry),
     )
-    return Engine(context, backends, Recovery(context, lifecycle), unfinished, tasks, database, http, garbage)
+    return Engine(
+        context, backends, Recovery(context, lifecycle), lifecycle, unfinished, tasks, database, http, garbage
+    )
 
 
 def _settings(config: Config) -> Settings:

@@ -34,20 +34,20 @@ def root(tmp_path: Path) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("spec", "groups", "expected"),
     [
-        ("", (), User(0, 0, (), "/root", "root")),
-        ("root", (), User(0, 0, (), "/root", "root")),
-        ("0", (), User(0, 0, (), "/root", "root")),
-        ("alice", (), User(1000, 1000, (29, 44), "/home/alice", "alice")),
-        ("1000", (), User(1000, 1000, (29, 44), "/home/alice", "alice")),
-        ("alice:audio", (), User(1000, 29, (), "/home/alice", "alice")),
-        ("alice:12", (), User(1000, 12, (), "/home/alice", "alice")),
-        ("alice:", (), User(1000, 1000, (29, 44), "/home/alice", "alice")),
-        ("4242", (), User(4242, 0, (), "/", "")),
-        ("4242:4243", (), User(4242, 4243, (), "/", "")),
-        ("77", (), User(77, 0, (), "/", "")),
-        ("alice", ("daemon", "99", "audio"), User(1000, 1000, (29, 44, 1, 99), "/home/alice", "alice")),
-        (":audio", (), User(0, 29, (), "/root", "root")),
-        ("odd", (), User(0, 7, (), "/", "odd")),
+        ("", (), User(0, 0, (0,), "/root", "root")),
+        ("root", (), User(0, 0, (0,), "/root", "root")),
+        ("0", (), User(0, 0, (0,), "/root", "root")),
+        ("alice", (), User(1000, 1000, (1000, 29, 44), "/home/alice", "alice")),
+        ("1000", (), User(1000, 1000, (1000, 29, 44), "/home/alice", "alice")),
+        ("alice:audio", (), User(1000, 29, (29,), "/home/alice", "alice")),
+        ("alice:12", (), User(1000, 12, (12,), "/home/alice", "alice")),
+        ("alice:", (), User(1000, 1000, (1000, 29, 44), "/home/alice", "alice")),
+        ("4242", (), User(4242, 0, (0,), "/", "")),
+        ("4242:4243", (), User(4242, 4243, (4243,), "/", "")),
+        ("77", (), User(77, 0, (0,), "/", "")),
+        ("alice", ("daemon", "99", "audio"), User(1000, 1000, (1000, 29, 44, 1, 99), "/home/alice", "alice")),
+        (":audio", (), User(0, 29, (29,), "/root", "root")),
+        ("odd", (), User(0, 7, (7,), "/", "odd")),
     ],
 )
 def test_resolves_as_docker_does(root: int, spec: str, groups: tuple[str, ...], expected: User) -> None:
@@ -74,8 +74,8 @@ def test_refuses_with_dockers_words(root: int, spec: str, groups: tuple[str, ...
 def test_missing_files_are_empty(tmp_path: Path) -> None:
     root = os.open(tmp_path, os.O_PATH)
     try:
-        assert resolve_user(root, "", ()) == User(0, 0, (), "/", "")
-        assert resolve_user(root, "5:6", ("7",)) == User(5, 6, (7,), "/", "")
+        assert resolve_user(root, "", ()) == User(0, 0, (0,), "/", "")
+        assert resolve_user(root, "5:6", ("7",)) == User(5, 6, (6, 7), "/", "")
     finally:
         os.close(root)
 

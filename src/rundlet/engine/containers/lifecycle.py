@@ -150,6 +150,18 @@ class Lifecycle:
         except RundletError as error:
             _log.warning("network of container %s: %s", container_id[:12], error)
 
+    def give_back_leftovers(self) -> None:
+        """Endpoints of containers that do not run and are not just starting: what :meth:`_give_back` could not do."""
+        keep = {
+            record.id
+            for record in self._context.containers
+            if is_running(record.state.status) or self._context.live.of(record.id).lock.locked()
+        }
+        try:
+            self._context.network.recover(keep)
+        except RundletError as error:
+            _log.warning("network: %s", error)
+
     def _exit_state(self, record: Record) -> State:
         found = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
         now = self._context.clock.now_ns()
