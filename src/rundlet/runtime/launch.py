@@ -5,6 +5,8 @@ The launcher's process must begin before the engine holds locks, listening socke
 """
 
 import asyncio
+import fcntl
+import json
 import os
 import socket
 import sys
@@ -97,7 +99,7 @@ class Launcher:
         memory = os.memfd_create("spec", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             with open(memory, "wb", closefd=False) as file:
-                file.write(spec)
+                file.write(protocol.pack_spec(json.loads(spec)))
             _seal(memory)
             answer = await self._request(protocol.SHIM, container_id[:64], [memory, control.fileno()])
         finally:
@@ -268,8 +270,6 @@ class Launcher:
 
 
 def _seal(fd: int) -> None:
-    import fcntl
-
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
 
 

@@ -23,16 +23,19 @@ class ContainerCgroup:
     """The group of one container."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
-        self._resources: dict[str, Any] = dict(spec["oci"].get("linux", {}).get("resources") or {})
         self._strict = frozenset(spec["cgroup"].get("strict") or ())
-        self._path = spec["cgroup"]["path"]
-        self.group = Cgroup(self._path, layout())
-        self.warnings: list[str] = []
+        self.group = Cgroup(spec["cgroup"]["path"], layout())
         self._oom_before = 0
 
-    def create(self) -> None:
-        """Raises: OSError for a limit that the user asked for and the kernel refuses."""
-        self.warnings = list(self.group.create(self._resources, self._strict))
+    def create(self, resources: Mapping[str, Any]) -> list[str]:
+        """Make it with OCI's ``linux.resources``; returns warnings.
+
+        Raises: OSError for a limit that the user asked for and the kernel refuses.
+        """
+        return list(self.group.create(resources, self._strict))
+
+    def restarted(self) -> None:
+        """What the kernel killed so far was a former life's."""
         self._oom_before = self.group.oom_kill_count()
 
     def join_fds(self) -> list[int]:
@@ -63,7 +66,7 @@ class ContainerCgroup:
         return CgroupView(1, tuple(hierarchies), tuple(binds), tuple(links))
 
     def oom_killed(self) -> bool:
-        """Whether the kernel killed something in this group for want of memory since it was made."""
+        """Whether the kernel killed something in this group for want of memory in this life."""
         try:
             return self.group.oom_kill_count() > self._oom_before
         except OSError:

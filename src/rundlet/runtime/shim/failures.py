@@ -54,6 +54,8 @@ def from_report(report: Report | None, program: str, *, is_exec: bool) -> StartE
         text = f'mkdir or chdir to cwd ("{report.detail}") failed: {_said(number)}'
     elif step == "mount":
         text = f'error mounting to rootfs at "{report.detail}": {_said(number)}'
+    elif step == "user" and not number:
+        text = report.detail
     elif number:
         text = f"{step}: {report.detail + ': ' if report.detail else ''}{_said(number)}"
     else:

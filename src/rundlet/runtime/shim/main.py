@@ -32,11 +32,11 @@ def warm_up() -> None:
 
 def main(spec_fd: int, control_fd: int) -> int:
     """Run one container. Returns the exit status of the shim itself."""
-    spec = _read_spec(spec_fd)
+    spec = protocol.read_summary(spec_fd)
     os.setsid()
     libc.set_name("rundlet-shim")
     _protect()
-    shim = Shim(spec)
+    shim = Shim(spec, spec_fd)
     shim.run(socket.socket(fileno=os.dup(control_fd)))
     return 0
 
@@ -44,12 +44,12 @@ def main(spec_fd: int, control_fd: int) -> int:
 class Shim:
     """Joins the parts: loop, server, container, execs."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], spec_fd: int) -> None:
         self.spec = spec
         self.loop = Loop()
         self.server = Server(self.loop, spec["socket"], self.handle)
         self.record = ExitRecord(spec["exit_record"])
-        self.container = Container(self.loop, spec, self.exited, lambda: self.event("detached"))
+        self.container = Container(self.loop, spec, spec_fd, self.exited, self.container_event)
         self.execs = Execs(self.container)
         self.held: list[int] = []
         self.oom_fd = -1
@@ -58,6 +58,9 @@ class Shim:
         self.server.add(connection)
         self.server.listen()
         self.loop.run()
+
+    def container_event(self, name: str, values: dict[str, Any]) -> None:
+        self.event(name, **values)
 
     def event(self, name: str, **values: Any) -> None:
         self.server.event({"event": name, "id": self.spec["id"], **values})
@@ -86,6 +89,7 @@ class Shim:
                 status="paused" if container.paused else container.state,
                 started_at_ns=container.started_ns,
                 finished_at_ns=container.finished_ns,
+                restart_count=container.policy.count,
             )
         )
 
@@ -105,7 +109,7 @@ class Shim:
         def done(error: failures.StartError | None) -> None:
             if error is None:
                 self.watch_memory()
-                reply(ok(pid=container.pid, started_at_ns=container.started_ns, warnings=container.cgroup.warnings))
+                reply(ok(pid=container.pid, started_at_ns=container.started_ns, warnings=container.warnings))
             else:
                 self.start_failed(error, reply)
 
@@ -130,6 +134,10 @@ class Shim:
     def do_update(self, request: Message, _fds: list[int], reply: Reply) -> None:
         warnings = self.container.cgroup.group.update(request["resources"], frozenset(request.get("strict") or ()))
         reply(ok(warnings=list(warnings)))
+
+    def do_set_restart(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.set_policy(str(request["policy"]), int(request.get("max") or 0))
+        reply(ok())
 
     def do_exec(self, request: Message, fds: list[int], reply: Reply) -> None:
         exec_id = request["exec_id"]
@@ -162,8 +170,7 @@ class Shim:
 
     def watch_memory(self) -> None:
         """Report it when the kernel kills for want of memory, if there is a limit that could be the reason."""
-        limit = (self.spec["oci"]["linux"].get("resources") or {}).get("memory", {}).get("limit") or 0
-        if limit <= 0:
+        if self.spec["facts"]["memory_limit"] <= 0 or self.oom_fd >= 0:
             return
         try:
             self.oom_fd = self.container.cgroup.group.oom_event_fd()
@@ -190,13 +197,13 @@ class Shim:
             log_dropped=0,
         )
         self.container.release()
-        self.container.sandbox.leave()
+        self.container.leave()
         self.server.unlink()
         self.record.sync()
         reply({"error": error.wire()})
         self.finish()
 
-    def exited(self, code: int) -> None:
+    def exited(self, code: int, error: failures.StartError | None) -> None:
         """The container has ended for good: tell, then give everything back."""
         container = self.container
         dropped = container.log.dropped if container.log is not None else 0
@@ -207,7 +214,7 @@ class Shim:
             oom=container.oom,
             started_ns=container.started_ns,
             finished_ns=container.finished_ns,
-            error=None,
+            error=error.message if error is not None else None,
             log_dropped=dropped,
         )
         self.container.release()
@@ -218,12 +225,13 @@ class Shim:
             signal=number,
             oom=container.oom,
             finished_at_ns=container.finished_ns,
+            error=error.message if error is not None else None,
             log_dropped=dropped,
         )
         # Taking back mounts and links costs milliseconds that nobody should wait for: the end of the connection says
         # when that is done, too.
         protocol.close_all(self.held)
-        container.sandbox.leave()
+        container.leave()
         self.record.sync()
         if container.hub.busy():
             container.hub.on_clients_gone = self.finish
@@ -234,15 +242,6 @@ class Shim:
     def finish(self) -> None:
         self.server.close()
         self.loop.stop()
-
-
-def _read_spec(fd: int) -> dict[str, Any]:
-    with os.fdopen(os.dup(fd), "rb") as file:
-        file.seek(0)
-        spec: dict[str, Any] = json.loads(file.read())
-    if spec.get("version") != protocol.SPEC_VERSION:
-        raise ValueError(f"spec version {spec.get('version')} is not {protocol.SPEC_VERSION}")
-    return spec
 
 
 def _protect() -> None:

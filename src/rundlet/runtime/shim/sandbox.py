@@ -1,11 +1,13 @@
-"""What a container runs in: mount and network namespaces, root file system, cgroup. Owned by the shim.
+"""What a container runs in: mount and network namespaces and the root file system. Made by the starter.
 
-The shim itself moves into the mount and the network namespace: init only inherits them, a restart finds them as they
-are, and an external runtime is given them by path. Nothing of it shows in the host's mount table.
+The starter moves into both namespaces, and init inherits them. Nothing of it shows in the host's mount table. The shim
+stays outside and holds descriptors: of the network namespace, for restarts, and of the root's mount, so that the last
+reference to the overlay goes when the shim lets go of it and not while somebody waits for the container's end (it
+syncs the whole file system below). Under another OCI runtime the shim itself moves in, as that runtime must find both.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rundlet.linux import libc, mount, netlink, ns
@@ -18,15 +20,15 @@ _EEXIST: Final = 17
 
 
 class Sandbox:
-    """Made once for a container's run; restarts happen inside it."""
+    """``network`` is the descriptor of a namespace that a former life left, -1: none."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, network: int = -1) -> None:
         self._spec = spec
         self._host: netlink.Netlink | None = None
-        self._links: list[str] = []
-        self.host_network = -1
+        self._former = network
         self.binds: dict[int, int] = {}
         self.rootfs = ""
+        self.rootfs_fd = -1
         self.pid_namespace = -1
         self.namespaces: list[tuple[int, int]] = []
 
@@ -34,26 +36,25 @@ class Sandbox:
         """Make the namespaces and the root file system, and move in. Raises: OSError."""
         network = self._spec["net"]
         flags = ns.CLONE_NEWNS
-        if network["mode"] in ("new", "none"):
+        joined = self._former
+        if joined < 0 and network["mode"] in ("new", "none"):
             flags |= ns.CLONE_NEWNET
+        elif joined < 0 and network["mode"] == "join":
+            joined = self._open(network["join"])
         if network.get("links"):
             self._host = netlink.Netlink()
-        if (self._spec.get("runtime") or {}).get("path"):
-            self.host_network = ns.open_namespace("self", "network")
-        joined = self._open(network["join"]) if network["mode"] == "join" else -1
         libc.unshare(flags)
         if joined >= 0:
             libc.setns(joined, ns.CLONE_NEWNET)
-            os.close(joined)
         # Bind sources are taken while our mounts are still peers of the host's: "rshared" must reach the host.
-        self.take_binds()
+        self._take_binds()
         mount.set_propagation("/", mount.MS_SLAVE)
         self._mount_rootfs(self._spec["rootfs"])
 
     def connect(self) -> None:
         """Plug the network in: two sends on netlink. Raises: OSError."""
         network = self._spec["net"]
-        if network["mode"] not in ("new", "none"):
+        if network["mode"] not in ("new", "none") or self._former >= 0:
             return
         links = network.get("links") or ()
         if links:
@@ -67,11 +68,8 @@ class Sandbox:
         with netlink.Netlink() as inside:
             inside.configure_sandbox(interfaces, routes)
 
-    def take_binds(self) -> None:
-        """(Again) take descriptors of everything that is to be bound into the container. Raises: OSError."""
-        for fd in self.binds.values():
-            _close(fd)
-        self.binds = {}
+    def _take_binds(self) -> None:
+        """Take descriptors of everything that is to be bound into the container."""
         for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
             wanted = options.parse(entry.get("options") or ())
             if entry.get("type") == "bind" or wanted.bind:
@@ -98,21 +96,6 @@ class Sandbox:
                 self.namespaces.append((self._open(path), ns.FLAGS[kind]))
         return flags
 
-    def leave(self) -> None:
-        """Take back what would outlast the shim: the host's ends of links, and the mounts. Never raises."""
-        for name in self._links:
-            try:
-                assert self._host is not None
-                self._host.delete_link(name, missing_ok=True)
-            except OSError:
-                pass
-        self._links = []
-        if self.rootfs:
-            try:
-                mount.umount(self.rootfs, mount.MNT_DETACH | mount.UMOUNT_NOFOLLOW)
-            except OSError:
-                pass
-
     def _open(self, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -123,8 +106,8 @@ class Sandbox:
         else:
             fd = mount.overlay(rootfs["lower"], rootfs.get("upper"), rootfs.get("work"))
             where = rootfs["merged"]
-        mount.attach(fd, where)
-        self.rootfs = where
+        mount.move_mount(fd, libc.AT_FDCWD, where)
+        self.rootfs, self.rootfs_fd = where, fd
 
     def _make_links(self, links: list[Spec]) -> None:
         assert self._host is not None
@@ -148,7 +131,6 @@ class Sandbox:
                     isolated=bool(link.get("isolated")),
                     hairpin=bool(link.get("hairpin")),
                 )
-                self._links.append(link["host_name"])
                 return
             except OSError as exc:
                 # Left over by a shim that was killed: the kernel takes a moment to remove it.
@@ -183,8 +165,13 @@ def _write_sysctl(key: str, value: str) -> None:
         os.close(fd)
 
 
-def _close(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        pass
+def remove_links(links: Sequence[Spec]) -> None:
+    """Remove the host's ends, which would stay for as long as anybody is in the namespace. Never raises."""
+    if not links:
+        return
+    with netlink.Netlink() as host:
+        for link in links:
+            try:
+                host.delete_link(link["host_name"], missing_ok=True)
+            except OSError:
+                pass  # it goes with the namespace

@@ -1,0 +1,143 @@
+"""Setting a container up: a short-lived child of the shim makes what the container runs in, and clones init.
+
+It is a process of its own so that the memory that this takes (three times the shim's own) is given back, and so that
+the whole spec never gets into the shim. Init becomes a child of the shim (CLONE_PARENT). What the shim needs to know
+comes as one message with descriptors: :class:`Handover`.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, NoReturn
+
+from rundlet.linux import libc, ns, passwd
+from rundlet.runtime import protocol
+from rundlet.runtime.init import main as init_main
+from rundlet.runtime.init import plan
+from rundlet.runtime.init.main import Program
+from rundlet.runtime.init.program import environment
+from rundlet.runtime.init.report import Reporter
+from rundlet.runtime.shim.cgroups import ContainerCgroup
+from rundlet.runtime.shim.sandbox import Sandbox
+from rundlet.runtime.shim.stdio import Pipes
+
+Spec = Mapping[str, Any]
+
+_CLONE_PARENT: Final = 0x8000
+
+
+class Handover(NamedTuple):
+    """``network``: the namespace, -1 without one of its own. ``rootfs`` keeps the root's mount."""
+
+    user: plan.User
+    home: str
+    warnings: list[str]
+    network: int
+    rootfs: int
+
+
+def run(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> NoReturn:
+    """In the child. ``network`` as for :class:`Sandbox`. Ends the process in every case."""
+    wiring = pipes.wiring()
+    starter = _Starter(network)
+    try:
+        starter.run(protocol.read_spec(spec_fd), pipes, handover)
+    except (passwd.UserError, ValueError) as exc:
+        Reporter(wiring.report).failed(starter.step, 0, str(exc).encode())
+    except BaseException as exc:
+        Reporter(wiring.report).exception(starter.step, exc)
+    finally:
+        os._exit(0)
+
+
+def receive(handover: socket.socket) -> Handover:
+    """In the shim, once init was reported. Raises: OSError, ProtocolError."""
+    handover.setblocking(False)
+    try:
+        data, fds = protocol.receive_packet(handover)
+    finally:
+        handover.close()
+    message = protocol.decode(data)
+    uid, gid, groups = message["user"]
+    rootfs, network = fds[0], fds[1] if len(fds) > 1 else -1
+    return Handover(plan.User(uid, gid, tuple(groups)), message["home"], message["warnings"], network, rootfs)
+
+
+def resolve_user(spec: Spec, rootfs: str) -> tuple[plan.User, str]:
+    """The container's user and home, by the image's own files. Raises: UserError, OSError."""
+    named = spec.get("user")
+    if named is None:
+        wanted = spec["oci"]["process"].get("user") or {}
+        groups = tuple(wanted.get("additionalGids") or ())
+        return plan.User(wanted.get("uid", 0), wanted.get("gid", 0), groups), "/"
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = passwd.resolve_user(root, named, spec.get("groups") or ())
+    finally:
+        os.close(root)
+    return plan.User(found.uid, found.gid, tuple(found.additional_gids)), found.home
+
+
+class _Starter:
+    """``step`` is what is being done, for the report of a failure."""
+
+    def __init__(self, network: int) -> None:
+        self.step = "internal"
+        self._network = network
+
+    def run(self, spec: dict[str, Any], pipes: Pipes, handover: socket.socket) -> None:
+        self.step = "cgroup"
+        cgroup = ContainerCgroup(spec)
+        warnings = cgroup.create((spec["oci"].get("linux") or {}).get("resources") or {})
+        sandbox = Sandbox(spec, self._network)
+        self.step = "rootfs"
+        sandbox.enter()
+        self.step = "network"
+        sandbox.connect()
+        self.step = "user"
+        user, home = resolve_user(spec, sandbox.rootfs)
+        pid = self._clone(spec, sandbox, cgroup, user, home, pipes)
+        self.step = "internal"
+        message = {"user": [user.uid, user.gid, list(user.groups)], "home": home, "warnings": warnings}
+        fds = [sandbox.rootfs_fd]
+        if spec["net"]["mode"] in ("new", "none", "join"):
+            fds.append(ns.open_namespace("self", "network"))
+        protocol.send_packet(handover, json.dumps(message).encode(), fds)
+        Reporter(pipes.wiring().report).pid(pid)
+
+    def _clone(
+        self, spec: Spec, sandbox: Sandbox, cgroup: ContainerCgroup, user: plan.User, home: str, pipes: Pipes
+    ) -> int:
+        oci = spec["oci"]
+        self.step = "seccomp"
+        seccomp = b""
+        if spec.get("seccomp"):
+            with open(spec["seccomp"], "rb") as file:
+                seccomp = file.read()
+        self.step = "namespace"
+        flags = sandbox.open_namespaces()
+        private = any(item["type"] == "cgroup" for item in oci["linux"].get("namespaces") or ())
+        size = spec["stdio"].get("size") or (0, 0)
+        self.step = "cgroup"
+        prepared = plan.Prepared(
+            sandbox.rootfs,
+            user,
+            sandbox.binds,
+            sandbox.namespaces,
+            cgroup.join_fds(),
+            cgroup.view(private=private),
+            seccomp,
+            (size[0], size[1]),
+        )
+        self.step = "internal"
+        steps = plan.build(oci, spec["id"], prepared)
+        process = oci["process"]
+        program = Program(process["args"], environment(process.get("env") or (), home), bool(spec.get("init")))
+        self.step = "namespace"
+        if sandbox.pid_namespace >= 0:
+            libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
+        pid, _ = libc.clone3(flags | _CLONE_PARENT, pidfd=False, cgroup_fd=cgroup.birth_fd())
+        if pid == 0:
+            init_main.run(steps, program, pipes.wiring(prepared.descriptors()))
+        return pid
