@@ -97,7 +97,7 @@ class Connection:
         head, self.buffer = self.buffer[:end], self.buffer[end + 4 :]
         first, *lines = head.decode("iso-8859-1").split("\r\n")
         version, _, rest = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        if not version.startswith("HTTP/1.") or len(rest) < 3 or not rest[:3].isdigit():
             raise ClientError(f"malformed HTTP response {first[:80]!r}")
         status = int(rest[:3])
         headers: dict[str, str] = {}

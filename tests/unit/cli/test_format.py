@@ -1,0 +1,91 @@
+"""Sizes, spans of time, tables, times, ports."""
+
+import time
+
+import pytest
+
+from rundlet.cli.format.containers import display_ports, ellipsis
+from rundlet.cli.format.table import layout
+from rundlet.cli.format.times import parse_rfc3339, timestamp
+from rundlet.cli.format.units import bytes_size, human_duration, human_size
+
+
+@pytest.mark.parametrize(
+    ("size", "digits", "text"),
+    [
+        (0, 3, "0B"),
+        (999, 3, "999B"),
+        (1000, 3, "1kB"),
+        (1_980_000, 3, "1.98MB"),
+        (1_093_000_000, 3, "1.09GB"),
+        (1_982_000, 4, "1.982MB"),
+    ],
+)
+def test_human_size(size: int, digits: int, text: str) -> None:
+    assert human_size(size, digits) == text
+
+
+def test_bytes_size() -> None:
+    assert bytes_size(25276502016) == "23.54GiB"
+    assert bytes_size(643072) == "628KiB"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "Less than a second"),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "About a minute"),
+        (119, "About a minute"),
+        (120, "2 minutes"),
+        (3540, "59 minutes"),
+        (3600, "About an hour"),
+        (2 * 3600, "2 hours"),
+        (47 * 3600, "47 hours"),
+        (48 * 3600, "2 days"),
+        (14 * 86400, "2 weeks"),
+        (60 * 86400, "2 months"),
+        (800 * 86400, "2 years"),
+    ],
+)
+def test_human_duration(seconds: float, text: str) -> None:
+    assert human_duration(seconds) == text
+
+
+def test_table() -> None:
+    rows = [("NAME", "X", "LAST"), ("a-long-name", "", "1"), ("b", "y", "a longer last cell")]
+    assert layout(rows) == (
+        "NAME          X         LAST\na-long-name             1\nb             y         a longer last cell\n"
+    )
+
+
+def test_ellipsis() -> None:
+    assert ellipsis("abcdef", 6) == "abcdef"
+    assert ellipsis("abcdefg", 6) == "abcde…"
+
+
+def test_times() -> None:
+    assert parse_rfc3339("1970-01-01T00:00:00Z") == 0
+    assert parse_rfc3339("2024-02-29T12:00:00+02:00") == 1709200800
+    assert parse_rfc3339("2026-11-22T15:19:18.5Z") == 1795360758.5
+
+
+def test_timestamps_for_the_api() -> None:
+    assert timestamp("") == ""
+    assert timestamp("1136073600.5") == "1136073600.5"
+    assert abs(int(timestamp("10m")) - (time.time() - 600)) < 5
+    assert timestamp("2013-01-02T13:23:37Z") == "1357133017.000000000"
+    with pytest.raises(ValueError, match="failed to parse"):
+        timestamp("soon")
+
+
+def test_ports() -> None:
+    ports = [
+        {"PrivatePort": 80, "PublicPort": 8080, "IP": "0.0.0.0", "Type": "tcp"},
+        {"PrivatePort": 80, "PublicPort": 8080, "IP": "::", "Type": "tcp"},
+        {"PrivatePort": 443, "Type": "tcp"},
+        {"PrivatePort": 9000, "PublicPort": 9000, "IP": "0.0.0.0", "Type": "udp"},
+        {"PrivatePort": 9001, "PublicPort": 9001, "IP": "0.0.0.0", "Type": "udp"},
+    ]
+    assert display_ports(ports) == "443/tcp, 0.0.0.0:9000-9001->9000-9001/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"

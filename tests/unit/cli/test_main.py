@@ -1,0 +1,147 @@
+"""The command line as a whole: names, messages, exit codes, help, and what is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rundlet.cli import catalog, paths
+from rundlet.cli.main import main
+from rundlet.util.layout import Layout
+
+Output = pytest.CaptureFixture[str]
+
+
+def every_module() -> list[str]:
+    nouns = [f"{noun}.{verb}" for noun, (_, verbs) in catalog.NOUNS.items() for verb in verbs]
+    return sorted({*nouns, *catalog.SHORT_FORMS.values()})
+
+
+@pytest.mark.parametrize("name", every_module())
+def test_every_command_is_there_and_explains_itself(name: str, capsys: Output) -> None:
+    module = __import__(f"rundlet.cli.commands.{name}", fromlist=("run",))
+    assert module.ARGS[0] >= 0
+    letters = [flag[1] for flag in module.FLAGS if flag[1]]
+    assert len(letters) == len(set(letters))
+    assert main(["rundlet", *name.split("."), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage:  rundlet {name.replace('.', ' ')}")
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["x"], 1, "rundlet: unknown command: rundlet x\n\nRun 'rundlet --help' for more information\n"),
+        (
+            ["rnu"],
+            1,
+            "unknown command: rundlet rnu\n\nRun 'rundlet --help' for more information\nDid you mean 'rundlet run'?",
+        ),
+        (["container", "stpo"], 1, "Did you mean 'rundlet container stop'?"),
+        (["swarm"], 1, "rundlet: 'rundlet swarm' is not supported by Rundlet"),
+        (["--xx", "ps"], 125, "unknown flag: --xx\n\nUsage:  rundlet [OPTIONS] COMMAND [ARG...]"),
+        (
+            ["run", "--x"],
+            125,
+            "unknown flag: --x\n\nUsage:  rundlet run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
+            "Run 'rundlet run --help' for more information\n",
+        ),
+        (["run", "--detahc", "x"], 125, "Did you mean '--detach'?"),
+        (
+            ["run"],
+            1,
+            "rundlet: 'rundlet run' requires at least 1 argument\n\n"
+            "Usage:  rundlet run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nSee 'rundlet run --help' for more information\n",
+        ),
+        (["ps", "x"], 1, "rundlet: 'rundlet ps' accepts no arguments"),
+        (["tag", "x"], 1, "rundlet: 'rundlet tag' requires 2 arguments"),
+        (["volume", "create", "a", "b"], 1, "'rundlet volume create' requires at most 1 argument"),
+        (["port"], 1, "requires at least 1 and at most 2 arguments"),
+        (["help", "xx"], 1, "unknown help topic: xx"),
+        (["pull", "BAD"], 1, "invalid reference format: repository name (library/BAD) must be lowercase"),
+        (["pull", "-a", "x:1"], 1, "tag can't be used with --all-tags/-a"),
+        (
+            ["-H", "foo://x", "ps"],
+            1,
+            "Failed to initialize: unable to resolve docker endpoint: invalid bind address format",
+        ),
+        (["-H", "unix:///nonexistent/s", "ps"], 1, "Cannot connect to the Docker daemon at unix:///nonexistent/s."),
+        (["-H", "unix:///nonexistent/s", "run", "x"], 125, "rundlet: Cannot connect to the Docker daemon"),
+        (["--context", "nope", "ps"], 1, 'context "nope": context not found'),
+    ],
+)
+def test_complaints(words: list[str], code: int, message: str, capsys: Output) -> None:
+    assert main(["rundlet", *words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_called_docker_it_says_docker(capsys: Output) -> None:
+    assert main(["/usr/local/bin/docker", "x"]) == 1
+    assert capsys.readouterr().err.startswith("docker: unknown command: docker x")
+
+
+def test_help(capsys: Output) -> None:
+    assert main(["rundlet"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Usage:  rundlet [OPTIONS] COMMAND\n")
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert main(["rundlet", "help", "ps"]) == 0
+    assert capsys.readouterr().out.startswith("Usage:  rundlet ps [OPTIONS]\n\nList containers\n\nAliases:\n")
+    assert main(["rundlet", "--version"]) == 0
+    assert capsys.readouterr().out.startswith("Rundlet version ")
+
+
+def test_the_socket_is_where_the_engine_makes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RUNDLET_RUN", f"{tmp_path}/run")
+    monkeypatch.setenv("RUNDLET_ROOT", f"{tmp_path}/root")
+    layout = Layout(paths.data_root(), paths.run_directory())
+    assert layout.engine_socket == paths.engine_socket() == f"{tmp_path}/run/rundlet.sock"
+    assert layout.start_lock == f"{tmp_path}/run/start.lock"
+
+
+SLOW = (
+    "argparse",
+    "asyncio",
+    "http.client",
+    "json",
+    "re",
+    "enum",
+    "socket",
+    "dataclasses",
+    "typing",
+    "subprocess",
+    "urllib",
+)
+
+
+@pytest.mark.parametrize(
+    "words", [["ps"], ["run", "--rm", "-p", "1:2", "-e", "A=b", "-v", "/a:/b", "image", "true"], ["exec", "c", "x"]]
+)
+def test_the_hot_path_imports_nothing_slow(words: list[str], tmp_path: Path) -> None:
+    source = Path(__file__).parents[3] / "src"
+    program = (
+        f"import sys; sys.path.insert(0, {str(source)!r})\n"
+        "from rundlet.cli.main import main\n"
+        f"main(['rundlet', '-H', 'unix://{tmp_path}/none', *{words!r}])\n"
+        f"print(*[name for name in {SLOW!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": str(tmp_path)},
+    )
+    assert done.stdout.strip() == ""
+    assert "Cannot connect" in done.stderr
+
+
+def test_another_users_default_needs_a_private_directory(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    for name in ("RUNDLET_RUN", "RUNDLET_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 65123)
+    assert main(["rundlet", "ps"]) == 1
+    assert "XDG_RUNTIME_DIR" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""Go templates: goldens (checked against Docker's own output), errors, and properties."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rundlet.cli.template import TemplateError, compile_template
+from rundlet.cli.template.lexer import go_quote, tokens
+from rundlet.cli.template.printf import sprintf
+
+DATA: dict[str, Any] = {
+    "Name": "/web",
+    "Count": 3,
+    "Ratio": 1.5,
+    "On": True,
+    "Nothing": None,
+    "Binds": None,
+    "Args": ["a", "b", "c"],
+    "State": {"Status": "running", "Pid": 7, "Inner": {"Deep": "x"}},
+    "Labels": {"b": "2", "a": "1", "com.example": "z"},
+}
+
+GOLDENS = [
+    ("plain", "plain"),
+    ("{{.Name}}", "/web"),
+    ("{{ .State.Inner.Deep }}", "x"),
+    ("{{.Count}} {{.Ratio}} {{.On}} {{.Nothing}} {{.Binds}}", "3 1.5 true <nil> []"),
+    ("{{.Args}} {{.Labels}}", "[a b c] map[a:1 b:2 com.example:z]"),
+    ("{{json .State}}", '{"Status":"running","Pid":7,"Inner":{"Deep":"x"}}'),
+    ('{{json .Name | printf "<%s>"}}', '<"/web">'),
+    ("{{if .On}}yes{{else}}no{{end}}", "yes"),
+    ("{{if .Nothing}}yes{{else if eq .Count 3}}three{{else}}no{{end}}", "three"),
+    ('{{if and .On (gt .Count 2) (ne .Name "")}}ok{{end}}', "ok"),
+    ('{{or .Nothing "default"}}', "default"),
+    ("{{not .On}}", "false"),
+    ("{{range .Args}}[{{.}}]{{end}}", "[a][b][c]"),
+    ("{{range $i, $v := .Args}}{{$i}}={{$v}};{{end}}", "0=a;1=b;2=c;"),
+    ("{{range $k, $v := .Labels}}{{$k}}:{{$v}} {{end}}", "a:1 b:2 com.example:z "),
+    ("{{range .Nothing}}x{{else}}empty{{end}}", "empty"),
+    ('{{range $v := .Args}}{{if eq $v "b"}}{{continue}}{{end}}{{$v}}{{end}}', "ac"),
+    ('{{range .Args}}{{if eq . "b"}}{{break}}{{end}}{{.}}{{end}}', "a"),
+    ("{{range 3}}{{.}}{{end}}", "012"),
+    ("{{with .State}}{{.Status}} {{$.Name}}{{end}}", "running /web"),
+    ("{{with .Nothing}}x{{else}}y{{end}}", "y"),
+    ("{{with .Nothing}}x{{else with .State}}{{.Pid}}{{end}}", "7"),
+    ("{{with $x := .State}}{{$x.Pid}}{{end}}", "7"),
+    ("{{$x := 1}}{{$x = 2}}{{$x}}", "2"),
+    ("{{$x := 1}}{{if true}}{{$x := 5}}{{end}}{{$x}}", "1"),
+    ("{{$x := 1}}{{if true}}{{$x = 5}}{{end}}{{$x}}", "5"),
+    ('{{define "t"}}<{{.}}>{{end}}{{template "t" .Name}}{{template "t" 5}}', "</web><5>"),
+    ('{{block "b" .Count}}({{.}}){{end}}', "(3)"),
+    ("a {{- 1 -}} b", "a1b"),
+    ("a {{- /* c */ -}} b", "ab"),
+    ("x{{/* c */}}y", "xy"),
+    ('{{`raw "x"`}}{{"a\\tb"}}{{\'A\'}}', 'raw "x"a\tb65'),
+    ("{{len .Args}} {{len .Name}} {{len .Labels}}", "3 4 3"),
+    ('{{index .Args 1}} {{index .Labels "com.example"}} {{index .Labels "no"}}|', "b z |"),
+    ("{{slice .Name 1 3}} {{slice .Args 1}}", "we [b c]"),
+    ("{{(index .Args 0)}}", "a"),
+    ('{{print 1 2 "x" 3}} {{println 1 "a"}}', "1 2x3 1 a\n"),
+    (
+        '{{printf "%-6s|%6.2f|%03d|%x|%q|%v|%t|%5d" "ab" 1.5 7 255 "q" .Args true 3}}',
+        'ab    |  1.50|007|ff|"q"|[a b c]|true|    3',
+    ),
+    ('{{html "<a>&\'"}} {{urlquery "a b/c"}} {{js "it\'s"}}', "&lt;a&gt;&amp;&#39; a+b%2Fc it\\'s"),
+    ('{{.Name | upper | printf "%s!"}} {{lower "ABC"}} {{title "hello big-world"}}', "/WEB! abc Hello Big-World"),
+    ('{{join .Args ","}} {{split "a-b" "-"}}', "a,b,c [a b]"),
+    ('{{pad .Name 1 2}}|{{truncate .Name 2}}|{{truncate "a" 5}}', " /web  |/w|a"),
+    (
+        '{{eq .Count 1 2 3}} {{lt 1 2}} {{le 2 2}} {{gt 1.5 1.0}} {{ge 1 2}} {{ne "a" "b"}}',
+        "true true true true false true",
+    ),
+    ("{{0x10}} {{1_000}} {{1e3}} {{-5}} {{+1}} {{.5}}", "16 1000 1000 -5 1 0.5"),
+    ("{{.Labels.missing}}", "<no value>"),
+    ("{{true}} {{false}}", "true false"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), GOLDENS, ids=[text for text, _ in GOLDENS])
+def test_goldens(text: str, expected: str) -> None:
+    assert compile_template(text).render(DATA) == expected
+
+
+PARSE_ERRORS = [
+    ("{{.Config}", ":1:9:", "bad character U+007D '}'"),
+    ("{{foo .X}}", ":1:2:", 'function "foo" not defined'),
+    ("{{if}}x{{end}}", ":1:4:", "missing value for if"),
+    ("{{range .Args}}", ":1:15:", "unexpected EOF"),
+    ("a\n{{end}}", ":2:2:", "unexpected {{end}}"),
+    ("{{else}}", ":1:2:", "unexpected {{else}}"),
+    ("{{.X | }}", ":1:7:", "missing value for command"),
+    ("{{$x}}", ":1:2:", 'undefined variable "$x"'),
+    ("{{(.X}}", ":1:5:", "unclosed left paren"),
+    ("{{.X)}}", ":1:4:", "unexpected right paren"),
+    ('{{"abc}}', ":1:2:", "unterminated quoted string"),
+    ("{{`abc}}", ":1:2:", "unterminated raw quoted string"),
+    ("{{.X", ":1:0:", "unclosed action"),
+    ("{{/* x", ":1:0:", "unclosed comment"),
+    ("{{1.2.3}}", ":1:2:", "bad number syntax"),
+    ("{{break}}", ":1:2:", "{{break}} outside {{range}}"),
+    ("{{if .A}}{{else}}{{else}}{{end}}", ":1:19:", "expected end; found {{else}}"),
+    ("{{template .X}}", ":1:11:", "in template clause"),
+    ("{{.X | 5}}", ":1:7:", "non executable command in pipeline stage 2"),
+    ("{{range $a, $b, $c := .X}}{{end}}", ":1:14:", "too many declarations"),
+    ("{{nil.X}}", ":1:2:", "unexpected"),
+]
+
+
+@pytest.mark.parametrize(("text", "where", "message"), PARSE_ERRORS, ids=[row[0] for row in PARSE_ERRORS])
+def test_parse_errors_name_line_and_column(text: str, where: str, message: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        compile_template(text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"template: {where} ")
+
+
+RUN_ERRORS = [
+    ("{{.Foo}}", 'template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo"'),
+    ("{{.State.Foo}}", 'template: :1:8: executing "" at <.State.Foo>: map has no entry for key "Foo"'),
+    (
+        "{{index .Args 5}}",
+        'template: :1:2: executing "" at <index .Args 5>: error calling index: index out of range: 5',
+    ),
+    ("{{len .Name .Args}}", 'template: :1:2: executing "" at <len>: wrong number of args for len: want 1 got 2'),
+    ("{{.Name.Foo}}", "can't evaluate field Foo in type string"),
+    ("{{.Nothing.Foo}}", 'nil data; no entry for key "Foo"'),
+    ("{{eq .Name 1}}", "error calling eq: incompatible types for comparison"),
+    ("{{lt .On true}}", "error calling lt: invalid type for comparison"),
+    ("{{range .Name}}{{end}}", "range can't iterate over /web"),
+    ('{{template "none"}}', 'template "none" not defined'),
+    ('{{define "t"}}{{template "t"}}{{end}}{{template "t"}}', "exceeded maximum template depth"),
+    ("{{join .Name 1}}", "wrong type for value; expected []string; got string"),
+    ("{{1 2}}", "can't give argument to non-function 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), RUN_ERRORS, ids=[text for text, _ in RUN_ERRORS])
+def test_errors_while_running(text: str, message: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        compile_template(text).render(DATA)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "arguments", "expected"),
+    [
+        ("%d", ["x"], "%!d(string=x)"),
+        ("%s", [], "%!s(MISSING)"),
+        ("x", [1], "x%!(EXTRA int=1)"),
+        ("%", [], "%!(NOVERB)"),
+        ("%%", [], "%"),
+        ("%+d % d %x %X %o %b %c %U", [1, 2, 255, 255, 8, 5, 65, 65], "+1  2 ff FF 10 101 A U+0041"),
+        ("%*d|%-5s|%5s|%.2s", [4, 7, "a", "b", "abc"], "   7|a    |    b|ab"),
+        ("%v %v %v", [None, [1, None], {"b": 1, "a": "x"}], "<nil> [1 <nil>] map[a:x b:1]"),
+        ("%q %q", ['a"b\n', ["x"]], '"a\\"b\\n" ["x"]'),
+        ("%e %.1f %g %T %T", [1500.0, 2.25, 1e21, 1, "s"], "1.500000e+03 2.2 1e+21 int string"),
+        ("%05d %x", [-42, "hi"], "-0042 6869"),
+    ],
+)
+def test_sprintf(form: str, arguments: list[Any], expected: str) -> None:
+    assert sprintf(form, arguments) == expected
+
+
+LITERAL = st.text().filter(lambda text: "{{" not in text and not text.endswith("{"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=15,
+)
+
+
+@given(LITERAL)
+def test_text_without_actions_comes_out_as_it_is(text: str) -> None:
+    assert compile_template(text).render({}) == text
+
+
+@given(JSON)
+def test_json_of_anything_reads_back(value: Any) -> None:
+    assert json.loads(compile_template("{{json .}}").render(value)) == value
+
+
+@given(st.text())
+def test_a_quoted_string_is_itself(text: str) -> None:
+    assert compile_template("{{" + go_quote(text) + "}}").render(None) == text
+
+
+@given(st.lists(st.text(alphabet="abc")))
+def test_range_is_join(parts: list[str]) -> None:
+    assert compile_template("{{range .}}{{.}},{{end}}").render(parts) == "".join(f"{part}," for part in parts)
+
+
+@given(st.text(alphabet="{}-/* \n\t.$|()=:,\"`'x1ifrangeendelsewith"))
+def test_any_text_is_a_template_or_a_template_error(text: str) -> None:
+    try:
+        compile_template(text)
+        list(tokens(text))
+    except TemplateError as exc:
+        assert exc.line >= 1
+
+
+@given(st.integers(), st.integers(), st.integers(min_value=1))
+def test_comparisons_agree(left: int, right: int, _: int) -> None:
+    data = {"A": left, "B": right}
+    text = compile_template("{{lt .A .B}} {{le .A .B}} {{eq .A .B}} {{ge .A .B}} {{gt .A .B}}").render(data)
+    expected = (left < right, left <= right, left == right, left >= right, left > right)
+    assert text == " ".join("true" if one else "false" for one in expected)
+
+
+@given(st.text(alphabet="%+-# 0123456789.*svdqxgeft"), st.lists(st.integers() | st.text() | st.floats() | st.none()))
+def test_sprintf_never_fails(form: str, arguments: list[Any]) -> None:
+    if not any(len(digits) > 3 for digits in "".join(c if c.isdigit() else " " for c in form).split()):
+        sprintf(form, [value for value in arguments if not isinstance(value, int) or abs(value) < 1000])
