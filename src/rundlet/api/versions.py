@@ -81,16 +81,17 @@ INFO_SINCE: Final = APIVersion(1, 50)
 NETWORK_SINCE: Final = APIVersion(1, 48)
 DISK_USAGE_SINCE: Final = APIVersion(1, 48)
 
+_PREDEFINED: Final = frozenset({"bridge", "host", "none", "default"})
 _NO_CONFIG: Final[Document] = to_builtins(ContainerConfig())
 
 
 def container_inspect(document: Document, version: APIVersion) -> None:
     """Change an inspected container as older daemons showed it."""
     _drop_since(document, version, {"ImageManifestDescriptor": (1, 48)})
-    for endpoint in document["NetworkSettings"]["Networks"].values():
+    for name, endpoint in document["NetworkSettings"]["Networks"].items():
         _endpoint(endpoint, version)
-        if version < (1, 45):
-            _add_short_id_alias(endpoint, document["Id"])
+        if version < (1, 45) and name not in _PREDEFINED:
+            _add_names_to_aliases(endpoint, document["Id"][:12], document["Config"]["Hostname"])
     _drop_since(document["HostConfig"], version, {"Annotations": (1, 43), "CgroupnsMode": (1, 40)})
     if version < (1, 42):
         document["HostConfig"].setdefault("KernelMemory", 0)
@@ -131,8 +132,8 @@ def info(document: Document, version: APIVersion) -> None:
     document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = True
     _drop_since(document, version, {"FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
     if version < (1, 49) and document["RegistryConfig"] is not None:
-        document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = None
-        document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = None
+        document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = ()
+        document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = ()
     for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
         document[name]["Expected"] = document[name]["ID"]
     if version < (1, 42):
@@ -160,12 +161,9 @@ def _endpoint(endpoint: Document, version: APIVersion) -> None:
     _drop_since(endpoint, version, {"GwPriority": (1, 48), "DNSNames": (1, 44)})
 
 
-def _add_short_id_alias(endpoint: Document, container_id: str) -> None:
-    """Until 1.44 the short ID was among the aliases; since then it is only among the DNS names."""
-    short = container_id[:12]
-    aliases = endpoint["Aliases"] or []
-    if short not in aliases and endpoint["NetworkID"]:
-        endpoint["Aliases"] = [*aliases, short]
+def _add_names_to_aliases(endpoint: Document, *names: str) -> None:
+    """Until 1.44 the short ID and the hostname were among the aliases; since then they are DNS names only."""
+    endpoint["Aliases"] = list(dict.fromkeys([*(endpoint["Aliases"] or ()), *filter(None, names)]))
 
 
 def _drop_since(document: Document, version: APIVersion, since: Mapping[str, tuple[int, int]]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from rundlet.api import codec, versions
 from rundlet.api.container_config import (
     BindOptions,
+    ContainerConfig,
     EndpointSettings,
     HealthConfig,
     HostConfig,
@@ -91,12 +92,14 @@ def test_a_container_for_older_clients() -> None:
     endpoint = EndpointSettings(network_id="n", aliases=("web",), dns_names=("web", "c1"))
     container = ContainerInspect(
         id="c" * 64,
-        network_settings=NetworkSettings(networks={"net": endpoint}),
+        config=ContainerConfig(hostname="own"),
+        network_settings=NetworkSettings(networks={"net": endpoint, "none": EndpointSettings()}),
         host_config=HostConfig(annotations={"a": "b"}),
     )
     v44 = adapted(container, V(1, 44), versions.container_inspect)
     network = v44["NetworkSettings"]["Networks"]["net"]
-    assert network["Aliases"] == ["web", "c" * 12]
+    assert network["Aliases"] == ["web", "c" * 12, "own"]
+    assert v44["NetworkSettings"]["Networks"]["none"]["Aliases"] is None
     assert "DNSNames" in network
     assert "GwPriority" not in network
     v41 = adapted(container, V(1, 41), versions.container_inspect)

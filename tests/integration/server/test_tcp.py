@@ -1,0 +1,98 @@
+"""The same server over TCP, plain and with TLS."""
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tests.integration.server.conftest import Connection, Server
+
+from rundlet.api import stdcopy
+
+
+def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A self-signed one for 127.0.0.1: the server's context, and a client's that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rundlet test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (directory / "cert.pem").write_bytes(made.public_bytes(pem))
+    (directory / "key.pem").write_bytes(key.private_bytes(pem, pkcs8, plain))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+    return server, ssl.create_default_context(cafile=str(directory / "cert.pem"))
+
+
+class TCP:
+    """The server's TCP side."""
+
+    def __init__(self, server: Server, port: int, context: ssl.SSLContext | None) -> None:
+        self.server = server
+        self._port = port
+        self._context = context
+
+    async def connect(self) -> Connection:
+        streams = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._context)
+        connection = Connection(*streams)
+        self.server.open.append(connection)
+        return connection
+
+
+@pytest.fixture(params=["plain", "tls"])
+async def tcp(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> AsyncIterator[TCP]:
+    sock = socket.create_server(("127.0.0.1", 0))
+    ours, theirs = certificate(tmp_path) if request.param == "tls" else (None, None)
+    await server.api.listen(sock, ours)
+    yield TCP(server, sock.getsockname()[1], theirs)
+
+
+async def test_requests(tcp: TCP) -> None:
+    connection = await tcp.connect()
+    for _ in range(2):
+        await connection.send("GET", "/_ping")
+        assert (await connection.answer()).body == b"OK"
+
+
+async def test_hijack(tcp: TCP) -> None:
+    size = 4 * 1024 * 1024
+    await tcp.server.container("over", "cat", start=False)
+    connection = await tcp.connect()
+    path = "/containers/over/attach?stream=1&stdin=1&stdout=1&stderr=1"
+    await connection.send("POST", path, None, {"Connection": "Upgrade", "Upgrade": "tcp"})
+    assert (await connection.head())[0] == 101
+    await tcp.server.request("POST", "/containers/over/start")
+    connection.writer.write(b"x" * size)
+    splitter, got = stdcopy.Splitter(), 0
+    async with asyncio.timeout(10):
+        while got < size:
+            got += sum(len(payload) for _, payload in splitter.feed(await connection.reader.read(65536)))
+
+
+async def test_the_end_of_the_container_ends_the_connection(tcp: TCP) -> None:
+    await tcp.server.container("ends", "echo", "bye", start=False)
+    connection = await tcp.connect()
+    path = "/containers/ends/attach?stream=1&stdout=1"
+    await connection.send("POST", path, None, {"Connection": "Upgrade", "Upgrade": "tcp"})
+    assert (await connection.head())[0] == 101
+    await tcp.server.request("POST", "/containers/ends/start")
+    assert await connection.rest() == stdcopy.frame(1, b"bye\n")
