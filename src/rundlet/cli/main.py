@@ -188,7 +188,11 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
 
     if noun == "engine" and (not words or (words[0].startswith("-") and words[0] not in ("--help", "-h"))):
         return _call(program, settings, "engine", "engine.run", words)
-    if not words or words[0] in ("--help", "-h"):
+    if not words:
+        # A noun alone is a question, not a command: the answer must not be taken for output.
+        sys.stderr.write(texts.noun_help(program, noun))
+        return 0
+    if words[0] in ("--help", "-h"):
         return _out(texts.noun_help(program, noun))
     if words[0] == "help":
         return _help_topic(program, [noun, *words[1:]])
