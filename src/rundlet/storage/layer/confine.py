@@ -172,9 +172,7 @@ def confine(directory_fd: int, capabilities: Sequence[str] = CAPABILITIES, *, re
 
     Raises: OSError naming the step that the kernel refused; the process must then end without reading anything.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+    limit()
     # The new mount namespace takes the current directory along; a descriptor would stay in the old one.
     os.fchdir(directory_fd)
     libc.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS)
@@ -182,6 +180,19 @@ def confine(directory_fd: int, capabilities: Sequence[str] = CAPABILITIES, *, re
     _pivot(readonly)
     os.close(directory_fd)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    restrict(capabilities)
+    return root
+
+
+def limit() -> None:
+    """No core dump, nobody may look into the process, and an end to its memory. Raises: OSError."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+
+
+def restrict(capabilities: Sequence[str]) -> None:
+    """Keep the named capabilities and the system calls on the list, for good. Raises: OSError."""
     _drop_rights(capabilities)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     program = filter_program()
@@ -191,7 +202,6 @@ def confine(directory_fd: int, capabilities: Sequence[str] = CAPABILITIES, *, re
         except OSError as exc:
             if exc.errno != errno.ENOSYS:  # a kernel built without filters: the rest still holds
                 raise
-    return root
 
 
 def _pivot(readonly: bool) -> None:

@@ -17,25 +17,13 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from rundlet.storage.layer import confine, tar, tarwrite
+from rundlet.storage.layer import confine, members, tar, tarwrite
 from rundlet.storage.layer.apply import OPAQUE, WHITEOUT, EntryError, keep_only, reason
-from rundlet.storage.layer.tar import Entry
 
 CAPABILITIES: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN")
 """To read every file; SYS_ADMIN shows overlay's trusted attributes (the filter forbids all else that it allows)."""
 SKIPPED_LIMIT: Final = 1000
-_CHUNK: Final = 1 << 20
-_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPAQUE_XATTR: Final = "trusted.overlay.opaque"
-_TYPES: Final = {
-    stat.S_IFREG: tar.REGULAR,
-    stat.S_IFDIR: tar.DIRECTORY,
-    stat.S_IFLNK: tar.SYMLINK,
-    stat.S_IFCHR: tar.CHARACTER,
-    stat.S_IFBLK: tar.BLOCK_DEVICE,
-    stat.S_IFIFO: tar.FIFO,
-}
 
 
 def main(fds: Sequence[int]) -> int:
@@ -77,15 +65,14 @@ class Changes:
 
     def __init__(self, root_fd: int, out: int, left_out: frozenset[bytes] = frozenset()) -> None:
         self._root = root_fd
-        self._out = out
+        self._writer = members.Writer(out)
         self._left_out = left_out
-        self._links: dict[int, bytes] = {}
         self.skipped: list[str] = []
 
     def run(self) -> None:
         """Write everything and the end of the archive."""
-        if _is_opaque(self._root):
-            self._write(_marker(OPAQUE, os.fstat(self._root)))
+        if is_opaque(self._root):
+            self._writer.write(_marker(OPAQUE, os.fstat(self._root)))
         levels = [(os.dup(self._root), b"", self._list(self._root))]
         try:
             while levels:
@@ -100,7 +87,7 @@ class Changes:
         finally:
             for fd, _prefix, _names in levels:
                 os.close(fd)
-        self._write(tarwrite.END)
+        self._writer.end()
 
     def _list(self, fd: int) -> list[bytes]:
         return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
@@ -111,23 +98,20 @@ class Changes:
             return None
         try:
             status = os.lstat(base, dir_fd=parent)
-            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-                self._write(_marker(name[: -len(base)] + WHITEOUT + base, status))
+            if is_whiteout(status):
+                self._writer.write(_marker(name[: -len(base)] + WHITEOUT + base, status))
                 return None
-            kind = _TYPES.get(stat.S_IFMT(status.st_mode))
+            kind = members.kind_of(status)
             if kind is None or base.startswith(WHITEOUT) or len(name) > tar.PATH_LIMIT:
                 if len(self.skipped) < SKIPPED_LIMIT:
                     self.skipped.append(name.decode("latin-1"))
                 return None
-            entry = _entry(name, kind, status)
             if kind == tar.DIRECTORY:
-                return self._directory(parent, base, entry, status)
-            if kind == tar.REGULAR:
-                self._regular(parent, base, entry, status)
-            else:
-                if kind == tar.SYMLINK:
-                    entry.link = os.readlink(base, dir_fd=parent)
-                self._write(tarwrite.encode(entry))
+                fd = self._writer.directory(parent, base, name, status)
+                if is_opaque(fd):
+                    self._writer.write(_marker(name + b"/" + OPAQUE, status))
+                return fd
+            self._writer.plain(parent, base, name, status)
         except BrokenPipeError:
             raise
         except OSError as exc:
@@ -136,80 +120,22 @@ class Changes:
             raise EntryError("read", name, exc) from exc
         return None
 
-    def _directory(self, parent: int, base: bytes, entry: Entry, status: os.stat_result) -> int:
-        fd = os.open(base, _DIRECTORY_FLAGS, dir_fd=parent)
-        entry.xattrs = _xattrs(fd)
-        self._write(tarwrite.encode(entry))
-        if _is_opaque(fd):
-            self._write(_marker(entry.name + b"/" + OPAQUE, status))
-        return fd
 
-    def _regular(self, parent: int, base: bytes, entry: Entry, status: os.stat_result) -> None:
-        if status.st_nlink > 1:
-            first = self._links.setdefault(status.st_ino, entry.name)
-            if first != entry.name:
-                entry.type, entry.link, entry.size = tar.HARDLINK, first, 0
-                self._write(tarwrite.encode(entry))
-                return
-        fd = os.open(base, _FILE_FLAGS, dir_fd=parent)
-        try:
-            entry.xattrs = _xattrs(fd)
-            entry.size = os.fstat(fd).st_size
-            self._write(tarwrite.encode(entry))
-            left = entry.size
-            while left and (data := os.read(fd, min(left, _CHUNK))):
-                self._write(data)
-                left -= len(data)
-        finally:
-            os.close(fd)
-        while left:  # it shrank while it was read
-            self._write(bytes(min(left, _CHUNK)))
-            left -= min(left, _CHUNK)
-        self._write(tarwrite.padding(entry.size))
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._out, view) :]
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether the upper directory's entry hides one of the same name below."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def _entry(name: bytes, kind: bytes, status: os.stat_result) -> Entry:
-    entry = Entry()
-    entry.name, entry.type, entry.link = name, kind, b""
-    entry.mode = stat.S_IMODE(status.st_mode)
-    entry.uid, entry.gid = status.st_uid, status.st_gid
-    entry.size = 0
-    entry.mtime_ns = status.st_mtime_ns
-    device = kind in (tar.CHARACTER, tar.BLOCK_DEVICE)
-    entry.major = os.major(status.st_rdev) if device else 0
-    entry.minor = os.minor(status.st_rdev) if device else 0
-    entry.xattrs = None
-    return entry
-
-
-def _marker(name: bytes, status: os.stat_result) -> bytes:
-    """An empty file that says something about its neighbours."""
-    entry = _entry(name, tar.REGULAR, status)
-    entry.mode, entry.major, entry.minor = 0o600, 0, 0
-    return tarwrite.encode(entry)
-
-
-def _is_opaque(fd: int) -> bool:
+def is_opaque(fd: int) -> bool:
+    """Whether the upper directory hides all that its namesakes below hold."""
     try:
         return os.getxattr(fd, _OPAQUE_XATTR) == b"y"
     except OSError:
         return False
 
 
-def _xattrs(fd: int) -> list[tuple[bytes, bytes]] | None:
-    """File capabilities and what users set; the rest belongs to this machine."""
-    try:
-        names = os.listxattr(fd)
-    except OSError as exc:
-        if exc.errno == errno.ENOTSUP:
-            return None
-        raise
-    wanted = [
-        n for n in names if n == "security.capability" or (n.startswith("user.") and not n.startswith("user.overlay."))
-    ]
-    return [(os.fsencode(name), os.getxattr(fd, name)) for name in sorted(wanted)] or None
+def _marker(name: bytes, status: os.stat_result) -> bytes:
+    """An empty file that says something about its neighbours."""
+    entry = members.new_entry(name, tar.REGULAR, status)
+    entry.mode, entry.major, entry.minor = 0o600, 0, 0
+    return tarwrite.encode(entry)
