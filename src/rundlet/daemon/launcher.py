@@ -27,6 +27,7 @@ from rundlet.linux import libc, mount, pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Order
 from rundlet.runtime.shim import main as shim_main
+from rundlet.runtime.shim import rehearsal
 
 PINNED: Final = "--pinned"
 ENGINE_FD: Final = 3
@@ -69,6 +70,10 @@ def _warm_up() -> dict[str, Callable[[list[int]], int]]:
         workers[kind] = importlib.import_module(module).main
     shim_main.warm_up()
     _set_attributes()
+    try:
+        rehearsal.rehearse()
+    except OSError:
+        pass  # without a place to write, shims will be a little larger
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()
@@ -167,7 +172,7 @@ class _Launcher:
         self.wake = (wake_read, wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        while self.connection or self.children or self.restart_at is not None:
+        while self.connection or self.children or self.engine_pid or self.restart_at is not None:
             poll = select.poll()
             poll.register(wake_read, select.POLLIN)
             if self.connection:

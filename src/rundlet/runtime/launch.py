@@ -74,6 +74,7 @@ class Launcher:
         self._starting = asyncio.Lock()
         self._writable = asyncio.Lock()
         self._closed = False
+        self.pid = 0  # of the launcher; 0 while there is none, or when it is not our child
 
     @classmethod
     async def start(cls, layout: Layout, engine: Sequence[str] = ()) -> "Launcher":
@@ -120,7 +121,7 @@ class Launcher:
         """The engine ends on purpose and is not to be started again. Closes the connection."""
         self._closed = True
         self.post(Order(protocol.BYE))
-        self._drop()
+        self._drop(expected=True)
 
     def post(self, order: Order) -> None:
         """Send without an answer; nothing happens where there is no launcher."""
@@ -192,7 +193,7 @@ class Launcher:
         )
         source = theirs.fileno() if theirs.fileno() != _CHILD_FD else os.dup(theirs.fileno())
         try:
-            os.posix_spawn(
+            self.pid = os.posix_spawn(
                 interpreter,
                 argv,
                 {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
@@ -251,10 +252,13 @@ class Launcher:
         while len(self._early) > 64:
             self._early.pop(next(iter(self._early)))
 
-    def _drop(self) -> None:
-        """The launcher is gone: what waited for it fails; the next request starts another."""
+    def _drop(self, *, expected: bool = False) -> None:
+        """The connection is gone: what waited for it fails; the next request starts another launcher."""
         if self._socket is None:
             return
+        if self.pid and not expected:
+            _reap(self.pid)
+        self.pid = 0
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         self._socket = None
@@ -271,6 +275,16 @@ class Launcher:
 
 def _seal(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+
+
+def _reap(pid: int, tries: int = 50) -> None:
+    """Collect a launcher that died, so that it does not stay a zombie; it may take a moment to end."""
+    try:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+    if not done and tries:
+        asyncio.get_running_loop().call_later(0.1, _reap, pid, tries - 1)
 
 
 async def _writable(connection: socket.socket) -> None:

@@ -121,6 +121,8 @@ class Box:
         if hasattr(self, "client"):
             if Path(f"/proc/{self.shim_pid}").exists():
                 try:
+                    if self.client._closed.done():
+                        self.client = await ShimClient.connect(self.spec["socket"])
                     await self.client.signal(9)
                 except Exception:  # it may be gone, or never have been started
                     pass

@@ -77,6 +77,7 @@ class Container:
         self.log: LogWriter | None = None
         if log["driver"] == "json-file":
             self.log = LogWriter(log["path"], log.get("max_size") or 0, log.get("max_file") or 1)
+        self.spawn = starter.spawn
         self._on_exit = on_exit
         self._on_event = on_event
         self.hub = self._new_hub()
@@ -125,9 +126,8 @@ class Container:
         self.cgroup.group.thaw()
         self.paused = False
 
-    def set_policy(self, name: str, maximum: int) -> None:
-        """Change the restart policy; "no" ends a wait for the next start."""
-        self.policy.set(name, maximum)
+    def policy_changed(self) -> None:
+        """End a wait for the next start that the policy does not want any more."""
         if self.state == RESTARTING and not self.policy.wanted(self._code):
             self.loop.cancel(self._timer)
             self._exit(self._code)
@@ -159,15 +159,13 @@ class Container:
         pipes = Pipes(tty=bool(stdio["tty"]), stdin=bool(stdio.get("open_stdin")))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid, process_fd = libc.clone3(0)
+            pid, process_fd = self.spawn(self._spec_fd, self._network, pipes, theirs)
         except OSError:
             pipes.discard()
             ours.close()
-            theirs.close()
             raise
-        if pid == 0:
-            starter.run(self._spec_fd, self._network, pipes, theirs)
-        theirs.close()
+        finally:
+            theirs.close()
         pipes.connect(self.hub)
         self._handover, self._console = ours, pipes.master
         self.child = Child(self.loop, pid, process_fd, pipes.report, self._started, self._ended)

@@ -52,6 +52,9 @@ class Loop:
     def stop(self) -> None:
         self._running = False
 
+    def close(self) -> None:
+        self._epoll.close()
+
     def run(self) -> None:
         """Until :meth:`stop`."""
         while self._running:

@@ -1,7 +1,6 @@
 """The shim's main: reads the spec, serves requests, and lives as long as its container."""
 
 import fcntl
-import json
 import os
 import socket
 import struct
@@ -27,7 +26,6 @@ _STREAMS: Final = (("stdin", STDIN), ("stdout", STDOUT), ("stderr", STDERR))
 def warm_up() -> None:
     """In the launcher: look up what is the same for every shim."""
     cgroups.layout()
-    json.loads('{"a":[1,true,null,"\\u00e9"]}')
 
 
 def main(spec_fd: int, control_fd: int) -> int:
@@ -136,8 +134,9 @@ class Shim:
         reply(ok(warnings=list(warnings)))
 
     def do_set_restart(self, request: Message, _fds: list[int], reply: Reply) -> None:
-        self.container.set_policy(str(request["policy"]), int(request.get("max") or 0))
-        reply(ok())
+        self.container.policy.set(str(request["policy"]), int(request.get("max") or 0))
+        reply(ok())  # first: the change may be the end of the shim
+        self.container.policy_changed()
 
     def do_exec(self, request: Message, fds: list[int], reply: Reply) -> None:
         exec_id = request["exec_id"]
@@ -242,6 +241,13 @@ class Shim:
     def finish(self) -> None:
         self.server.close()
         self.loop.stop()
+
+    def close(self) -> None:
+        """After the end, where the process goes on: let go of the last descriptors."""
+        self.record.close()
+        self.loop.close()
+        if self.container.log is not None:
+            self.container.log.close()
 
 
 def _protect() -> None:

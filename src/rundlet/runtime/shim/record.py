@@ -58,3 +58,6 @@ class ExitRecord:
 
     def sync(self) -> None:
         os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -37,6 +37,14 @@ class Handover(NamedTuple):
     rootfs: int
 
 
+def spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
+    """Fork the starter; returns its process number and pidfd. Raises: OSError."""
+    pid, process_fd = libc.clone3(0)
+    if pid == 0:
+        run(spec_fd, network, pipes, handover)
+    return pid, process_fd
+
+
 def run(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> NoReturn:
     """In the child. ``network`` as for :class:`Sandbox`. Ends the process in every case."""
     wiring = pipes.wiring()
