@@ -24,6 +24,10 @@ def check_platform_flags(flags: Any) -> None:
         raise RunError(f'invalid pull option: \'{flags["pull"]}\': must be one of "always", "missing" or "never"')
 
 
+class PullError(RunError):
+    """The image is not here and could not be pulled."""
+
+
 class Creation:
     """One container to be made from an invocation of ``run`` or ``create``."""
 
@@ -104,4 +108,4 @@ class Creation:
                 self.call.context, name, sys.stderr, platform=self.flags["platform"], quiet=self.flags["quiet"]
             )
         except CommandError as exc:
-            raise RunError(exc.message) from exc
+            raise PullError(exc.message) from exc

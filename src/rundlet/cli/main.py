@@ -45,7 +45,7 @@ GLOBAL_FLAGS = (
     ("help", "", "bool", ""),
 )
 
-PREFIXED = frozenset(("container.run", "container.create"))
+PREFIXED = frozenset(("container.run",))
 
 
 class Invocation:

@@ -1,8 +1,10 @@
 """The command line as a whole: names, messages, exit codes, help, and what is imported."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,23 @@ def test_another_users_default_needs_a_private_directory(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "geteuid", lambda: 65123)
     assert main(["rundlet", "ps"]) == 1
     assert "XDG_RUNTIME_DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verb", "code", "prefix"), [("run", 125, "rundlet: "), ("create", 1, "")])
+def test_an_engine_that_refuses(verb: str, code: int, prefix: str, tmp_path: Path, capsys: Output) -> None:
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            connection = listener.accept()[0]
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b'HTTP/1.1 409 Conflict\r\nContent-Length: 19\r\n\r\n{"message":"taken"}')
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert main(["rundlet", "-H", f"unix://{path}", verb, "x"]) == code
+        thread.join()
+    assert capsys.readouterr().err.startswith(f"{prefix}Error response from daemon: taken\n")

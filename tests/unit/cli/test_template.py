@@ -12,6 +12,7 @@ from rundlet.cli.template.lexer import go_quote, tokens
 from rundlet.cli.template.printf import sprintf
 
 DATA: dict[str, Any] = {
+    "Id": "abc",
     "Name": "/web",
     "Count": 3,
     "Ratio": 1.5,
@@ -76,6 +77,7 @@ GOLDENS = [
     ("{{0x10}} {{1_000}} {{1e3}} {{-5}} {{+1}} {{.5}}", "16 1000 1000 -5 1 0.5"),
     ("{{.Labels.missing}}", "<no value>"),
     ("{{true}} {{false}}", "true false"),
+    ("{{.ID}} {{.Id}}", "abc abc"),
 ]
 
 

@@ -7,7 +7,7 @@ from rundlet.cli.template.errors import ExecutionError, TemplateError
 from rundlet.cli.template.functions import FUNCTIONS
 from rundlet.cli.template.lexer import go_quote
 from rundlet.cli.template.parser import Parser
-from rundlet.cli.template.values import MISSING, go_string, null_text, sorted_items, truth, type_name
+from rundlet.cli.template.values import GO_NAMES, MISSING, go_string, null_text, sorted_items, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,6 +238,8 @@ class _Run:
     def _field(self, node: nodes.Node, value: Any, name: str, arguments: _Arguments | None) -> Any:
         if isinstance(value, dict):
             found = value.get(name, MISSING)
+            if found is MISSING and name in GO_NAMES:
+                found = value.get(GO_NAMES[name], MISSING)
             if callable(found):
                 return self._apply(node, name, found, list(arguments.values()) if arguments is not None else [])
             if arguments:

@@ -28,6 +28,28 @@ NULL_MAPS = frozenset(
 )
 
 
+# Fields whose Go name, which templates may use, is not their name in JSON.
+GO_NAMES = {
+    "APIVersion": "ApiVersion",
+    "CPUCfsPeriod": "CpuCfsPeriod",
+    "CPUCfsQuota": "CpuCfsQuota",
+    "CPUPeriod": "CpuPeriod",
+    "CPUQuota": "CpuQuota",
+    "CPURealtimePeriod": "CpuRealtimePeriod",
+    "CPURealtimeRuntime": "CpuRealtimeRuntime",
+    "CPUShares": "CpuShares",
+    "DNS": "Dns",
+    "DNSOptions": "DnsOptions",
+    "DNSSearch": "DnsSearch",
+    "HTTPProxy": "HttpProxy",
+    "HTTPSProxy": "HttpsProxy",
+    "HostIP": "HostIp",
+    "ID": "Id",
+    "NanoCPUs": "NanoCpus",
+    "OSVersion": "OsVersion",
+}
+
+
 def null_text(name: str) -> str:
     """How Docker prints a field that is null in JSON."""
     if name in NULL_LISTS:

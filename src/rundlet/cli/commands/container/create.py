@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rundlet.cli.creating import Creation, check_platform_flags
+from rundlet.cli.creating import Creation, PullError, check_platform_flags
+from rundlet.cli.exit import CommandError
+from rundlet.client.errors import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,5 +150,11 @@ FLAGS = (
 def run(call: Invocation) -> int:
     check_platform_flags(call.flags)
     creation = Creation(call)
-    call.context.say(creation.create())
+    try:
+        call.context.say(creation.create())
+    except ClientError as exc:
+        # Unlike run's, create's failures at the engine are Docker's plain errors with exit code 1.
+        raise CommandError(str(exc)) from exc
+    except PullError as exc:
+        raise CommandError(exc.message) from exc
     return 0
