@@ -100,7 +100,7 @@ async def test_tmpfs_and_shm(world: World) -> None:
 async def test_namespaces_of_the_host_and_of_another(world: World) -> None:
     kinds = ("pid", "ipc", "uts", "cgroup")
     script = "for n in pid ipc uts cgroup; do readlink /proc/self/ns/$n; done"
-    _, log = await world.box("sh", "-c", script, namespaces={kind: HOST for kind in kinds}).run()
+    _, log = await world.box("sh", "-c", script, namespaces=dict.fromkeys(kinds, HOST)).run()
     assert log.splitlines() == [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
     first = await world.box("sh", "-c", "echo shared > /dev/shm/x; sleep 100").start()
     joined = {kind: Namespace(f"/proc/{first.pid}/ns/{kind}") for kind in ("pid", "ipc", "uts")}
