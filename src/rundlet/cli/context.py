@@ -61,6 +61,11 @@ class Context:
             )
         return self._session
 
+    def close(self) -> None:
+        """Give back what the command left open."""
+        if self._session is not None:
+            self._session.close()
+
     def endpoint(self) -> Endpoint | None:
         """An explicitly chosen engine; None for the user's own, which may be started. Raises CommandError."""
         hosts, name = self.settings["host"], self.settings["context"]

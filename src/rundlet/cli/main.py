@@ -247,6 +247,8 @@ def _call(program: str, settings: dict[str, Any], path: str, name: str, words: l
             tail = f"\n\nRun '{program} {path} --help' for more information"
             raise CommandError(f"{program}: {exc}{tail}", 125) from exc
         raise CommandError(str(exc)) from exc
+    finally:
+        context.close()
 
 
 def _command_help(program: str, path: str, module: Any) -> int:

@@ -37,6 +37,7 @@ class Session:
         self.headers = dict(headers or {})
         self._start = start
         self._idle: list[Connection] = []
+        self._opened: list[Connection] = []
 
     def connect(self) -> Connection:
         """A connection with nothing on it: an idle one, or a new one. Raises ConnectError."""
@@ -45,10 +46,6 @@ class Session:
             if connection.idle:
                 return connection
         return self._open()
-
-    def prepare(self) -> None:
-        """Open one more connection ahead of its use."""
-        self._idle.insert(0, self._open())
 
     def _open(self) -> Connection:
         try:
@@ -60,7 +57,14 @@ class Session:
             start, self._start = self._start, None
             start()
             socket = self.endpoint.connect()
-        return Connection(socket, self.endpoint.host_header)
+        connection = Connection(socket, self.endpoint.host_header)
+        self._opened.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in self._opened:
+            connection.close()
 
     def release(self, connection: Connection) -> None:
         """Keep ``connection`` for the next request when its last answer was read whole."""

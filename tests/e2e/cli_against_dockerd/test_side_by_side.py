@@ -202,7 +202,6 @@ cp /etc/hostname s1:/nodir/x
 cp s1:/etc/passwd /tmp/nodir/x
 cp /etc/hostname /tmp/x
 cp s1:/a s1:/b
-cp /etc/apt s1:/etc/passwd
 exec s1 echo hi
 exec s1 sh -c 'echo out; echo err >&2; exit 5'
 exec s1 nosuch
