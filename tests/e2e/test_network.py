@@ -4,6 +4,7 @@ import http.client
 import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.conftest import need
@@ -81,16 +82,26 @@ def test_a_random_port_and_publish_all(client: Client) -> None:
     assert number >= 1024
 
 
-def test_udp(client: Client, port: int) -> None:
-    script = "sleep 1000 | nc -u -l -p 9"  # nc ends with its standard input
-    client.ok("run", "-d", "--name", "listening", "-p", f"{port}:9/udp", "busybox", "sh", "-c", script)
+UDP_ECHO = """
+$socket = IO::Socket::INET->new(LocalPort => 9, Proto => "udp") or die $!;
+$socket->send($bytes) while $socket->recv($bytes, 100);
+"""
 
-    def arrives() -> bool:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"hello\n", ("127.0.0.1", port))
-        return "hello" in client.engine.ok("logs", "listening")
 
-    wait_for(arrives)
+def test_udp(client: Client, port: int, debian_tar: Path) -> None:
+    client.ok("import", str(debian_tar), "debian")
+    client.ok("run", "-d", "-p", f"{port}:9/udp", "debian", "perl", "-MIO::Socket::INET", "-e", UDP_ECHO)
+
+    def answers() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(0.2)
+            try:
+                probe.sendto(b"hello", ("127.0.0.1", port))
+                return probe.recv(100) == b"hello"
+            except OSError:
+                return False
+
+    wait_for(answers)
 
 
 def test_a_taken_port_is_refused_and_nothing_stays(client: Client) -> None:

@@ -121,7 +121,7 @@ LIES = [
     ("layer-wrong-diff-id", "diff|digest|verification|mismatch|layers from manifest"),
     ("layer-broken-tar", "tar|header|corrupt|invalid|checksum"),
     ("config-content", "digest|verification"),
-    ("manifest-nonsense", "manifest|unsupported|invalid|decode|unknown"),
+    ("manifest-nonsense", "manifest|unsupported|invalid|decode|unknown|verification"),
     ("manifest-digest", "digest|verification"),
 ]
 
