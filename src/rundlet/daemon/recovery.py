@@ -26,6 +26,7 @@ from rundlet.util.layout import Layout
 _log = logging.getLogger(__name__)
 LOST = 255
 KILL = 9
+_STATUSES = {"running": Status.RUNNING, "paused": Status.PAUSED, "restarting": Status.RESTARTING}
 
 
 class Recovery:
@@ -80,7 +81,7 @@ class Recovery:
             _log.warning("shim of container %s: %s", record.id[:12], error)
             shim.close()
             return False
-        if hello["id"] != record.id or hello["status"] not in ("running", "paused", "restarting"):
+        if hello["id"] != record.id or hello["status"] not in _STATUSES:
             # It was being started for an engine that is gone: nobody waits for it any more.
             try:
                 await shim.signal(KILL)
@@ -88,14 +89,14 @@ class Recovery:
                 pass
             shim.close()
             return False
-        paused = hello["status"] == "paused"
         state = msgspec.structs.replace(
             record.state,
-            status=Status.PAUSED if paused else Status.RUNNING,
+            status=_STATUSES[hello["status"]],
             pid=hello["pid"],
             shim_pid=hello["shim_pid"],
             started_ns=hello["started_at_ns"] or record.state.started_ns,
             boot_id=machine.boot_id(),
+            restart_count=hello["restart_count"],
             exit_code=0,
             error="",
         )

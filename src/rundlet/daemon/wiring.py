@@ -12,6 +12,7 @@ from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.execs import ExecService
+from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import Registry as LiveRegistry
 from rundlet.engine.containers.logs import LogService
@@ -36,9 +37,11 @@ from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
 from rundlet.image.layers import LayerImporter
 from rundlet.image.leases import Leases
+from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
 from rundlet.image.removal import Remover
+from rundlet.image.save import Saver
 from rundlet.image.store import ImageStore
 from rundlet.network import service as network_service
 from rundlet.network.host import DaemonOptions
@@ -113,7 +116,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
     execs = ExecService(context, bundles)
     networking = Networking(context)
     starter = Starter(context, bundles, networking, EtcFiles(context), execs)
-    lifecycle = Lifecycle(context, starter, tasks)
+    lifecycle = Lifecycle(context, starter, HealthMonitor(context, execs), tasks)
     views = Views(context, networking, execs)
     logs = LogService(context)
     container_service = ContainerService(
@@ -135,6 +138,8 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
             pusher=Pusher(images, registry, leases),
             importer=Importer(images, snapshots, launcher, leases, clock),
             remover=Remover(images, garbage, ImageUsage(containers)),
+            saver=Saver(images, leases),
+            loader=Loader(images, snapshots, layers, leases, garbage),
             http=http,
             registry=registry,
         ),

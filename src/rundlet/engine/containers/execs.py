@@ -1,10 +1,12 @@
 """Further processes in running containers: created, started once, remembered for a while after their end."""
 
 import asyncio
+import signal
 import socket
 from dataclasses import dataclass, field
 
 from rundlet.api.exec import ExecCreate, ExecCreated, ExecInspect, ExecStart, ProcessConfig, Size
+from rundlet.api.stdcopy import Splitter
 from rundlet.api.streams import Attachment
 from rundlet.container.errors import NotRunningError, PausedError
 from rundlet.container.record import Record
@@ -83,6 +85,30 @@ class ExecService:
         return Attachment(
             tty=wanted.tty, socket=ours, detach_keys=wanted.detach_keys, settled=item.over.wait, on_detach=detached
         )
+
+    async def run(self, record: Record, wanted: ExecCreate, seconds: float, limit: int) -> tuple[int | None, bytes]:
+        """Run a command for at most ``seconds``; its exit code (None: it was killed), the first ``limit`` bytes of output.
+
+        Raises NotRunningError, PausedError, StartFailedError.
+        """
+        created = await self.create(record.id, wanted)
+        item = self._get(created.id)
+        attachment = await self.start(item.id, ExecStart())
+        assert attachment.socket is not None
+        output = _Output(limit)
+        try:
+            async with asyncio.timeout(seconds):
+                await output.read(attachment.socket)
+                await item.over.wait()
+        except TimeoutError:
+            shim = self._context.live.of(record.id).shim
+            if shim is not None and item.running:
+                await shim.exec_signal(item.id, signal.SIGKILL)
+            return None, output.data()
+        finally:
+            attachment.socket.close()
+            self._execs.pop(item.id, None)
+        return item.code, output.data()
 
     async def start_detached(self, exec_id: str, body: ExecStart) -> None:
         await self._start(self._get(exec_id), body, None)
@@ -193,3 +219,22 @@ class ExecService:
     def _publish(self, record: Record, action: str, item: Exec, **more: str) -> None:
         attributes = {**event_attributes(record), "execID": item.id, **more}
         self._context.events.publish("container", action, record.id, attributes)
+
+
+class _Output:
+    """Both output streams of a command, the first ``limit`` bytes; the rest is read and dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+
+    async def read(self, stream: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        stream.setblocking(False)
+        splitter = Splitter()
+        while data := await loop.sock_recv(stream, 1 << 16):
+            for _number, payload in splitter.feed(data):
+                self._kept += payload[: max(0, self._limit - len(self._kept))]
+
+    def data(self) -> bytes:
+        return bytes(self._kept)

@@ -9,6 +9,7 @@ volumes, record) at its removal.
 import asyncio
 import logging
 from collections.abc import Awaitable
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
 from rundlet.engine.containers import documents, signals
 from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.startup import Starter
 from rundlet.engine.context import Context
@@ -54,9 +56,10 @@ class RemovalInProgressError(ConflictError):
 class Lifecycle:
     """State changes of all containers."""
 
-    def __init__(self, context: Context, starter: Starter, tasks: TaskGroup) -> None:
+    def __init__(self, context: Context, starter: Starter, health: HealthMonitor, tasks: TaskGroup) -> None:
         self._context = context
         self._starter = starter
+        self._health = health
         self._tasks = tasks
 
     # -- start ------------------------------------------------------------------------------------------------------
@@ -77,7 +80,6 @@ class Lifecycle:
             await self._start(record, live)
 
     async def _start(self, record: Record, live: Live) -> None:
-        live.stopping = False
         try:
             started = await self._starter.start(record, live)
         except BaseException as error:
@@ -97,12 +99,15 @@ class Lifecycle:
         self._context.containers.save(record.with_state(started.state))
         live.shim = started.shim
         self._publish(record, "start")
+        self._health.begin(record, live)
         self._tasks.spawn(self._watch(record.id, started.shim), name=f"shim {record.id[:12]}")
 
     def adopt(self, record: Record, shim: ShimClient, state: State) -> None:
         """Take over a running container whose shim an earlier engine started."""
         self._context.containers.save(record.with_state(state))
-        self._context.live.of(record.id).shim = shim
+        live = self._context.live.of(record.id)
+        live.shim = shim
+        self._health.begin(record, live)
         self._tasks.spawn(self._watch(record.id, shim), name=f"shim {record.id[:12]}")
 
     # -- exit -------------------------------------------------------------------------------------------------------
@@ -110,14 +115,51 @@ class Lifecycle:
     async def _watch(self, container_id: str, shim: ShimClient) -> None:
         """Follow one shim until its container's last exit."""
         async for event in shim.events():
-            if event["event"] == "oom":
-                record = self._context.containers.by_id(container_id)
-                self._publish(record, "oom")
-            elif event["event"] == "exec_exited":
-                self._starter.execs.ended(event["exec_id"], event["code"])
-            elif event["event"] == "exited":
-                break
+            match event["event"]:
+                case "oom":
+                    self._publish(self._context.containers.by_id(container_id), "oom")
+                case "exec_exited":
+                    self._starter.execs.ended(event["exec_id"], event["code"])
+                case "restarting":
+                    await self._restarting(container_id, event)
+                case "started":
+                    await self._restarted(container_id, event)
+                case "exited":
+                    break
         await self.handle_exit(container_id)
+
+    async def _restarting(self, container_id: str, event: dict[str, Any]) -> None:
+        """One run has ended, the shim will begin another. Who waits for an exit has seen one."""
+        live = self._context.live.of(container_id)
+        async with live.lock:
+            record = self._context.containers.by_id(container_id)
+            self._health.end(live)
+            self._starter.execs.drop(container_id)
+            check(record.state.status, Status.RESTARTING)
+            state = msgspec.structs.replace(
+                record.state,
+                status=Status.RESTARTING,
+                pid=0,
+                exit_code=event["code"],
+                oom_killed=event["oom"],
+                finished_ns=event["finished_at_ns"],
+                restart_count=event["restart_count"],
+            )
+            self._context.containers.save(record.with_state(state))
+        self._publish(record, "die", exitCode=str(event["code"]))
+        live.settle_exit(event["code"])
+
+    async def _restarted(self, container_id: str, event: dict[str, Any]) -> None:
+        live = self._context.live.of(container_id)
+        async with live.lock:
+            record = self._context.containers.by_id(container_id)
+            check(record.state.status, Status.RUNNING)
+            state = msgspec.structs.replace(
+                record.state, status=Status.RUNNING, pid=event["pid"], started_ns=event["started_at_ns"], exit_code=0
+            )
+            self._context.containers.save(record.with_state(state))
+            self._health.begin(record, live)
+        self._publish(record, "start")
 
     async def handle_exit(self, container_id: str) -> None:
         """Take the exit record over into the container's record, once; give back what the run held."""
@@ -131,6 +173,7 @@ class Lifecycle:
             if live.shim is not None:
                 live.shim.close()
                 live.shim = None
+            self._health.end(live)
             self._starter.execs.drop(container_id)
             state = self._exit_state(record)
             if record.state.status is Status.PAUSED:
@@ -209,7 +252,9 @@ class Lifecycle:
         record, shim = self._running(reference, "cannot kill container")
         config = documents.config(record)
         if number == signals.parse("KILL") or number == signals.parse(config.stop_signal or "TERM"):
-            self._mark_stopped(record)
+            await self._mark_stopped(record, shim)
+        if record.state.status is Status.RESTARTING:
+            return  # nothing runs at the moment, and nothing will
         if record.state.status is Status.PAUSED and number == signals.parse("KILL"):
             await shim.thaw()
         await shim.signal(number)
@@ -233,9 +278,13 @@ class Lifecycle:
         shim = live.shim
         if shim is None:
             raise NotRunningError(record.id)
-        self._mark_stopped(record)
         ended = self._next_exit(live)
         try:
+            await self._mark_stopped(record, shim)
+            if record.state.status is Status.RESTARTING:
+                # The shim ends with the policy: nothing runs that could be signalled.
+                await asyncio.wait([ended], timeout=KILL_GRACE)
+                return
             if record.state.status is Status.PAUSED:
                 await shim.thaw()
             await shim.signal(number)
@@ -257,10 +306,10 @@ class Lifecycle:
         await self.start(record.id)
         self._publish(record, "restart")
 
-    def _mark_stopped(self, record: Record) -> None:
-        """A stop by hand: restart policies leave the container alone."""
-        live = self._context.live.of(record.id)
-        live.stopping = True
+    async def _mark_stopped(self, record: Record, shim: ShimClient) -> None:
+        """A stop by hand: restart policies leave the container alone from now on."""
+        if documents.host(record).restart_policy.name not in ("", "no"):
+            await shim.set_restart("no")
         current = self._context.containers.by_id(record.id)
         if not current.state.manually_stopped:
             self._context.containers.save(
@@ -367,9 +416,9 @@ class Lifecycle:
 
     async def _kill_for_removal(self, record: Record, live: Live) -> None:
         ended = self._next_exit(live)
-        self._mark_stopped(record)
         if live.shim is not None:
             try:
+                await self._mark_stopped(record, live.shim)
                 if record.state.status is Status.PAUSED:
                     await live.shim.thaw()
                 await live.shim.signal(signals.parse("KILL"))

@@ -8,6 +8,7 @@ import asyncio
 import socket
 from dataclasses import dataclass, field
 
+from rundlet.api.containers import Health
 from rundlet.runtime.shimclient import ShimClient
 
 
@@ -30,8 +31,9 @@ class Live:
     pending: list[PendingAttachment] = field(default_factory=list)
     exited: list[asyncio.Future[int]] = field(default_factory=list)
     removed: list[asyncio.Future[int]] = field(default_factory=list)
-    stopping: bool = False
     removing: bool = False
+    health: Health | None = None
+    prober: asyncio.Task[None] | None = None
 
     def settle_exit(self, code: int) -> None:
         """Wake everyone who waits for the next exit."""

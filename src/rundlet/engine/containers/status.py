@@ -1,6 +1,6 @@
 """How a container's state is put in words and numbers."""
 
-from rundlet.api.containers import ContainerState
+from rundlet.api.containers import ContainerState, Health
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, is_running
 from rundlet.util.clock import rfc3339_nano
@@ -53,7 +53,7 @@ def sentence(state: State, now_ns: int, health: str = "") -> str:
     return f"Exited ({state.exit_code}) {ago} ago"
 
 
-def wire(record: Record) -> ContainerState:
+def wire(record: Record, health: Health | None = None) -> ContainerState:
     """The ``State`` object of inspect."""
     state = record.state
     return ContainerState(
@@ -68,4 +68,5 @@ def wire(record: Record) -> ContainerState:
         error=state.error,
         started_at=rfc3339_nano(state.started_ns),
         finished_at=rfc3339_nano(state.finished_ns),
+        health=health,
     )

@@ -52,7 +52,7 @@ class Views:
             ancestors=self._ancestors,
             networks=self._networking.network_names,
             ports=self._networking.port_map,
-            health=lambda _record: "",
+            health=self._health,
         )
         everything = options.all or options.limit > 0 or selection.widens
         records = sorted(self._context.containers, key=lambda record: record.created_ns, reverse=True)
@@ -78,7 +78,7 @@ class Views:
             size_root_fs=root,
             labels=config.labels or {},
             state=record.state.status.value,
-            status=status.sentence(record.state, self._context.clock.now_ns()),
+            status=status.sentence(record.state, self._context.clock.now_ns(), self._health(record)),
             host_config=SummaryHostConfig(network_mode=host.network_mode, annotations=host.annotations),
             network_settings=SummaryNetworkSettings(networks=self._networking.networks(record)),
             mounts=tuple(_mount(point) for point in record.mounts),
@@ -110,6 +110,10 @@ class Views:
         image = self._context.images.find(Digest.parse(record.image_id))
         return written, written + (image.size if image is not None else 0)
 
+    def _health(self, record: Record) -> str:
+        health = self._context.live.of(record.id).health
+        return health.status if health is not None else ""
+
     # -- inspect ----------------------------------------------------------------------------------------------------
 
     async def inspect(self, ref: str, options: ContainerInspectOptions) -> ContainerInspect:
@@ -130,7 +134,7 @@ class Views:
             created=rfc3339_nano(record.created_ns),
             path=record.path,
             args=tuple(record.args),
-            state=status.wire(record),
+            state=status.wire(record, self._context.live.of(record.id).health),
             image=record.image_id,
             resolv_conf_path=f"{directory}/resolv.conf" if ran else "",
             hostname_path=f"{directory}/hostname" if ran else "",

@@ -35,10 +35,12 @@ from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.image import history
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.import_ import Importer, download
+from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
 from rundlet.image.records import Image, OnProgress, Removal
 from rundlet.image.removal import Remover
+from rundlet.image.save import Saver
 from rundlet.image.times import created_ns
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -54,6 +56,8 @@ class ImageRooms:
     pusher: Pusher
     importer: Importer
     remover: Remover
+    saver: Saver
+    loader: Loader
     http: HttpClient
     registry: Registry
 
@@ -209,10 +213,23 @@ class ImageService:
         ]
 
     async def save(self, options: SaveOptions) -> AsyncIterator[bytes]:
-        raise NotSupportedError("image save")
+        if not options.names:
+            raise InvalidParameterError("no images to save were named")
+        chunks = await self._rooms.saver.save(options.names, _one_platform(options.platforms, "saved"))
+        for name in options.names:
+            self._publish("save", name, name)
+        return chunks
 
     async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
-        raise NotSupportedError("image load")
+        platform = _one_platform(options.platforms, "loaded")
+
+        async def work(progress: OnProgress) -> None:
+            async with aclosing(_generator(body)) as chunks:
+                loaded = await self._rooms.loader.load(chunks, platform=platform, progress=progress)
+            for item in loaded:
+                self._publish("load", str(item.image.id), item.names[0].familiar if item.names else str(item.image.id))
+
+        return streams.run(work, quiet=options.quiet, text=streams.load_text)
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
@@ -336,6 +353,15 @@ def _joined(name: str, tag: str) -> Reference:
     if not tag:
         return Reference.parse(name)
     return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
+
+
+def _one_platform(platforms: Sequence[str], what: str) -> str:
+    """The only platform asked for, "" when none is. Raises NotSupportedError, InvalidParameterError."""
+    if len(platforms) > 1:
+        raise NotSupportedError(f"more than one platform of an image {what} at once")
+    for platform in platforms:
+        Platform.parse(platform)
+    return platforms[0] if platforms else ""
 
 
 def _credentials(auth: AuthConfig) -> Credentials | None:
