@@ -148,7 +148,14 @@ def _command() -> list[str]:
             skip = True
         else:
             arguments.append(word)
-    return [sys.executable, "-I", "-m", "rundlet.daemon", *arguments]
+    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.basename(home) in ("site-packages", "dist-packages"):
+        return [sys.executable, "-I", "-m", "rundlet.daemon", *arguments]
+    # A source tree: isolated from the caller's environment all the same.
+    program = (
+        f"import sys; sys.path.insert(0, {home!r}); from rundlet.daemon.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    return [sys.executable, "-I", "-c", program, *arguments]
 
 
 def _names(config: Config, layout: Layout) -> list[str]:

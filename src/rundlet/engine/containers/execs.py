@@ -87,7 +87,7 @@ class ExecService:
         )
 
     async def run(self, record: Record, wanted: ExecCreate, seconds: float, limit: int) -> tuple[int | None, bytes]:
-        """Run a command for at most ``seconds``; its exit code (None: it was killed), the first ``limit`` bytes of output.
+        """Run a command for at most ``seconds``; its exit code (None: killed) and the first ``limit`` bytes of output.
 
         Raises NotRunningError, PausedError, StartFailedError.
         """
