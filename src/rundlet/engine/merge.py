@@ -37,7 +37,7 @@ def merge(request: ContainerCreate, image: ImageDefaults | None) -> ContainerCon
         stop_signal=request.stop_signal or defaults.stop_signal,
         stop_timeout=request.stop_timeout if request.stop_timeout is not None else defaults.stop_timeout,
         shell=request.shell or tuple(defaults.shell or ()) or None,
-        env=_environment(request.env, defaults.env),
+        env=_environment(request.env, defaults.env) or None,
         labels={**(defaults.labels or {}), **(request.labels or {})},
         exposed_ports=_union(request.exposed_ports, defaults.exposed_ports) or {},
         volumes=_union(request.volumes, defaults.volumes),

@@ -123,10 +123,6 @@ class Creator:
                 masked_paths=host.masked_paths if host.masked_paths is not None else masked,
                 readonly_paths=host.readonly_paths if host.readonly_paths is not None else readonly,
                 pids_limit=pids,
-                port_bindings=host.port_bindings or {},
-                dns=host.dns or (),
-                dns_options=host.dns_options or (),
-                dns_search=host.dns_search or (),
             ),
             warnings,
         )
