@@ -182,10 +182,14 @@ class Engine:
 
     def _kill_remains(self) -> None:
         """After a failure: ends and removes, one by one, what carries this engine's marks."""
-        for item in leaks.with_marks(self.marks(), patience=0):
-            if item.startswith("process: "):
+        for _ in range(20):  # the launcher starts a killed engine again until it is itself killed
+            found = [item for item in leaks.with_marks(self.marks(), patience=0) if item.startswith("process: ")]
+            if not found:
+                break
+            for item in found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(item.split()[1]), signal.SIGKILL)
+            time.sleep(0.05)
         if self._process is not None:
             self._process.wait(10)
         for item in sorted(leaks.with_marks(self.marks(), patience=1), reverse=True):

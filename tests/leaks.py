@@ -63,7 +63,7 @@ def processes() -> Iterator[str]:
         foreign = _link(pid, "ns/pid") not in {ours, ""}
         if foreign or "rundlet.daemon" in command or "rundlet" in _read(pid, "cgroup"):
             cgroup = _read(pid, "cgroup").splitlines()
-            yield f"{pid} {command[:300]} [{cgroup[0] if cgroup else ''}]"
+            yield f"{pid} {command[:2000]} [{cgroup[0] if cgroup else ''}]"
 
 
 def network_namespaces() -> Iterator[str]:
