@@ -5,7 +5,8 @@ more descriptors than announced, are errors, never half understood.
 
 - Launcher: packets of a fixed size (:class:`Order`): kind, sequence number, value, identifier.
 - Shim: JSON objects of at most ``MAX_MESSAGE`` bytes. A request is ``{"op": …, "seq": n, …}``, its answer has the same
-  ``seq`` and ``"ok"`` or ``"error": {"step", "errno", "message"}``; what has ``"event"`` was not asked for.
+  ``seq`` and ``"ok"`` or ``"error": {"step", "errno", "message"}``; what has ``"event"`` was not asked for. A request
+  that is longer than a packet is in a memory file, the packet's last descriptor: the packet says ``"long": true``.
 """
 
 import array
@@ -19,6 +20,7 @@ SHIM_VERSION: Final = 1
 LAUNCHER_VERSION: Final = 1
 SPEC_VERSION: Final = 1
 MAX_MESSAGE: Final = 65536
+MAX_LONG_MESSAGE: Final = 16 << 20  # of a request that comes in a memory file, as an exec with a large environment
 MAX_FDS: Final = 128
 
 Message = dict[str, Any]
@@ -103,6 +105,34 @@ def encode(message: Message) -> bytes:
     if len(data) > MAX_MESSAGE:
         raise ProtocolError(f"message of {len(data)} bytes is longer than {MAX_MESSAGE}")
     return data
+
+
+def encode_request(message: Message) -> tuple[bytes, int]:
+    """The packet for a request, and the memory file that goes with it (-1: it fits in the packet).
+
+    Raises: ProtocolError when the message is longer than any request may be; OSError.
+    """
+    data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) <= MAX_MESSAGE:
+        return data, -1
+    if len(data) > MAX_LONG_MESSAGE:
+        raise ProtocolError(f"message of {len(data)} bytes is longer than {MAX_LONG_MESSAGE}")
+    memory = os.memfd_create("request", os.MFD_CLOEXEC)
+    with open(memory, "wb", closefd=False) as file:
+        file.write(data)
+    return encode({"op": message["op"], "seq": message["seq"], "long": True}), memory
+
+
+def decode_request(data: bytes, fds: list[int]) -> Message:
+    """Takes the memory file of a long request out of ``fds``. Raises: ProtocolError, OSError."""
+    message = decode(data)
+    if message.get("long"):
+        if not fds:
+            raise ProtocolError("a long request without its descriptor")
+        with open(fds.pop(), "rb") as file:
+            file.seek(0)
+            message = decode(file.read(MAX_LONG_MESSAGE))
+    return message
 
 
 def decode(data: bytes) -> Message:

@@ -1,6 +1,7 @@
 """The engine's client of one shim: requests, answers and events over the control socket."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -198,9 +199,13 @@ class ShimClient:
             return future
         self._seq += 1
         seq = self._seq
-        data = protocol.encode({"op": operation, "seq": seq, **values})
+        try:
+            data, memory = protocol.encode_request({"op": operation, "seq": seq, **values})
+        except (protocol.ProtocolError, OSError) as exc:
+            future.set_exception(ShimRequestError("protocol", errno.E2BIG, f"{operation}: {exc}"))
+            return future
         self._waiting[seq] = future
-        self._outbox.append((data, [os.dup(fd) for fd in fds]))
+        self._outbox.append((data, [os.dup(fd) for fd in fds] + ([memory] if memory >= 0 else [])))
         self._flush()
         return future
 

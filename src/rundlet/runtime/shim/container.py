@@ -103,6 +103,7 @@ class Container:
         self._failure = None
         self._on_started = done
         try:
+            self._read_filter()
             if (self.spec.get("runtime") or {}).get("path"):
                 self._launch_foreign()
             else:
@@ -153,9 +154,6 @@ class Container:
 
     def _launch(self) -> None:
         stdio = self.spec["stdio"]
-        if self.spec.get("seccomp") and not self.seccomp:
-            with open(self.spec["seccomp"], "rb") as file:
-                self.seccomp = file.read()
         pipes = Pipes(tty=bool(stdio["tty"]), stdin=bool(stdio.get("open_stdin")))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -169,6 +167,12 @@ class Container:
         pipes.connect(self.hub)
         self._handover, self._console = ours, pipes.master
         self.child = Child(self.loop, pid, process_fd, pipes.report, self._started, self._ended)
+
+    def _read_filter(self) -> None:
+        """Execs are ours under every runtime: they need the filter, too."""
+        if self.spec.get("seccomp") and not self.seccomp:
+            with open(self.spec["seccomp"], "rb") as file:
+                self.seccomp = file.read()
 
     def _launch_foreign(self) -> None:
         """The shim can move into its network namespace once only: a restart finds itself there already."""

@@ -96,9 +96,9 @@ class Server:
             self._drop(connection)
             return
         try:
-            request = protocol.decode(data)
+            request = protocol.decode_request(data, fds)
             seq = request.get("seq")
-        except protocol.ProtocolError:
+        except (OSError, protocol.ProtocolError):
             protocol.close_all(fds)
             self._drop(connection)
             return
@@ -115,7 +115,13 @@ class Server:
         if connection not in self._connections:
             return
         try:
-            protocol.send_packet(connection, protocol.encode(message))
+            data = protocol.encode(message)
+        except protocol.ProtocolError as exc:
+            data = protocol.encode(
+                {"seq": message.get("seq"), "error": failures.from_exception("protocol", exc).wire()}
+            )
+        try:
+            protocol.send_packet(connection, data)
         except OSError:
             # An engine that doesn't read its answers (the buffer holds hundreds) is as good as gone.
             self._drop(connection)
