@@ -33,7 +33,11 @@ PINNED: Final = "--pinned"
 ENGINE_FD: Final = 3
 LAUNCHER_FD_VARIABLE: Final = "RUNDLET_LAUNCHER_FD"
 # Kinds of workers and the modules whose main(fds) they run.
-WORKERS: Final = {"apply": "rundlet.storage.layer.apply", "diff": "rundlet.storage.layer.diff"}
+WORKERS: Final = {
+    "apply": "rundlet.storage.layer.apply",
+    "diff": "rundlet.storage.layer.diff",
+    "files": "rundlet.storage.files.worker",
+}
 # An engine that lives this long (seconds) was started well: the next restart is immediate again.
 _STEADY: Final = 60.0
 _FIRST_DELAY: Final = 0.1
