@@ -1,0 +1,74 @@
+"""What a request's path asks for. See: OCI distribution-spec v1.1, "Endpoints"."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from rundlet.errors import InvalidParameterError
+from rundlet.oci.digest import Digest
+from rundlet.registry.server.errors import DigestInvalidError, NameInvalidError, NotHereError, TagInvalidError
+
+_NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_NAME_LIMIT: Final = 255
+_SHAPES: Final = (
+    ("base", re.compile(r"/v2/?")),
+    ("catalog", re.compile(r"/v2/_catalog")),
+    ("ping", re.compile(r"/v1/_ping")),
+    ("search", re.compile(r"/v1/search")),
+    ("uploads", re.compile(r"/v2/(?P<name>.+)/blobs/uploads/?")),
+    ("upload", re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<last>[^/]+)")),
+    ("blob", re.compile(r"/v2/(?P<name>.+)/blobs/(?P<last>[^/]+)")),
+    ("manifest", re.compile(r"/v2/(?P<name>.+)/manifests/(?P<last>[^/]+)")),
+    ("tags", re.compile(r"/v2/(?P<name>.+)/tags/list")),
+    ("referrers", re.compile(r"/v2/(?P<name>.+)/referrers/(?P<last>[^/]+)")),
+)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The endpoint's name, the repository and the last part of the path, "" where there is none."""
+
+    kind: str
+    repository: str = ""
+    last: str = ""
+
+    @property
+    def digest(self) -> Digest:
+        """Raises DigestInvalidError."""
+        return parse_digest(self.last)
+
+    @property
+    def reference(self) -> str | Digest:
+        """A manifest's tag or digest. Raises DigestInvalidError, TagInvalidError."""
+        if ":" in self.last:
+            return self.digest
+        if not _TAG.fullmatch(self.last):
+            raise TagInvalidError(self.last[:200])
+        return self.last
+
+
+def parse_path(path: str) -> Target:
+    """Raises NotHereError, NameInvalidError."""
+    for kind, shape in _SHAPES:
+        match = shape.fullmatch(path)
+        if match is not None:
+            found = match.groupdict()
+            name = found.get("name", "")
+            if name and not is_name(name):
+                raise NameInvalidError(name[:300])
+            return Target(kind, name, found.get("last", ""))
+    raise NotHereError(path[:300])
+
+
+def is_name(name: str) -> bool:
+    """Whether ``name`` can be a repository."""
+    return len(name) <= _NAME_LIMIT and _NAME.fullmatch(name) is not None
+
+
+def parse_digest(text: str) -> Digest:
+    """Raises DigestInvalidError."""
+    try:
+        return Digest.parse(text)
+    except InvalidParameterError as exc:
+        raise DigestInvalidError(f"{exc}: {text[:200]}") from exc
