@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from rundlet.daemon import recovery
 from rundlet.daemon.config import NATIVE_RUNTIME, Config
 from rundlet.daemon.recovery import Recovery
+from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
+from rundlet.engine.containers.changes import ChangesService
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.execs import ExecService
+from rundlet.engine.containers.files import ContainerFiles
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import Registry as LiveRegistry
@@ -119,6 +122,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
     lifecycle = Lifecycle(context, starter, HealthMonitor(context, execs), tasks)
     views = Views(context, networking, execs)
     logs = LogService(context)
+    files = ContainerFiles(context)
     container_service = ContainerService(
         context,
         creator=Creator(context),
@@ -129,6 +133,8 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         stats=StatsService(context),
         top=TopService(context),
         updater=Updater(context),
+        archive=ArchiveService(context, files),
+        changes=ChangesService(context, files),
     )
     layers = LayerImporter(content, snapshots, launcher)
     image_service = ImageService(

@@ -403,6 +403,7 @@ class Lifecycle:
             self._context.containers.save(
                 record.with_state(msgspec.structs.replace(record.state, status=Status.REMOVING))
             )
+            await live.end_writers(0)
             try:
                 await asyncio.shield(asyncio.to_thread(self.discard, record, options.volumes))
             except (OSError, RundletError) as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from rundlet.api.containers import Health
 from rundlet.runtime.shimclient import ShimClient
+from rundlet.storage.files.access import FileAccess
 
 
 @dataclass(slots=True)
@@ -24,9 +25,14 @@ class PendingAttachment:
 
 @dataclass(slots=True)
 class Live:
-    """One container's volatile side. ``lock`` serialises start, stop, pause, remove and exit handling."""
+    """One container's volatile side. ``lock`` serialises start, stop, pause, remove and exit handling.
+
+    ``files`` is held by whoever writes to the container's files from outside (before ``lock``), ``writers`` are those.
+    """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    files: asyncio.Lock = field(default_factory=asyncio.Lock)
+    writers: set[FileAccess] = field(default_factory=set)
     shim: ShimClient | None = None
     pending: list[PendingAttachment] = field(default_factory=list)
     exited: list[asyncio.Future[int]] = field(default_factory=list)
@@ -49,6 +55,11 @@ class Live:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(code)
+
+    async def end_writers(self, patience: float) -> None:
+        """Return when nobody writes to the files from outside: after ``patience`` seconds they are ended."""
+        for writer in list(self.writers):
+            await writer.finish(patience)
 
     def drop_pending(self) -> None:
         """Close what attached clients wait on: they see the end of the stream."""

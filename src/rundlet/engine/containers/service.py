@@ -33,8 +33,10 @@ from rundlet.api.streams import Archive, Attachment, LogStream
 from rundlet.container import names
 from rundlet.container.errors import NotRunningError
 from rundlet.container.state import Status, is_running
+from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.changes import ChangesService
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.logs import LogService
@@ -62,6 +64,8 @@ class ContainerService:
         stats: StatsService,
         top: TopService,
         updater: Updater,
+        archive: ArchiveService,
+        changes: ChangesService,
     ) -> None:
         self._context = context
         self._creator = creator
@@ -72,6 +76,8 @@ class ContainerService:
         self._stats = stats
         self._top = top
         self._updater = updater
+        self._archive = archive
+        self._changes = changes
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
         return await self._creator.create(body, options)
@@ -144,19 +150,19 @@ class ContainerService:
         return await self._stats.stats(ref, stream=stream, one_shot=one_shot)
 
     async def archive_stat(self, ref: str, path: str) -> PathStat:
-        raise NotSupportedError("cp")
+        return await self._archive.stat(ref, path)
 
     async def archive_get(self, ref: str, path: str) -> Archive:
-        raise NotSupportedError("cp")
+        return await self._archive.get(ref, path)
 
     async def archive_put(self, ref: str, path: str, options: ArchivePutOptions, body: AsyncIterator[bytes]) -> None:
-        raise NotSupportedError("cp")
+        await self._archive.put(ref, path, options, body)
 
     async def changes(self, ref: str) -> Sequence[FilesystemChange]:
-        raise NotSupportedError("diff")
+        return await self._changes.changes(ref)
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
-        raise NotSupportedError("export")
+        return await self._changes.export(ref)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove all that do not run."""

@@ -24,6 +24,8 @@ from rundlet.network.sandbox import Allocation
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError, ShimRequestError
 
 START_SECONDS = 60.0
+WRITER_SECONDS = 10.0
+"""How long a start waits for a ``cp`` into the stopped container."""
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -52,6 +54,7 @@ class Starter:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{directory}/exit")
         self._make_bind_sources(record)
+        await live.end_writers(WRITER_SECONDS)
         allocation = self._networking.allocate(record)
         try:
             etc_mounts = self._etc.write(record, allocation)

@@ -20,6 +20,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from rundlet.linux import libc, path
@@ -142,16 +143,26 @@ class Applier:
         self._forget_open()
 
     def _entry(self, entry: Entry) -> None:
-        if len(self._open) > _OPEN_DIRECTORIES:
-            self._forget_open()
-        if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
-            raise LayerError(f"{quote(entry.name)}: invalid owner {entry.uid}:{entry.gid}")
+        self._forget_many()
+        self._check_owner(entry)
         directory, _, base = entry.name.rpartition(b"/")
         if base.startswith(WHITEOUT):
             self._whiteout(directory, base, entry)
         elif AUFS_PRIVATE in entry.name and any(w.startswith(AUFS_PRIVATE) for w in directory.split(b"/")):
             return  # what the old aufs driver kept for itself
-        elif entry.type == tar.REGULAR:
+        else:
+            self._make(directory, base, entry)
+
+    def _forget_many(self) -> None:
+        if len(self._open) > _OPEN_DIRECTORIES:
+            self._forget_open()
+
+    def _check_owner(self, entry: Entry) -> None:
+        if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
+            raise LayerError(f"{quote(entry.name)}: invalid owner {entry.uid}:{entry.gid}")
+
+    def _make(self, directory: bytes, base: bytes, entry: Entry) -> None:
+        if entry.type == tar.REGULAR:
             self._guard("write", entry.name, self._regular, directory, base, entry)
         elif entry.type == tar.DIRECTORY:
             self._guard("mkdir", entry.name, self._directory, directory, base, entry)
@@ -182,8 +193,7 @@ class Applier:
             if entry.size:
                 self._reader.copy_data(fd)
                 self.size += entry.size
-            if entry.uid or entry.gid:
-                os.fchown(fd, entry.uid, entry.gid)
+            self._own(entry, partial(os.fchown, fd))
             if mode & 0o7000:  # a change of owner and a write take the set-id bits away
                 os.fchmod(fd, mode)
             if entry.xattrs:
@@ -215,8 +225,7 @@ class Applier:
             parent = self._make_room(directory, base)
             os.symlink(entry.link, base, dir_fd=parent)
         self.size += len(entry.link)
-        if entry.uid or entry.gid:
-            os.chown(base, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        self._own(entry, partial(_lchown, parent, base))
         if entry.xattrs:
             self.skipped_xattrs += len(entry.xattrs)  # user attributes don't exist on links; others are not ours to set
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
@@ -240,11 +249,14 @@ class Applier:
         if entry.major > 0xFFF or entry.minor > 0xFFFFF:
             raise LayerError(f"{quote(entry.name)}: invalid device number {entry.major}:{entry.minor}")
         os.mknod(base, entry.mode | _DEVICE_KINDS[entry.type], os.makedev(entry.major, entry.minor), dir_fd=parent)
-        if entry.uid or entry.gid:
-            os.chown(base, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-            if entry.mode & 0o7000:
-                os.chmod(base, entry.mode, dir_fd=parent)
+        self._own(entry, partial(_lchown, parent, base))
+        if entry.mode & 0o7000:  # a change of owner takes the set-id bits away
+            os.chmod(base, entry.mode, dir_fd=parent)
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def _own(self, entry: Entry, change: Callable[[int, int], None]) -> None:
+        if entry.uid or entry.gid:
+            change(entry.uid, entry.gid)
 
     def _whiteout(self, directory: bytes, base: bytes, entry: Entry) -> None:
         if base == OPAQUE:
@@ -280,8 +292,7 @@ class Applier:
 
     def _finish_directory(self, name: bytes, entry: Entry) -> None:
         fd = self._parent(name)
-        if entry.uid or entry.gid:
-            os.fchown(fd, entry.uid, entry.gid)
+        self._own(entry, partial(os.fchown, fd))
         os.fchmod(fd, entry.mode)
         if entry.xattrs:
             self._set_xattrs(fd, entry.xattrs)
@@ -364,12 +375,19 @@ class Applier:
                 raise
         except NotADirectoryError:
             # A symbolic link (or a file, which fails here too): followed as a process with this root would.
-            return path.open_in_root(self._root, os.fsdecode(whole), os.O_RDONLY | os.O_DIRECTORY)
+            return self._follow(whole, os.O_RDONLY | os.O_DIRECTORY)
         os.mkdir(word, 0o755, dir_fd=fd)
         return os.open(word, _DIRECTORY_FLAGS, dir_fd=fd)
+
+    def _follow(self, whole: bytes, flags: int) -> int:
+        return path.open_in_root(self._root, os.fsdecode(whole), flags)
 
     def _forget_open(self) -> None:
         for fd in self._open.values():
             if fd != self._root:
                 os.close(fd)
         self._open = {b"": self._root}
+
+
+def _lchown(parent: int, base: bytes, uid: int, gid: int) -> None:
+    os.chown(base, uid, gid, dir_fd=parent, follow_symlinks=False)

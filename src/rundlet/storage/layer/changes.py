@@ -1,7 +1,6 @@
 """The engine's side of layer.diff: what a container changed, as the bytes of a layer tar."""
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final
@@ -10,9 +9,9 @@ import msgspec
 
 from rundlet.storage.errors import LayerError, translated
 from rundlet.storage.layer.unpack import WorkerLauncher, WorkerProcess
+from rundlet.storage.pipes import readable, widen
 
 WORKER: Final = "diff"
-_PIPE_SIZE: Final = 1 << 20
 _CHUNK: Final = 1 << 20
 _ANSWER_LIMIT: Final = 16 << 20
 
@@ -46,7 +45,7 @@ class Changes:
         worker: WorkerProcess | None = None
         try:
             try:
-                _widen(tar_write)
+                widen(tar_write)
                 worker = await self._start(tar_write, answer_write)
             finally:
                 os.close(tar_write)
@@ -92,29 +91,11 @@ class Changes:
         self.skipped = [os.fsdecode(name.encode("latin-1")) for name in answer.skipped]
 
 
-def _widen(pipe: int) -> None:
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-    except PermissionError:
-        pass  # over the user's limit for pipes: a smaller one is slower, no more
-
-
 async def _read(fd: int) -> bytes:
     """The next bytes from a pipe without holding up the event loop; empty at its end."""
     os.set_blocking(fd, False)
-    loop = asyncio.get_running_loop()
     while True:
         try:
             return os.read(fd, _CHUNK)
         except BlockingIOError:
-            readable = loop.create_future()
-            loop.add_reader(fd, _wake, readable)
-            try:
-                await readable
-            finally:
-                loop.remove_reader(fd)
-
-
-def _wake(readable: "asyncio.Future[None]") -> None:
-    if not readable.done():
-        readable.set_result(None)
+            await readable(fd)

@@ -10,7 +10,6 @@ rest. Nothing becomes a layer before the size and the digests are right; whateve
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import queue
@@ -28,11 +27,11 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.errors import LayerError, SizeMismatchError, translated
 from rundlet.storage.layer.compression import Inflater
+from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
 
 WORKER: Final = "apply"
 OPAQUE_XATTR: Final = "trusted.overlay.opaque"
-_PIPE_SIZE: Final = 1 << 20
 _ANSWER_LIMIT: Final = 256 << 20
 _SLOTS: Final = 16
 _PIECES: Final = 8
@@ -140,7 +139,7 @@ async def _fill(source: Source, preparation: Preparation, workers: WorkerLaunche
     pump = _Pump(tar_write, hash_source)
     given = [tar_read, answer_write]
     try:
-        _widen(tar_write)
+        widen(tar_write)
         with translated("open", preparation.path):
             directory = os.open(preparation.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         given.insert(1, directory)
@@ -321,13 +320,6 @@ async def _shielded(awaitable: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait((task,), timeout=_PATIENCE)
         raise
-
-
-def _widen(pipe: int) -> None:
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-    except PermissionError:
-        pass  # over the user's limit for pipes: a smaller one is slower, no more
 
 
 def _read_all(fd: int) -> bytes:

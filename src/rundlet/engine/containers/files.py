@@ -1,0 +1,81 @@
+"""A container's files for ``cp``, ``diff``, ``export`` and ``commit``: where they are, and who may be at them when.
+
+Readers may be there at any time: of a stopped container they see a read-only view that is made of its directories.
+Writers to a stopped container are alone, and its start waits for them (for a while; then they are ended), because two
+overlays that write to one upper directory would ruin it.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rundlet.container.record import Record
+from rundlet.container.state import is_running
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.live import Live
+from rundlet.engine.context import Context
+from rundlet.storage.files.access import FileAccess, Place
+from rundlet.storage.files.view import Bind, Layers
+
+_ETC = (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf"))
+
+
+class ContainerFiles:
+    """Makes the objects that read and write containers' files."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def reader(self, record: Record) -> FileAccess:
+        """To be closed by the caller. Raises SnapshotNotFoundError."""
+        return FileAccess(self._context.launcher, self._place(record))
+
+    def upper_reader(self, record: Record) -> FileAccess:
+        """One that reads the upper directory itself. Raises SnapshotNotFoundError."""
+        return FileAccess(self._context.launcher, Place(layers=self._layers(record, [])))
+
+    @asynccontextmanager
+    async def writer(self, reference: str) -> AsyncIterator[tuple[Record, FileAccess]]:
+        """The container as it is now, and the way into it. Raises NoSuchContainerError."""
+        container_id = self._context.containers.find(reference).id
+        live = self._context.live.of(container_id)
+        async with live.files:
+            async with live.lock:
+                record = self._context.containers.find(container_id)
+                access = FileAccess(self._context.launcher, self._place(record))
+                live.writers.add(access)
+            try:
+                yield record, access
+            finally:
+                await asyncio.shield(self._release(live, access))
+
+    async def _release(self, live: Live, access: FileAccess) -> None:
+        await access.close()
+        live.writers.discard(access)
+
+    def _place(self, record: Record) -> Place:
+        if is_running(record.state.status):
+            return Place(pid=record.state.pid, owner=record.id)
+        return Place(layers=self._layers(record, self._binds(record)), first_time=not record.state.started_ns)
+
+    def _layers(self, record: Record, binds: list[Bind]) -> Layers:
+        rootfs = self._context.snapshots.container(record.id)
+        return Layers(lower=rootfs.lower, upper=rootfs.upper, work=rootfs.work, merged=rootfs.merged, binds=binds)
+
+    def _binds(self, record: Record) -> list[Bind]:
+        """What the container has mounted when it runs, as far as it outlasts the run."""
+        taken = {point.destination for point in record.mounts}
+        directory = self._context.layout.container(record.id)
+        readonly = documents.host(record).readonly_rootfs
+        binds = [
+            Bind(source=f"{directory}/{name}", destination=destination, readonly=readonly)
+            for name, destination in _ETC
+            if destination not in taken and os.path.exists(f"{directory}/{name}")
+        ]
+        binds += [
+            Bind(source=point.source, destination=point.destination, readonly=not point.rw)
+            for point in record.mounts
+            if point.source
+        ]
+        return sorted(binds, key=lambda bind: bind["destination"].count("/"))

@@ -1,0 +1,270 @@
+"""The engine's side of the worker for files: requests, the tar's bytes in and out, verdicts."""
+
+import asyncio
+import json
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from rundlet.errors import InternalError, UnavailableError
+from rundlet.storage.files.view import Layers
+from rundlet.storage.layer.compression import Inflater
+from rundlet.storage.layer.unpack import WorkerLauncher, WorkerProcess
+from rundlet.storage.pipes import readable, widen, writable
+
+WORKER: Final = "files"
+_CHUNK: Final = 1 << 20
+_LINE_LIMIT: Final = 64 << 10
+_CHANGES_LIMIT: Final = 256 << 20
+
+
+class FileAccessError(InternalError):
+    """A container's files can't be read or written; ``kind`` is the worker's word for why."""
+
+    reason = "file-access"
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class PathInfo(msgspec.Struct, frozen=True):
+    """What lstat(2) says of a path; ``target`` is where a link leads in the end, absolute in the container."""
+
+    size: int
+    mode: int
+    mtime_ns: int
+    target: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a container's files are: ``pid`` of one that runs, ``layers`` of one that doesn't.
+
+    ``owner`` has to be part of the process's cgroup path: its number may have gone to another one.
+    ``first_time``: it never ran, so that its mount points may have to be made even to read.
+    """
+
+    pid: int = 0
+    owner: str = ""
+    layers: Layers | None = None
+    first_time: bool = False
+
+
+class PutRequest(msgspec.Struct, frozen=True):
+    """``path`` takes an archive. ``user`` is to own all of it, "" leaves that to the archive.
+
+    ``mounts`` are (destination, writable) of what is mounted; outside of them ``readonly_root`` forbids writing.
+    """
+
+    path: str
+    keep_kinds: bool = False
+    user: str = ""
+    mounts: Sequence[tuple[str, bool]] = ()
+    readonly_root: bool = False
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    ok: bool
+    kind: str = ""
+    errno: int = 0
+    message: str = ""
+
+
+class FileAccess:
+    """One request's worker. Use each object once, and :meth:`close` it."""
+
+    def __init__(self, workers: WorkerLauncher, place: Place) -> None:
+        self._workers = workers
+        self._place = place
+        self._process: WorkerProcess | None = None
+        self._data = -1
+        self._answers = -1
+        self._pending = b""
+
+    async def stat(self, path: str) -> PathInfo:
+        """Raises FileAccessError (kind ``missing``), LauncherError."""
+        await self._start({"op": "stat", "path": _text(path)}, sending=False)
+        info = await self._info()
+        await self._end()
+        return info
+
+    async def open(self, path: str) -> PathInfo:
+        """Begin to read ``path``; its tar is :meth:`chunks`. Raises FileAccessError, LauncherError."""
+        await self._start({"op": "get", "path": _text(path)}, sending=False)
+        return await self._info()
+
+    async def open_root(self) -> None:
+        """Begin to read the whole root file system, without what is mounted in it; its tar is :meth:`chunks`."""
+        await self._start({"op": "export"}, sending=False)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The tar's bytes. Raises FileAccessError at the end when something could not be read."""
+        while chunk := await _read(self._data):
+            yield chunk
+        await self._end()
+
+    async def changes(self, left_out: Sequence[str]) -> list[tuple[str, int]]:
+        """(absolute path, the API's kind) of every change, sorted; ``left_out`` as in ``changelist``.
+
+        Raises FileAccessError, LauncherError.
+        """
+        await self._start({"op": "changes", "left_out": [_text(name) for name in left_out]}, sending=False)
+        data = bytearray()
+        async for chunk in self.chunks():
+            data += chunk
+            if len(data) > _CHANGES_LIMIT:
+                raise FileAccessError("internal", "the container changed more files than can be listed")
+        records = bytes(data).split(b"\0")[:-1]
+        return sorted((os.fsdecode(record[1:]), record[0] - ord("0")) for record in records)
+
+    async def start_put(self, request: PutRequest) -> None:
+        """Begin to write; to be followed by :meth:`put`."""
+        document = {
+            "op": "put",
+            "path": _text(request.path),
+            "keep_kinds": request.keep_kinds,
+            "user": request.user,
+            "mounts": [list(item) for item in request.mounts],
+            "readonly_root": request.readonly_root,
+        }
+        await self._start(document, sending=True)
+
+    async def put(self, body: AsyncIterator[bytes]) -> None:
+        """Unpack ``body`` (plain or compressed). Raises FileAccessError, LayerError, and what ``body`` does."""
+        inflater = Inflater()
+        try:
+            async for chunk in body:
+                pieces = inflater.feed(chunk)
+                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                    await _write(self._data, piece)
+            pieces = inflater.finish()
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                await _write(self._data, piece)
+        except BrokenPipeError:
+            pass  # the worker gave up, and says why
+        os.close(self._data)
+        self._data = -1
+        await self._end()
+
+    async def finish(self, patience: float) -> None:
+        """Return when the worker has ended: by itself within ``patience`` seconds, or killed."""
+        process = self._process
+        if process is None:
+            return
+        with suppress(UnavailableError):  # the launcher is gone, and its workers with it
+            try:
+                await asyncio.wait_for(process.wait(), patience)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    async def close(self) -> None:
+        """Let go; a worker that is still at work is ended."""
+        for fd in (self._data, self._answers):
+            if fd >= 0:
+                os.close(fd)
+        self._data = self._answers = -1
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with suppress(Exception):
+                await asyncio.shield(process.wait())
+
+    async def _start(self, request: dict[str, Any], *, sending: bool) -> None:
+        request["layers"] = self._place.layers
+        request["first_time"] = self._place.first_time
+        memory = os.memfd_create("request", os.MFD_CLOEXEC)
+        theirs: list[int] = [memory]
+        try:
+            document = json.dumps(request).encode()
+            if os.write(memory, document) != len(document):
+                raise FileAccessError("internal", "the request is too long")
+            read, write = os.pipe2(os.O_CLOEXEC)
+            self._data, other = (write, read) if sending else (read, write)
+            theirs.append(other)
+            widen(self._data)
+            self._answers, answers = os.pipe2(os.O_CLOEXEC)
+            theirs.append(answers)
+            for fd in (self._data, self._answers):
+                os.set_blocking(fd, False)
+            if self._place.pid:
+                theirs.append(_namespace(self._place.pid, self._place.owner))
+            self._process = await self._workers.worker(WORKER, theirs)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+
+    async def _line(self) -> bytes:
+        while b"\n" not in self._pending:
+            data = await _read(self._answers)
+            if not data:
+                return b""
+            self._pending += data
+            if len(self._pending) > _LINE_LIMIT:
+                raise FileAccessError("internal", "the worker for files talks too much")
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    async def _info(self) -> PathInfo:
+        line = await self._line()
+        if line.startswith(b'{"stat"'):
+            info = msgspec.json.decode(line, type=dict[str, PathInfo])["stat"]
+            return msgspec.structs.replace(info, target=os.fsdecode(info.target.encode("latin-1")))
+        await self._judge(line)
+        raise FileAccessError("internal", "the worker for files said nothing of the path")
+
+    async def _end(self) -> None:
+        await self._judge(await self._line())
+
+    async def _judge(self, line: bytes) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        status = await asyncio.shield(process.wait())
+        try:
+            verdict = msgspec.json.decode(line, type=_Verdict)
+        except msgspec.MsgspecError as exc:
+            raise FileAccessError("internal", f"the worker for files ended without an answer ({status})") from exc
+        if not verdict.ok:
+            raise FileAccessError(verdict.kind, verdict.message)
+
+
+def _namespace(pid: int, owner: str) -> int:
+    try:
+        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        # Looked at after the opening: if it is the right process now, it was then.
+        with open(f"/proc/{pid}/cgroup") as file:
+            if owner in file.read():
+                return namespace
+        os.close(namespace)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    raise FileAccessError("ended", "the container has just ended")
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode("latin-1")
+
+
+async def _read(fd: int) -> bytes:
+    while True:
+        try:
+            return os.read(fd, _CHUNK)
+        except BlockingIOError:
+            await readable(fd)
+
+
+async def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            await writable(fd)

@@ -1,0 +1,184 @@
+"""How a worker gets to see a container's file system, and nothing else. Standard library and ``linux`` only.
+
+Of a running container the worker joins the mount namespace and leaves it at once for a private copy: it sees what the
+container sees. Of a stopped one it mounts the overlay, and the volumes on top, in a namespace of its own. Either way
+the copy is ``nodev`` (a container can make device nodes that it could not open, and put one in the place of a file) and
+``read-only`` for readers, and the root is the container's: no path leads out.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Final, TypedDict
+
+from rundlet.linux import libc, mount, ns, path
+
+_ATTRIBUTES: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
+_NAMESPACES: Final = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
+
+
+class Bind(TypedDict):
+    """Something of the host's, to be mounted at ``destination``; ``source`` may be missing."""
+
+    source: str
+    destination: str
+    readonly: bool
+
+
+class Layers(TypedDict):
+    """What a stopped container's root is mounted from, at ``merged``, with ``binds`` parents first."""
+
+    lower: list[str]
+    upper: str
+    work: str
+    merged: str
+    binds: list[Bind]
+
+
+def enter_running(namespace: int, *, readonly: bool, submounts: bool) -> int:
+    """Enter a copy of the mount ``namespace``; without ``submounts`` only its root file system. Closes ``namespace``.
+
+    Returns a descriptor of the root. Raises: OSError.
+    """
+    libc.setns(namespace, ns.CLONE_NEWNS)
+    os.close(namespace)
+    libc.unshare(_NAMESPACES)
+    mount.set_propagation("/", mount.MS_PRIVATE)
+    if not submounts:
+        tree = mount.open_tree(libc.AT_FDCWD, "/", mount.OPEN_TREE_CLONE)
+        mount.move_mount(tree, libc.AT_FDCWD, "/", 0)
+        os.fchdir(tree)
+        os.close(tree)
+        _make_root()
+    return _opened_root(readonly)
+
+
+def enter_stopped(layers: Layers, *, readonly: bool) -> int:
+    """Mount the container's root and go there; with ``readonly`` nothing of its upper directory is touched.
+
+    Returns a descriptor of the root. Raises: OSError.
+    """
+    libc.unshare(_NAMESPACES)
+    mount.set_propagation("/", mount.MS_PRIVATE)
+    sources = [(_clone(bind["source"]), bind) for bind in layers["binds"]]
+    if readonly:
+        tree = mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
+    else:
+        tree = mount.overlay(layers["lower"], layers["upper"], layers["work"])
+    mount.attach(tree, layers["merged"])
+    root = os.open(layers["merged"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for source, bind in sources:
+        if source >= 0:
+            _bind(root, source, bind)
+    os.fchdir(root)
+    os.close(root)
+    _make_root()
+    return _opened_root(readonly)
+
+
+def _clone(source: str) -> int:
+    try:
+        return mount.open_tree(libc.AT_FDCWD, source, mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
+    except FileNotFoundError:
+        return -1  # a host directory that is gone: at the next start it would be made again
+
+
+def _bind(root: int, source: int, bind: Bind) -> None:
+    destination = bind["destination"]
+    try:
+        is_directory = os.path.isdir(f"/proc/self/fd/{source}")
+        make = path.makedirs_in_root if is_directory else path.touch_in_root
+        where = make(root, destination)
+    except OSError as exc:
+        os.close(source)
+        if exc.errno == errno.EROFS:
+            return  # a container that never ran has no mount points yet
+        raise
+    try:
+        if bind["readonly"]:
+            mount.mount_setattr(source, "", mount.MOUNT_ATTR_RDONLY, recursive=True)
+        mount.move_mount(source, where)
+    finally:
+        os.close(where)
+        os.close(source)
+
+
+def _make_root() -> None:
+    """The current directory, which is a mount's root, becomes the root; the old one goes."""
+    libc.pivot_root(".", ".")
+    mount.umount(".", mount.MNT_DETACH)
+    os.chdir("/")
+
+
+def _opened_root(readonly: bool) -> int:
+    attributes = _ATTRIBUTES | (mount.MOUNT_ATTR_RDONLY if readonly else 0)
+    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mount.mount_setattr(root, "", attributes, recursive=True)
+    except OSError as exc:
+        os.close(root)
+        if exc.errno != errno.ENOSYS:  # before Linux 5.12
+            raise
+        return os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.close(root)
+    return os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def evaluate(root: int, name: str) -> tuple[str, bool]:
+    """``name`` with every link followed inside the root, as far as it exists: (absolute path, whether all of it does).
+
+    Raises: OSError (ELOOP: too many links).
+    """
+    words = [word for word in name.split("/") if word not in ("", ".")][::-1]
+    found: list[str] = []
+    links = 0
+    while words:
+        word = words.pop()
+        if word == "..":
+            found = found[:-1]
+            continue
+        if word in ("", "."):
+            continue
+        target = _link("/".join((*found, word)), root)
+        if target is None:
+            found.append(word)
+        elif target is _MISSING:
+            return "/" + "/".join((*found, word, *words[::-1])), False
+        else:
+            links += 1
+            if links > 255:
+                raise libc.error(errno.ELOOP, name)
+            if target.startswith("/"):
+                found = []
+            words += target.split("/")[::-1]
+    return "/" + "/".join(found), True
+
+
+_MISSING: Final = "\0missing"
+
+
+def _link(name: str, root: int) -> str | None:
+    """What the link ``name`` says; None for anything else."""
+    try:
+        fd = path.openat2(root, name, os.O_PATH | os.O_NOFOLLOW, 0, path.RESOLVE_IN_ROOT | path.RESOLVE_NO_MAGICLINKS)
+    except (FileNotFoundError, NotADirectoryError):
+        return _MISSING
+    try:
+        return os.readlink("", dir_fd=fd)
+    except OSError as exc:
+        if exc.errno in (errno.EINVAL, errno.ENOENT):  # not a link
+            return None
+        raise
+    finally:
+        os.close(fd)
+
+
+def contains(destination: str, name: str) -> bool:
+    """Whether the absolute path ``name`` is ``destination`` or below it."""
+    return name == destination or name.startswith(destination.rstrip("/") + "/")
+
+
+def deepest(mounts: Sequence[tuple[str, bool]], name: str) -> tuple[str, bool] | None:
+    """The mount (destination, writable) that ``name`` lies in."""
+    found = [item for item in mounts if contains(item[0], name)]
+    return max(found, key=lambda item: len(item[0])) if found else None

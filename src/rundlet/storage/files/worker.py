@@ -1,0 +1,207 @@
+"""The worker that reads and writes a container's files: ``cp`` and ``export``. Standard library and ``linux`` only.
+
+The launcher forks it with a file that holds the request (JSON, below), the pipe that carries the tar (write end to
+send, read end to take), the write end of a pipe for answers, and for a running container its mount namespace. It
+enters the container's file system (see :mod:`rundlet.storage.files.view`), drops its rights, and only then looks at a
+name that somebody else chose. Bytes in names travel as latin-1 text.
+
+Request: ``op`` (stat, get, put, export, changes), ``path``, ``layers`` (of a stopped container), for changes
+``left_out``, and for put ``keep_kinds``, ``user`` (who is to own everything; "": as the archive says), ``mounts``
+([[destination, writable], …]) and ``readonly_root``. A list of changes is written where a tar would be, each as a digit
+(the API's kind), its path and a zero byte.
+
+Answers are lines of JSON: for stat and get first what the path is, last always the verdict::
+
+    {"stat": {"size": 4096, "mode": 16877, "mtime_ns": 1700000000000000000, "target": ""}}
+    {"ok": true}
+    {"ok": false, "kind": "missing" | "not-directory" | "read-only-root" | "read-only-volume" | "archive" | "user"
+     | "io" | "internal", "errno": 2, "message": "…"}
+"""
+
+import errno
+import json
+import os
+import resource
+import stat
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rundlet.linux import passwd, path
+from rundlet.storage.files import changelist, pack, view
+from rundlet.storage.files.extract import Extractor
+from rundlet.storage.layer import confine, members, tar
+from rundlet.storage.layer.apply import EntryError, keep_only, reason
+from rundlet.storage.layer.tar import TarError
+
+READER: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
+WRITER: Final = confine.CAPABILITIES
+_REQUEST_LIMIT: Final = 4 << 20
+_BATCH: Final = 512
+
+
+class RefusedError(Exception):
+    """The request can't be carried out; ``kind`` says why."""
+
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def main(fds: Sequence[int]) -> int:
+    """Carry out one request; the exit status is 0 when the answer says ok.
+
+    ``fds``: request, tar, answers, and the mount namespace of a running container.
+    """
+    request_fd, data, answers, *namespace = fds
+    try:
+        keep_only((0, 1, 2, *fds))
+        os.umask(0)
+        request = json.loads(os.pread(request_fd, _REQUEST_LIMIT, 0))
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        confine.limit()
+        if request["op"] == "changes":
+            _changes(request, data)
+        else:
+            root = _enter(request, namespace)
+            confine.restrict(WRITER if request["op"] == "put" else READER)
+            _Task(request, root, data, answers).run()
+        verdict = {"ok": True}
+    except RefusedError as exc:
+        verdict = _failure(exc.kind, str(exc))
+    except EntryError as exc:
+        verdict = _failure("io", str(exc), exc.errno)
+    except TarError as exc:
+        verdict = _failure("archive", str(exc))
+    except BrokenPipeError:
+        verdict = _failure("internal", "nobody reads any more")
+    except OSError as exc:
+        name = f" {exc.filename}" if exc.filename else ""
+        verdict = _failure("internal", f"the container's files{name}: {reason(exc)}", exc.errno or 0)
+    os.close(data)
+    _say(answers, verdict)
+    return 0 if verdict["ok"] else 1
+
+
+def _enter(request: dict[str, Any], namespace: list[int]) -> int:
+    readonly = request["op"] != "put" and not request.get("first_time")
+    if namespace:
+        return view.enter_running(namespace[0], readonly=readonly, submounts=request["op"] != "export")
+    return view.enter_stopped(request["layers"], readonly=readonly)
+
+
+def _changes(request: dict[str, Any], data: int) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    upper = os.open(request["layers"]["upper"], flags)
+    lowers = [os.open(directory, flags) for directory in request["layers"]["lower"]]
+    # It stays where it is: from these descriptors down no link is followed and ``..`` is never said.
+    confine.restrict((*READER, "CAP_SYS_ADMIN"))  # which shows overlay's trusted attributes
+    writer = members.Writer(data)
+    records: list[bytes] = []
+    for kind, name in changelist.list_changes(upper, lowers, [_name(text) for text in request["left_out"]]):
+        records.append(b"%d%b\0" % (kind, name))
+        if len(records) == _BATCH:
+            writer.write(b"".join(records))
+            records = []
+    writer.write(b"".join(records))
+
+
+class _Task:
+    def __init__(self, request: dict[str, Any], root: int, data: int, answers: int) -> None:
+        self._request = request
+        self._root = root
+        self._data = data
+        self._answers = answers
+
+    def run(self) -> None:
+        operation = self._request["op"]
+        if operation == "export":
+            device = os.fstat(self._root).st_dev
+            pack.Packer(self._root, self._data, device).everything()
+            return
+        name = os.fsdecode(_name(self._request["path"]))
+        if operation == "put":
+            self._put(name)
+            return
+        _say(self._answers, {"stat": self._stat(name)})
+        if operation == "get":
+            rebased = os.fsencode(os.path.basename(name.rstrip("/")) or "/")
+            pack.Packer(self._root, self._data).path(name, rebased)
+
+    def _stat(self, name: str) -> dict[str, object]:
+        try:
+            status = pack.lstat(self._root, name)
+        except FileNotFoundError as exc:
+            raise RefusedError("missing") from exc
+        except OSError as exc:
+            raise RefusedError("io", f"lstat {name}: {reason(exc)}") from exc
+        target = view.evaluate(self._root, name)[0] if stat.S_ISLNK(status.st_mode) else ""
+        return {
+            "size": status.st_size,
+            "mode": status.st_mode,
+            "mtime_ns": status.st_mtime_ns,
+            "target": os.fsencode(target).decode("latin-1"),
+        }
+
+    def _put(self, name: str) -> None:
+        try:
+            where, exists = view.evaluate(self._root, name)
+            if not exists:
+                raise RefusedError("missing")
+            directory = path.open_in_root(self._root, where, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as exc:
+            raise RefusedError("missing") from exc
+        except NotADirectoryError as exc:
+            raise RefusedError("not-directory") from exc
+        except OSError as exc:
+            raise RefusedError("io", f"open {name}: {reason(exc)}") from exc
+        self._check_writable(where)
+        stream = tar.Source(self._data)
+        extractor = Extractor(
+            self._root,
+            directory,
+            where,
+            tar.Reader(stream),
+            keep_kinds=self._request["keep_kinds"],
+            owner=self._owner(),
+        )
+        try:
+            extractor.run()
+            stream.drain()
+        finally:
+            extractor.close()
+            os.close(directory)
+
+    def _check_writable(self, where: str) -> None:
+        mounted = view.deepest(self._request["mounts"], where)
+        if mounted is None and self._request["readonly_root"]:
+            raise RefusedError("read-only-root")
+        if mounted is not None and not mounted[1]:
+            raise RefusedError("read-only-volume")
+
+    def _owner(self) -> tuple[int, int] | None:
+        if not self._request["user"]:
+            return None
+        try:
+            user = passwd.resolve_user(self._root, self._request["user"])
+        except passwd.UserError as exc:
+            raise RefusedError("user", str(exc)) from exc
+        return user.uid, user.gid
+
+
+def _name(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def _failure(kind: str, message: str, number: int = 0) -> dict[str, Any]:
+    return {"ok": False, "kind": kind, "errno": number, "message": message}
+
+
+def _say(answers: int, message: dict[str, Any]) -> None:
+    data = json.dumps(message).encode() + b"\n"
+    try:
+        while data:
+            data = data[os.write(answers, data) :]
+    except OSError as exc:
+        if exc.errno != errno.EPIPE:
+            raise
