@@ -5,6 +5,7 @@ image, or one made by another container at the wrong moment, leads nowhere else 
 descriptors that the shim took in the host's namespace.
 """
 
+import errno
 import os
 import stat
 from typing import Final, NamedTuple
@@ -121,7 +122,7 @@ class MountProc(NamedTuple):
     def execute(self, context: Context) -> None:
         target = _target(context.root, self.destination, True)
         try:
-            fd = mount.open_tree(context.proc(), "", mount.OPEN_TREE_CLONE | libc.AT_EMPTY_PATH)
+            fd = _another(context.proc())
             apply_options(fd, self.options._replace(clear=self.options.clear | _LOCKED & ~self.options.set))
             mount.move_mount(fd, target)
             os.close(fd)
@@ -129,6 +130,16 @@ class MountProc(NamedTuple):
             raise _named(exc, self.destination) from None
         finally:
             os.close(target)
+
+
+def _another(proc: int) -> int:
+    """A second mount of a detached procfs; a second procfs where the kernel (before 6.15) clones attached ones only."""
+    try:
+        return mount.open_tree(proc, "", mount.OPEN_TREE_CLONE | libc.AT_EMPTY_PATH)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        return mount.detached_proc()
 
 
 class MountCgroupTree(NamedTuple):

@@ -34,7 +34,10 @@ class MaskPaths(NamedTuple):
                 if empty < 0:
                     attributes = mount.MOUNT_ATTR_RDONLY
                     empty = mount.new_filesystem("tmpfs", {"source": "tmpfs", "ro": None}, attributes)
-                cover = mount.open_tree(empty, "", mount.OPEN_TREE_CLONE | libc.AT_EMPTY_PATH)
+                    # Attached itself the first time: before Linux 6.15 a detached mount can't be cloned.
+                    cover = os.dup(empty)
+                else:
+                    cover = mount.open_tree(empty, "", mount.OPEN_TREE_CLONE | libc.AT_EMPTY_PATH)
             elif context.null < 0:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/dev/null")
             else:

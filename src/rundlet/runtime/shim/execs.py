@@ -5,11 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rundlet.linux import libc, passwd
 from rundlet.runtime.exec import main as exec_main
-from rundlet.runtime.init import plan
-from rundlet.runtime.init.main import Program
-from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Report
 from rundlet.runtime.shim import failures
 from rundlet.runtime.shim.child import Child
@@ -82,6 +78,7 @@ class Execs:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._running: dict[str, Exec] = {}
+        self.spawn = exec_main.spawn
 
     def start(
         self,
@@ -131,43 +128,33 @@ class Execs:
     def _fork(self, item: Exec, request: Mapping[str, Any], *, attached: bool) -> None:
         container, process = self._container, request["process"]
         assert container.child is not None
-        user, home = self._user(request)
         tty = bool(request.get("tty"))
         size = request.get("size") or (0, 0)
-        process = dict(process) | {"terminal": tty}
-        seccomp = b"" if request.get("privileged") else container.seccomp
-        steps = exec_main.build(process, container.spec["id"], user, seccomp, (size[0], size[1]))
-        program = Program(process["args"], environment(process.get("env") or (), home))
+        wanted = exec_main.Request(
+            dict(process) | {"terminal": tty},
+            container.spec["id"],
+            request.get("user"),
+            container.user,
+            container.home,
+            container.seccomp,  # as runc: a privileged exec gets capabilities, the filter stays
+            (size[0], size[1]),
+        )
         pipes = Pipes(tty=tty, stdin=bool(request.get("stdin")), output=attached)
         joining = exec_main.Joining(container.child.pidfd, tuple(container.cgroup.join_fds()))
         birth = container.cgroup.birth_fd(container.child.pid)
         try:
-            pid, process_fd = libc.clone3(0, cgroup_fd=birth)
+            pid, process_fd = self.spawn(wanted, joining, pipes.wiring(), birth)
         except OSError:
             pipes.discard()
             raise
         finally:
             if birth >= 0:
                 os.close(birth)
-        if pid == 0:
-            exec_main.run(steps, program, joining, pipes.wiring())
         for fd in joining.cgroup:
             os.close(fd)
         pipes.connect(item.hub)
         item.connection = pipes.master
         item.child = Child(container.loop, pid, process_fd, pipes.report, item.started, item.ended)
-
-    def _user(self, request: Mapping[str, Any]) -> tuple[plan.User, str]:
-        """The exec's user, by the container's own files as they are now; by default the container's."""
-        container = self._container
-        if request.get("user") is None:
-            return container.user, container.home
-        root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            found = passwd.resolve_user(root, request["user"], ())
-        finally:
-            os.close(root)
-        return plan.User(found.uid, found.gid, tuple(found.additional_gids)), found.home
 
 
 def _close(fd: int) -> None:

@@ -10,6 +10,8 @@ _CREATE: Final = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
 )
 _INIT: Final = "unable to start container process: error during container init: "
+# A name may be 128 KiB long; a message to the engine, and the exit record, may not.
+_LONGEST_NAME: Final = 1024
 _EXEC: Final = "OCI runtime exec failed: exec failed: unable to start container process: "
 _BREAKOUT: Final = (
     "mkdir or chdir: current working directory is outside of container mount namespace root -- "
@@ -33,6 +35,7 @@ class StartError(Exception):
 def from_report(report: Report | None, program: str, *, is_exec: bool) -> StartError:
     """The error for what init reported; None: it ended without a word."""
     prefix = _EXEC if is_exec else _CREATE + _INIT
+    program = program[:_LONGEST_NAME]
     if report is None:
         return StartError("internal", 0, f"{prefix}init ended before the program was started: unknown")
     step, number = report.step, report.errno
@@ -55,7 +58,7 @@ def from_report(report: Report | None, program: str, *, is_exec: bool) -> StartE
     elif step == "mount":
         text = f'error mounting to rootfs at "{report.detail}": {_said(number)}'
     elif step == "user" and not number:
-        text = report.detail
+        return StartError(step, number, report.detail)
     elif number:
         text = f"{step}: {report.detail + ': ' if report.detail else ''}{_said(number)}"
     else:

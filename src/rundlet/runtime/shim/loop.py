@@ -58,12 +58,16 @@ class Loop:
     def run(self) -> None:
         """Until :meth:`stop`."""
         while self._running:
-            for fd, events in self._epoll.poll(self._timeout()):
-                callback = self._callbacks.get(fd)
-                if callback is not None:
-                    callback(events)
-            if self._timers:
-                self._fire()
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for something and handle it."""
+        for fd, events in self._epoll.poll(self._timeout()):
+            callback = self._callbacks.get(fd)
+            if callback is not None:
+                callback(events)
+        if self._timers:
+            self._fire()
 
     def _timeout(self) -> float:
         if not self._timers:

@@ -6,18 +6,23 @@ shims; learnt after it, each shim has its own copy: 0.7 MB of 2.2. Nothing is st
 
 import json
 import os
+import signal
 import socket
 from typing import Any, Final
 
-from rundlet.linux import caps, pidfd
+from rundlet.linux import caps, libc, pidfd
 from rundlet.runtime import protocol
+from rundlet.runtime.exec.main import Joining, Request
 from rundlet.runtime.init import options, plan
+from rundlet.runtime.init.main import Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Reporter
 from rundlet.runtime.shim import main
+from rundlet.runtime.shim.container import RUNNING
 from rundlet.runtime.shim.stdio import Pipes
 
 _ROUNDS: Final = 10  # the interpreter looks at a function more closely from its eighth call on
+_PATIENCE: Final = 2.0  # seconds for a round, which takes two milliseconds
 _NAMES: Final = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 _MOUNTS: Final = (
     ("proc", "/proc", ["nosuid", "noexec", "nodev"]),
@@ -49,14 +54,27 @@ def _play(spec: dict[str, Any]) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stream, end = socket.socketpair()
     shim = main.Shim(protocol.read_summary(memory), memory)
+    shim.loop.later(_PATIENCE, _give_up)
     shim.container.spawn = _spawn
+    shim.execs.spawn = _spawn_exec
     shim.server.add(far)
     protocol.send_packet(near, protocol.encode({"op": "hello", "seq": 1}))
     attach = {"op": "attach", "seq": 2, "stdin": True, "stdout": True, "stderr": True}
     protocol.send_packet(near, protocol.encode(attach), [end.fileno()])
     end.close()
     protocol.send_packet(near, protocol.encode({"op": "start", "seq": 3}))
+    while shim.container.state != RUNNING:
+        shim.loop.turn()
+    request = {"op": "exec", "seq": 4, "exec_id": "1", "process": spec["oci"]["process"], "stdin": True, "tty": False}
+    ours, theirs = socket.socketpair()
+    protocol.send_packet(near, protocol.encode(request), [theirs.fileno()])
+    theirs.close()
+    shim.loop.turn()
+    while shim.execs.count():
+        shim.loop.turn()
+    protocol.send_packet(near, protocol.encode({"op": "signal", "seq": 5, "signal": 9}))
     shim.loop.run()
+    ours.close()
     shim.close()
     os.close(memory)
     near.close()
@@ -64,21 +82,38 @@ def _play(spec: dict[str, Any]) -> None:
     _plan(spec)
 
 
+def _give_up() -> None:
+    raise TimeoutError("the rehearsal stands still")
+
+
 def _spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
     """What a starter and an init would say, without being them."""
     pid = os.fork()
     if pid == 0:
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.close_range(0)  # above all the report pipe, whose end means that the program runs
+        signal.pause()
         os._exit(0)
-    process = pidfd.open(pid)
     message = {"user": [0, 0, []], "home": "/root", "warnings": []}
     copies = [os.dup(spec_fd), os.dup(spec_fd)]
     protocol.send_packet(handover, json.dumps(message).encode(), copies)
     protocol.close_all(copies)
-    wiring = pipes.wiring()
+    _speak(pipes.wiring())
+    return pid, pidfd.open(pid)
+
+
+def _spawn_exec(request: Request, joining: Joining, wiring: Wiring, birth: int) -> tuple[int, int]:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    _speak(wiring)
+    return pid, pidfd.open(pid)
+
+
+def _speak(wiring: Wiring) -> None:
     os.write(wiring.stdout, b"plain\nand \x1b[1mless \xc3\xa9 plain\x1b[0m\n")
     os.write(wiring.stderr, b"an error\nwithout end")
     Reporter(wiring.report).ready()
-    return pid, process
 
 
 def _plan(spec: dict[str, Any]) -> None:
