@@ -54,6 +54,8 @@ class _Job:
         self.last: Progress | None = None
         self.waiters = 0
         self.task: asyncio.Task[None] | None = None
+        self.abandoned = False
+        """Cancelled, but not at its end yet: whoever wants the layer now starts another job."""
         self._reported = 0.0
 
     def report(self, status: str, current: int = 0, total: int = 0) -> None:
@@ -90,7 +92,7 @@ class LayerImporter:
             progress(Progress("Already exists", work.short))
             return
         job = self._jobs.get(work.chain)
-        if job is None:
+        if job is None or job.abandoned:
             job = self._jobs[work.chain] = _Job(work)
             job.listeners.append(progress)
             job.report("Pulling fs layer")
@@ -125,7 +127,8 @@ class LayerImporter:
                 )
             job.report("Pull complete")
         finally:
-            del self._jobs[work.chain]
+            if self._jobs.get(work.chain) is job:
+                del self._jobs[work.chain]
 
     async def _bytes(self, job: _Job, fetcher: Fetcher | None) -> AsyncGenerator[bytes, None]:
         """The layer's bytes: from the content store when they are there, else from the registry through it."""
@@ -197,5 +200,6 @@ async def _join(job: _Job) -> None:
     finally:
         job.waiters -= 1
         if not job.waiters and not job.task.done():
+            job.abandoned = True
             job.task.cancel()
             await asyncio.wait([job.task])
