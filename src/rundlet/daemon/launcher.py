@@ -14,7 +14,6 @@ import errno
 import gc
 import importlib
 import os
-import resource
 import select
 import signal
 import socket
@@ -23,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from rundlet.linux import libc, mount, pidfd
+from rundlet.linux import clean, libc, mount, pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Order
 from rundlet.runtime.shim import main as shim_main
@@ -43,7 +42,6 @@ _STEADY: Final = 60.0
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 30.0
 _TRIES: Final = 8
-_OPEN_FILES: Final = 1048576
 _RT_SIGACTION: Final = 134 if libc.MACHINE == "aarch64" else 13
 
 
@@ -102,52 +100,16 @@ def _set_attributes() -> None:
     libc.set_name("rundlet-launch")
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    for attempt in (_reset_nice, _reset_oom_score, _reset_limits, _new_keyring):
+    for attempt in (_reset_oom_score, clean.attributes, clean.limits):
         try:
             attempt()
         except OSError:
             pass  # without the rights, children get what there is
 
 
-def _reset_nice() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
-
-
 def _reset_oom_score() -> None:
     with open("/proc/self/oom_score_adj", "wb") as file:
         file.write(b"0")
-
-
-def _new_keyring() -> None:
-    libc.keyctl_join_session()
-
-
-def _reset_limits() -> None:
-    """The kernel's own defaults for pid 1, but the number of files, which is what Docker's packages set."""
-    infinity = resource.RLIM_INFINITY
-    with open("/proc/sys/fs/nr_open", "rb") as file:
-        files = min(_OPEN_FILES, int(file.read()))
-    for limit, soft, hard in (
-        (resource.RLIMIT_NOFILE, files, files),
-        (resource.RLIMIT_NPROC, infinity, infinity),
-        (resource.RLIMIT_CORE, infinity, infinity),
-        (resource.RLIMIT_FSIZE, infinity, infinity),
-        (resource.RLIMIT_CPU, infinity, infinity),
-        (resource.RLIMIT_DATA, infinity, infinity),
-        (resource.RLIMIT_AS, infinity, infinity),
-        (resource.RLIMIT_STACK, 8 << 20, infinity),
-    ):
-        _set_limit(limit, soft, hard)
-
-
-def _set_limit(limit: int, soft: int, hard: int) -> None:
-    """Without CAP_SYS_RESOURCE a hard limit can't be raised: then it stays, and the soft one goes as far as it can."""
-    try:
-        resource.setrlimit(limit, (soft, hard))
-    except ValueError:
-        present = resource.getrlimit(limit)[1]
-        resource.setrlimit(limit, (present if soft == resource.RLIM_INFINITY else min(soft, present), present))
 
 
 class _Launcher:

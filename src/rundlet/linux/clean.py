@@ -38,31 +38,37 @@ _MANY_CPUS: Final = 1024
 _PERSONALITY_LINUX: Final = 0
 _MPOL_DEFAULT: Final = 0
 _IOPRIO_WHO_PROCESS: Final = 1
+_TIMER_SLACK: Final = 50_000  # nanoseconds, as the kernel gives its first process
+_CORE_PARTS: Final = b"0x33"  # coredump_filter: the kernel's own default
 # Kernels and filters without one of these calls have nothing to put back.
 _ABSENT: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP})
 
 
 def attributes() -> None:
-    """Put back umask, scheduling, CPUs, memory policy, I/O priority, personality, keys and inheritable rights.
+    """Put back umask, groups, scheduling, CPUs, memory policy, priorities, personality, keys and inheritable rights.
+
+    Uses the host's /proc: for a process that is still outside of every container.
 
     What a user namespace or an outer filter doesn't let us change stays as it is.
 
     Raises: OSError only where the kernel fails for another reason.
     """
     os.umask(UMASK)
-    for action in (_scheduling, _affinity, _priorities, _keys, _rights):
+    for action in (_groups, _scheduling, _affinity, _priorities, _core_parts, _keys, _rights):
         _quietly(action)
 
 
 def limits(wanted: Mapping[int, tuple[int, int]] | None = None) -> None:
     """Put the resource limits back to :data:`LIMITS`, then set the ``wanted`` ones (RLIMIT_* to soft and hard).
 
+    Those that the kernel computes from the machine's size become what the machine's first process has.
+
     A default above our own hard limit, which we have no right to raise, is lowered to it; a wanted one is an error.
 
     Raises: PermissionError, or OSError(EINVAL) for a soft limit above the hard one, naming the limit.
     """
     chosen = wanted or {}
-    for number, pair in LIMITS.items():
+    for number, pair in (LIMITS | _of_the_machine()).items():
         if number not in chosen:
             _set_default(number, pair)
     for number, pair in chosen.items():
@@ -102,6 +108,18 @@ def oom_score(value: int, proc_fd: int | None = None) -> bool:
     return True
 
 
+def _groups() -> None:
+    os.setgroups(())
+
+
+def _core_parts() -> None:
+    fd = os.open("/proc/self/coredump_filter", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, _CORE_PARTS)
+    finally:
+        os.close(fd)
+
+
 def _scheduling() -> None:
     if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -119,7 +137,8 @@ def _priorities() -> None:
     libc.call("ioprio_set", _IOPRIO_WHO_PROCESS, 0, 0)
     _quietly(lambda: libc.call("set_mempolicy", _MPOL_DEFAULT, None, 0))
     _quietly(lambda: libc.call("personality", _PERSONALITY_LINUX))
-    libc.prctl(libc.PR_SET_TIMERSLACK, 0)
+    # 0 would mean the default, which is itself inherited.
+    libc.prctl(libc.PR_SET_TIMERSLACK, _TIMER_SLACK)
     libc.prctl(libc.PR_SET_THP_DISABLE, 0)
 
 
@@ -143,6 +162,14 @@ def _quietly(action: Callable[[], object]) -> None:
     except OSError as exc:
         if exc.errno not in _ABSENT:
             raise
+
+
+def _of_the_machine() -> dict[int, tuple[int, int]]:
+    numbers = (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MEMLOCK)
+    try:
+        return {number: resource.prlimit(1, number) for number in numbers}
+    except OSError:
+        return {}  # not our machine to look at
 
 
 def _set_default(number: int, pair: tuple[int, int]) -> None:
