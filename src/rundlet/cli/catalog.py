@@ -80,6 +80,12 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "prune": "Remove unused data",
         },
     ),
+    "registry": (
+        "Run a registry of one's own",
+        {
+            "serve": "Serve images to Docker, Podman and Rundlet (OCI distribution 1.1)",
+        },
+    ),
     "engine": (
         "Run and manage the engine itself",
         {

@@ -1,0 +1,1 @@
+"""rundlet registry …: one module per verb."""
