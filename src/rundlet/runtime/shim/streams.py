@@ -14,6 +14,7 @@ from rundlet.runtime.shim.loop import READ, WRITE, Loop
 
 CHUNK: Final = 65536
 BACKLOG: Final = 1 << 20
+_MOST_CHUNKS: Final = 256  # 16 MiB: more than any pipe holds
 STDIN: Final = 0
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -240,10 +241,14 @@ class Hub:
                 self.loop.change(fd, READ)
 
     def drain(self) -> None:
-        """The process is dead: read what is left, whatever clients do, and end."""
+        """The process is dead: read what is left, whatever clients do, and end.
+
+        Bounded: children that an exec left behind may write faster than we read, for ever.
+        """
         for fd in list(self._outputs):
-            while self._read(fd):
-                pass
+            for _ in range(_MOST_CHUNKS):
+                if not self._read(fd):
+                    break
 
     def open(self) -> bool:
         """Whether output may still come."""
