@@ -215,13 +215,18 @@ async def _follow(
 ) -> web.StreamResponse:
     """Pass on what arrives; a download that fails cuts the connection, so that nobody takes a part for the whole."""
     try:
+        chunks = _arriving(fd, download, start, stop)
+        first = await anext(chunks, b"")
+        if not first and download.failure is not None:
+            raise UpstreamError(str(download.failure))
         part = (start, stop) != (0, download.size)
         response = web.StreamResponse(status=206 if part else 200, headers=headers)
         response.content_length = stop - start
         if part:
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{download.size}"
         await response.prepare(request)
-        async for chunk in _arriving(fd, download, start, stop):
+        await response.write(first)
+        async for chunk in chunks:
             await response.write(chunk)
         if download.failure is not None and request.transport is not None:
             request.transport.abort()
