@@ -89,6 +89,7 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "engine": (
         "Run and manage the engine itself",
         {
+            "disable": "No longer let systemd start the engine; containers go on running",
             "enable": "Let systemd start the engine, so that restart policies hold after a reboot",
             "env": "Print the shell line that points other Docker clients at this engine",
             "link": "Make /var/run/docker.sock lead to this engine where there is none",

@@ -26,7 +26,10 @@ class ConfigError(InvalidParameterError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime."""
+    """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime.
+
+    ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
+    """
 
     data_root: str
     exec_root: str
@@ -41,6 +44,7 @@ class Config:
     default_runtime: str = NATIVE_RUNTIME
     runtimes: dict[str, str] = field(default_factory=dict)
     ready_fd: int = -1
+    leave_cgroup: bool = False
     config_file: str = ""
 
     @property
@@ -75,6 +79,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "add-runtime": ("runtimes", "pair"),
     "config-file": ("config-file", "str"),
     "ready-fd": ("ready-fd", "int"),
+    "leave-cgroup": ("leave-cgroup", "bool"),
 }
 _SHORT = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
 _BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
@@ -208,7 +213,7 @@ def _validate(config: Config) -> None:
         raise ConfigError(f"invalid log level: {config.log_level}: want one of {', '.join(LEVELS)}")
     for host in config.hosts:
         if not host.startswith(("unix://", "tcp://", "fd://")):
-            raise ConfigError(f"invalid host {host}: want unix:///path or tcp://address:port")
+            raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
     if config.bip:
         try:
             IPv4Interface(config.bip)

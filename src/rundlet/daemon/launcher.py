@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from rundlet.daemon import placement
 from rundlet.linux import clean, libc, mount, pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Order
@@ -42,6 +43,7 @@ _STEADY: Final = 60.0
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 30.0
 _TRIES: Final = 8
+_kept: Final[list[bytes]] = []
 _RT_SIGACTION: Final = 134 if libc.MACHINE == "aarch64" else 13
 
 
@@ -82,6 +84,7 @@ def _warm_up() -> dict[str, Callable[[list[int]], int]]:
     sys.path_importer_cache.clear()
     gc.disable()
     gc.collect()
+    _kept.extend(rehearsal.fill_gaps())
     gc.freeze()
     return workers
 
@@ -100,6 +103,7 @@ def _set_attributes() -> None:
     libc.set_name("rundlet-launch")
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    placement.leave()
     for attempt in (_reset_oom_score, clean.attributes, clean.limits):
         try:
             attempt()

@@ -9,10 +9,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rundlet.daemon import service, wiring
+from rundlet.daemon import activation, placement, service, wiring
 from rundlet.daemon.config import Config, load
 from rundlet.daemon.lock import acquire
+from rundlet.daemon.notify import Notifier
 from rundlet.daemon.wiring import Engine
 from rundlet.errors import RundletError
 from rundlet.linux import cgroup
@@ -31,17 +33,35 @@ class StartError(RundletError):
     reason = "engine-start-failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Whoever started this engine: a descriptor that waits for one line (or -1), a service manager or none.
+
+    ``supervised`` says that it starts the engine again by itself; ``activated`` are the sockets that it has bound.
+    """
+
+    ready_fd: int
+    notifier: Notifier
+    supervised: bool
+    activated: Sequence[socket.socket]
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the engine until it is told to stop; returns the exit status."""
     ready_fd = -1
+    supervised = placement.is_service(os.environ, os.getpid())
+    notifier = Notifier.take(os.environ)
     try:
+        activated = activation.take(os.environ, os.getpid())
         config = load(argv, dict(os.environ), os.geteuid())
         ready_fd = config.ready_fd
         if ready_fd >= 0:
             os.set_inheritable(ready_fd, False)
         service.set_up_logging(config.effective_log_level)
         _check_rights()
-        asyncio.run(_run(config, ready_fd))
+        if config.leave_cgroup:
+            placement.leave()
+        asyncio.run(_run(config, Starter(ready_fd, notifier, supervised, activated)))
     except (RundletError, OSError) as error:
         print(f"rundlet: {error}", file=sys.stderr)
         service.tell(ready_fd, f"error: {error}")
@@ -57,14 +77,15 @@ def _check_rights() -> None:
         )
 
 
-async def _run(config: Config, ready_fd: int) -> None:
+async def _run(config: Config, starter: Starter) -> None:
     os.umask(0o022)
     layout = Layout(os.path.realpath(config.data_root), os.path.realpath(config.exec_root))
     wiring.make_directories(layout)
     lock = acquire(layout.lock, layout.root)
-    launcher = await Launcher.start(layout, _command())
+    launcher = await Launcher.start(layout, () if starter.supervised else _command())
     engine = wiring.build(config, layout, launcher)
-    sockets = _listen(config, layout)
+    sockets = _listen(config, layout, starter.activated)
+    names = [activation.address(listening) for listening in sockets]
     await asyncio.to_thread(engine.context.snapshots.check)
     engine.context.network.start()
     await engine.recovery.run(list(engine.unfinished))
@@ -79,11 +100,16 @@ async def _run(config: Config, ready_fd: int) -> None:
     engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
     gc.collect()
     gc.freeze()
-    service.tell(ready_fd, "ok")
-    _log.info("engine %s listens on %s", layout.instance, ", ".join(_names(config, layout)))
+    service.tell(starter.ready_fd, "ok")
+    starter.notifier.ready()
+    _log.info("engine %s listens on %s", layout.instance, ", ".join(names))
     try:
         await stop.wait()
     finally:
+        starter.notifier.stopping()
+        if not any(_is_own(listening, layout) for listening in starter.activated):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(layout.engine_socket)
         await asyncio.shield(_close(config, layout, engine, server, launcher))
         os.close(lock)
 
@@ -91,8 +117,6 @@ async def _run(config: Config, ready_fd: int) -> None:
 async def _close(config: Config, layout: Layout, engine: Engine, server: APIServer, launcher: Launcher) -> None:
     """Containers run on; the next engine finds them."""
     engine.context.events.close()
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.engine_socket)
     await server.close()
     await engine.tasks.close()
     for shim in engine.context.live.shims():
@@ -158,14 +182,31 @@ def _command() -> list[str]:
     return [sys.executable, "-I", "-c", program, *arguments]
 
 
-def _names(config: Config, layout: Layout) -> list[str]:
-    return list(config.hosts) or [f"unix://{layout.engine_socket}"]
+def _listen(config: Config, layout: Layout, activated: Sequence[socket.socket]) -> list[socket.socket]:
+    """Sockets for every configured host, those that were handed over, and the engine's own. Raises StartError."""
+    if "fd://" in config.hosts and not activated:
+        raise StartError("no sockets found via socket activation: make sure the service was started by systemd")
+    for listening in activated:
+        if listening.family != socket.AF_UNIX:
+            _check_loopback(listening.getsockname()[0], activation.address(listening))
+    own = f"unix://{layout.engine_socket}"
+    addresses = [host for host in config.hosts if host not in ("fd://", own)]
+    if not any(_is_own(listening, layout) for listening in activated):
+        addresses.insert(0, own)
+    return [*activated, *(_bind(address, config.group) for address in addresses)]
 
 
-def _listen(config: Config, layout: Layout) -> list[socket.socket]:
-    """Bound sockets for every configured host; the engine's own socket always. Raises StartError."""
-    addresses = [f"unix://{layout.engine_socket}", *(h for h in config.hosts if h != f"unix://{layout.engine_socket}")]
-    return [_bind(address, config.group) for address in addresses]
+def _is_own(listening: socket.socket, layout: Layout) -> bool:
+    """Whether it is bound to the engine's own path, perhaps by another of its names."""
+    if listening.family != socket.AF_UNIX:
+        return False
+    name = os.fsdecode(listening.getsockname())
+    return os.path.realpath(name) == os.path.realpath(layout.engine_socket)
+
+
+def _check_loopback(host: str, address: str) -> None:
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise StartError(f"{address}: the API over TCP is root on this machine: only loopback is allowed without TLS")
 
 
 def _bind(address: str, group: str) -> socket.socket:
@@ -174,10 +215,7 @@ def _bind(address: str, group: str) -> socket.socket:
         return _bind_unix(rest, group)
     if kind == "tcp":
         host, _, port = rest.rpartition(":")
-        if host.strip("[]") not in ("127.0.0.1", "localhost", "::1"):
-            raise StartError(
-                f"{address}: the API over TCP is root on this machine: only loopback is allowed without TLS"
-            )
+        _check_loopback(host.strip("[]"), address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -187,7 +225,7 @@ def _bind(address: str, group: str) -> socket.socket:
             listening.close()
             raise StartError(f"cannot listen on {address}: {error}") from error
         return listening
-    raise StartError(f"cannot listen on {address}: socket activation needs LISTEN_FDS, which is not set")
+    raise StartError(f"cannot listen on {address}: of the sockets handed over by systemd all are used: want fd://")
 
 
 def _bind_unix(path: str, group: str) -> socket.socket:

@@ -3,9 +3,10 @@
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -89,7 +90,9 @@ class APIServer:
         """Serve on a bound socket, unix or TCP; it is owned from now on."""
         loop = asyncio.get_running_loop()
         if sock.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(self._server, sock=sock, ssl=tls, backlog=512)
+            # From 3.13 on asyncio would remove the path at the end: it may be a service manager's.
+            keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+            server = await loop.create_unix_server(self._server, sock=sock, ssl=tls, backlog=512, **keep)
         else:
             server = await loop.create_server(self._server, sock=sock, ssl=tls, backlog=512)
         self._listeners.append(server)

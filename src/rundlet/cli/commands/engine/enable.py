@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from rundlet.cli import paths
-from rundlet.cli.engine_start import engine_argv
+from rundlet.cli.engine_process import stop
+from rundlet.cli.engine_start import engine_argv, missing
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -23,15 +24,17 @@ FLAGS = (
 SERVICE = """\
 [Unit]
 Description=Rundlet container engine
-After=network-online.target
-Wants=network-online.target
-Requires=rundlet.socket
+{after}Requires=rundlet.socket
+StartLimitIntervalSec=60
+StartLimitBurst=10
 
 [Service]
-Type=exec
+Type=notify
 ExecStart={command}
 Restart=on-failure
-RestartSec=1
+RestartSec=100ms
+# Recovery takes the time that it takes: a machine's worth of containers may have to be started.
+TimeoutStartSec=infinity
 # Containers outlive the engine: only its own process is stopped with the unit.
 KillMode=process
 Delegate=yes
@@ -43,6 +46,11 @@ TasksMax=infinity
 WantedBy={target}
 """
 
+SYSTEM_AFTER = """\
+After=network-online.target nftables.service firewalld.service
+Wants=network-online.target
+"""
+
 SOCKET = """\
 [Unit]
 Description=Rundlet engine API
@@ -50,10 +58,13 @@ Description=Rundlet engine API
 [Socket]
 ListenStream={socket}
 SocketMode=0660
+DirectoryMode=0711
 {group}
 [Install]
 WantedBy=sockets.target
 """
+
+UNITS = ("rundlet.socket", "rundlet.service")
 
 
 def _quoted(word: str) -> str:
@@ -72,7 +83,7 @@ def unit_directory(*, user: bool) -> str:
 
 def units(*, user: bool) -> dict[str, str]:
     """The unit files' names and contents."""
-    arguments = ["--data-root", paths.data_root(), "--exec-root", paths.run_directory()]
+    arguments = ["--data-root", paths.data_root(), "--exec-root", paths.run_directory(), "--host", "fd://"]
     command = " ".join(_quoted(word) for word in engine_argv(arguments))
     group = ""
     if not user:
@@ -86,7 +97,7 @@ def units(*, user: bool) -> dict[str, str]:
             group = "SocketUser=root\nSocketGroup=rundlet\n"
     target = "default.target" if user else "multi-user.target"
     return {
-        "rundlet.service": SERVICE.format(command=command, target=target),
+        "rundlet.service": SERVICE.format(command=command, target=target, after="" if user else SYSTEM_AFTER),
         "rundlet.socket": SOCKET.format(socket=paths.engine_socket().replace("%", "%%"), group=group),
     }
 
@@ -95,6 +106,8 @@ def run(call: Invocation) -> int:
     user = bool(call.flags["user"])
     if not user and os.geteuid() != 0:
         raise CommandError("the system's engine is enabled by root; use --user for one of your own")
+    if what := missing():
+        raise CommandError(what)
     directory = unit_directory(user=user)
     from rundlet.util.fs import write_atomic
 
@@ -105,30 +118,42 @@ def run(call: Invocation) -> int:
             call.context.say(f"wrote {directory}/{name}")
     except OSError as exc:
         raise CommandError(f"{exc.filename or directory}: {exc.strerror}") from exc
-    return _systemctl(call, user=user)
+    return _tell_systemd(call, user=user)
 
 
-def _systemctl(call: Invocation, *, user: bool) -> int:
-    """Tell systemd, where it runs; else say what to do once it does."""
+def systemd_runs(*, user: bool) -> bool:
+    """Whether the system's, or this user's, service manager is there to be told."""
+    if not os.path.isdir("/run/systemd/system"):
+        return False
+    return not user or os.path.exists(f"/run/user/{os.geteuid()}/systemd/private")
+
+
+def systemctl(*words: str, user: bool) -> int:
+    """Run ``systemctl`` for the system or the user and return its status. Raises CommandError."""
     import subprocess
 
-    scope = ["--user"] if user else []
-    commands = [
-        ["systemctl", *scope, "daemon-reload"],
-        ["systemctl", *scope, "enable", *(["--now"] if call.flags["now"] else []), "rundlet.socket", "rundlet.service"],
-    ]
-    if not os.path.isdir("/run/systemd/system"):
+    try:
+        return subprocess.run(_command(*words, user=user), check=False).returncode
+    except OSError as exc:
+        raise CommandError(f"systemctl: {exc.strerror}") from exc
+
+
+def _command(*words: str, user: bool) -> list[str]:
+    return ["systemctl", *(["--user"] if user else []), *words]
+
+
+def _tell_systemd(call: Invocation, *, user: bool) -> int:
+    """Have the units loaded, enabled and, if asked for, started; where systemd does not run, say what is to be done."""
+    enabling = ["enable", *(["--now"] if call.flags["now"] else []), *UNITS]
+    if not systemd_runs(user=user):
         call.context.say("systemd does not run here. Where it does:")
-        for command in commands:
-            call.context.say("  " + " ".join(command))
+        for words in (["daemon-reload"], enabling):
+            call.context.say("  " + " ".join(_command(*words, user=user)))
         return 0
-    for command in commands:
-        try:
-            done = subprocess.run(command, check=False)
-        except OSError as exc:
-            raise CommandError(f"systemctl: {exc.strerror}") from exc
-        if done.returncode:
-            return done.returncode
-    if user:
+    if call.flags["now"] and systemctl("is-active", "--quiet", UNITS[1], user=user) != 0:
+        # An engine that a command line has started holds the data root; systemd's takes its place.
+        stop()
+    status = systemctl("daemon-reload", user=user) or systemctl(*enabling, user=user)
+    if not status and user:
         call.context.say("To start it at boot rather than at your first login: loginctl enable-linger")
-    return 0
+    return status
