@@ -11,6 +11,7 @@ from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.changes import ChangesService
+from rundlet.engine.containers.commit import CommitService
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.execs import ExecService
@@ -36,6 +37,7 @@ from rundlet.engine.system import SystemService
 from rundlet.engine.usage import ImageUsage
 from rundlet.engine.volumes import VolumeService
 from rundlet.image import store as image_store
+from rundlet.image.commit import Committer
 from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
 from rundlet.image.layers import LayerImporter
@@ -135,6 +137,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         updater=Updater(context),
         archive=ArchiveService(context, files),
         changes=ChangesService(context, files),
+        commit=CommitService(context, lifecycle, Committer(images, snapshots, launcher, leases, clock)),
     )
     layers = LayerImporter(content, snapshots, launcher)
     image_service = ImageService(

@@ -5,18 +5,15 @@ the way. A later push copies that blob.
 """
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
 
 import msgspec
-from isal import isal_zlib
 
 from rundlet.image.changes import apply_changes
+from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
 from rundlet.image.store import ImageStore
-from rundlet.image.streams import chain, plain
 from rundlet.oci import mediatype
 from rundlet.oci.config import ContainerConfig, History, ImageConfig, RootFS
 from rundlet.oci.descriptor import Descriptor
@@ -25,17 +22,12 @@ from rundlet.oci.manifest import Manifest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry.errors import from_answer
-from rundlet.storage.content import Ingest
-from rundlet.storage.layer.compression import detect
-from rundlet.storage.layer.unpack import UnpackResult, WorkerLauncher, unpack
+from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import HttpClient, Request
 from rundlet.util.clock import Clock, rfc3339_nano
 
-GZIP_LEVEL = 1
-GZIP_WINDOW = 31
 ERROR_LIMIT = 64 << 10
-_MAGIC_LENGTH = 6
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -76,7 +68,7 @@ class Importer:
         section = apply_changes(ContainerConfig(), changes)
         target = Platform.parse(platform) if platform else Platform.host()
         async with self._leases.lease() as lease:
-            result, blob = await self._unpack(source)
+            result, blob = await unpack_kept(source, self._store.content, self._snapshots, self._workers)
             await lease.hold(result.chain, blob.digest)
             created = self._clock.now_ns()
             comment = message or f"Imported from {origin}"
@@ -105,41 +97,6 @@ class Importer:
         stored = self._store.find(config_digest)
         assert stored is not None
         return Imported(stored, previous)
-
-    async def _unpack(self, source: AsyncIterator[bytes]) -> tuple[UnpackResult, Descriptor]:
-        ingest = await asyncio.to_thread(self._store.content.ingest, f"import-{secrets.token_hex(8)}")
-        try:
-            async with aclosing(_kept(source, ingest)) as chunks:
-                result = await unpack(chunks, self._snapshots, self._workers, parent=None)
-            size = ingest.offset
-            digest = await asyncio.to_thread(ingest.commit)
-        finally:
-            ingest.abort()
-        return result, Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, size)
-
-
-async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[bytes, None]:
-    """What is to be unpacked, after a gzip stream of it has gone to ``ingest``."""
-    start = b""
-    async for chunk in source:
-        start += chunk
-        if len(start) >= _MAGIC_LENGTH:
-            break
-    if detect(start) == "gzip":
-        async for chunk in chain(start, source):
-            await asyncio.to_thread(ingest.write, chunk)
-            yield chunk
-        return
-    compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
-
-    def keep(piece: bytes) -> None:
-        ingest.write(compressor.compress(piece))
-
-    async with aclosing(plain(chain(start, source))) as pieces:
-        async for piece in pieces:
-            await asyncio.to_thread(keep, piece)
-            yield piece
-    await asyncio.to_thread(lambda: ingest.write(compressor.flush()))
 
 
 def _config(section: ContainerConfig, platform: Platform, diff_id: Digest, created: str, comment: str) -> ImageConfig:

@@ -37,6 +37,7 @@ from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import ChangesService
+from rundlet.engine.containers.commit import CommitService
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.logs import LogService
@@ -66,6 +67,7 @@ class ContainerService:
         updater: Updater,
         archive: ArchiveService,
         changes: ChangesService,
+        commit: CommitService,
     ) -> None:
         self._context = context
         self._creator = creator
@@ -78,6 +80,7 @@ class ContainerService:
         self._updater = updater
         self._archive = archive
         self._changes = changes
+        self._commit = commit
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
         return await self._creator.create(body, options)
@@ -184,7 +187,7 @@ class ContainerService:
         return ContainersPruned(containers_deleted=tuple(deleted) or None, space_reclaimed=freed)
 
     async def commit(self, options: CommitOptions) -> str:
-        raise NotSupportedError("commit")
+        return await self._commit.commit(options)
 
 
 Names = list[str]

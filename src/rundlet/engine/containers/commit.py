@@ -1,0 +1,119 @@
+"""``commit``: a container's changes as a new image."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+
+import msgspec
+
+from rundlet.api.container_config import ContainerConfig
+from rundlet.api.containers import CommitOptions
+from rundlet.container.record import Record
+from rundlet.container.state import Status
+from rundlet.engine.containers import documents
+from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.changes import mount_points
+from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.context import Context
+from rundlet.errors import ConflictError, InvalidParameterError, NoSuchImageError, RundletError
+from rundlet.image.changes import apply_changes
+from rundlet.image.commit import CommitRequest, Committer, image_defaults, merge_configs
+from rundlet.image.records import Image
+from rundlet.oci.config import ContainerConfig as ImageDefaults
+from rundlet.oci.digest import Digest
+from rundlet.oci.reference import Reference
+from rundlet.storage.layer.changes import Changes
+
+
+class NotCommittableError(ConflictError):
+    reason = "not-committable"
+
+    def __init__(self, container_id: str, why: str) -> None:
+        super().__init__(f"You cannot commit container {container_id} which is {why}")
+
+
+class CommitService:
+    """``POST /commit``."""
+
+    def __init__(self, context: Context, lifecycle: Lifecycle, committer: Committer) -> None:
+        self._context = context
+        self._lifecycle = lifecycle
+        self._committer = committer
+
+    async def commit(self, options: CommitOptions) -> str:
+        """The new image's ID.
+
+        Raises NoSuchContainerError, NotCommittableError, BadChangeError, InvalidReferenceError, and what the committer
+        raises.
+        """
+        context = self._context
+        record = context.containers.find(options.container)
+        if record.state.status is Status.DEAD:
+            raise NotCommittableError(record.id, "Dead")
+        if record.state.status is Status.REMOVING:
+            raise NotCommittableError(record.id, "being removed")
+        reference = _reference(options)
+        request = CommitRequest(
+            parent=self._parent(record),
+            config=_config(record, options),
+            container_id=record.id,
+            created_by=" ".join(documents.config(record).cmd or ()),
+            author=options.author,
+            comment=options.comment,
+            reference=reference,
+        )
+        rootfs = context.snapshots.container(record.id)
+        left_out = [path.lstrip("/") for path in mount_points(record)]
+        async with context.live.of(record.id).files, self._still(record, options.pause):
+            changes = Changes(rootfs.upper, context.launcher, left_out)
+            async with aclosing(changes.tar()) as tar:
+                image = await self._committer.commit(request, tar)
+        name = reference.with_default_tag().familiar if reference is not None else ""
+        if name:
+            context.events.publish("image", "tag", str(image.id), {"name": name})
+        attributes = {"comment": options.comment, "imageID": str(image.id), "imageRef": name}
+        context.events.publish("container", "commit", record.id, {**event_attributes(record), **attributes})
+        return str(image.id)
+
+    def _parent(self, record: Record) -> Image:
+        image = self._context.images.find(Digest.parse(record.image_id))
+        if image is None:
+            raise NoSuchImageError(record.image_id)
+        return image
+
+    @asynccontextmanager
+    async def _still(self, record: Record, wanted: bool) -> AsyncIterator[None]:
+        """While its files are read a running container is paused, unless it is already or that was not wanted."""
+        if not wanted or record.state.status is not Status.RUNNING:
+            yield
+            return
+        try:
+            await self._lifecycle.pause(record.id)
+        except ConflictError:
+            yield  # it ended, or somebody paused it, just now
+            return
+        try:
+            yield
+        finally:
+            with suppress(RundletError):  # it was killed meanwhile
+                await self._lifecycle.unpause(record.id)
+
+
+def _reference(options: CommitOptions) -> Reference | None:
+    if not options.repo:
+        if options.tag:
+            raise InvalidParameterError("invalid reference format")
+        return None
+    reference = Reference.parse(options.repo)
+    return reference.with_tag(options.tag) if options.tag else reference
+
+
+def _config(record: Record, options: CommitOptions) -> ImageDefaults:
+    """The request's configuration or the container's, the instructions on it, the container's for the rest."""
+    own = image_defaults(_defaults(documents.config(record)))
+    wanted = image_defaults(_defaults(options.config)) if options.config is not None else own
+    return merge_configs(apply_changes(wanted, options.changes), own)
+
+
+def _defaults(config: ContainerConfig) -> ImageDefaults:
+    document = msgspec.to_builtins(config)
+    return msgspec.convert({key: value for key, value in document.items() if value is not None}, ImageDefaults)

@@ -1,0 +1,211 @@
+"""``commit``: what a container changed becomes a layer, and that layer on the container's image a new image."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+
+from rundlet.image.errors import MissingBlobError
+from rundlet.image.kept import unpack_kept
+from rundlet.image.leases import Leases
+from rundlet.image.records import Image, Layer, NewImage
+from rundlet.image.store import ImageStore
+from rundlet.image.streams import chain as joined
+from rundlet.oci import mediatype
+from rundlet.oci.config import ContainerConfig, History, RootFS
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.manifest import Manifest
+from rundlet.oci.reference import Reference
+from rundlet.storage.layer.unpack import WorkerLauncher
+from rundlet.storage.snapshot import Snapshotter
+from rundlet.util.clock import Clock, rfc3339_nano
+
+EMPTY_TAR_SIZE: Final = 1024
+"""Bytes of an archive without members."""
+_OCI_LAYERS: Final = {
+    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
+    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
+    mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
+}
+
+
+class CommitRequest(msgspec.Struct, frozen=True):
+    """What the new image is to be. ``created_by`` is the command that its history shows."""
+
+    parent: Image
+    config: ContainerConfig
+    container_id: str = ""
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    reference: Reference | None = None
+
+
+class Committer:
+    """Made by the wiring."""
+
+    def __init__(
+        self, store: ImageStore, snapshots: Snapshotter, workers: WorkerLauncher, leases: Leases, clock: Clock
+    ) -> None:
+        self._store = store
+        self._snapshots = snapshots
+        self._workers = workers
+        self._leases = leases
+        self._clock = clock
+
+    async def commit(self, request: CommitRequest, changes: AsyncIterator[bytes]) -> Image:
+        """Make the image of ``request.parent`` and ``changes`` (a plain layer tar), and name it.
+
+        Raises MissingBlobError (the parent's layers), LayerError, StorageError, TagToDigestError, and what ``changes``
+        raises. Failed or cancelled, it leaves nothing.
+        """
+        stack = self._store.layers(request.parent.id)
+        async with self._leases.lease() as lease:
+            await lease.hold(*(layer.chain for layer in stack), *(layer.blob.digest for layer in stack))
+            for layer in stack:
+                if not await asyncio.to_thread(self._store.content.has, layer.blob.digest):
+                    raise MissingBlobError(layer.blob.digest)
+            added = await self._layer(request.parent, changes)
+            if added is not None:
+                await lease.hold(added.chain, added.blob.digest)
+                stack = [*stack, added]
+            return await self._record(request, stack, added)
+
+    async def _layer(self, parent: Image, changes: AsyncIterator[bytes]) -> Layer | None:
+        """None for a container that changed nothing."""
+        start = b""
+        async for chunk in changes:
+            start += chunk
+            if len(start) > EMPTY_TAR_SIZE:
+                break
+        else:
+            return None
+        async with aclosing(_generator(joined(start, changes))) as source:
+            result, blob = await unpack_kept(
+                source, self._store.content, self._snapshots, self._workers, parent=parent.chain
+            )
+        return Layer(result.diff_id, result.chain, result.size, blob)
+
+    async def _record(self, request: CommitRequest, stack: Sequence[Layer], added: Layer | None) -> Image:
+        created = self._clock.now_ns()
+        parent = self._store.config(request.parent.id)
+        step = History(
+            created=rfc3339_nano(created),
+            author=request.author,
+            created_by=request.created_by,
+            comment=request.comment,
+            empty_layer=added is None,
+        )
+        config = msgspec.structs.replace(
+            parent,
+            os=parent.os or "linux",
+            author=request.author,
+            comment=request.comment,
+            container=request.container_id,
+            container_config=None,
+            config=request.config,
+            created=rfc3339_nano(created),
+            docker_version="",
+            history=[*(parent.history or ()), step],
+            rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer in stack)),
+        )
+        data = config.encode()
+        config_digest = await asyncio.to_thread(self._store.content.write, data)
+        stack = _uniform(stack)
+        manifest = _manifest(Descriptor(mediatype.DOCKER_CONFIG, config_digest, len(data)), stack)
+        manifest_data = manifest.encode()
+        await asyncio.to_thread(self._store.content.write, manifest_data)
+        assert manifest.media_type
+        descriptor = Descriptor.of(manifest.media_type, manifest_data)
+        image = NewImage(
+            id=config_digest,
+            manifest=descriptor,
+            created=rfc3339_nano(created),
+            created_ns=created,
+            platform=config.platform,
+            labels=dict(request.config.labels or {}),
+            layers=tuple(stack),
+            blobs=(config_digest, descriptor.digest),
+            parent=request.parent.id,
+        )
+        names = [(request.reference.with_default_tag(), descriptor)] if request.reference is not None else []
+        await self._store.put(image, names)
+        stored = self._store.find(config_digest)
+        assert stored is not None
+        return stored
+
+
+def _uniform(stack: Sequence[Layer]) -> list[Layer]:
+    """Docker's own media types, or, as soon as one layer has an OCI type, OCI's: a manifest does not mix them."""
+    if not any(layer.blob.media_type.startswith("application/vnd.oci.") for layer in stack):
+        return list(stack)
+    return [
+        msgspec.structs.replace(
+            layer,
+            blob=msgspec.structs.replace(
+                layer.blob, media_type=_OCI_LAYERS.get(layer.blob.media_type, layer.blob.media_type)
+            ),
+        )
+        for layer in stack
+    ]
+
+
+def _manifest(config: Descriptor, stack: Sequence[Layer]) -> Manifest:
+    oci = any(layer.blob.media_type.startswith("application/vnd.oci.") for layer in stack)
+    if oci:
+        config = msgspec.structs.replace(config, media_type=mediatype.OCI_CONFIG)
+    return Manifest(
+        schema_version=2,
+        media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
+        config=config,
+        layers=tuple(layer.blob for layer in stack),
+    )
+
+
+async def _generator(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async for chunk in chunks:
+        yield chunk
+
+
+def merge_configs(wanted: ContainerConfig, container: ContainerConfig) -> ContainerConfig:
+    """``wanted`` with the container's values where it has none, by Docker's rules for ``commit``."""
+    names = {item.partition("=")[0] for item in wanted.env or ()}
+    entrypoint, cmd = wanted.entrypoint, wanted.cmd
+    if not entrypoint:
+        cmd = cmd or container.cmd
+        entrypoint = container.entrypoint if entrypoint is None else entrypoint
+    return msgspec.structs.replace(
+        wanted,
+        user=wanted.user or container.user,
+        exposed_ports={**(container.exposed_ports or {}), **(wanted.exposed_ports or {})} or None,
+        env=[*(wanted.env or ()), *(item for item in container.env or () if item.partition("=")[0] not in names)],
+        labels={**(container.labels or {}), **(wanted.labels or {})} or None,
+        entrypoint=entrypoint,
+        cmd=cmd,
+        healthcheck=wanted.healthcheck or container.healthcheck,
+        working_dir=wanted.working_dir or container.working_dir,
+        volumes={**(container.volumes or {}), **(wanted.volumes or {})} or None,
+        stop_signal=wanted.stop_signal or container.stop_signal,
+        stop_timeout=wanted.stop_timeout if wanted.stop_timeout is not None else container.stop_timeout,
+        shell=wanted.shell or container.shell,
+    )
+
+
+def image_defaults(config: ContainerConfig) -> ContainerConfig:
+    """What of a container's configuration is meant for other containers too, and not for this one on this machine."""
+    return msgspec.structs.replace(
+        config,
+        hostname="",
+        domainname="",
+        attach_stdin=False,
+        attach_stdout=False,
+        attach_stderr=False,
+        tty=False,
+        open_stdin=False,
+        stdin_once=False,
+        image="",
+        network_disabled=False,
+        mac_address="",
+    )
