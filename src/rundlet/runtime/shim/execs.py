@@ -1,9 +1,10 @@
 """Processes that join a running container."""
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rundlet.runtime.exec import main as exec_main
 from rundlet.runtime.init.report import Report
@@ -13,6 +14,7 @@ from rundlet.runtime.shim.container import RUNNING, Container
 from rundlet.runtime.shim.stdio import Pipes, take_master
 from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT, Hub
 
+_TIDY: Final = 0.1  # seconds after an exec's end
 Done = Callable[["failures.StartError | None", int], None]
 
 
@@ -79,6 +81,7 @@ class Execs:
         self._container = container
         self._running: dict[str, Exec] = {}
         self.spawn = exec_main.spawn
+        self._tidying = False
 
     def start(
         self,
@@ -109,6 +112,7 @@ class Execs:
         def over(code: int) -> None:
             self._running.pop(exec_id, None)
             ended(code)
+            self._tidy_later()
 
         item = Exec(container, hub, (process.get("args") or [""])[0], done, over)
         try:
@@ -117,6 +121,16 @@ class Execs:
             hub.close()
             raise failures.from_exception("exec", exc) from exc
         self._running[exec_id] = item
+
+    def _tidy_later(self) -> None:
+        """The collector is off (it would unshare the launcher's memory); an exec's parts refer to each other."""
+        if not self._tidying:
+            self._tidying = True
+            self._container.loop.later(_TIDY, self._tidy)
+
+    def _tidy(self) -> None:
+        self._tidying = False
+        gc.collect()
 
     def get(self, exec_id: str) -> Exec:
         """Raises: KeyError."""
