@@ -86,7 +86,7 @@ async def _run(config: Config, starter: Starter) -> None:
     engine = wiring.build(config, layout, launcher)
     sockets = _listen(config, layout, starter.activated)
     names = [activation.address(listening) for listening in sockets]
-    await asyncio.to_thread(engine.context.snapshots.check)
+    await _check_storage(engine)
     engine.context.network.start()
     await engine.recovery.run(list(engine.unfinished))
     server = APIServer(engine.backends)
@@ -112,6 +112,20 @@ async def _run(config: Config, starter: Starter) -> None:
                 os.unlink(layout.engine_socket)
         await asyncio.shield(_close(config, layout, engine, server, launcher))
         os.close(lock)
+
+
+async def _check_storage(engine: Engine) -> None:
+    """After an unclean boot: blobs that lost bytes go, layers that may have are made again from those that did not."""
+    for digest in await asyncio.to_thread(engine.content.check):
+        _log.warning("blob %s was damaged when the machine went down: it is fetched again with the next pull", digest)
+    dropped = await asyncio.to_thread(engine.context.snapshots.check)
+    if not dropped:
+        return
+    _log.info(
+        "%d layers may not have reached the disk before the machine went down: unpacking them again", len(dropped)
+    )
+    for image, error in (await engine.unpacker.restore(dropped)).items():
+        _log.error("image %s can't be restored, pull it again: %s", image, error)
 
 
 async def _close(config: Config, layout: Layout, engine: Engine, server: APIServer, launcher: Launcher) -> None:
@@ -141,6 +155,7 @@ async def _housekeeping(engine: Engine) -> None:
     """What need not be done at once: unreferenced content, durable layers, links that outlived their containers."""
     await engine.garbage.collect()
     while True:
+        await asyncio.to_thread(engine.content.sync)
         await asyncio.to_thread(engine.context.snapshots.sync)
         await asyncio.to_thread(engine.context.network.sweep)
         engine.context.containers.flush()

@@ -48,6 +48,7 @@ from rundlet.image.push import Pusher
 from rundlet.image.removal import Remover
 from rundlet.image.save import Saver
 from rundlet.image.store import ImageStore
+from rundlet.image.unpack import Unpacker
 from rundlet.network import service as network_service
 from rundlet.network.host import DaemonOptions
 from rundlet.network.service import NetworkService
@@ -80,6 +81,8 @@ class Engine:
     database: Database
     http: HttpClient
     garbage: Garbage
+    content: ContentStore
+    unpacker: Unpacker
 
 
 def schemas() -> list[Sequence[str]]:
@@ -167,7 +170,17 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         distribution=DistributionService(registry),
     )
     return Engine(
-        context, backends, Recovery(context, lifecycle), lifecycle, unfinished, tasks, database, http, garbage
+        context,
+        backends,
+        Recovery(context, lifecycle),
+        lifecycle,
+        unfinished,
+        tasks,
+        database,
+        http,
+        garbage,
+        content,
+        Unpacker(images, layers, leases),
     )
 
 

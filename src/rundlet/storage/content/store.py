@@ -142,7 +142,13 @@ class ContentStore:
                     continue  # a temporary file of a write that is under way
 
     def sync(self) -> None:
-        """Make all blobs durable; blocks until the disk is done, so call it in a thread. Raises StorageError."""
+        """Make all blobs durable; blocks until the disk is done, so call it in a thread. Raises StorageError.
+
+        Nothing is done when no blob came or went since the last time.
+        """
+        synced = self._marker()
+        if synced is not None and synced.boot == boot_id() and self._changed_ns() + _MARGIN_NS < synced.ns:
+            return
         now = self._clock.now_ns()
         with translated("sync", self._root):
             sync_filesystem(self._root)
@@ -171,6 +177,10 @@ class ContentStore:
         # What was read after a boot came from the disk: no need to sync, which would hold up the engine's start.
         self._mark(self._clock.now_ns())
         return broken
+
+    def _changed_ns(self) -> int:
+        """When the last blob came or went."""
+        return max(os.stat(f"{self._blobs}/{name}").st_mtime_ns for name in os.listdir(self._blobs))
 
     def _mark(self, now: int) -> None:
         with translated("sync", self._root):
