@@ -43,7 +43,7 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise InvalidParameterError("invalid JSON: got EOF while reading request body")
     try:
         return convert(msgspec.json.decode(data), kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidParameterError(f"invalid JSON: {exc}") from exc
 
 

@@ -96,7 +96,7 @@ def parse(text: str, accepted: Collection[str] | None = None) -> Filters:
         return Filters()
     try:
         data = msgspec.json.decode(text, type=dict[str, list[str] | dict[str, bool] | None])
-    except (msgspec.DecodeError, UnicodeError) as exc:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         raise InvalidParameterError(f"invalid filter: {exc}") from exc
     found = Filters({key: _chosen(values) for key, values in data.items() if values is not None})
     return found if accepted is None else found.validate(accepted)

@@ -85,6 +85,8 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     _check_log(host)
     _check_restart(host)
     _check_modes(host)
+    if not {".", ".."}.isdisjoint(host.cgroup_parent.split("/")):
+        raise InvalidParameterError(f"invalid cgroup parent: {host.cgroup_parent}")
     if config.domainname:
         _check_hostname(config.domainname)
     if config.hostname:

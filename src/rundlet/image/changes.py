@@ -85,7 +85,7 @@ def _json_words(text: str) -> list[str] | None:
         return None
     try:
         return msgspec.json.decode(text, type=list[str])
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return None
 
 

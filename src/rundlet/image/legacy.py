@@ -28,7 +28,7 @@ def legacy_images(parts: Parts, repositories: bytes, content: ContentStore) -> l
     """Every image that ``repositories`` names. Raises ArchiveError."""
     try:
         named = msgspec.json.decode(repositories, type=dict[str, dict[str, str]])
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
         raise ArchiveError(f"invalid repositories file: {exc}") from exc
     names: dict[str, list[str]] = {}
     for name, tags in named.items():
@@ -60,7 +60,7 @@ def _json(parts: Parts, name: str, content: ContentStore) -> dict[str, Any]:
         raise ArchiveError(f"invalid archive: {name} is missing")
     try:
         return msgspec.json.decode(content.read(part.blob.digest, DOCUMENT_LIMIT), type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
         raise ArchiveError(f"invalid archive: {name}: {exc}") from exc
 
 

@@ -131,7 +131,7 @@ class Loader:
     def _from_docker(self, parts: Parts, from_index: Sequence[_Candidate]) -> list[_Candidate]:
         try:
             entries = msgspec.json.decode(self._text(parts, DOCKER_MANIFEST), type=list[DockerEntry])
-        except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
             raise ArchiveError(f"invalid manifest.json: {exc}") from exc
         originals = {Digest.of(candidate.config): candidate for candidate in from_index}
         found = []

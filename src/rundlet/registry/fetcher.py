@@ -230,5 +230,5 @@ def _check_extent(response: Response, descriptor: Descriptor, start: int) -> int
 def _decode_tags(url: str, body: bytes) -> list[str]:
     try:
         return msgspec.json.decode(body, type=_TagList).tags or []
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
         raise BadAnswerError(url, f"not a list of tags: {exc}") from exc

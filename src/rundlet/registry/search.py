@@ -66,7 +66,7 @@ async def search(connection: Connection, term: str, limit: int) -> list[SearchRe
         return await _catalog(connection, term, limit)
     try:
         results = msgspec.json.decode(answer.body, type=_Answer).results or []
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
         raise BadAnswerError(answer.url, f"not a search result: {exc}") from exc
     return [_clean(result) for result in results[:limit]]
 
@@ -79,7 +79,7 @@ async def _catalog(connection: Connection, term: str, limit: int) -> list[Search
         answer = await connection.call("GET", path, scopes=CATALOG_SCOPE, limit=ANSWER_LIMIT)
         try:
             names = msgspec.json.decode(answer.body, type=_Catalog).repositories or []
-        except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
             raise BadAnswerError(answer.url, f"not a catalog: {exc}") from exc
         found += [SearchResult(printable(name, 300)) for name in names if term.lower() in name.lower()]
         following = next_page(answer.url, answer.headers)

@@ -141,6 +141,6 @@ def _platform(value: str) -> str:
         return value
     try:
         parsed = msgspec.json.decode(value, type=_PlatformJSON)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise InvalidParameterError(f"failed to parse platform: {exc}") from exc
     return "/".join(part for part in (parsed.os, parsed.architecture, parsed.variant) if part)

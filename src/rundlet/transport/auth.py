@@ -163,7 +163,7 @@ class Authorizer:
     def _decode(self, realm: str, body: bytes) -> _Token:
         try:
             answer = msgspec.json.decode(body, type=_TokenAnswer, strict=False)
-        except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
             raise AuthenticationError(realm, f"unable to decode token response: {exc}") from exc
         value = answer.token or answer.access_token
         if not value or not value.isprintable() or not value.isascii():
@@ -258,7 +258,7 @@ def _refusal(response: Response, body: bytes) -> str:
         return "the token server redirects, which is refused"
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         refusal = Refusal()
     first = refusal.errors[0].message if refusal.errors else ""
     words = first or refusal.details or refusal.error_description

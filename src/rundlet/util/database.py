@@ -4,6 +4,7 @@ Rooms declare their tables as ``SCHEMA`` tuples of SQL; the wiring hands all of 
 schema's version is SQLite's ``user_version``: an older one is migrated in one transaction, a newer one is refused.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,6 +48,9 @@ class Database:
     @classmethod
     def open(cls, path: str, schemas: Iterable[Sequence[str]]) -> "Database":
         """Open or create ``path`` with the tables of every schema (``CREATE TABLE IF NOT EXISTS …`` statements)."""
+        # Its journals get the same mode: nobody else reads along.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.chmod(path, 0o600)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

@@ -5,6 +5,7 @@ and directories that no record owns.
 """
 
 import asyncio
+import re
 
 import msgspec
 
@@ -111,6 +112,7 @@ class Creator:
             msgspec.structs.replace(
                 host,
                 runtime=runtime,
+                cgroup_parent=re.sub("/+", "/", f"/{host.cgroup_parent}").rstrip("/"),
                 network_mode=host.network_mode if host.network_mode not in ("", "default") else "bridge",
                 log_config=LogConfig(type=log_type, config=host.log_config.config or {}),
                 restart_policy=RestartPolicy(

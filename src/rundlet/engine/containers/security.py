@@ -57,7 +57,7 @@ def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
 def _profile(text: str) -> dict[str, Any]:
     try:
         profile = msgspec.json.decode(text)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise InvalidParameterError(f"decoding seccomp profile failed: {exc}") from exc
     if not isinstance(profile, dict):
         raise InvalidParameterError("decoding seccomp profile failed: it is not a JSON object")

@@ -232,6 +232,9 @@ def _after_pivot(config: Config, linux: Config) -> list[Step]:
     if config.get("hostname") or config.get("domainname"):
         plan.append(program.SetHostname(config.get("hostname") or "", config.get("domainname") or ""))
     if linux.get("sysctl"):
+        namespaces = {item["type"] for item in linux.get("namespaces", ())}
+        for key in linux["sysctl"]:
+            program.check_sysctl(key, namespaces)
         plan.append(program.Sysctls(tuple(linux["sysctl"].items())))
     if linux.get("readonlyPaths"):
         plan.append(paths.ReadonlyPaths(tuple(linux["readonlyPaths"])))

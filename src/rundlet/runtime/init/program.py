@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from rundlet.linux import libc
@@ -12,6 +12,9 @@ from rundlet.runtime.init.steps import Context
 
 # What find() reports for a name that is in no directory of PATH; execve never gives it.
 NOT_IN_PATH: Final = 0
+_IPC_SYSCTLS: Final = frozenset(
+    f"kernel/{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
 
 
 class NotInPathError(OSError):
@@ -48,10 +51,36 @@ class Sysctls(NamedTuple):
 
 
 def sysctl_path(key: str) -> str:
-    """``net.ipv4.conf.eth0/1.forwarding`` → ``net/ipv4/conf/eth0.1/forwarding``, as sysctl(8) does."""
-    if "/" in key and "." not in key.split("/", 1)[0]:
-        return key
-    return key.translate({ord("."): "/", ord("/"): "."})
+    """``net.ipv4.conf.eth0/1.forwarding`` → ``net/ipv4/conf/eth0.1/forwarding``, as sysctl(8) does.
+
+    Raises: ValueError for what leads out of /proc/sys.
+    """
+    slashed = "/" in key and "." not in key.split("/", 1)[0]
+    path = key if slashed else key.translate({ord("."): "/", ord("/"): "."})
+    if not {"", ".", ".."}.isdisjoint(path.split("/")) or "\0" in path:
+        raise ValueError(f"invalid sysctl: {key}")
+    return path
+
+
+def check_sysctl(key: str, namespaces: Collection[str]) -> None:
+    """A container may set what is its own namespaces', nothing of the machine's.
+
+    ``namespaces``: the kinds of OCI namespaces that the container has of its own or shares with another container.
+    Raises: ValueError in runc's words.
+    """
+    path = sysctl_path(key)
+    if path in _IPC_SYSCTLS or path.startswith("fs/mqueue/"):
+        allowed = "ipc" in namespaces
+    elif path == "kernel/domainname":
+        allowed = "uts" in namespaces
+    elif path.startswith("net/"):
+        if "network" not in namespaces:
+            raise ValueError(f'sysctl "{key}" not allowed in host network namespace')
+        allowed = True
+    else:
+        allowed = False
+    if not allowed:
+        raise ValueError(f'sysctl "{key}" is not in a separate kernel namespace')
 
 
 def find(name: str, search: str) -> str:
