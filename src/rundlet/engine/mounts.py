@@ -232,10 +232,10 @@ def tmpfs_of(host: HostConfig) -> dict[str, str]:
     return found
 
 
-def to_oci(points: Iterable[MountPoint], tmpfs: dict[str, str]) -> list[dict[str, Any]]:
+def to_oci(points: Iterable[MountPoint], tmpfs: dict[str, str], *, first_start: bool) -> list[dict[str, Any]]:
     """The bundle's mounts in mounting order: a parent before what lies below it.
 
-    ``rundlet_copy_up`` asks the shim to fill an empty volume from the image's directory at first use.
+    At the container's first start ``rundlet_copy_up`` asks the shim to fill an empty volume from the image's directory.
     """
     mounts: list[dict[str, Any]] = []
     for point in points:
@@ -246,7 +246,7 @@ def to_oci(points: Iterable[MountPoint], tmpfs: dict[str, str]) -> list[dict[str
             "destination": point.destination,
             "options": options,
         }
-        if point.kind == "volume" and not point.no_copy:
+        if point.kind == "volume" and not point.no_copy and first_start:
             mount["rundlet_copy_up"] = True
         mounts.append(mount)
     for destination, text in tmpfs.items():

@@ -108,7 +108,7 @@ class BundleMaker:
         etc_mounts: list[dict[str, Any]],
     ) -> SpecRequest:
         tmpfs = mounts.tmpfs_of(host)
-        user_mounts = mounts.to_oci(record.mounts, tmpfs)
+        user_mounts = mounts.to_oci(record.mounts, tmpfs, first_start=not record.state.started_ns)
         named = {mount["destination"] for mount in user_mounts}
         own = [mount for mount in etc_mounts if mount["destination"] not in named]
         return SpecRequest(

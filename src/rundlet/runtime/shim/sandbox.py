@@ -13,6 +13,7 @@ from typing import Any, Final
 from rundlet.linux import libc, mount, netlink, ns
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
+from rundlet.runtime.shim import copyup
 
 Spec = Mapping[str, Any]
 
@@ -50,6 +51,7 @@ class Sandbox:
         self._take_binds()
         mount.set_propagation("/", mount.MS_SLAVE)
         self._mount_rootfs(self._spec["rootfs"])
+        self._fill_volumes()
 
     def connect(self) -> None:
         """Plug the network in: two sends on netlink. Raises: OSError."""
@@ -108,6 +110,12 @@ class Sandbox:
             where = rootfs["merged"]
         mount.move_mount(fd, libc.AT_FDCWD, where)
         self.rootfs, self.rootfs_fd = where, fd
+
+    def _fill_volumes(self) -> None:
+        """First use of volumes: the image's content goes into those that are empty."""
+        for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
+            if entry.get("rundlet_copy_up"):
+                copyup.fill(self.rootfs_fd, entry["destination"], self.binds[position])
 
     def _make_links(self, links: list[Spec]) -> None:
         assert self._host is not None
