@@ -36,6 +36,7 @@ LAUNCHER_FD_VARIABLE: Final = "RUNDLET_LAUNCHER_FD"
 WORKERS: Final = {
     "apply": "rundlet.storage.layer.apply",
     "diff": "rundlet.storage.layer.diff",
+    "resolver": "rundlet.network.dns.worker",
     "files": "rundlet.storage.files.worker",
 }
 # An engine that lives this long (seconds) was started well: the next restart is immediate again.

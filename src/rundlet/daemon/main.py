@@ -25,6 +25,7 @@ from rundlet.util.layout import Layout
 _log = logging.getLogger(__name__)
 BACKLOG = 512
 SWEEP_SECONDS = 30.0
+SWEEP_PAUSE = 0.5
 
 
 class StartError(RundletError):
@@ -89,6 +90,8 @@ async def _run(config: Config, starter: Starter) -> None:
     await _check_storage(engine)
     engine.context.network.start()
     await engine.recovery.run(list(engine.unfinished))
+    if engine.context.network.needs_resolver:
+        await engine.resolver.ensure()
     server = APIServer(engine.backends)
     for listening in sockets:
         await server.listen(listening)
@@ -97,6 +100,7 @@ async def _run(config: Config, starter: Starter) -> None:
     service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
     _watch_firewall(engine)
     engine.tasks.spawn(_housekeeping(engine), name="housekeeping")
+    engine.tasks.spawn(_sweeping(engine), name="sweeping")
     engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
     gc.collect()
     gc.freeze()
@@ -133,6 +137,7 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
     engine.context.events.close()
     await server.close()
     await engine.tasks.close()
+    engine.resolver.close()
     for shim in engine.context.live.shims():
         shim.close()
     engine.lifecycle.give_back_leftovers()
@@ -161,6 +166,20 @@ async def _housekeeping(engine: Engine) -> None:
         engine.context.containers.flush()
         engine.lifecycle.give_back_leftovers()
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _sweeping(engine: Engine) -> None:
+    """Clear up behind containers soon after their end: their addresses are free again, many at a time."""
+    released = asyncio.Event()
+    engine.context.network.on_release = released.set
+    while True:
+        await released.wait()
+        await asyncio.sleep(SWEEP_PAUSE)
+        released.clear()
+        try:
+            await asyncio.to_thread(engine.context.network.sweep)
+        except RundletError as error:
+            _log.warning("%s", error)
 
 
 def _watch_firewall(engine: Engine) -> None:

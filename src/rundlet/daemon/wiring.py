@@ -12,6 +12,7 @@ from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.changes import ChangesService
 from rundlet.engine.containers.commit import CommitService
+from rundlet.engine.containers.connections import Connector
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.execs import ExecService
@@ -32,6 +33,7 @@ from rundlet.engine.distribution import DistributionService
 from rundlet.engine.events import EventBus
 from rundlet.engine.images.service import ImageRooms, ImageService
 from rundlet.engine.networks import NetworkRouterService
+from rundlet.engine.resolver import ResolverKeeper
 from rundlet.engine.seccomp import SeccompCache
 from rundlet.engine.system import SystemService
 from rundlet.engine.usage import ImageUsage
@@ -83,6 +85,7 @@ class Engine:
     garbage: Garbage
     content: ContentStore
     unpacker: Unpacker
+    resolver: ResolverKeeper
 
 
 def schemas() -> list[Sequence[str]]:
@@ -99,7 +102,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
     snapshots = OverlaySnapshotter(layout.snapshots, database, clock)
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
-    network = NetworkService(database, clock, layout.instance, DaemonOptions(bip=config.bip))
+    network = NetworkService(database, clock, layout.instance, DaemonOptions(bip=config.bip), names=layout.names)
     hosts = HostsConfig(insecure=config.insecure_registries, mirrors=config.registry_mirrors)
     hosts.check()
     http = HttpClient()
@@ -122,8 +125,12 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
     garbage = Garbage(database, content, snapshots, leases)
     bundles = BundleMaker(context, SeccompCache(layout.cache))
     execs = ExecService(context, bundles)
-    networking = Networking(context)
-    starter = Starter(context, bundles, networking, EtcFiles(context), execs)
+    etc = EtcFiles(context)
+    networking = Networking(context, etc)
+    resolver = ResolverKeeper(launcher, network.resolver_socket)
+    connector = Connector(context, networking, etc, resolver)
+    resolver.on_started = connector.reconnect_names
+    starter = Starter(context, bundles, networking, etc, execs, resolver)
     lifecycle = Lifecycle(context, starter, HealthMonitor(context, execs), tasks)
     views = Views(context, networking, execs)
     logs = LogService(context)
@@ -164,7 +171,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         containers=container_service,
         exec=execs,
         images=image_service,
-        networks=NetworkRouterService(context),
+        networks=NetworkRouterService(context, connector),
         volumes=volume_service,
         system=system,
         distribution=DistributionService(registry),
@@ -181,6 +188,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         garbage,
         content,
         Unpacker(images, layers, leases),
+        resolver,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rundlet.api.filters import Filters, InvalidFilterError
 from rundlet.api.networks import (
     IPAM,
+    ConfigReference,
     IPAMConfig,
     Network,
     NetworkConnect,
@@ -16,26 +17,22 @@ from rundlet.api.networks import (
     NetworkListOptions,
     NetworksPruned,
 )
+from rundlet.engine.containers.attributes import network_event
+from rundlet.engine.containers.connections import Connector
 from rundlet.engine.context import Context
-from rundlet.errors import ForbiddenError, NotSupportedError
+from rundlet.engine.times import parse_until
+from rundlet.errors import NotSupportedError
+from rundlet.network.creation import Pool, Request
 from rundlet.network.networks import Network as StoredNetwork
 from rundlet.util.clock import rfc3339_nano
 
-_PREDEFINED = ("bridge", "host", "none")
-
-
-class PredefinedNetworkError(ForbiddenError):
-    reason = "predefined-network"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is a pre-defined network and cannot be removed")
-
 
 class NetworkRouterService:
-    """Implements the networks router's backend. Networks of one's own come with a later release."""
+    """Implements the networks router's backend."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, connector: Connector) -> None:
         self._context = context
+        self._connector = connector
 
     async def list(self, options: NetworkListOptions) -> Sequence[Network]:
         return [self._wire(network, full=False) for network in self._selected(options.filters)]
@@ -44,20 +41,41 @@ class NetworkRouterService:
         return self._wire(self._context.network.network(ref), full=True)
 
     async def create(self, body: NetworkCreate) -> NetworkCreated:
-        raise NotSupportedError("network create")
+        """Raises what the network room raises, NotSupportedError."""
+        made = self._context.network.create(_request(body))
+        self._context.events.publish("network", "create", made.id, network_event(made))
+        return NetworkCreated(id=made.id)
 
     async def connect(self, ref: str, body: NetworkConnect) -> None:
-        raise NotSupportedError("network connect")
+        await self._connector.connect(self._context.network.network(ref), body)
 
     async def disconnect(self, ref: str, body: NetworkDisconnect) -> None:
-        raise NotSupportedError("network disconnect")
+        await self._connector.disconnect(self._context.network.network(ref), body)
 
     async def remove(self, ref: str) -> None:
-        raise PredefinedNetworkError(self._context.network.network(ref).name)
+        self._remove(ref)
+
+    def _remove(self, ref: str) -> StoredNetwork:
+        removed = self._context.network.remove(ref)
+        self._context.events.publish("network", "destroy", removed.id, network_event(removed))
+        return removed
 
     async def prune(self, filters: Filters) -> NetworksPruned:
-        """Only the predefined networks exist, and those are never pruned."""
-        return NetworksPruned()
+        """Remove the networks of one's own that no running container is on. Raises InvalidFilterError."""
+        until = parse_until(filters.get("until"), self._context.clock)
+        removed = []
+        for network in self._context.network.networks():
+            if network.predefined or network.config_only or self._context.network.endpoints_of(network):
+                continue
+            if until and network.created >= until:
+                continue
+            if not filters.labels(network.labels):
+                continue
+            if "label!" in filters and filters.labels(network.labels, "label!"):
+                continue
+            removed.append(self._remove(network.id).name)
+        self._context.events.publish("network", "prune", "", {"reclaimed": "0"})
+        return NetworksPruned(networks_deleted=tuple(removed) or None)
 
     def _selected(self, filters: Filters) -> Sequence[StoredNetwork]:
         for kind in filters.get("type"):
@@ -72,11 +90,12 @@ class NetworkRouterService:
             and ("name" not in filters or any(value in network.name for value in filters.get("name")))
             and filters.labels(network.labels)
             and filters.exact("scope", "local")
-            and (
-                "type" not in filters or ("builtin" if network.name in _PREDEFINED else "custom") in filters.get("type")
-            )
-            and not dangling
+            and ("type" not in filters or ("builtin" if network.predefined else "custom") in filters.get("type"))
+            and (dangling is None or dangling is self._dangles(network))
         ]
+
+    def _dangles(self, network: StoredNetwork) -> bool:
+        return not network.predefined and not self._context.network.endpoints_of(network)
 
     def _wire(self, network: StoredNetwork, *, full: bool) -> Network:
         containers = {}
@@ -95,10 +114,50 @@ class NetworkRouterService:
             driver=network.driver,
             ipam=IPAM(
                 driver="default",
-                config=tuple(IPAMConfig(subnet=pool.subnet, gateway=pool.gateway) for pool in network.subnets),
+                options={} if not network.predefined else None,
+                config=tuple(
+                    IPAMConfig(
+                        subnet=pool.subnet,
+                        gateway=pool.gateway,
+                        ip_range=pool.ip_range,
+                        auxiliary_addresses=pool.auxiliary,
+                    )
+                    for pool in network.subnets
+                ),
             ),
             internal=network.internal,
+            attachable=network.attachable,
+            config_only=network.config_only,
+            config_from=ConfigReference(network=network.config_from),
             containers=containers,
             options=network.options,
             labels=network.labels,
         )
+
+
+def _request(body: NetworkCreate) -> Request:
+    """What of the API's request the network room knows; the rest is refused by name."""
+    if body.ingress or body.scope not in ("", "local"):
+        raise NotSupportedError("swarm networks (--ingress, --scope)")
+    if body.enable_ipv6:
+        raise NotSupportedError("IPv6 networks (--ipv6)")
+    if body.enable_ipv4 is False:
+        raise NotSupportedError("networks without IPv4 (--ipv4=false)")
+    ipam = body.ipam or IPAM()
+    if ipam.driver not in ("", "default"):
+        raise NotSupportedError(f"IPAM driver {ipam.driver}")
+    if ipam.options:
+        raise NotSupportedError("options of the IPAM driver (--ipam-opt)")
+    return Request(
+        name=body.name,
+        driver=body.driver or "bridge",
+        pools=tuple(
+            Pool(pool.subnet, pool.ip_range, pool.gateway, pool.auxiliary_addresses or {}) for pool in ipam.config or ()
+        ),
+        options=body.options or {},
+        labels=body.labels or {},
+        internal=body.internal,
+        attachable=body.attachable,
+        config_only=body.config_only,
+        config_from=body.config_from.network if body.config_from is not None else "",
+    )

@@ -21,7 +21,6 @@ _ZERO_OR_ABSENT = (
 )
 _HOST_ABSENT = (
     ("cgroup", "Cgroup"),
-    ("links", "Links (--link)"),
     ("storage_opt", "StorageOpt (--storage-opt)"),
 )
 _LOG_DRIVERS = frozenset({"", "json-file", "none"})
@@ -70,6 +69,8 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     for name, wire in _HOST_ABSENT:
         if getattr(host, name):
             raise NotSupportedError(wire)
+    if host.links and host.network_mode in ("", "default", "bridge"):
+        raise NotSupportedError("Links on the default bridge (--link)")
     if host.isolation not in ("", "default"):
         raise InvalidParameterError(f"invalid isolation '{host.isolation}' on linux")
     if host.volume_driver not in ("", "local"):

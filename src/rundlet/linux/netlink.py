@@ -19,18 +19,24 @@ from rundlet.linux.nlmsg import NLM_F_CREATE, NLM_F_EXCL, Message, Request, attr
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
-_RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 
 _IFF_UP = 1
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 28, 29
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER = 1
+_IFLA_VLAN_ID, _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS = 1, 1, 1, 2
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_F_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
-_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
+_RT_TABLE_MAIN, _RTPROT_BOOT, _RTN_UNSPEC, _RTN_UNICAST = 254, 3, 0, 1
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
+_NLM_F_REPLACE = 0x100
 _RTEXT_FILTER_SKIP_STATS = 8
 
 _IFINFO = struct.Struct("=BxHiII")
@@ -67,6 +73,13 @@ class Route(NamedTuple):
     gateway: str
     ifindex: int
     table: int
+
+
+class DefaultRoute(NamedTuple):
+    """The way to everywhere: by a gateway, or by an interface alone."""
+
+    gateway: str = ""
+    interface: str = ""
 
 
 class Interface(NamedTuple):
@@ -120,6 +133,39 @@ def veth_request(
     return Request(f"create veth {host_name}", _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
+def upper_request(
+    kind: str, name: str, parent_index: int, netns_fd: int, *, mac: str | None, mtu: int, mode: int, flag: int
+) -> Request:
+    """Create a macvlan or ipvlan interface on a link of this namespace, in another namespace."""
+    parts = [text(_IFLA_IFNAME, name), u32(_IFLA_LINK, parent_index), u32(_IFLA_NET_NS_FD, netns_fd)]
+    if mac:
+        parts.append(attribute(_IFLA_ADDRESS, _mac_bytes(mac)))
+    if mtu:
+        parts.append(u32(_IFLA_MTU, mtu))
+    if kind == "macvlan":
+        data = u32(_IFLA_MACVLAN_MODE, mode)
+    else:
+        data = attribute(_IFLA_IPVLAN_MODE, struct.pack("=H", mode))
+        data += attribute(_IFLA_IPVLAN_FLAGS, struct.pack("=H", flag)) if flag else b""
+    parts.append(nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, kind), nested(_IFLA_INFO_DATA, data)))
+    return Request(f"create {kind} {name}", _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_body(*parts))
+
+
+def dummy_request(name: str) -> Request:
+    """Create an interface that leads nowhere, up."""
+    parts = text(_IFLA_IFNAME, name), nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "dummy"))
+    body = _link_body(*parts, flags=_IFF_UP, change=_IFF_UP)
+    return Request(f"create dummy {name}", _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def vlan_request(name: str, parent_index: int, number: int) -> Request:
+    """Create the 802.1q interface of a VLAN on a link, up."""
+    data = nested(_IFLA_INFO_DATA, attribute(_IFLA_VLAN_ID, struct.pack("=H", number)))
+    info = nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "vlan"), data)
+    body = _link_body(text(_IFLA_IFNAME, name), u32(_IFLA_LINK, parent_index), info, flags=_IFF_UP, change=_IFF_UP)
+    return Request(f"create vlan {name}", _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
 def bridge_port_request(name: str, *, isolated: bool | None = None, hairpin: bool | None = None) -> Request:
     """Set flags of a bridge's port, found by name. ``isolated`` ports can't reach each other."""
     flags = []
@@ -164,11 +210,18 @@ def address_request(index: int, value: str, *, remove: bool = False) -> Request:
     return Request(f"add address {value}", _RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
-def route_request(destination: str, gateway: str | None, index: int = 0) -> Request:
-    """Add a route in the main table. Without ``index`` the kernel finds the link by the gateway."""
+def route_request(
+    destination: str, gateway: str | None, index: int = 0, *, replace: bool = False, remove: bool = False
+) -> Request:
+    """Add a route in the main table (or put it in another's place, or remove it).
+
+    Without ``index`` the kernel finds the link by the gateway.
+    """
     family, packed, prefix = parse_address(destination)
-    scope = _RT_SCOPE_UNIVERSE if gateway else _RT_SCOPE_LINK
-    body = _RTMSG.pack(family, prefix, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
+    scope = _RT_SCOPE_NOWHERE if remove else _RT_SCOPE_UNIVERSE if gateway else _RT_SCOPE_LINK
+    kind = _RTN_UNSPEC if remove else _RTN_UNICAST
+    protocol = 0 if remove else _RTPROT_BOOT
+    body = _RTMSG.pack(family, prefix, 0, 0, _RT_TABLE_MAIN, protocol, scope, kind, 0)
     if prefix:
         body += attribute(_RTA_DST, packed)
     if gateway:
@@ -176,7 +229,10 @@ def route_request(destination: str, gateway: str | None, index: int = 0) -> Requ
     if index:
         body += u32(_RTA_OIF, index)
     via = f" via {gateway}" if gateway else ""
-    return Request(f"add route {destination}{via}", _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+    if remove:
+        return Request(f"remove route {destination}{via}", _RTM_DELROUTE, 0, body)
+    flags = NLM_F_CREATE | (_NLM_F_REPLACE if replace else NLM_F_EXCL)
+    return Request(f"add route {destination}{via}", _RTM_NEWROUTE, flags, body)
 
 
 def delete_link_request(name: str) -> Request:
@@ -258,6 +314,33 @@ class Netlink(nlmsg.NetlinkSocket):
             requests.append(bridge_port_request(host_name, isolated=isolated or None, hairpin=hairpin or None))
         self.execute(requests)
 
+    def create_upper(
+        self,
+        kind: str,
+        name: str,
+        parent: str,
+        netns_fd: int,
+        *,
+        mac: str | None = None,
+        mtu: int = 0,
+        mode: str = "",
+        flag: str = "",
+    ) -> None:
+        """Create a ``macvlan`` or ``ipvlan`` interface on ``parent``, in another namespace.
+
+        It is down and has no address. An empty mode means Docker's: bridge, and l2.
+        """
+        number = MACVLAN_MODES[mode or "bridge"] if kind == "macvlan" else IPVLAN_MODES[mode or "l2"]
+        bits = IPVLAN_FLAGS[flag or "bridge"]
+        index = self.index(parent)
+        self.execute([upper_request(kind, name, index, netns_fd, mac=mac, mtu=mtu, mode=number, flag=bits)])
+
+    def create_dummy(self, name: str) -> None:
+        self.execute([dummy_request(name)])
+
+    def create_vlan(self, name: str, parent: str, number: int) -> None:
+        self.execute([vlan_request(name, self.index(parent), number)])
+
     def delete_link(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete a link (a veth takes its peer along)."""
         try:
@@ -288,6 +371,23 @@ class Netlink(nlmsg.NetlinkSocket):
     def add_route(self, destination: str, gateway: str | None, name: str | None = None) -> None:
         self.execute([route_request(destination, gateway, self.index(name) if name else 0)])
 
+    def set_default_route(self, route: DefaultRoute | None) -> None:
+        """Make ``route`` the only IPv4 default route of the main table; None: have none."""
+        requests = [] if route is None else [self._default_request(route)]
+        # The kernel puts the new one in the first one's place; after that only what someone added by hand is left.
+        if route is None:
+            present = [found for found in self.routes() if found.destination == "0.0.0.0/0"]
+            requests = [
+                route_request(found.destination, found.gateway or None, found.ifindex, remove=True)
+                for found in present
+                if found.table == _RT_TABLE_MAIN
+            ]
+        self.execute(requests)
+
+    def _default_request(self, route: DefaultRoute) -> Request:
+        index = self.index(route.interface) if route.interface else 0
+        return route_request("0.0.0.0/0", route.gateway or None, index, replace=True)
+
     def configure(self, name: str, addresses: Sequence[str], mtu: int = 0, up: bool = True) -> None:
         """Give one link its addresses, MTU (0: as is) and state in one batch."""
         index = self.index(name)
@@ -295,17 +395,15 @@ class Netlink(nlmsg.NetlinkSocket):
         requests.append(up_request(name, up=up, mtu=mtu))
         self.execute(requests)
 
-    def configure_sandbox(self, interfaces: Sequence[Interface], routes: Sequence[tuple[str, str | None]]) -> None:
-        """Everything inside a container's namespace in one batch: lo, addresses, MTU, links up, then routes.
-
-        ``routes`` are (destination, gateway) pairs.
-        """
+    def configure_sandbox(self, interfaces: Sequence[Interface], default: DefaultRoute | None = None) -> None:
+        """Everything inside a container's namespace in one batch: lo, addresses, MTU, links up, then the way out."""
         requests = [up_request("lo")]
         for interface in interfaces:
             index = self.index(interface.name)
             requests += [address_request(index, value) for value in interface.addresses]
             requests.append(up_request(interface.name, mtu=interface.mtu))
-        requests += [route_request(destination, gateway) for destination, gateway in routes]
+        if default is not None:
+            requests.append(self._default_request(default))
         self.execute(requests)
 
 

@@ -188,6 +188,15 @@ def masquerade() -> bytes:
     return expression("masq")
 
 
+def dnat_ipv4_to(address: str, port: int) -> bytes:
+    """Translate the destination to one address and port."""
+    return (
+        expression("immediate", be32(1, REGISTER), nested(2, value(socket.inet_aton(address))))
+        + expression("immediate", be32(1, word(1)), nested(2, value(port.to_bytes(2, "big"))))
+        + expression("nat", be32(1, _NAT_DNAT), be32(2, _NFPROTO_IPV4), be32(3, REGISTER), be32(5, word(1)))
+    )
+
+
 def dnat_ipv4_from_map(name: str) -> bytes:
     """Look the register's key up in a map to (address, port) and translate the destination to it."""
     return lookup(name, into=REGISTER) + expression(

@@ -1,6 +1,8 @@
 """What can go wrong with networks, in the words that Docker's users know."""
 
-from rundlet.errors import ForbiddenError, InternalError, InvalidParameterError, NotFoundError
+from collections.abc import Iterable
+
+from rundlet.errors import ConflictError, ForbiddenError, InternalError, InvalidParameterError, NotFoundError
 
 
 class NetworkNotFoundError(NotFoundError):
@@ -9,6 +11,64 @@ class NetworkNotFoundError(NotFoundError):
     def __init__(self, reference: str) -> None:
         super().__init__(f"network {reference} not found")
         self.reference = reference
+
+
+class NetworkExistsError(ConflictError):
+    reason = "network-exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network with name {name} already exists")
+        self.name = name
+
+
+class PredefinedNetworkError(ForbiddenError):
+    """Docker's own three can neither be made nor removed."""
+
+    reason = "predefined-network"
+
+
+class ActiveEndpointsError(ForbiddenError):
+    """Running containers are on the network."""
+
+    reason = "network-in-use"
+
+    def __init__(self, name: str, endpoints: Iterable[tuple[str, str]]) -> None:
+        listed = ", ".join(f'name:"{container}" id:"{identifier[:12]}"' for container, identifier in endpoints)
+        super().__init__(f"error while removing network: network {name} has active endpoints ({listed})")
+        self.name = name
+
+
+class PoolOverlapError(ForbiddenError):
+    reason = "pool-overlap"
+
+    def __init__(self) -> None:
+        super().__init__("invalid pool request: Pool overlaps with other one on this address space")
+
+
+class NetworkConfigError(InvalidParameterError):
+    """A network that can't be made as asked."""
+
+    reason = "invalid-network"
+
+
+class NetworkForbiddenError(ForbiddenError):
+    """What the state or the kind of a network doesn't allow."""
+
+    reason = "network-forbidden"
+
+
+class NotConnectedError(ForbiddenError):
+    reason = "not-connected"
+
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"container {container} is not connected to network {network}")
+
+
+class EndpointExistsError(ForbiddenError):
+    reason = "endpoint-exists"
+
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"endpoint with name {container} already exists in network {network}")
 
 
 class InvalidPortError(InvalidParameterError):

@@ -111,6 +111,41 @@ def resolv_conf(host_text: str, chosen: ResolverOptions, *, own_loopback: bool =
     return "".join(f"{line}\n" for line in lines)
 
 
+def internal_resolv_conf(host_text: str, chosen: ResolverOptions) -> str:
+    """/etc/resolv.conf of a container that asks our resolver: 127.0.0.11 and, beside the options, ``ndots:0``.
+
+    Raises InvalidAddressError.
+    """
+    for server in chosen.nameservers:
+        _check_address(server)
+    search = list(chosen.search) or _last(host_text, ("search", "domain"))
+    options = list(chosen.options) or _last(host_text, ("options",))
+    if not any(option.startswith("ndots:") for option in options):
+        options.append("ndots:0")
+    lines = ["nameserver 127.0.0.11"]
+    if search and search != ["."]:
+        lines.append(f"search {' '.join(search)}")
+    lines.append(f"options {' '.join(options)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def forward_to(host_text: str, chosen: ResolverOptions) -> list[str]:
+    """The resolvers behind ours: the chosen ones, else the host's, else Docker's public ones."""
+    return list(chosen.nameservers) or _nameservers(host_text) or list(FALLBACK_NAMESERVERS)
+
+
+def with_address(hosts_text: str, address: str, names: str) -> str:
+    """/etc/hosts with one more line for the container itself."""
+    text = hosts_text if not hosts_text or hosts_text.endswith("\n") else hosts_text + "\n"
+    return f"{text}{address}\t{names}\n"
+
+
+def without_address(hosts_text: str, address: str) -> str:
+    """/etc/hosts without the lines of an address."""
+    lines = hosts_text.splitlines(keepends=True)
+    return "".join(line for line in lines if line.split()[:1] != [address])
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -8,7 +8,8 @@ and maps, so that a port costs one element. What the chains do, in the order a p
   CVE-2020-8558), and a container's address is reached by its bridge only, not by a neighbour that routes to it.
 - *prerouting*, *output*: a published port's destination becomes the container's. The map of ports on loopback addresses
   is consulted in *output* alone: only this machine reaches them.
-- *forward*: into a network goes what it asked for, what was published, and what came from itself.
+- *forward*: into a network goes what it asked for, what was published, and what came from itself; into and out of an
+  internal one only the last.
 - *postrouting*: containers leave with the host's address. Into a network the source is kept, except where the answer
   would not come back through the host: from loopback, and from the same network (hairpin).
 
@@ -29,6 +30,7 @@ from rundlet.network.portmap import ANY, PROTOCOLS
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 BRIDGES, WITHIN, CONTAINERS = "bridges", "within", "containers"
+INTERNAL, MASQUERADED = "internal", "masqueraded"
 PUBLISHED, PUBLISHED_ON, PUBLISHED_LOOPBACK = "published", "published_on", "published_loopback"
 _ENTERING = "entering"
 
@@ -46,6 +48,12 @@ class BridgeNetwork(msgspec.Struct, frozen=True):
     bridge: str
     subnet: str
     gateway: str
+    internal: bool = False
+    """Nothing goes out of it or, published ports included, in."""
+    icc: bool = True
+    """Its containers reach one another."""
+    masquerade: bool = True
+    """Its containers leave with the host's address."""
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -136,7 +144,9 @@ class Firewall:
 def _add_sets(batch: Batch) -> None:
     batch.add_set(BRIDGES, [nft.IFNAME])
     batch.add_set(WITHIN, [nft.IFNAME, nft.IFNAME])
+    batch.add_set(INTERNAL, [nft.IFNAME])
     batch.add_set(CONTAINERS, [nft.IPV4], interval=True)
+    batch.add_set(MASQUERADED, [nft.IPV4], interval=True)
     batch.add_set(_ENTERING, [nft.IFNAME], verdicts=True)
     target = [nft.IPV4, nft.SERVICE]
     batch.add_set(PUBLISHED, [nft.PROTOCOL, nft.SERVICE], data=target)
@@ -188,10 +198,12 @@ def _add_forward(batch: Batch, *, drop_other_forwarding: bool) -> None:
     accept, drop = nftexpr.verdict(nftexpr.ACCEPT), nftexpr.verdict(nftexpr.DROP)
     into = nftexpr.load_oifname() + nftexpr.lookup(BRIDGES)
     batch.add_rule(chain, nftexpr.ct_state(nftexpr.CT_ESTABLISHED | nftexpr.CT_RELATED), accept)
-    batch.add_rule(chain, into, nftexpr.ct_dnat(), accept, comment="published ports")
     # Traffic inside a network comes by here where bridged frames go through the firewall (br_netfilter).
     both = nftexpr.load_iifname() + nftexpr.load_oifname(word(4)) + nftexpr.lookup(WITHIN)
     batch.add_rule(chain, both, accept, comment="inside a network")
+    for load in (nftexpr.load_iifname(), nftexpr.load_oifname()):
+        batch.add_rule(chain, load + nftexpr.lookup(INTERNAL), drop, comment="internal networks keep to themselves")
+    batch.add_rule(chain, into, nftexpr.ct_dnat(), accept, comment="published ports")
     batch.add_rule(chain, into, drop, comment="not into a network")
     if not drop_other_forwarding:
         return
@@ -210,7 +222,7 @@ def _add_postrouting(batch: Batch) -> None:
     batch.add_rule(
         chain,
         nftexpr.ipv4(),
-        nftexpr.load_ipv4_saddr() + nftexpr.lookup(CONTAINERS),
+        nftexpr.load_ipv4_saddr() + nftexpr.lookup(MASQUERADED),
         nftexpr.load_oifname() + nftexpr.lookup(BRIDGES, invert=True),
         nftexpr.masquerade(),
         comment="containers leave with the host's address",
@@ -227,8 +239,14 @@ def _add_network(batch: Batch, network: BridgeNetwork) -> None:
     own = nftexpr.in_subnet(nftexpr.load_ipv4_saddr(), str(subnet.network_address), subnet.prefixlen)
     batch.add_rule(chain, nftexpr.ipv4(), own, nftexpr.ct_dnat(), nftexpr.masquerade(), comment="hairpin")
     batch.add_elements(BRIDGES, [Element(name)])
-    batch.add_elements(WITHIN, [Element(name + name)])
-    batch.add_elements(CONTAINERS, _container_addresses(subnet, network.gateway))
+    if network.icc:
+        batch.add_elements(WITHIN, [Element(name + name)])
+    if network.internal:
+        batch.add_elements(INTERNAL, [Element(name)])
+    addresses = _container_addresses(subnet, network.gateway)
+    batch.add_elements(CONTAINERS, addresses)
+    if network.masquerade:
+        batch.add_elements(MASQUERADED, addresses)
     verdict = nftexpr.verdict_value(nftexpr.GOTO, chain)
     batch.add_elements(_ENTERING, [Element(name, verdict)])
 

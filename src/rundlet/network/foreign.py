@@ -85,15 +85,13 @@ class ForeignFirewalls:
         if bridges and _legacy_blocks():
             self._allow_legacy(bridges)
 
+    def forget_bridge(self, bridge: str) -> None:
+        """Remove one bridge's exceptions."""
+        self._withdraw_all(f" {bridge}")
+
     def withdraw(self) -> None:
         """Remove every exception."""
-        rows = self._database.query("SELECT family, table_name, chain FROM firewall_exceptions")
-        for family, table, name in rows:
-            chain = Chain(family, table, name)
-            if chain.family == _LEGACY_FAMILY:
-                self._withdraw_legacy(chain)
-            else:
-                self._withdraw_from(chain)
+        self._withdraw_all("")
         with self._database.transaction() as cursor:
             cursor.execute("DELETE FROM firewall_exceptions")
 
@@ -112,10 +110,19 @@ class ForeignFirewalls:
             self._record(chain)
             self._nft.commit(batch)
 
-    def _withdraw_from(self, chain: Chain) -> None:
+    def _withdraw_all(self, ending: str) -> None:
+        rows = self._database.query("SELECT family, table_name, chain FROM firewall_exceptions")
+        for family, table, name in rows:
+            chain = Chain(family, table, name)
+            if chain.family == _LEGACY_FAMILY:
+                self._withdraw_legacy(chain, ending)
+            else:
+                self._withdraw_from(chain, ending)
+
+    def _withdraw_from(self, chain: Chain, ending: str) -> None:
         batch = Batch(chain.family, chain.table)
         for rule in self._nft.rules(chain.family, chain.table, chain.name):
-            if rule.comment.startswith(f"{self._owner}: "):
+            if rule.comment.startswith(f"{self._owner}: ") and rule.comment.endswith(ending):
                 batch.delete_rule(chain.name, rule.handle)
         try:
             self._nft.commit(batch)
@@ -138,10 +145,10 @@ class ForeignFirewalls:
                 if _legacy("-C", name, *rule) is None:
                     _legacy("-I", name, *rule)
 
-    def _withdraw_legacy(self, chain: Chain) -> None:
+    def _withdraw_legacy(self, chain: Chain, ending: str) -> None:
         prefix = f"-A {chain.name} "
         for line in (_legacy("-S", chain.name) or "").splitlines():
-            if line.startswith(prefix) and f'"{self._owner}: ' in line:
+            if line.startswith(prefix) and f'"{self._owner}: ' in line and f'{ending}" ' in line:
                 _legacy("-D", chain.name, *_words(line.removeprefix(prefix)))
 
     def _legacy_rules(self, bridge: str) -> list[list[str]]:

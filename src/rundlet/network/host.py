@@ -9,9 +9,11 @@ from rundlet.linux.netlink import Netlink
 from rundlet.network import endpoint, ipam, networks, subnets
 from rundlet.network.bridge import BridgeDriver, Forwarding, bridge_name
 from rundlet.network.endpoint import Endpoint, EndpointStore
+from rundlet.network.errors import NetworkConfigError
 from rundlet.network.firewall import BridgeNetwork, Firewall, Publication
 from rundlet.network.foreign import ForeignFirewalls
-from rundlet.network.networks import DEFAULT_BRIDGE, Network, NetworkStore, Subnet
+from rundlet.network.networks import DEFAULT_BRIDGE, PARENT_DRIVERS, Network, NetworkStore, Subnet
+from rundlet.network.parents import ParentDriver
 from rundlet.util.database import Database
 
 
@@ -45,10 +47,12 @@ class Host:
         self._options = options
         self._rtnl = Netlink()
         self._bridges = BridgeDriver(self._rtnl)
+        self._parents = ParentDriver(self._rtnl)
         self._forwarding = Forwarding(database)
         self._foreign = ForeignFirewalls(firewall.nft, database, firewall.table)
         self._forwarding_is_ours = False
         self.warnings: list[str] = []
+        self.lost_parents: list[str] = []
 
     def close(self) -> None:
         self._rtnl.close()
@@ -59,16 +63,44 @@ class Host:
         self._networks.ensure_defaults(options)
         for network in self._bridge_networks():
             self._ensure_network(network)
+        self._ensure_parents()
         self._forwarding_is_ours = self._forwarding.ensure()
         self.sync()
         self.allow_foreign()
         self._foreign.allow_legacy([network.bridge for network in self._bridge_networks()])
 
-    def ensure_bridge(self, network: Network) -> None:
-        """Make the bridge again if it is gone: one look when it is not."""
-        if not self._bridges.exists(network):
+    def ensure_links(self, network: Network) -> None:
+        """Make the network's bridge or parent again if it is gone: one look otherwise. Raises NetworkConfigError."""
+        if network.driver in PARENT_DRIVERS:
+            self._parents.ensure(network)
+        elif not self._bridges.exists(network):
             self._bridges.ensure(network)
             self._adopt(network)
+
+    def has_interface(self, name: str) -> bool:
+        return self._parents.exists(name)
+
+    def add(self, network: Network) -> None:
+        """Make what a new network needs. Raises NetworkConfigError."""
+        self.ensure_links(network)
+        if network.driver == "bridge":
+            self.sync()
+            self.allow_foreign()
+            self._foreign.allow_legacy([network.bridge])
+
+    def discard(self, network: Network) -> None:
+        """Remove what belongs to a network that is not in the records any more."""
+        if network.driver in PARENT_DRIVERS:
+            self._parents.remove(network)
+        elif network.driver == "bridge":
+            self.sync()
+            self._foreign.forget_bridge(network.bridge)
+            self._bridges.remove(network)
+
+    def choose_subnet(self) -> ipaddress.IPv4Network:
+        """A free one for a new network. Raises NoFreeSubnetError."""
+        taken = [ipaddress.IPv4Network(pool.subnet) for n in self._networks.all() for pool in n.subnets]
+        return subnets.choose(self._rtnl, 0, self._options.pools, taken)
 
     def sync(self) -> None:
         """Make the table anew from the records."""
@@ -77,7 +109,14 @@ class Host:
             for address, port in self._endpoints.published()
         ]
         known = [
-            BridgeNetwork(network.bridge, subnet.subnet, subnet.gateway)
+            BridgeNetwork(
+                network.bridge,
+                subnet.subnet,
+                subnet.gateway,
+                internal=network.internal,
+                icc=network.icc,
+                masquerade=network.masquerade,
+            )
             for network in self._bridge_networks()
             for subnet in network.subnets[:1]
         ]
@@ -91,6 +130,15 @@ class Host:
             f" allow it there for the interfaces {bridge_name(self._instance, '*')}"
             for chain in refused
         ]
+
+    def _ensure_parents(self) -> None:
+        """A parent that went away is no reason to keep every other network down: its containers' starts will say so."""
+        for network in self._networks.all():
+            if network.driver in PARENT_DRIVERS:
+                try:
+                    self._parents.ensure(network)
+                except (NetworkConfigError, OSError) as exc:
+                    self.lost_parents.append(f"network {network.name}: {exc}")
 
     def has_link(self, made: Endpoint) -> bool:
         """Whether the host's end of the endpoint's veth exists."""
@@ -114,13 +162,16 @@ class Host:
     def remove(self) -> None:
         """Remove everything of ours from the kernel, and all endpoints."""
         with self._database.transaction() as cursor:
-            for made in self._endpoints.all():
-                endpoint.delete(cursor, made.id)
+            for container_id in {made.container_id for made in self._endpoints.all()}:
+                endpoint.delete_container(cursor, container_id)
         self._foreign.withdraw()
         self._firewall.remove()
         self.sweep()
         for network in self._bridge_networks():
             self._bridges.remove(network)
+        for network in self._networks.all():
+            if network.driver in PARENT_DRIVERS:
+                self._parents.remove(network)
         self._forwarding.restore(self._rtnl)
         self._forwarding_is_ours = False
 
@@ -145,12 +196,18 @@ class Host:
         if bip:
             subnet, gateway = ipam.parse_bip(bip)
         else:
-            subnet = subnets.choose(self._rtnl, own, self._options.pools)
+            taken = [
+                ipaddress.IPv4Network(pool.subnet)
+                for other in self._networks.all()
+                if other.id != network.id
+                for pool in other.subnets
+            ]
+            subnet = subnets.choose(self._rtnl, own, self._options.pools, taken)
             gateway = str(subnet.network_address + 1)
         moved = msgspec.structs.replace(network, subnets=(Subnet(str(subnet), gateway),))
         with self._database.transaction() as cursor:
             for made in self._endpoints.of_network(network.id):
-                endpoint.delete(cursor, made.id)
+                endpoint.delete_container(cursor, made.container_id)
             ipam.forget(cursor, network.id)
         self._networks.put(moved)
         return moved

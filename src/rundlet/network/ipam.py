@@ -8,7 +8,7 @@ kept in the state database: an address is never handed out twice.
 
 import ipaddress
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rundlet.network.errors import AddressInUseError, InvalidAddressError, NoFreeSubnetError, PoolExhaustedError
 from rundlet.network.networks import Subnet
@@ -25,6 +25,16 @@ SCHEMA: tuple[str, ...] = (
         PRIMARY KEY (network_id, address)
     ) WITHOUT ROWID""",
 )
+
+
+class NotInSubnetsError(InvalidAddressError):
+    """A chosen address that no subnet of the network has."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"invalid endpoint settings:\nno configured subnet or ip-range contain the IP address {address}"
+        )
+
 
 DEFAULT_POOLS: tuple[tuple[str, int], ...] = (
     ("172.17.0.0/16", 16),
@@ -65,21 +75,23 @@ def parse_bip(value: str) -> tuple[ipaddress.IPv4Network, str]:
     return interface.network, str(interface.ip)
 
 
-def allocate(
-    cursor: sqlite3.Cursor, network_id: str, subnet: Subnet, owner: str, *, requested: str | None = None
-) -> str:
-    """Give ``owner`` an address of ``subnet`` within the caller's transaction.
+def allocate(cursor: sqlite3.Cursor, network_id: str, pool: Subnet, owner: str, *, requested: str | None = None) -> str:
+    """Give ``owner`` an address of ``pool`` within the caller's transaction.
 
     Raises AddressInUseError, InvalidAddressError for a ``requested`` one outside, PoolExhaustedError.
     """
-    pool = ipaddress.IPv4Network(subnet.subnet)
-    reserved = int(ipaddress.IPv4Address(subnet.gateway))
+    subnet = ipaddress.IPv4Network(pool.subnet)
+    reserved = _reserved(pool)
     if requested is not None:
-        number = _requested(pool, requested)
-        if number == reserved or _taken(cursor, network_id, number):
+        number = _requested(subnet, requested)
+        if number in reserved or _taken(cursor, network_id, number):
             raise AddressInUseError(requested)
     else:
-        number = _next(cursor, network_id, pool, reserved)
+        chosen_from = ipaddress.IPv4Network(pool.ip_range) if pool.ip_range else subnet
+        found = _next(cursor, network_id, _span(subnet, chosen_from), reserved)
+        if found is None:
+            raise PoolExhaustedError(str(chosen_from))
+        number = found
         cursor.execute(
             "INSERT INTO ipam_cursors VALUES (?, ?) ON CONFLICT (network_id) DO UPDATE SET last = excluded.last",
             (network_id, number),
@@ -88,20 +100,59 @@ def allocate(
     return str(ipaddress.IPv4Address(number))
 
 
+def allocate_from(
+    cursor: sqlite3.Cursor, network_id: str, pools: Sequence[Subnet], owner: str, *, requested: str | None = None
+) -> tuple[str, Subnet]:
+    """The same for a network with several pools: the one that ``requested`` is in, else the first with room."""
+    if requested is not None:
+        address = _address(requested)
+        for pool in pools:
+            if address in ipaddress.IPv4Network(pool.subnet):
+                return allocate(cursor, network_id, pool, owner, requested=requested), pool
+        raise NotInSubnetsError(requested)
+    failure: PoolExhaustedError | None = None
+    for pool in pools:
+        try:
+            return allocate(cursor, network_id, pool, owner), pool
+        except PoolExhaustedError as exc:
+            failure = failure or exc
+    raise failure or PoolExhaustedError("")
+
+
 def forget(cursor: sqlite3.Cursor, network_id: str) -> None:
     """Forget a network's pool: it is gone, or has another subnet now."""
     cursor.execute("DELETE FROM ipam_addresses WHERE network_id = ?", (network_id,))
     cursor.execute("DELETE FROM ipam_cursors WHERE network_id = ?", (network_id,))
 
 
-def _requested(pool: ipaddress.IPv4Network, requested: str) -> int:
+def _reserved(pool: Subnet) -> frozenset[int]:
+    """The addresses of the gateway and of what the user keeps for something else."""
+    named = [pool.gateway, *pool.auxiliary.values()]
+    return frozenset(int(ipaddress.IPv4Address(address)) for address in named if address)
+
+
+def _span(subnet: ipaddress.IPv4Network, part: ipaddress.IPv4Network) -> tuple[int, int]:
+    """The first and the last address to choose: without the subnet's own and its broadcast address."""
+    first, last = int(part.network_address), int(part.broadcast_address)
+    if subnet.prefixlen < 31:
+        first = max(first, int(subnet.network_address) + 1)
+        last = min(last, int(subnet.broadcast_address) - 1)
+    return first, last
+
+
+def _address(requested: str) -> ipaddress.IPv4Address:
     try:
-        address = ipaddress.IPv4Address(requested)
+        return ipaddress.IPv4Address(requested)
     except ValueError as exc:
         raise InvalidAddressError(f"invalid IPv4 address: {requested}") from exc
-    if address not in pool or address in (pool.network_address, pool.broadcast_address):
-        raise InvalidAddressError(f"invalid address {requested}: It does not belong to any of this network's subnets")
-    return int(address)
+
+
+def _requested(subnet: ipaddress.IPv4Network, requested: str) -> int:
+    number = int(_address(requested))
+    first, last = _span(subnet, subnet)
+    if not first <= number <= last:
+        raise NotInSubnetsError(requested)
+    return number
 
 
 def _taken(cursor: sqlite3.Cursor, network_id: str, number: int) -> bool:
@@ -109,24 +160,25 @@ def _taken(cursor: sqlite3.Cursor, network_id: str, number: int) -> bool:
     return cursor.execute(query, (network_id, number)).fetchone() is not None
 
 
-def _next(cursor: sqlite3.Cursor, network_id: str, pool: ipaddress.IPv4Network, reserved: int) -> int:
+def _next(cursor: sqlite3.Cursor, network_id: str, span: tuple[int, int], reserved: Collection[int]) -> int | None:
     """The first free address after the one given last, around the pool's end if need be."""
-    first, last = int(pool.network_address) + 1, int(pool.broadcast_address) - 1
+    first, last = span
     row = cursor.execute("SELECT last FROM ipam_cursors WHERE network_id = ?", (network_id,)).fetchone()
     start = row[0] + 1 if row and first <= row[0] < last else first
     for low, high in ((start, last), (first, start - 1)):
-        number = _first_free(cursor, network_id, low, reserved)
-        if number <= high:
+        number = _first_free(cursor, network_id, low, high, reserved)
+        if number is not None:
             return number
-    raise PoolExhaustedError(str(pool))
+    return None
 
 
-def _first_free(cursor: sqlite3.Cursor, network_id: str, low: int, reserved: int) -> int:
-    """The lowest address from ``low`` on that is neither taken nor the gateway; it may lie beyond the pool."""
+def _first_free(cursor: sqlite3.Cursor, network_id: str, low: int, high: int, reserved: Collection[int]) -> int | None:
+    """The lowest address from ``low`` to ``high`` that is neither taken nor reserved."""
     number = low
-    while True:
-        if number == reserved:
+    while number <= high:
+        if number in reserved:
             number += 1
+            continue
         if not _taken(cursor, network_id, number):
             return number
         # The end of the run of taken addresses that ``number`` is in.
@@ -137,3 +189,4 @@ def _first_free(cursor: sqlite3.Cursor, network_id: str, low: int, reserved: int
             (network_id, number),
         ).fetchone()
         number = row[0] + 1
+    return None

@@ -3,9 +3,11 @@
 Every root has Docker's three from the start: ``bridge`` (the default), ``host`` and ``none``.
 """
 
+import sqlite3
+
 import msgspec
 
-from rundlet.network.errors import NetworkNotFoundError
+from rundlet.network.errors import NetworkExistsError, NetworkNotFoundError
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
 from rundlet.util.ids import new_id
@@ -15,58 +17,111 @@ SCHEMA: tuple[str, ...] = (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         driver TEXT NOT NULL,
-        ipam TEXT NOT NULL,
-        options TEXT NOT NULL,
-        labels TEXT NOT NULL,
-        internal INTEGER NOT NULL,
-        created INTEGER NOT NULL
+        record TEXT NOT NULL
     )""",
 )
 
 DEFAULT_BRIDGE = "bridge"
+PREDEFINED = (DEFAULT_BRIDGE, "host", "none")
+PARENT_DRIVERS = ("macvlan", "ipvlan")
+
 _OPTION = "com.docker.network"
+BRIDGE_NAME = f"{_OPTION}.bridge.name"
+ICC = f"{_OPTION}.bridge.enable_icc"
+MASQUERADE = f"{_OPTION}.bridge.enable_ip_masquerade"
+HOST_BINDING = f"{_OPTION}.bridge.host_binding_ipv4"
+MTU = f"{_OPTION}.driver.mtu"
+INTERFACE_PREFIX = f"{_OPTION}.container_iface_prefix"
 
 
-class Subnet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One pool of a network: ``subnet`` as 172.17.0.0/16, ``gateway`` as 172.17.0.1."""
+class Subnet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One pool of a network: ``subnet`` as 172.17.0.0/16, ``gateway`` as 172.17.0.1 (empty: it has none)."""
 
     subnet: str
     gateway: str
+    ip_range: str = ""
+    """The part that addresses are chosen from; empty: all of it."""
+    auxiliary: dict[str, str] = {}
+    """Addresses, by name, that belong to something else."""
+    requested: bool = False
+    """A user chose it: then containers may choose their addresses."""
 
 
-class Network(msgspec.Struct, frozen=True):
+class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """A network's record."""
 
     id: str
     name: str
     driver: str
-    """``bridge``, ``host`` or ``null``."""
+    """``bridge``, ``macvlan``, ``ipvlan``, ``host`` or ``null``; empty for a configuration only."""
     created: int
     """Nanoseconds since the epoch."""
     subnets: tuple[Subnet, ...] = ()
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
     internal: bool = False
+    attachable: bool = False
+    config_only: bool = False
+    config_from: str = ""
+    bridge: str = ""
+    """The name of its bridge interface; empty for other drivers."""
+    parent: str = ""
+    """The host's interface that a macvlan or ipvlan network is on."""
+    parent_made: bool = False
+    """It was made for the network and goes with it."""
 
     @property
-    def bridge(self) -> str:
-        """The name of its bridge interface; empty for other drivers."""
-        return self.options.get(f"{_OPTION}.bridge.name", "")
+    def predefined(self) -> bool:
+        return self.name in PREDEFINED
+
+    @property
+    def has_names(self) -> bool:
+        """Whether containers on it find one another by name: on every network but Docker's own three."""
+        return not self.predefined
 
     @property
     def mtu(self) -> int:
-        return int(self.options.get(f"{_OPTION}.driver.mtu", "1500"))
+        """0: the parent's."""
+        return int(self.options.get(MTU, "1500" if self.driver == "bridge" else "0"))
+
+    @property
+    def icc(self) -> bool:
+        """Whether its containers reach one another."""
+        return truth(self.options.get(ICC, "true"))
+
+    @property
+    def masquerade(self) -> bool:
+        """Whether its containers leave with the host's address."""
+        return truth(self.options.get(MASQUERADE, "true")) and not self.internal
+
+    @property
+    def host_binding(self) -> str:
+        """The host's address that ports are published on when none is given."""
+        return self.options.get(HOST_BINDING, "") or "0.0.0.0"
+
+    @property
+    def interface_prefix(self) -> str:
+        return self.options.get(INTERFACE_PREFIX, "") or "eth"
+
+
+def truth(value: str) -> bool:
+    """Go's ParseBool. Raises ValueError."""
+    if value in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if value in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise ValueError(value)
 
 
 def bridge_options(bridge: str, mtu: int) -> dict[str, str]:
     """The options of the default bridge, as clients know them."""
     return {
         f"{_OPTION}.bridge.default_bridge": "true",
-        f"{_OPTION}.bridge.enable_icc": "true",
-        f"{_OPTION}.bridge.enable_ip_masquerade": "true",
-        f"{_OPTION}.bridge.host_binding_ipv4": "0.0.0.0",
-        f"{_OPTION}.bridge.name": bridge,
-        f"{_OPTION}.driver.mtu": str(mtu),
+        ICC: "true",
+        MASQUERADE: "true",
+        HOST_BINDING: "0.0.0.0",
+        BRIDGE_NAME: bridge,
+        MTU: str(mtu),
     }
 
 
@@ -87,13 +142,19 @@ class NetworkStore:
         )
         for name, driver, chosen in drivers:
             if name not in names:
-                self.put(Network(new_id(), name, driver, self._clock.now_ns(), options=chosen))
+                bridge = chosen.get(BRIDGE_NAME, "")
+                self.put(Network(new_id(), name, driver, self._clock.now_ns(), options=chosen, bridge=bridge))
+
+    def now_ns(self) -> int:
+        return self._clock.now_ns()
 
     def all(self) -> list[Network]:
         """Every network, by name."""
-        columns = "id, name, driver, ipam, options, labels, internal, created"
-        rows = self._database.query(f"SELECT {columns} FROM networks ORDER BY name")  # noqa: S608
-        return [_decode(row) for row in rows]
+        return [_decode(row[0]) for row in self._database.query("SELECT record FROM networks ORDER BY name")]
+
+    def by_id(self, network_id: str) -> Network | None:
+        rows = self._database.query("SELECT record FROM networks WHERE id = ?", (network_id,))
+        return _decode(rows[0][0]) if rows else None
 
     def find(self, reference: str) -> Network:
         """The network with this name, id, or unambiguous start of an id. Raises NetworkNotFoundError."""
@@ -107,36 +168,22 @@ class NetworkStore:
         return matches[0]
 
     def put(self, network: Network) -> None:
-        """Add or replace a record."""
-        row = (
-            network.id,
-            network.name,
-            network.driver,
-            msgspec.json.encode(network.subnets).decode(),
-            msgspec.json.encode(network.options).decode(),
-            msgspec.json.encode(network.labels).decode(),
-            network.internal,
-            network.created,
-        )
+        """Add or replace a record. Raises NetworkExistsError when another one has the name."""
+        row = (network.id, network.name, network.driver, msgspec.json.encode(network).decode())
+        try:
+            with self._database.transaction() as cursor:
+                cursor.execute(
+                    "INSERT INTO networks (id, name, driver, record) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                    row,
+                )
+        except sqlite3.IntegrityError as exc:
+            raise NetworkExistsError(network.name) from exc
+
+    def delete(self, network_id: str) -> None:
         with self._database.transaction() as cursor:
-            cursor.execute(
-                "INSERT INTO networks (id, name, driver, ipam, options, labels, internal, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET ipam = excluded.ipam, options = excluded.options,"
-                " labels = excluded.labels",
-                row,
-            )
+            cursor.execute("DELETE FROM networks WHERE id = ?", (network_id,))
 
 
-def _decode(row: tuple[object, ...]) -> Network:
-    identifier, name, driver, ipam, options, labels, internal, created = row
-    return Network(
-        id=str(identifier),
-        name=str(name),
-        driver=str(driver),
-        subnets=msgspec.json.decode(str(ipam), type=tuple[Subnet, ...]),
-        options=msgspec.json.decode(str(options), type=dict[str, str]),
-        labels=msgspec.json.decode(str(labels), type=dict[str, str]),
-        internal=bool(internal),
-        created=int(str(created)),
-    )
+def _decode(record: str) -> Network:
+    return msgspec.json.decode(record, type=Network)

@@ -20,14 +20,14 @@ from rundlet.network.errors import InvalidPortError, PortUnavailableError
 
 SCHEMA: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS published_ports (
-        endpoint_id TEXT NOT NULL,
+        container_id TEXT NOT NULL,
         protocol TEXT NOT NULL,
         host_address TEXT NOT NULL,
         host_port INTEGER NOT NULL,
         container_port INTEGER NOT NULL,
         PRIMARY KEY (protocol, host_port, host_address)
     ) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS published_endpoints ON published_ports (endpoint_id)",
+    "CREATE INDEX IF NOT EXISTS published_containers ON published_ports (container_id)",
 )
 
 ANY = "0.0.0.0"
@@ -97,8 +97,12 @@ def parse_container_port(value: str) -> tuple[int, str]:
     return low, _protocol(protocol or "tcp")
 
 
-def requests_from_bindings(bindings: Mapping[str, Sequence[tuple[str, str]] | None]) -> list[PortRequest]:
+def requests_from_bindings(
+    bindings: Mapping[str, Sequence[tuple[str, str]] | None], default: str = ANY
+) -> list[PortRequest]:
     """The Engine API's PortBindings: ``{"80/tcp": [(HostIp, HostPort), …]}``; no binding at all publishes nothing.
+
+    ``default`` is the host's address where none is given.
 
     Raises InvalidPortError, NotSupportedError.
     """
@@ -107,15 +111,15 @@ def requests_from_bindings(bindings: Mapping[str, Sequence[tuple[str, str]] | No
         port, protocol = parse_container_port(key)
         for address, host_port in chosen or ():
             first, last = _range(host_port, "hostPort") if host_port not in ("", "0") else (0, 0)
-            requests.append(PortRequest(protocol, port, _host_address(address), first, last))
+            requests.append(PortRequest(protocol, port, _host_address(address) if address else default, first, last))
     return requests
 
 
-def requests_for_exposed(exposed: Iterable[str], bound: Iterable[PortRequest]) -> list[PortRequest]:
-    """``-P``: a random port for everything exposed that is not bound by hand."""
+def requests_for_exposed(exposed: Iterable[str], bound: Iterable[PortRequest], default: str = ANY) -> list[PortRequest]:
+    """``-P``: a random port (on the host's address ``default``) for everything exposed that is not bound by hand."""
     have = {(request.container_port, request.protocol) for request in bound}
     wanted = sorted({parse_container_port(value) for value in exposed} - have)
-    return [PortRequest(protocol, port) for port, protocol in wanted]
+    return [PortRequest(protocol, port, default) for port, protocol in wanted]
 
 
 def _protocol(value: str) -> str:

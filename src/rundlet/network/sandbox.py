@@ -1,18 +1,17 @@
 """What a container's network is to be: the plan that the shim carries out."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from rundlet.errors import InvalidParameterError
 from rundlet.network.endpoint import Endpoint, host_name
+from rundlet.network.networks import Network
 from rundlet.network.portmap import PublishedPort, Reservation
 
-INTERFACE = "eth0"
-# Containers have no IPv6 network: without this the kernel gives eth0 a link-local address and looks for routers. ::1
-# stays on lo. Written when the interface exists and is still down.
-_NO_IPV6 = {f"net.ipv6.conf.{INTERFACE}.disable_ipv6": "1"}
+_EVERYWHERE = "0.0.0.0/0"
 _IPV6 = "/proc/sys/net/ipv6"
 
 
@@ -46,6 +45,8 @@ class Sandbox(msgspec.Struct, frozen=True):
     links: tuple[dict[str, Any], ...] = ()
     routes: tuple[dict[str, str], ...] = ()
     sysctls: dict[str, str] = {}
+    resolver: str = ""
+    """The path of the resolver's socket, where names are looked up by 127.0.0.11."""
 
     def spec(self) -> dict[str, Any]:
         """The ``net`` object of the shim's spec."""
@@ -55,6 +56,7 @@ class Sandbox(msgspec.Struct, frozen=True):
             "links": list(self.links),
             "routes": list(self.routes),
             "sysctls": dict(self.sysctls),
+            "resolver": self.resolver,
         }
 
 
@@ -75,19 +77,84 @@ class Allocation(msgspec.Struct, frozen=True):
             self.reservation.close()
 
 
-def plan(instance: str, endpoint: Endpoint, bridge: str, mtu: int) -> Sandbox:
-    """A namespace of the container's own with one interface in ``bridge``."""
-    link = {
-        "bridge": bridge,
-        "host_name": host_name(instance, endpoint.id),
-        "name": INTERFACE,
+class Change(msgspec.Struct, frozen=True):
+    """What a running container's shim is to do: one interface more or less, and the way out from then on."""
+
+    endpoint: Endpoint
+    link: dict[str, Any]
+    routes: tuple[dict[str, str], ...]
+    sysctls: dict[str, str] = {}
+    resolver: str = ""
+    reservation: Reservation | None = None
+
+    def close(self) -> None:
+        if self.reservation:
+            self.reservation.close()
+
+
+def plan(instance: str, joined: Sequence[tuple[Endpoint, Network]]) -> Sandbox:
+    """A namespace of the container's own with an interface for each network."""
+    sysctls: dict[str, str] = {}
+    for endpoint, _network in joined:
+        sysctls |= interface_sysctls(endpoint.interface)
+    return Sandbox(
+        "new",
+        links=tuple(link(instance, endpoint, network) for endpoint, network in joined),
+        routes=default_routes(joined),
+        sysctls=sysctls,
+    )
+
+
+def link(instance: str, endpoint: Endpoint, network: Network) -> dict[str, Any]:
+    """One interface, as the shim is told to make it."""
+    made: dict[str, Any] = {
+        "name": endpoint.interface,
         "mac": endpoint.mac,
-        "mtu": mtu,
+        "mtu": network.mtu,
         "addresses": [f"{endpoint.address}/{endpoint.prefix}"],
-        "isolated": False,
+    }
+    if network.driver != "bridge":
+        mode = network.options.get(f"{network.driver}_mode", "")
+        flag = network.options.get("ipvlan_flag", "")
+        return made | {"kind": network.driver, "parent": network.parent, "link_mode": mode, "link_flag": flag}
+    return made | {
+        "bridge": network.bridge,
+        "host_name": host_name(instance, endpoint.id),
+        "isolated": not network.icc,
         # Where bridged frames go through the firewall (br_netfilter), a container that asks for its own published port
         # is answered through the very port of the bridge that it asked by.
         "hairpin": True,
     }
-    route = {"dst": "0.0.0.0/0", "gateway": endpoint.gateway}
-    return Sandbox("new", links=(link,), routes=(route,), sysctls=_NO_IPV6 if os.path.exists(_IPV6) else {})
+
+
+def interface_sysctls(interface: str) -> dict[str, str]:
+    """Containers have no IPv6 network: without this the kernel gives an interface a link-local address and looks for
+    routers. ::1 stays on lo. Written when the interface exists and is still down."""
+    return {f"net.ipv6.conf.{interface}.disable_ipv6": "1"} if os.path.exists(_IPV6) else {}
+
+
+def default_routes(joined: Sequence[tuple[Endpoint, Network]]) -> tuple[dict[str, str], ...]:
+    """The way out, if there is one."""
+    for endpoint, network in joined:
+        if endpoint.is_gateway and endpoint.gateway:
+            return ({"dst": _EVERYWHERE, "gateway": endpoint.gateway},)
+        if endpoint.is_gateway and network.driver == "ipvlan":
+            return ({"dst": _EVERYWHERE, "interface": endpoint.interface},)
+    return ()
+
+
+def choose_gateway(joined: Sequence[tuple[Endpoint, Network]]) -> str:
+    """The id of the endpoint that the default route goes by: the highest priority, then the first name; or empty."""
+    able = [
+        (-endpoint.gw_priority, network.name, endpoint.id)
+        for endpoint, network in joined
+        if leads_out(network, endpoint.gateway)
+    ]
+    return min(able)[2] if able else ""
+
+
+def leads_out(network: Network, gateway: str) -> bool:
+    """Whether a default route can go by a network: ipvlan in its third layer's modes has no gateway and needs none."""
+    if network.internal:
+        return False
+    return bool(gateway) or network.driver == "ipvlan"

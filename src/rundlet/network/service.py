@@ -6,28 +6,27 @@ has to be deleted, 8 ms to look through the tracked connections for one address)
 kernel arrive as ``FirewallError``.
 """
 
-import errno
-import re
-import socket
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from rundlet.linux.conntrack import Conntrack, tracked
-from rundlet.network import bridge, endpoint, foreign, ipam, networks, portmap, sandbox
-from rundlet.network.endpoint import Endpoint, EndpointStore
+import msgspec
+
+from rundlet.network import bridge, creation, endpoint, foreign, ipam, networks, portmap
+from rundlet.network.endpoint import Endpoint, EndpointStore, Wanted
 from rundlet.network.errors import (
-    AddressInUseError,
-    FirewallError,
-    InvalidAddressError,
-    PoolExhaustedError,
-    PortUnavailableError,
+    ActiveEndpointsError,
+    NetworkConfigError,
+    NetworkExistsError,
+    NetworkForbiddenError,
+    NetworkNotFoundError,
+    PredefinedNetworkError,
 )
-from rundlet.network.firewall import Firewall, Publication
+from rundlet.network.firewall import Firewall
 from rundlet.network.host import DaemonOptions, Host
-from rundlet.network.networks import DEFAULT_BRIDGE, Network, NetworkStore
-from rundlet.network.portmap import PortAllocator, PortRequest, PublishedPort, Reservation, TakenPorts
-from rundlet.network.sandbox import Allocation, Sandbox, parse_mode
+from rundlet.network.joining import Joined, Joiner, kernel_errors
+from rundlet.network.names import NameTables, Server
+from rundlet.network.networks import BRIDGE_NAME, DEFAULT_BRIDGE, PARENT_DRIVERS, Network, NetworkStore, Subnet
+from rundlet.network.portmap import PortRequest, PublishedPort
+from rundlet.network.sandbox import Allocation, Change, Sandbox, leads_out, parse_mode
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
 from rundlet.util.ids import new_id
@@ -36,13 +35,22 @@ SCHEMA: tuple[str, ...] = (
     networks.SCHEMA + ipam.SCHEMA + endpoint.SCHEMA + portmap.SCHEMA + bridge.SCHEMA + foreign.SCHEMA
 )
 
-_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-
 
 class NetworkService:
-    """Networks, endpoints and published ports of one engine."""
+    """Networks, endpoints and published ports of one engine.
 
-    def __init__(self, database: Database, clock: Clock, instance: str, options: DaemonOptions | None = None) -> None:
+    ``names`` is the directory of the name tables (below the run directory); empty: no names are served.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        instance: str,
+        options: DaemonOptions | None = None,
+        *,
+        names: str = "",
+    ) -> None:
         self._database = database
         self._instance = instance
         self._networks = NetworkStore(database, clock)
@@ -51,7 +59,12 @@ class NetworkService:
         self._host = Host(
             database, instance, self._networks, self._endpoints, self._firewall, options=options or DaemonOptions()
         )
-        self._ports = PortAllocator()
+        self._names = NameTables(names) if names else None
+        self._joiner = Joiner(
+            database, instance, self._networks, self._endpoints, self._firewall, self._host, self._names
+        )
+        self.on_release: Callable[[], None] = _nothing
+        """Called when something was released that :meth:`sweep` should clear up behind."""
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -60,21 +73,23 @@ class NetworkService:
 
         Raises FirewallError, NoFreeSubnetError, InvalidAddressError (``bip``).
         """
-        with _kernel_errors():
+        with kernel_errors():
             self._host.ensure()
+        self._joiner.write_all_names()
 
     def recover(self, live: Collection[str]) -> list[str]:
         """Release the endpoints of containers that are not in ``live``. Returns those containers' ids."""
-        dead = [made for made in self._endpoints.all() if made.container_id not in live]
+        dead = sorted(self._endpoints.containers() - set(live))
         if dead:
-            self._forget(dead)
-            with _kernel_errors():
+            self._joiner.forget(dead)
+            with kernel_errors():
                 self._host.sync()
-        return sorted({made.container_id for made in dead})
+            self._joiner.write_all_names()
+        return dead
 
     def watch(self) -> int:
         """A descriptor that is readable when :meth:`on_firewall_change` should run."""
-        with _kernel_errors():
+        with kernel_errors():
             return self._firewall.watch()
 
     def on_firewall_change(self) -> bool:
@@ -82,7 +97,7 @@ class NetworkService:
 
         Returns whether our table had to be repaired.
         """
-        with _kernel_errors():
+        with kernel_errors():
             ours, theirs = self._firewall.disturbed()
             if ours:
                 self._host.sync()
@@ -96,7 +111,7 @@ class NetworkService:
         Their connections are forgotten, and links that some process keeps alive are deleted. To be called soon after
         every release, in a thread. Returns how many addresses are free again.
         """
-        with _kernel_errors():
+        with kernel_errors():
             return self._host.sweep()
 
     def shutdown(self) -> None:
@@ -107,7 +122,7 @@ class NetworkService:
 
     def remove_all(self) -> None:
         """Remove every rule, bridge, link and exception of ours from the host, and every endpoint. Slow."""
-        with _kernel_errors():
+        with kernel_errors():
             self._host.remove()
 
     def close(self) -> None:
@@ -128,13 +143,16 @@ class NetworkService:
         """The endpoints of a container that is allocated."""
         return self._endpoints.of_container(container_id)
 
+    def joined(self, container_id: str) -> Joined:
+        """The same with their networks."""
+        return self._joiner.joined(container_id)
+
     def endpoints_of(self, network: Network) -> list[Endpoint]:
         return self._endpoints.of_network(network.id)
 
     def ports(self, container_id: str) -> list[PublishedPort]:
         """The ports published for a container that is allocated."""
-        found = [port for e in self._endpoints.of_container(container_id) for port in self._endpoints.ports(e.id)]
-        return sorted(found)
+        return self._endpoints.ports(container_id)
 
     def host_gateway(self) -> str:
         """The host's address on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
@@ -143,15 +161,146 @@ class NetworkService:
 
     def warnings(self) -> list[str]:
         """What keeps containers from the network on this host, for ``info``; one sentence each."""
-        return list(self._host.warnings)
+        return [*self._host.warnings, *self._host.lost_parents]
 
-    def check_mode(self, mode: str) -> None:
-        """Raises what :meth:`allocate` would raise for an unknown network or a malformed mode."""
-        parsed = parse_mode(mode)
-        if parsed.kind == "network":
-            self._networks.find(parsed.reference)
+    @property
+    def resolver_socket(self) -> str:
+        """Where the resolver is to listen."""
+        return self._names.socket if self._names is not None else ""
+
+    @property
+    def needs_resolver(self) -> bool:
+        """Whether a container that is allocated looks names up."""
+        named = {network.id for network in self._networks.all() if network.has_names}
+        return any(made.network_id in named for made in self._endpoints.all())
+
+    # -- networks -----------------------------------------------------------------------------------------------
+
+    def create(self, request: creation.Request) -> Network:
+        """Make a network: its record, then its interface and rules; on failure nothing is left.
+
+        Raises what ``creation`` raises, NetworkExistsError, PoolOverlapError, NoFreeSubnetError, FirewallError.
+        """
+        creation.check(request)
+        existing = self._networks.all()
+        if any(network.name == request.name for network in existing):
+            raise NetworkExistsError(request.name)
+        if request.config_from:
+            request = self._configured(request)
+        made = self._placed(self._subnetted(self._recorded(request), request), existing)
+        self._networks.put(made)
+        if made.config_only:
+            return made
+        try:
+            with kernel_errors():
+                self._host.add(made)
+        except BaseException:
+            self._discard(made)
+            raise
+        if made.has_names:
+            self._joiner.write_all_names()
+        return made
+
+    def remove(self, reference: str) -> Network:
+        """Remove a network that no running container is on.
+
+        Raises NetworkNotFoundError, PredefinedNetworkError, ActiveEndpointsError.
+        """
+        network = self._networks.find(reference)
+        if network.predefined:
+            raise PredefinedNetworkError(f"{network.name} is a pre-defined network and cannot be removed")
+        endpoints = self._endpoints.of_network(network.id)
+        if endpoints:
+            raise ActiveEndpointsError(network.name, [(made.name, made.id) for made in endpoints])
+        if network.config_only and any(other.config_from == network.name for other in self._networks.all()):
+            raise NetworkForbiddenError(f"configuration network {network.name} is in use")
+        self._discard(network)
+        return network
+
+    def _configured(self, request: creation.Request) -> creation.Request:
+        """The request with what its configuration network says."""
+        source = self._networks.find(request.config_from)
+        if not source.config_only:
+            raise NetworkForbiddenError(f"{request.config_from} is not a configuration network")
+        pools = tuple(
+            creation.Pool(pool.subnet, pool.ip_range, pool.gateway, dict(pool.auxiliary)) for pool in source.subnets
+        )
+        made = msgspec.structs.replace(
+            request, pools=pools, options=source.options, labels=source.labels, config_from=""
+        )
+        creation.check(made)
+        return msgspec.structs.replace(made, config_from=source.name)
+
+    def _recorded(self, request: creation.Request) -> Network:
+        return Network(
+            id=new_id(),
+            name=request.name,
+            driver="null" if request.config_only else request.driver,
+            created=self._networks.now_ns(),
+            options=dict(request.options),
+            labels=dict(request.labels),
+            internal=request.internal,
+            attachable=request.attachable,
+            config_only=request.config_only,
+            config_from=request.config_from,
+        )
+
+    def _subnetted(self, made: Network, request: creation.Request) -> Network:
+        if made.config_only:
+            given = [Subnet(p.subnet, p.gateway, p.ip_range, dict(p.auxiliary), True) for p in request.pools]
+            return msgspec.structs.replace(made, subnets=tuple(given))
+        gateway = made.driver != "ipvlan" or made.options.get("ipvlan_mode", "l2") == "l2"
+        pools = request.pools or (creation.Pool(),)
+        given = [creation.subnet(pool, None, gateway=gateway) for pool in pools if pool.subnet]
+        creation.pool_overlaps(given, self._networks.all())
+        if len(given) == len(pools):
+            return msgspec.structs.replace(made, subnets=tuple(given))
+        with kernel_errors():
+            chosen = self._host.choose_subnet()
+        return msgspec.structs.replace(
+            made, subnets=(*given, creation.subnet(creation.Pool(), chosen, gateway=gateway))
+        )
+
+    def _placed(self, made: Network, existing: Iterable[Network]) -> Network:
+        """The names of the interfaces that the network is to have. Raises NetworkForbiddenError."""
+        if made.driver == "bridge":
+            name = made.options.get(BRIDGE_NAME, "")
+            if name and self._host.has_interface(name):
+                raise NetworkForbiddenError(f"an interface {name} exists on this host and is not the network's own")
+            return msgspec.structs.replace(made, bridge=name or bridge.bridge_name(self._instance, made.id[:8]))
+        if made.driver in PARENT_DRIVERS:
+            parent = made.options.get("parent", "")
+            for other in existing:
+                if parent and other.parent == parent:
+                    raise NetworkForbiddenError(f"network {other.name} is already using parent interface {parent}")
+            ours = not parent or not self._host.has_interface(parent)
+            name = parent or bridge.bridge_name(self._instance, made.id[:8])
+            # Without a parent it leads nowhere.
+            return msgspec.structs.replace(made, parent=name, parent_made=ours, internal=made.internal or not parent)
+        return made
+
+    def _discard(self, network: Network) -> None:
+        self._networks.delete(network.id)
+        with self._database.transaction() as cursor:
+            ipam.forget(cursor, network.id)
+        with kernel_errors():
+            self._host.discard(network)
+        if self._names is not None:
+            self._names.forget(network.id)
 
     # -- containers ---------------------------------------------------------------------------------------------
+
+    def way_out(self, wanted: Iterable[Wanted]) -> Network | None:
+        """The network that a container's default route and its published ports would go by."""
+        found = []
+        for one in wanted:
+            try:
+                network = self._networks.find(one.network)
+            except NetworkNotFoundError:
+                continue
+            if leads_out(network, network.subnets[0].gateway if network.subnets else ""):
+                found.append((-one.gw_priority, network.name, network))
+        return min(found, key=lambda item: item[:2])[2] if found else None
 
     def allocate(
         self,
@@ -159,134 +308,57 @@ class NetworkService:
         name: str,
         mode: str = "default",
         *,
+        wanted: Sequence[Wanted] | None = None,
         requests: Sequence[PortRequest] = (),
+        servers: Sequence[Server] = (),
         join: str = "",
-        address: str | None = None,
-        mac: str | None = None,
     ) -> Allocation:
-        """Everything that a container about to start needs: an address, its host ports (bound), its rules.
+        """Everything that a container about to start needs: addresses, its host ports (bound), its rules.
 
-        ``join`` is the network namespace of the container that ``container:<id>`` names. Ports are published on
-        bridge networks only. What is allocated stays until :meth:`release`; the caller closes the allocation once
-        the shim has its descriptors. Raises NetworkNotFoundError, PortUnavailableError, AddressInUseError,
-        InvalidAddressError, PoolExhaustedError, FirewallError; nothing is left allocated then.
+        ``wanted`` are its networks, the first one's interface first; None: the one that ``mode`` names. ``join`` is the
+        network namespace of the container that ``container:<id>`` names. Ports are published on bridge networks only.
+        What is allocated stays until :meth:`release`; the caller closes the allocation once the shim has its
+        descriptors. Raises NetworkNotFoundError, PortUnavailableError, AddressInUseError, InvalidAddressError,
+        PoolExhaustedError, FirewallError, NetworkConfigError; nothing is left allocated then.
         """
         parsed = parse_mode(mode)
         if parsed.kind == "container":
             return Allocation(Sandbox("join", join=join))
         if parsed.kind in ("host", "none"):
             return Allocation(Sandbox(parsed.kind))
-        network = self._networks.find(parsed.reference)
-        if network.driver != "bridge":
-            return Allocation(Sandbox("host" if network.driver == "host" else "none"))
-        if mac is not None and not _MAC.fullmatch(mac):
-            raise InvalidAddressError(f"address {mac}: invalid MAC address")
-        self.release(container_id)
-        choose = partial(self._record, container_id, name, network, requests, address=address, mac=mac)
-        try:
-            made, reservation = choose()
-        except (AddressInUseError, PoolExhaustedError):
-            if not self.sweep():
-                raise
-            made, reservation = choose()
-        try:
-            with _kernel_errors():
-                self._host.ensure_bridge(network)
-                self._publish(made, reservation.ports)
-        except BaseException:
-            reservation.close()
-            self.release(container_id)
-            raise
-        plan = sandbox.plan(self._instance, made, network.bridge, network.mtu)
-        return Allocation(plan, (made,), tuple(reservation.ports), reservation)
+        chosen = (Wanted(parsed.reference),) if wanted is None else tuple(wanted)
+        if any(self._networks.find(one.network).driver in ("host", "null") for one in chosen):
+            raise NetworkConfigError("the networks host and none are reached by their names alone")
+        return self._joiner.allocate(container_id, name, chosen, requests, servers)
 
     def release(self, container_id: str) -> None:
         """Take back what a container has; nothing is fine. Its address is free again after :meth:`sweep`."""
-        endpoints = self._endpoints.of_container(container_id)
-        published = [(made, self._endpoints.ports(made.id)) for made in endpoints]
-        self._forget(endpoints)
-        with _kernel_errors():
-            for made, ports in published:
-                self._unpublish(made, ports)
+        self._joiner.release(container_id)
+        self.on_release()
 
-    def _forget(self, endpoints: Sequence[Endpoint]) -> None:
-        if endpoints:
-            with self._database.transaction() as cursor:
-                for made in endpoints:
-                    endpoint.delete(cursor, made.id)
-
-    def _record(
+    def connect(
         self,
         container_id: str,
         name: str,
-        network: Network,
-        requests: Sequence[PortRequest],
+        wanted: Wanted,
         *,
-        address: str | None,
-        mac: str | None,
-    ) -> tuple[Endpoint, Reservation]:
-        """Choose and bind in one transaction: two containers never get the same address or port."""
-        identifier, pool = new_id(), network.subnets[0]
-        reservation = Reservation()
-        try:
-            with self._database.transaction() as cursor:
-                chosen = ipam.allocate(cursor, network.id, pool, identifier, requested=address)
-                if requests:
-                    reservation = self._ports.reserve(requests, TakenPorts.load(cursor), chosen)
-                made = Endpoint(
-                    id=identifier,
-                    container_id=container_id,
-                    network_id=network.id,
-                    name=name,
-                    address=chosen,
-                    prefix=int(pool.subnet.partition("/")[2]),
-                    gateway=pool.gateway,
-                    mac=mac or bridge.mac_of(chosen),
-                )
-                endpoint.insert(cursor, made, reservation.ports)
-        except PortUnavailableError as exc:
-            raise PortUnavailableError(
-                "failed to set up container networking: driver failed programming external connectivity on endpoint"
-                f" {name} ({identifier}): {exc}"
-            ) from exc
-        except BaseException:
-            reservation.close()
-            raise
-        return made, reservation
+        requests: Sequence[PortRequest] = (),
+        servers: Sequence[Server] = (),
+    ) -> Change:
+        """A running container joins one more network. The caller has its shim carry the change out (or disconnects
+        again) and closes it. Raises what :meth:`allocate` raises, EndpointExistsError."""
+        return self._joiner.connect(container_id, name, wanted, requests, servers)
 
-    def _publish(self, made: Endpoint, ports: Sequence[PublishedPort]) -> None:
-        if not ports:
-            return
-        try:
-            self._firewall.publish(_publications(made, ports))
-        except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.EEXIST):
-                raise
-            self._host.sync()  # Someone flushed the table this instant; the records have the new ports already.
-        datagrams = [port for port in ports if port.protocol == "udp"]
-        if datagrams and tracked():
-            with Conntrack() as conntrack:
-                for port in datagrams:
-                    conntrack.forget_port(socket.IPPROTO_UDP, port.host_port)
+    def disconnect(self, container_id: str, name: str, network: Network, *, servers: Sequence[Server] = ()) -> Change:
+        """A running container leaves a network. Raises NotConnectedError, FirewallError."""
+        change = self._joiner.disconnect(container_id, name, network, servers)
+        self.on_release()
+        return change
 
-    def _unpublish(self, old: Endpoint, ports: Sequence[PublishedPort]) -> None:
-        if not ports:
-            return
-        try:
-            self._firewall.unpublish(_publications(old, ports))
-        except OSError as exc:
-            if exc.errno != errno.ENOENT:
-                raise
-            self._host.sync()
+    def rename(self, container_id: str, name: str) -> None:
+        """A container has another name from now on."""
+        self._joiner.rename(container_id, name)
 
 
-def _publications(owner: Endpoint, ports: Sequence[PublishedPort]) -> list[Publication]:
-    return [Publication(p.protocol, p.host_address, p.host_port, owner.address, p.container_port) for p in ports]
-
-
-@contextmanager
-def _kernel_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise FirewallError(exc) from exc
+def _nothing() -> None:
+    return None

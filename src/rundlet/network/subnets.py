@@ -36,11 +36,14 @@ def occupied(
     return found
 
 
-def choose(rtnl: Netlink, own: int, pools: Sequence[tuple[str, int]]) -> IPv4Network:
-    """A free subnet of the pools, best one that hides nothing at all from this host. Raises NoFreeSubnetError."""
+def choose(rtnl: Netlink, own: int, pools: Sequence[tuple[str, int]], taken: Sequence[IPv4Network] = ()) -> IPv4Network:
+    """A free subnet of the pools, best one that hides nothing at all from this host. Raises NoFreeSubnetError.
+
+    ``taken`` is what other networks of this engine have, whether their interfaces exist or not.
+    """
     for distant in (True, False):
         try:
-            return ipam.choose_subnet(_occupied_now(rtnl, own, distant=distant), pools)
+            return ipam.choose_subnet([*_occupied_now(rtnl, own, distant=distant), *taken], pools)
         except NoFreeSubnetError:
             if not distant:
                 raise

@@ -172,6 +172,24 @@ class ShimClient:
         """Give the shim descriptors (bound sockets of published ports) to keep open until the container ends."""
         await self.request("hold", fds)
 
+    async def net_attach(
+        self,
+        link: dict[str, Any],
+        routes: Sequence[dict[str, str]],
+        sysctls: dict[str, str],
+        resolver: str,
+    ) -> None:
+        """One more interface in the container's network; ``routes`` replace the way out. Raises: ShimRequestError."""
+        await self.request("net_attach", link=link, routes=list(routes), sysctls=sysctls, resolver=resolver)
+
+    async def net_detach(self, name: str, routes: Sequence[dict[str, str]]) -> None:
+        """The interface ``name`` less. Raises: ShimRequestError."""
+        await self.request("net_detach", name=name, routes=list(routes))
+
+    async def resolve(self, path: str) -> None:
+        """Name the resolver that the container's look-ups go to from now on. Raises: ShimRequestError."""
+        await self.request("resolve", path=path)
+
     async def events(self) -> AsyncIterator[Message]:
         """``{"event": "exited" | "exec_exited" | "oom" | "restarting" | …}`` until the connection ends."""
         while True:

@@ -72,6 +72,11 @@ class Layout:
         """Short: a unix socket's path ends at 108 bytes."""
         return f"{self.run}/s/{container_id[:12]}"
 
+    @property
+    def names(self) -> str:
+        """The resolver's socket and the name tables that it reads."""
+        return f"{self.run}/dns"
+
     def directories(self) -> tuple[tuple[str, int], ...]:
         """What the engine makes at start, with modes."""
         return (
@@ -83,4 +88,5 @@ class Layout:
             (self.volumes, 0o711),
             (self.cache, 0o700),
             (self.shim_sockets, 0o700),
+            (self.names, 0o700),
         )

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pytest
 
 from rundlet.linux import libc
-from rundlet.linux.netlink import Interface, Netlink
+from rundlet.linux.netlink import DefaultRoute, Interface, Netlink
 from rundlet.network.host import DaemonOptions
 from rundlet.network.sandbox import Allocation
 from rundlet.network.service import SCHEMA, NetworkService
@@ -109,11 +109,11 @@ class Lab:
             interfaces.append(Interface(link["name"], link["addresses"], link["mtu"]))
         for key, value in sandbox.sysctls.items():
             self.inside(namespace, functools.partial(_sysctl, key, value))
-        routes = [(route["dst"], route["gateway"]) for route in sandbox.routes]
+        way_out = DefaultRoute(sandbox.routes[0]["gateway"]) if sandbox.routes else None
 
         def configure() -> None:
             with Netlink() as rtnl:
-                rtnl.configure_sandbox(interfaces, routes)
+                rtnl.configure_sandbox(interfaces, way_out)
 
         self.inside(namespace, configure)
         return namespace

@@ -6,12 +6,11 @@ import socket
 import pytest
 from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, has, on_a_machine, shell
 
-from rundlet.network.bridge import bridge_name
+from rundlet.network import creation
+from rundlet.network.endpoint import Wanted
 from rundlet.network.errors import AddressInUseError, NetworkNotFoundError, PoolExhaustedError, PortUnavailableError
-from rundlet.network.networks import Network, NetworkStore
 from rundlet.network.portmap import parse_port_spec
 from rundlet.network.service import NetworkService
-from rundlet.util.clock import SystemClock
 
 
 def ports(*specs: str):
@@ -132,7 +131,9 @@ def test_an_address_is_free_again_when_its_link_is_gone(lab: Lab) -> None:
     assert "rv" in shell("ip -br link show type veth")
     assert service.allocate("two", "two").endpoints[0].address == "10.9.0.2", "a full pool is swept at once"
     assert "rv" not in shell("ip -br link show type veth")
-    assert service.allocate("two", "two", address="10.9.0.2").endpoints[0].address == "10.9.0.2"
+    assert (
+        service.allocate("two", "two", wanted=[Wanted("bridge", address="10.9.0.2")]).endpoints[0].address == "10.9.0.2"
+    )
 
 
 @on_a_machine
@@ -197,11 +198,12 @@ def test_modes(lab: Lab) -> None:
         with pytest.raises(NetworkNotFoundError, match=f"network {reference} not found"):
             service.network(reference)
     with pytest.raises(NetworkNotFoundError):
-        service.check_mode("nowhere")
+        service.allocate("b", "b", "nowhere")
     assert [network.name for network in service.networks()] == ["bridge", "host", "none"]
     with pytest.raises(AddressInUseError):
-        service.allocate("b", "b", address="172.17.0.2")
-    assert service.allocate("b", "b", address="172.17.9.9").endpoints[0].mac == "02:42:ac:11:09:09"
+        service.allocate("b", "b", wanted=[Wanted("bridge", address="172.17.0.2")])
+    wanted = [Wanted("bridge", address="172.17.9.9")]
+    assert service.allocate("b", "b", wanted=wanted).endpoints[0].mac == "02:42:ac:11:09:09"
 
 
 @on_a_machine
@@ -332,9 +334,8 @@ def test_the_old_iptables_too(lab: Lab) -> None:
 
 @on_a_machine
 def test_two_networks_reach_each_other_by_published_ports_only(lab: Lab) -> None:
-    options = {"com.docker.network.bridge.name": bridge_name(lab.instance, "second")}
-    NetworkStore(lab.database, SystemClock()).put(Network("5" * 64, "second", "bridge", 1, options=options))
     service = lab.service()
+    service.create(creation.Request("second"))
     one = web(lab, service)
     two = lab.attach(service.allocate("two", "two", "second"))
     lab.serve(two, "tcp", 80)

@@ -8,7 +8,7 @@ from tests.integration.network.lab import Lab, has, on_a_machine, shell
 
 from rundlet.linux import nft, nftexpr
 from rundlet.linux.conntrack import Conntrack, tracked
-from rundlet.linux.netlink import Interface, Netlink, Route
+from rundlet.linux.netlink import DefaultRoute, Interface, Netlink, Route
 from rundlet.linux.nft import Batch, Element, Nft
 from rundlet.network.firewall import BridgeNetwork, Firewall, Publication
 
@@ -29,7 +29,8 @@ def test_a_container_is_plugged_in_with_two_sends(lab: Lab) -> None:
 
     def inside() -> None:
         with Netlink() as own:
-            own.configure_sandbox([Interface("eth0", ["10.0.0.2/24", "fd00::2/64"], 1300)], [("0.0.0.0/0", "10.0.0.1")])
+            inside = Interface("eth0", ["10.0.0.2/24", "fd00::2/64"], 1300)
+            own.configure_sandbox([inside], DefaultRoute("10.0.0.1"))
             link = own.link("eth0")
             assert (link.up, link.mtu, link.mac, link.kind) == (True, 1300, "02:42:0a:00:00:02", "veth")
             assert own.routes()[0] == Route("0.0.0.0/0", "10.0.0.1", link.ifindex, 254)
@@ -120,7 +121,17 @@ table inet rundlet_0123abcd {
 		elements = { "rd0123-bridge" . "rd0123-bridge" }
 	}
 
+	set internal {
+		type ifname
+	}
+
 	set containers {
+		type ipv4_addr
+		flags interval
+		elements = { 172.17.0.0, 172.17.0.2-172.17.255.255 }
+	}
+
+	set masqueraded {
 		type ipv4_addr
 		flags interval
 		elements = { 172.17.0.0, 172.17.0.2-172.17.255.255 }
@@ -170,15 +181,17 @@ table inet rundlet_0123abcd {
 	chain forward {
 		type filter hook forward priority filter; policy accept;
 		ct state established,related accept
-		oifname @bridges ct status dnat accept comment "published ports"
 		iifname . oifname @within accept comment "inside a network"
+		iifname @internal drop comment "internal networks keep to themselves"
+		oifname @internal drop comment "internal networks keep to themselves"
+		oifname @bridges ct status dnat accept comment "published ports"
 		oifname @bridges drop comment "not into a network"
 	}
 
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname vmap @entering
-		ip saddr @containers oifname != @bridges masquerade comment "containers leave with the host's address"
+		ip saddr @masqueraded oifname != @bridges masquerade comment "containers leave with the host's address"
 	}
 
 	chain entering_rd0123-bridge {

@@ -13,7 +13,7 @@ from rundlet.network.bridge import bridge_name, mac_of
 from rundlet.network.endpoint import Endpoint, host_name
 from rundlet.network.errors import NetworkNotFoundError
 from rundlet.network.foreign import Chain, blocking_chains
-from rundlet.network.networks import NetworkStore, bridge_options
+from rundlet.network.networks import MTU, Network, NetworkStore, bridge_options
 from rundlet.network.sandbox import Mode, Sandbox, parse_mode, plan
 from rundlet.network.subnets import occupied
 from rundlet.util.database import Database
@@ -45,8 +45,9 @@ def test_names_fit_the_kernel() -> None:
 
 
 def test_the_shims_plan() -> None:
-    made = Endpoint("ef" * 32, "c", "n", "web", "172.17.0.2", 16, "172.17.0.1", "02:42:ac:11:00:02")
-    spec = plan("0123abcd", made, "rd0123-bridge", 1400).spec()
+    made = Endpoint("ef" * 32, "c", "n", "web", "172.17.0.2", 16, "172.17.0.1", "02:42:ac:11:00:02", is_gateway=True)
+    network = Network("n", "bridge", "bridge", 0, options={MTU: "1400"}, bridge="rd0123-bridge")
+    spec = plan("0123abcd", [(made, network)]).spec()
     assert spec["mode"] == "new"
     assert spec["links"] == [
         {
@@ -61,7 +62,8 @@ def test_the_shims_plan() -> None:
         }
     ]
     assert spec["routes"] == [{"dst": "0.0.0.0/0", "gateway": "172.17.0.1"}]
-    assert Sandbox("none").spec() == {"mode": "none", "join": "", "links": [], "routes": [], "sysctls": {}}
+    nothing = {"mode": "none", "join": "", "links": [], "routes": [], "sysctls": {}, "resolver": ""}
+    assert Sandbox("none").spec() == nothing
 
 
 def test_the_three_networks_are_made_once() -> None:

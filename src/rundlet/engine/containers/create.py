@@ -11,7 +11,6 @@ import msgspec
 
 from rundlet.api.container_config import (
     ContainerConfig,
-    EndpointSettings,
     HostConfig,
     LogConfig,
     NetworkingConfig,
@@ -21,30 +20,20 @@ from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerC
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record
 from rundlet.engine import machine, merge, mounts, refusals
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, network_modes
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.security import security
 from rundlet.engine.context import Context
-from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
+from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.records import Image
-from rundlet.network.sandbox import parse_mode
+from rundlet.linux import cgroup
 from rundlet.oci.platform import Platform
 from rundlet.runtime import spec as runtime_spec
 from rundlet.util import ids
 
 NATIVE = "rundlet"
 DEFAULT_SHM = 64 << 20
-
-
-class UserAddressError(InvalidParameterError):
-    reason = "user-address"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported on "
-            "user defined networks only"
-        )
 
 
 class Creator:
@@ -62,6 +51,7 @@ class Creator:
         refusals.check(config, host)
         refusals.check_cpus(host, machine.cpus())
         security(host)
+        warnings += network_modes.check_shared(body, host)
         networking = self._networking(body, host)
         container_id = ids.new_id()
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
@@ -121,7 +111,7 @@ class Creator:
                 ),
                 shm_size=host.shm_size or DEFAULT_SHM,
                 ipc_mode=host.ipc_mode or "private",
-                cgroupns_mode=host.cgroupns_mode or ("host" if host.privileged else "private"),
+                cgroupns_mode=host.cgroupns_mode or _cgroup_namespace(privileged=host.privileged),
                 masked_paths=host.masked_paths if host.masked_paths is not None else masked,
                 readonly_paths=host.readonly_paths if host.readonly_paths is not None else readonly,
                 pids_limit=pids,
@@ -134,22 +124,7 @@ class Creator:
         if body.network_disabled and host.network_mode not in ("bridge", "none"):
             raise InvalidParameterError("a disabled network conflicts with --network")
         given = (body.networking_config or NetworkingConfig()).endpoints_config
-        endpoints = {("bridge" if name == "default" else name): value for name, value in given.items()}
-        if len(endpoints) > 1:
-            names_found = ", ".join(sorted(endpoints))
-            raise InvalidParameterError(f"container cannot be created on several networks at once: {names_found}")
-        for name in endpoints:
-            if name != host.network_mode and host.network_mode.startswith(("host", "none", "container:")):
-                raise InvalidParameterError("conflicting options: network-scoped settings with this network mode")
-        parse_mode(
-            host.network_mode
-        )  # an unknown network is an error of the start: clients take 404 here for the image
-        if host.network_mode == "bridge":
-            for settings in endpoints.values():
-                if settings is not None and settings.ipam_config is not None and settings.ipam_config.ipv4_address:
-                    raise UserAddressError
-        _refuse_endpoint_settings(endpoints)
-        return NetworkingConfig(endpoints_config=endpoints)
+        return NetworkingConfig(endpoints_config=network_modes.endpoints(self._context.network, host, given, body))
 
     def _with_hostname(self, config: ContainerConfig, host: HostConfig, container_id: str) -> ContainerConfig:
         mode = host.network_mode
@@ -218,19 +193,6 @@ class Creator:
                     continue
 
 
-def _refuse_endpoint_settings(endpoints: dict[str, EndpointSettings]) -> None:
-    """What of a network's settings is not carried out yet. Raises NotSupportedError, InvalidParameterError."""
-    for name, settings in endpoints.items():
-        if settings.links:
-            raise NotSupportedError("Links of a network (--link)")
-        if settings.driver_opts:
-            raise NotSupportedError("DriverOpts of a network (--network driver-opt)")
-        if settings.ipam_config is not None and (
-            settings.ipam_config.ipv6_address or settings.ipam_config.link_local_ips
-        ):
-            raise NotSupportedError("IPv6 and link-local addresses (--ip6, --link-local-ip)")
-        if settings.aliases and name in ("bridge", "host", "none"):
-            raise InvalidParameterError(
-                "invalid config for network " + name + ": invalid endpoint settings: "
-                "network-scoped alias is supported only for containers in user defined networks"
-            )
+def _cgroup_namespace(*, privileged: bool) -> str:
+    """Docker's default: on cgroup v2 a container has a namespace of its own even if it is privileged."""
+    return "host" if privileged and cgroup.detect().version != cgroup.V2 else "private"

@@ -6,9 +6,10 @@ from typing import Any
 from rundlet.container.record import Record
 from rundlet.engine.containers import documents
 from rundlet.engine.context import Context
-from rundlet.network import etc_files
+from rundlet.network import etc_files, names
 from rundlet.network.etc_files import ResolverOptions
-from rundlet.network.sandbox import Allocation
+from rundlet.network.names import Server
+from rundlet.network.sandbox import Allocation, Change
 
 _FILES = (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf"))
 
@@ -26,23 +27,50 @@ class EtcFiles:
             other = self._context.containers.find(host.network_mode.partition(":")[2])
             return self._mounts(self._context.layout.container(other.id), writable=not host.readonly_rootfs)
         directory = self._context.layout.container(record.id)
-        shared = host.network_mode == "host"
         gateway = self._context.network.host_gateway()
         extra = [etc_files.parse_extra_host(value, gateway) for value in host.extra_hosts or ()]
-        if shared:
+        if host.network_mode == "host":
             hosts = etc_files.host_network_hosts(_read("/etc/hosts"), extra)
         else:
             addresses = [endpoint.address for endpoint in allocation.endpoints]
             hosts = etc_files.hosts(addresses, config.hostname, domain=config.domainname, extra=extra)
-        chosen = ResolverOptions(tuple(host.dns or ()), tuple(host.dns_search or ()), tuple(host.dns_options or ()))
-        resolver = etc_files.resolv_conf(etc_files.read_host_resolv_conf(), chosen, own_loopback=not shared)
         for name, text in (
             ("hosts", hosts),
             ("hostname", etc_files.hostname(config.hostname)),
-            ("resolv.conf", resolver),
+            ("resolv.conf", self._resolv_conf(record, internal=bool(allocation.sandbox.resolver))),
         ):
             _write(f"{directory}/{name}", text)
         return self._mounts(directory, writable=not host.readonly_rootfs)
+
+    def servers(self, record: Record) -> tuple[Server, ...]:
+        """Where the container's questions go that our resolver can't answer."""
+        chosen = _chosen(record)
+        text = etc_files.read_host_resolv_conf()
+        return names.servers(etc_files.forward_to(text, chosen), chosen=bool(chosen.nameservers))
+
+    def joined(self, record: Record, change: Change) -> None:
+        """A running container has one more address, and perhaps names to look up now. Raises OSError."""
+        config = documents.config(record)
+        path = f"{self._context.layout.container(record.id)}/hosts"
+        own = f"{config.hostname}.{config.domainname} {config.hostname}" if config.domainname else config.hostname
+        _write(path, etc_files.with_address(_read(path), change.endpoint.address, own))
+        if change.resolver:
+            path = f"{self._context.layout.container(record.id)}/resolv.conf"
+            # Somebody in the container may have written another one: that stays.
+            if _read(path) == self._resolv_conf(record, internal=False):
+                _write(path, self._resolv_conf(record, internal=True))
+
+    def left(self, record: Record, change: Change) -> None:
+        """A running container has one address less. Raises OSError."""
+        path = f"{self._context.layout.container(record.id)}/hosts"
+        _write(path, etc_files.without_address(_read(path), change.endpoint.address))
+
+    def _resolv_conf(self, record: Record, *, internal: bool) -> str:
+        text = etc_files.read_host_resolv_conf()
+        if internal:
+            return etc_files.internal_resolv_conf(text, _chosen(record))
+        shared = documents.host(record).network_mode == "host"
+        return etc_files.resolv_conf(text, _chosen(record), own_loopback=not shared)
 
     def _mounts(self, directory: str, *, writable: bool) -> list[dict[str, Any]]:
         options = ["rbind", "rprivate", "rw" if writable else "ro"]
@@ -50,6 +78,11 @@ class EtcFiles:
             {"type": "bind", "source": f"{directory}/{name}", "destination": destination, "options": options}
             for name, destination in _FILES
         ]
+
+
+def _chosen(record: Record) -> ResolverOptions:
+    host = documents.host(record)
+    return ResolverOptions(tuple(host.dns or ()), tuple(host.dns_search or ()), tuple(host.dns_options or ()))
 
 
 def _write(path: str, text: str) -> None:

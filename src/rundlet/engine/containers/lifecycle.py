@@ -18,7 +18,7 @@ from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, N
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
 from rundlet.engine.containers import documents, signals
-from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.attributes import event_attributes, publish_joined
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.startup import Starter
@@ -98,6 +98,7 @@ class Lifecycle:
         check(record.state.status, Status.RUNNING)
         self._context.containers.save(record.with_state(started.state))
         live.shim = started.shim
+        publish_joined(self._context, "connect", record.id, self._context.network.joined(record.id))
         self._publish(record, "start")
         self._health.begin(record, live)
         self._tasks.spawn(self._watch(record.id, started.shim), name=f"shim {record.id[:12]}")
@@ -180,8 +181,10 @@ class Lifecycle:
                 check(Status.PAUSED, Status.EXITED)
             record = record.with_state(state)
             self._context.containers.save(record)
+            joined = self._context.network.joined(container_id)
             self._give_back(container_id)
         self._publish(record, "die", exitCode=str(state.exit_code))
+        publish_joined(self._context, "disconnect", container_id, joined)
         live.settle_exit(state.exit_code)
         if documents.host(record).auto_remove:
             await self._auto_remove(container_id)

@@ -7,61 +7,89 @@ from rundlet.api.containers import NetworkSettings, Port
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine.containers import documents
+from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.context import Context
-from rundlet.network.endpoint import Endpoint
-from rundlet.network.networks import Network
-from rundlet.network.portmap import PortRequest, requests_for_exposed, requests_from_bindings
+from rundlet.network.endpoint import Endpoint, Wanted
+from rundlet.network.errors import NetworkNotFoundError
+from rundlet.network.joining import Joined
+from rundlet.network.networks import DEFAULT_BRIDGE, Network
+from rundlet.network.portmap import ANY, PortRequest, requests_for_exposed, requests_from_bindings
 from rundlet.network.sandbox import Allocation, parse_mode
+from rundlet.util import ids
 
 
 class Networking:
     """Between container records and the network room."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, etc: EtcFiles) -> None:
         self._context = context
+        self._etc = etc
 
     def allocate(self, record: Record) -> Allocation:
         """Addresses, ports and rules for a container about to start. Raises what the network room raises."""
         host, config = documents.host(record), documents.config(record)
         mode = "none" if config.network_disabled else host.network_mode
-        settings = self._asked(record)
-        ipam = settings.ipam_config if settings is not None else None
-        mac = (settings.mac_address if settings is not None else "") or config.mac_address
+        wanted = self.all_wanted(record)
         return self._context.network.allocate(
             record.id,
             record.name,
             mode,
-            requests=self.requests(record),
-            address=(ipam.ipv4_address or None) if ipam is not None else None,
-            mac=mac or None,
+            wanted=wanted,
+            requests=self.requests(record, self._context.network.way_out(wanted)),
+            servers=self._etc.servers(record) if wanted else (),
         )
 
-    def requests(self, record: Record) -> list[PortRequest]:
-        """Ports to publish. Raises InvalidPortError, NotSupportedError."""
+    def all_wanted(self, record: Record) -> list[Wanted]:
+        """What the container asks of each of its networks, that of its network mode first."""
+        first = parse_mode(documents.host(record).network_mode).reference
+        asked = documents.networking(record).endpoints_config
+        names = sorted(asked, key=lambda name: (name != first, name))
+        return [self.wanted(record, name, asked[name] or EndpointSettings()) for name in names]
+
+    def wanted(self, record: Record, network: str, settings: EndpointSettings) -> Wanted:
+        """What a container asks of one network."""
+        ipam = settings.ipam_config
+        return Wanted(
+            network,
+            address=(ipam.ipv4_address if ipam is not None else ""),
+            mac=settings.mac_address,
+            names=self.dns_names(record, settings),
+            links=settings.links or (),
+            gw_priority=settings.gw_priority,
+        )
+
+    def dns_names(self, record: Record, settings: EndpointSettings) -> tuple[str, ...]:
+        """What others on a network of one's own may call the container, its own name first."""
+        hostname = documents.config(record).hostname
+        names = (record.name, *(settings.aliases or ()), ids.short(record.id), *((hostname,) if hostname else ()))
+        return tuple(dict.fromkeys(names))
+
+    def requests(self, record: Record, way_out: Network | None) -> list[PortRequest]:
+        """Ports to publish, by the network ``way_out``. Raises InvalidPortError, NotSupportedError."""
         host, config = documents.host(record), documents.config(record)
         bindings = {
             port: [(binding.host_ip, binding.host_port) for binding in chosen or ()]
             for port, chosen in (host.port_bindings or {}).items()
         }
-        requests = requests_from_bindings(bindings)
+        address = way_out.host_binding if way_out is not None else ANY
+        requests = requests_from_bindings(bindings, address)
         if host.publish_all_ports:
-            requests += requests_for_exposed(config.exposed_ports or (), requests)
+            requests += requests_for_exposed(config.exposed_ports or (), requests, address)
         return requests
 
     def settings(self, record: Record) -> NetworkSettings:
-        """The ``NetworkSettings`` of inspect."""
-        endpoints = self._context.network.endpoints(record.id) if is_running(record.state.status) else []
-        first = endpoints[0] if endpoints else None
-        default = self._is_default(first)
+        """The ``NetworkSettings`` of inspect; the flat fields are the default bridge's."""
+        joined = self._joined(record)
+        first = next((endpoint for endpoint, network in joined if network.name == DEFAULT_BRIDGE), None)
         return NetworkSettings(
             sandbox_id=record.id if record.state.pid else "",
             sandbox_key=f"/proc/{record.state.pid}/ns/net" if record.state.pid else "",
             ports=self.port_map(record),
-            endpoint_id=first.id if first and default else "",
-            gateway=first.gateway if first and default else "",
-            ip_address=first.address if first and default else "",
-            ip_prefix_len=first.prefix if first and default else 0,
-            mac_address=first.mac if first and default else "",
+            endpoint_id=first.id if first else "",
+            gateway=first.gateway if first else "",
+            ip_address=first.address if first else "",
+            ip_prefix_len=first.prefix if first else 0,
+            mac_address=first.mac if first else "",
             networks=self.networks(record),
         )
 
@@ -70,27 +98,37 @@ class Networking:
         mode = parse_mode(documents.host(record).network_mode)
         if mode.kind == "container":
             return {}
-        name = mode.reference if mode.kind == "network" else mode.kind
-        asked = self._asked(record) or EndpointSettings()
+        asked: dict[str, EndpointSettings | None] = {**documents.networking(record).endpoints_config}
+        if mode.kind != "network":
+            asked = {mode.kind: asked.get(mode.kind)}
+        found = {network.name: endpoint for endpoint, network in self._joined(record)}
+        return {
+            name: self._shown(record, name, settings or EndpointSettings(), found.get(name))
+            for name, settings in sorted(asked.items())
+        }
+
+    def _shown(self, record: Record, name: str, asked: EndpointSettings, endpoint: Endpoint | None) -> EndpointSettings:
+        """What was asked of a network, with what the container has there while it runs."""
         network = self._find(name)
         if network is None:
-            return {name: asked}
-        endpoints = self._context.network.endpoints(record.id) if is_running(record.state.status) else []
-        found = next((endpoint for endpoint in endpoints if endpoint.network_id == network.id), None)
-        if found is None:
-            shown = network.id if is_running(record.state.status) else ""
-            return {network.name: msgspec.structs.replace(asked, network_id=shown)}
-        return {
-            network.name: msgspec.structs.replace(
-                asked,
-                network_id=network.id,
-                endpoint_id=found.id,
-                gateway=found.gateway,
-                ip_address=found.address,
-                ip_prefix_len=found.prefix,
-                mac_address=found.mac,
-            )
-        }
+            return asked
+        names = self.dns_names(record, asked) if network.has_names else None
+        if endpoint is None:
+            shown = network.id if is_running(record.state.status) and network.predefined else ""
+            return msgspec.structs.replace(asked, network_id=shown, dns_names=names)
+        return msgspec.structs.replace(
+            asked,
+            dns_names=names,
+            network_id=network.id,
+            endpoint_id=endpoint.id,
+            gateway=endpoint.gateway,
+            ip_address=endpoint.address,
+            ip_prefix_len=endpoint.prefix,
+            mac_address=endpoint.mac,
+        )
+
+    def _joined(self, record: Record) -> Joined:
+        return self._context.network.joined(record.id) if is_running(record.state.status) else []
 
     def port_map(self, record: Record) -> PortMap:
         """Exposed ports, with the host's side of those that are published now."""
@@ -128,18 +166,8 @@ class Networking:
         found = self.networks(record)
         return [*found, *(settings.network_id for settings in found.values() if settings.network_id)]
 
-    def _asked(self, record: Record) -> EndpointSettings | None:
-        endpoints = documents.networking(record).endpoints_config
-        return next(iter(endpoints.values()), None)
-
     def _find(self, name: str) -> Network | None:
-        from rundlet.network.errors import NetworkNotFoundError
-
         try:
             return self._context.network.network(name)
         except NetworkNotFoundError:
             return None
-
-    def _is_default(self, endpoint: Endpoint | None) -> bool:
-        bridge = self._find("bridge")
-        return endpoint is not None and bridge is not None and endpoint.network_id == bridge.id

@@ -134,6 +134,7 @@ class ContainerService:
         if record.name == name:
             raise InvalidParameterError("Renaming a container with the same name as its current name")
         renamed = self._context.containers.rename(record, name)
+        self._context.network.rename(record.id, name)
         attributes = {**event_attributes(renamed), "oldName": f"/{record.name}"}
         self._context.events.publish("container", "rename", record.id, attributes)
 

@@ -19,6 +19,7 @@ from rundlet.engine.containers.failures import start_error
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
+from rundlet.engine.resolver import ResolverKeeper
 from rundlet.errors import InternalError
 from rundlet.network.sandbox import Allocation
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError, ShimRequestError
@@ -39,13 +40,20 @@ class Starter:
     """Used by the life cycle under the container's lock."""
 
     def __init__(
-        self, context: Context, bundles: BundleMaker, networking: Networking, etc: EtcFiles, execs: ExecService
+        self,
+        context: Context,
+        bundles: BundleMaker,
+        networking: Networking,
+        etc: EtcFiles,
+        execs: ExecService,
+        resolver: ResolverKeeper,
     ) -> None:
         self._context = context
         self._bundles = bundles
         self._networking = networking
         self._etc = etc
         self.execs = execs
+        self._resolver = resolver
 
     async def start(self, record: Record, live: Live) -> Started:
         """Run the container's process. Raises StartFailedError and what the rooms below raise; nothing is left."""
@@ -57,6 +65,8 @@ class Starter:
         await live.end_writers(WRITER_SECONDS)
         allocation = self._networking.allocate(record)
         try:
+            if allocation.sandbox.resolver:
+                await self._resolver.ensure()
             etc_mounts = self._etc.write(record, allocation)
             bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts)
             shim = await self._launch(record, bundle, allocation, live)

@@ -23,11 +23,12 @@ from rundlet.runtime import external, protocol
 from rundlet.runtime.init import plan
 from rundlet.runtime.init.report import Report
 from rundlet.runtime.logfile import LogWriter
-from rundlet.runtime.shim import failures, starter
+from rundlet.runtime.shim import failures, plumbing, resolver, starter
 from rundlet.runtime.shim.cgroups import ContainerCgroup
 from rundlet.runtime.shim.child import Child
 from rundlet.runtime.shim.foreign import ForeignStart
 from rundlet.runtime.shim.loop import Loop
+from rundlet.runtime.shim.resolver import ResolverFds
 from rundlet.runtime.shim.restart import Policy
 from rundlet.runtime.shim.sandbox import remove_links
 from rundlet.runtime.shim.stdio import Pipes, take_master
@@ -90,6 +91,7 @@ class Container:
         self._failure: Report | None = None
         self._network = -1
         self._rootfs = -1
+        self._resolver: ResolverFds | None = None
         self._code = 0
         self._timer = 0
 
@@ -151,6 +153,32 @@ class Container:
         except OSError:
             pass  # they go with the namespace
         self._keep(-1, -1)
+        if self._resolver is not None:
+            self._resolver.close()
+            self._resolver = None
+
+    def attach_network(self, change: Spec) -> None:
+        """One more interface, and names to look up if ``resolver`` is given. Raises: StartError, OSError."""
+        plumbing.attach(self._own_network(), change)
+        self.spec["net"]["links"] = [*(self.spec["net"].get("links") or ()), change["link"]]
+        if change.get("resolver"):
+            self.resolve_by(change["resolver"])
+
+    def detach_network(self, change: Spec) -> None:
+        """One interface less. Raises: StartError, OSError."""
+        plumbing.detach(self._own_network(), change)
+
+    def resolve_by(self, path: str) -> None:
+        """Have names looked up by the resolver at ``path``, from now on. Raises: StartError, OSError."""
+        network = self._own_network()
+        if self._resolver is None:
+            self._resolver = plumbing.open_resolver(network)
+        self._resolver = resolver.hand_over(self._resolver, network, path, self.spec["id"])
+
+    def _own_network(self) -> int:
+        if self._network < 0 or self._foreign is not None:
+            raise failures.StartError("network", 0, "the container's network can't be changed while it runs")
+        return self._network
 
     def _launch(self) -> None:
         stdio = self.spec["stdio"]
@@ -197,6 +225,7 @@ class Container:
             self._handover = None
             self.user, self.home, self.warnings = received.user, received.home, received.warnings
             self._keep(received.network, received.rootfs)
+            self._resolver = received.resolver or self._resolver
         if self._console is not None:
             self.master = take_master(self._console, self.hub)
             self._console = None

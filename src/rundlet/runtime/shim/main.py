@@ -165,6 +165,18 @@ class Shim:
         self.held += fds
         reply(ok())
 
+    def do_net_attach(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.attach_network(request)
+        reply(ok())
+
+    def do_net_detach(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.detach_network(request)
+        reply(ok())
+
+    def do_resolve(self, request: Message, _fds: list[int], reply: Reply) -> None:
+        self.container.resolve_by(request["path"])
+        reply(ok())
+
     # The end
 
     def watch_memory(self) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from rundlet.linux import libc, mount, netlink, ns
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
-from rundlet.runtime.shim import copyup
+from rundlet.runtime.shim import copyup, resolver
+from rundlet.runtime.shim.resolver import ResolverFds
 
 Spec = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ class Sandbox:
         self.binds: dict[int, int] = {}
         self.rootfs = ""
         self.rootfs_fd = -1
+        self.resolver: ResolverFds | None = None
         self.pid_namespace = -1
         self.namespaces: list[tuple[int, int]] = []
 
@@ -61,14 +63,14 @@ class Sandbox:
         links = network.get("links") or ()
         if links:
             self._make_links(links)
-        for key, value in (network.get("sysctls") or {}).items():
-            _write_sysctl(key, value)
-        interfaces = [
-            netlink.Interface(link["name"], tuple(link.get("addresses") or ()), link.get("mtu") or 0) for link in links
-        ]
-        routes = [(route["dst"], route.get("gateway")) for route in network.get("routes") or ()]
+        write_sysctls(network.get("sysctls"))
         with netlink.Netlink() as inside:
-            inside.configure_sandbox(interfaces, routes)
+            inside.configure_sandbox([interface(link) for link in links], way_out(network.get("routes")))
+        if network.get("resolver"):
+            opened = resolver.open_sockets()
+            here = ns.open_namespace("self", "network")
+            self.resolver = resolver.hand_over(opened, here, network["resolver"], self._spec["id"])
+            os.close(here)
 
     def _take_binds(self) -> None:
         """Take descriptors of everything that is to be bound into the container."""
@@ -117,34 +119,66 @@ class Sandbox:
             if entry.get("rundlet_copy_up"):
                 copyup.fill(self.rootfs_fd, entry["destination"], self.binds[position])
 
-    def _make_links(self, links: list[Spec]) -> None:
+    def _make_links(self, links: Sequence[Spec]) -> None:
         assert self._host is not None
         namespace = ns.open_namespace("self", "network")
         try:
             for link in links:
-                self._make_link(self._host, link, namespace)
+                make_link(self._host, link, namespace)
         finally:
             os.close(namespace)
 
-    def _make_link(self, host: netlink.Netlink, link: Spec, namespace: int) -> None:
-        for attempt in (1, 2):
-            try:
-                host.create_veth(
-                    link["host_name"],
-                    link["bridge"],
-                    namespace,
-                    link["name"],
-                    link.get("mac"),
-                    mtu=link.get("mtu") or 0,
-                    isolated=bool(link.get("isolated")),
-                    hairpin=bool(link.get("hairpin")),
-                )
-                return
-            except OSError as exc:
-                # Left over by a shim that was killed: the kernel takes a moment to remove it.
-                if exc.errno != _EEXIST or attempt == 2:
-                    raise
-                host.delete_link(link["host_name"], missing_ok=True)
+
+def make_link(host: netlink.Netlink, link: Spec, namespace: int) -> None:
+    """One interface in ``namespace``, still down, with its end or its parent where ``host`` is. Raises: OSError."""
+    if link.get("kind"):
+        host.create_upper(
+            link["kind"],
+            link["name"],
+            link["parent"],
+            namespace,
+            mac=link.get("mac") or None,
+            mtu=link.get("mtu") or 0,
+            mode=link.get("link_mode") or "",
+            flag=link.get("link_flag") or "",
+        )
+        return
+    for attempt in (1, 2):
+        try:
+            host.create_veth(
+                link["host_name"],
+                link["bridge"],
+                namespace,
+                link["name"],
+                link.get("mac"),
+                mtu=link.get("mtu") or 0,
+                isolated=bool(link.get("isolated")),
+                hairpin=bool(link.get("hairpin")),
+            )
+            return
+        except OSError as exc:
+            # Left over by a shim that was killed: the kernel takes a moment to remove it.
+            if exc.errno != _EEXIST or attempt == 2:
+                raise
+            host.delete_link(link["host_name"], missing_ok=True)
+
+
+def interface(link: Spec) -> netlink.Interface:
+    """What is set on a link inside."""
+    return netlink.Interface(link["name"], tuple(link.get("addresses") or ()), link.get("mtu") or 0)
+
+
+def way_out(routes: Sequence[Spec] | None) -> netlink.DefaultRoute | None:
+    """The first route is the default route, the only one that there is."""
+    for route in routes or ():
+        return netlink.DefaultRoute(route.get("gateway") or "", route.get("interface") or "")
+    return None
+
+
+def write_sysctls(wanted: Spec | None) -> None:
+    """In our network namespace. Raises: OSError."""
+    for key, value in (wanted or {}).items():
+        _write_sysctl(key, value)
 
 
 def _clone_elsewhere(namespace: str, path: str, flags: int) -> int:
@@ -180,6 +214,7 @@ def remove_links(links: Sequence[Spec]) -> None:
     with netlink.Netlink() as host:
         for link in links:
             try:
-                host.delete_link(link["host_name"], missing_ok=True)
+                if link.get("host_name"):
+                    host.delete_link(link["host_name"], missing_ok=True)
             except OSError:
                 pass  # it goes with the namespace

@@ -19,6 +19,7 @@ from rundlet.runtime.init.main import Program
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Reporter
 from rundlet.runtime.shim.cgroups import ContainerCgroup
+from rundlet.runtime.shim.resolver import ResolverFds
 from rundlet.runtime.shim.sandbox import Sandbox
 from rundlet.runtime.shim.stdio import Pipes
 
@@ -28,13 +29,17 @@ _CLONE_PARENT: Final = 0x8000
 
 
 class Handover(NamedTuple):
-    """``network``: the namespace, -1 without one of its own. ``rootfs`` keeps the root's mount."""
+    """``network``: the namespace, -1 without one of its own. ``rootfs`` keeps the root's mount.
+
+    ``resolver`` are the sockets that names are asked by; None where there are none, or from an earlier life.
+    """
 
     user: plan.User
     home: str
     warnings: list[str]
     network: int
     rootfs: int
+    resolver: ResolverFds | None = None
 
 
 def spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
@@ -69,7 +74,9 @@ def receive(handover: socket.socket) -> Handover:
     message = protocol.decode(data)
     uid, gid, groups = message["user"]
     rootfs, network = fds[0], fds[1] if len(fds) > 1 else -1
-    return Handover(plan.User(uid, gid, tuple(groups)), message["home"], message["warnings"], network, rootfs)
+    resolver = ResolverFds(*fds[2:]) if len(fds) > 2 else None
+    user = plan.User(uid, gid, tuple(groups))
+    return Handover(user, message["home"], message["warnings"], network, rootfs, resolver)
 
 
 def resolve_user(spec: Spec, rootfs: str) -> tuple[plan.User, str]:
@@ -111,6 +118,8 @@ class _Starter:
         fds = [sandbox.rootfs_fd]
         if spec["net"]["mode"] in ("new", "none", "join"):
             fds.append(ns.open_namespace("self", "network"))
+        if sandbox.resolver is not None:
+            fds += [fd for fd in sandbox.resolver if fd >= 0]
         protocol.send_packet(handover, json.dumps(message).encode(), fds)
         Reporter(pipes.wiring().report).pid(pid)
 

@@ -1,0 +1,147 @@
+"""``network connect`` and ``network disconnect``: on a running container at once, on another at its next start."""
+
+import logging
+
+import msgspec
+
+from rundlet.api.container_config import EndpointSettings, NetworkingConfig
+from rundlet.api.networks import NetworkConnect, NetworkDisconnect
+from rundlet.container.record import Record
+from rundlet.container.state import Status, is_running
+from rundlet.engine.containers import documents, network_modes
+from rundlet.engine.containers.attributes import network_event
+from rundlet.engine.containers.etc import EtcFiles
+from rundlet.engine.containers.networking import Networking
+from rundlet.engine.context import Context
+from rundlet.engine.resolver import ResolverKeeper
+from rundlet.errors import ConflictError, InvalidParameterError, RundletError
+from rundlet.network.errors import NotConnectedError
+from rundlet.network.networks import Network
+from rundlet.network.sandbox import Change, parse_mode
+from rundlet.runtime.shimclient import ShimClient
+
+_log = logging.getLogger(__name__)
+_OF_HOST = "container cannot be disconnected from host network or connected to host network"
+_SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
+_PRIVATE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+
+
+class Connector:
+    """The record and the running container change together, under the container's lock."""
+
+    def __init__(self, context: Context, networking: Networking, etc: EtcFiles, resolver: ResolverKeeper) -> None:
+        self._context = context
+        self._networking = networking
+        self._etc = etc
+        self._resolver = resolver
+
+    async def connect(self, network: Network, body: NetworkConnect) -> None:
+        """Raises NoSuchContainerError, EndpointExistsError, InvalidParameterError, and what the network room raises."""
+        settings = body.endpoint_config or EndpointSettings()
+        record = self._context.containers.find(body.container)
+        live = self._context.live.of(record.id)
+        async with live.lock:
+            record = self._usable(record.id)
+            self._check(record, network)
+            network_modes.check(network, settings)
+            if is_running(record.state.status) and live.shim is not None:
+                await self._join(record, live.shim, network, settings)
+            self._save(record, {**self._asked(record), network.name: _request_only(settings)})
+        self._context.events.publish("network", "connect", network.id, network_event(network, record.id))
+
+    async def disconnect(self, network: Network, body: NetworkDisconnect) -> None:
+        """Raises NoSuchContainerError, NotConnectedError."""
+        record = self._context.containers.find(body.container)
+        live = self._context.live.of(record.id)
+        async with live.lock:
+            record = self._usable(record.id)
+            if documents.host(record).network_mode == "host" and network.driver == "host":
+                raise InvalidParameterError(_OF_HOST)
+            asked = self._asked(record)
+            if network.name not in asked:
+                raise NotConnectedError(record.name, network.name)
+            if is_running(record.state.status) and live.shim is not None:
+                await self._leave(record, live.shim, network)
+            self._save(record, {name: settings for name, settings in asked.items() if name != network.name})
+        self._context.events.publish("network", "disconnect", network.id, network_event(network, record.id))
+
+    async def reconnect_names(self) -> None:
+        """A new resolver runs: every shim with names to look up hands its sockets over. What fails is logged."""
+        for record in self._context.containers:
+            shim = self._context.live.of(record.id).shim
+            named = any(network.has_names for _, network in self._context.network.joined(record.id))
+            if shim is not None and named:
+                try:
+                    await shim.resolve(self._context.network.resolver_socket)
+                except RundletError as error:
+                    _log.warning("names of container %s: %s", record.id[:12], error)
+
+    async def _join(self, record: Record, shim: ShimClient, network: Network, settings: EndpointSettings) -> None:
+        wanted = self._networking.wanted(record, network.id, settings)
+        others = [one for one in self._networking.all_wanted(record) if one.network != network.name]
+        servers = self._etc.servers(record)
+        change = self._context.network.connect(
+            record.id,
+            record.name,
+            wanted,
+            requests=self._networking.requests(record, self._context.network.way_out([*others, wanted])),
+            servers=servers,
+        )
+        try:
+            await self._carry_out(record, shim, change)
+        except BaseException:
+            self._context.network.disconnect(record.id, record.name, network, servers=servers)
+            raise
+        finally:
+            change.close()
+
+    async def _carry_out(self, record: Record, shim: ShimClient, change: Change) -> None:
+        if change.resolver:
+            await self._resolver.ensure()
+        if change.reservation is not None and change.reservation.fds():
+            await shim.hold(change.reservation.fds())
+        await shim.net_attach(change.link, change.routes, change.sysctls, change.resolver)
+        self._etc.joined(record, change)
+
+    async def _leave(self, record: Record, shim: ShimClient, network: Network) -> None:
+        servers = self._etc.servers(record)
+        change = self._context.network.disconnect(record.id, record.name, network, servers=servers)
+        await shim.net_detach(change.endpoint.interface, change.routes)
+        self._etc.left(record, change)
+
+    def _usable(self, container_id: str) -> Record:
+        record = self._context.containers.by_id(container_id)
+        if record.state.status in (Status.REMOVING, Status.DEAD):
+            raise ConflictError(
+                f"container {record.id} is marked for removal and cannot be connected or disconnected to the network"
+            )
+        return record
+
+    def _check(self, record: Record, network: Network) -> None:
+        mode = parse_mode(documents.host(record).network_mode)
+        if network.driver == "host" or mode.kind == "host":
+            raise InvalidParameterError(_OF_HOST if network.driver == "host" else _SHARED)
+        if mode.kind == "container":
+            raise InvalidParameterError(_SHARED)
+        if mode.kind == "none" or (network.driver == "null" and not network.config_only):
+            raise InvalidParameterError(_PRIVATE)
+
+    def _asked(self, record: Record) -> dict[str, EndpointSettings]:
+        return dict(documents.networking(record).endpoints_config)
+
+    def _save(self, record: Record, endpoints: dict[str, EndpointSettings]) -> None:
+        networking = documents.encode(NetworkingConfig(endpoints_config=endpoints))
+        # The record may have been replaced (its state) meanwhile.
+        current = self._context.containers.by_id(record.id)
+        self._context.containers.save(msgspec.structs.replace(current, networking=networking), durable=True)
+
+
+def _request_only(settings: EndpointSettings) -> EndpointSettings:
+    """What was asked, without what some clients send back of an earlier answer."""
+    return EndpointSettings(
+        ipam_config=settings.ipam_config,
+        links=settings.links,
+        aliases=settings.aliases,
+        mac_address=settings.mac_address,
+        gw_priority=settings.gw_priority,
+    )

@@ -1,0 +1,141 @@
+"""Which networks a container asks for, and what doesn't go together, in Docker's words."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rundlet.api.container_config import ContainerConfig, EndpointSettings, HostConfig
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.network.errors import NetworkNotFoundError
+from rundlet.network.networks import DEFAULT_BRIDGE, Network
+from rundlet.network.sandbox import Mode, parse_mode
+from rundlet.network.service import NetworkService
+
+Endpoints = Mapping[str, EndpointSettings | None]
+
+
+class EndpointSettingsError(InvalidParameterError):
+    """What a container asks of a network that doesn't have it."""
+
+    reason = "invalid-endpoint"
+
+    def __init__(self, network: str, problem: str) -> None:
+        super().__init__(f"invalid config for network {network}: invalid endpoint settings:\n{problem}")
+
+
+class ConflictingOptionsError(InvalidParameterError):
+    reason = "conflicting-options"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"conflicting options: {what}")
+
+
+def endpoints(
+    service: NetworkService, host: HostConfig, given: Endpoints, config: ContainerConfig
+) -> dict[str, EndpointSettings]:
+    """The endpoints that a new container is recorded with, by network name.
+
+    Raises ConflictingOptionsError, EndpointSettingsError, NotSupportedError.
+    """
+    mode = parse_mode(host.network_mode)
+    if mode.kind != "network":
+        for name in given:
+            if name != host.network_mode:
+                raise ConflictingOptionsError("network-scoped settings with this network mode")
+        return {name: settings or EndpointSettings() for name, settings in given.items() if mode.kind != "container"}
+    first = _name(service, mode.reference)
+    found = {first: EndpointSettings()}
+    for asked, settings in given.items():
+        name = _name(service, asked)
+        found[name] = settings or EndpointSettings()
+        network = _find(service, name)
+        if network is not None:
+            check(network, found[name])
+            if network.driver in ("host", "null") and not network.config_only:
+                raise InvalidParameterError(
+                    "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+                )
+    if config.mac_address and not found[first].mac_address:
+        found[first] = msgspec.structs.replace(found[first], mac_address=config.mac_address)
+    if host.links and first != DEFAULT_BRIDGE and not found[first].links:
+        found[first] = msgspec.structs.replace(found[first], links=tuple(host.links))
+    return found
+
+
+def _find(service: NetworkService, name: str) -> Network | None:
+    """An unknown network is an error of the start: clients would take "not found" here for the image."""
+    try:
+        return service.network(name)
+    except NetworkNotFoundError:
+        return None
+
+
+def _name(service: NetworkService, asked: str) -> str:
+    """The name of the network that ``asked`` (a name, or an id) means."""
+    if asked == "default":
+        return DEFAULT_BRIDGE
+    network = _find(service, asked)
+    return asked if network is None else network.name
+
+
+def check(network: Network, settings: EndpointSettings) -> None:
+    """Raises EndpointSettingsError, NotSupportedError."""
+    ipam = settings.ipam_config
+    if ipam is not None and (ipam.ipv6_address or ipam.link_local_ips):
+        raise NotSupportedError("IPv6 and link-local addresses (--ip6, --link-local-ip)")
+    if settings.driver_opts:
+        raise NotSupportedError("DriverOpts of a network (--network driver-opt)")
+    chosen = ipam.ipv4_address if ipam is not None else ""
+    if not network.has_names:
+        if chosen:
+            raise EndpointSettingsError(
+                network.name, "user specified IP address is supported on user defined networks only"
+            )
+        if settings.aliases:
+            raise EndpointSettingsError(
+                network.name, "network-scoped aliases are only supported for user-defined networks"
+            )
+        if settings.links:
+            raise NotSupportedError("Links on the default bridge (--link)")
+    elif chosen and not any(pool.requested for pool in network.subnets):
+        raise EndpointSettingsError(
+            network.name,
+            "user specified IP address is supported only when connecting to networks with user configured subnets",
+        )
+
+
+def check_shared(config: ContainerConfig, host: HostConfig) -> list[str]:
+    """A network that is somebody else's takes no settings. Returns warnings. Raises ConflictingOptionsError."""
+    mode = parse_mode(host.network_mode)
+    if mode.kind == "host":
+        return _check_host(host)
+    if mode.kind == "container":
+        _check_container(mode, config, host)
+    return []
+
+
+def _check_host(host: HostConfig) -> list[str]:
+    if host.links:
+        raise ConflictingOptionsError(
+            "host type networking can't be used with links. This would result in undefined behavior"
+        )
+    if host.port_bindings or host.publish_all_ports:
+        return ["Published ports are discarded when using host network mode"]
+    return []
+
+
+def _check_container(mode: Mode, config: ContainerConfig, host: HostConfig) -> None:
+    if host.links:
+        raise ConflictingOptionsError(
+            "container type network can't be used with links. This would result in undefined behavior"
+        )
+    if host.dns:
+        raise ConflictingOptionsError("dns and the network mode")
+    if host.extra_hosts:
+        raise ConflictingOptionsError("custom host-to-IP mapping and the network mode")
+    if config.mac_address:
+        raise ConflictingOptionsError("mac-address and the network mode")
+    if host.port_bindings or host.publish_all_ports:
+        raise ConflictingOptionsError("port publishing and the container type network mode")
+    if config.exposed_ports:
+        raise ConflictingOptionsError("port exposing and the container type network mode")

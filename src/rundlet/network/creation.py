@@ -1,0 +1,206 @@
+"""What a user may ask of a new network, checked before anything is made. Nothing is read from the host here."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+import msgspec
+
+from rundlet.errors import NotSupportedError
+from rundlet.network import networks
+from rundlet.network.errors import NetworkConfigError, NetworkForbiddenError, PoolOverlapError, PredefinedNetworkError
+from rundlet.network.networks import BRIDGE_NAME, HOST_BINDING, ICC, INTERFACE_PREFIX, MASQUERADE, MTU, Network, Subnet
+
+_BRIDGE_OPTIONS = frozenset({BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, INTERFACE_PREFIX, MTU})
+_MACVLAN_OPTIONS = frozenset({"parent", "macvlan_mode", MTU, INTERFACE_PREFIX})
+_IPVLAN_OPTIONS = frozenset({"parent", "ipvlan_mode", "ipvlan_flag", MTU, INTERFACE_PREFIX})
+_MODES = {
+    "macvlan_mode": ("bridge", "vepa", "private", "passthru"),
+    "ipvlan_mode": ("l2", "l3", "l3s"),
+    "ipvlan_flag": ("bridge", "private", "vepa"),
+}
+_KNOWN_OPTIONS = {"bridge": _BRIDGE_OPTIONS, "macvlan": _MACVLAN_OPTIONS, "ipvlan": _IPVLAN_OPTIONS}
+_SINGLE = ("host", "null")
+_MAX_IFNAME = 15
+_MIN_MTU, _MAX_MTU = 68, 65535
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """One ``--subnet`` with what belongs to it; every text may be empty."""
+
+    subnet: str = ""
+    ip_range: str = ""
+    gateway: str = ""
+    auxiliary: dict[str, str] = {}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A network to be made."""
+
+    name: str
+    driver: str = "bridge"
+    pools: tuple[Pool, ...] = ()
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    internal: bool = False
+    attachable: bool = False
+    config_only: bool = False
+    config_from: str = ""
+
+
+def check(request: Request) -> None:
+    """Raises PredefinedNetworkError, NetworkForbiddenError, NetworkConfigError, NotSupportedError."""
+    if not request.name.strip():
+        raise NetworkConfigError("invalid name: name is empty")
+    if request.name in (*networks.PREDEFINED, "default"):
+        raise PredefinedNetworkError(f"operation is not permitted on predefined {request.name} network ")
+    if request.name.startswith("container:"):
+        raise NetworkConfigError(f"invalid name: {request.name} would be taken for a container's network")
+    if request.driver in _SINGLE and not request.config_only:
+        raise NetworkForbiddenError(f'only one instance of "{request.driver}" network is allowed')
+    if request.driver not in _KNOWN_OPTIONS and not request.config_only:
+        raise NotSupportedError(f"network driver {request.driver}")
+    if request.config_only and (request.internal or request.attachable or request.config_from):
+        raise NetworkForbiddenError(
+            "configuration network can only contain network specific fields. Network operator fields like "
+            "[ ingress | internal | attachable | scope ] are not supported."
+        )
+    if request.config_from and (request.pools or request.options or request.labels):
+        raise NetworkForbiddenError(
+            "user specified configurations are not supported if the network depends on a configuration network"
+        )
+    _check_options(request.driver, request.options)
+    _check_pools(request.pools)
+    if request.driver == "bridge" and len(request.pools) > 1 and not request.config_only:
+        raise NetworkForbiddenError("bridge driver doesn't support multiple subnets")
+
+
+def pool_overlaps(wanted: Iterable[Subnet], existing: Iterable[Network]) -> None:
+    """Raises PoolOverlapError when a wanted subnet shares addresses with another network's, or with a wanted one."""
+    taken = [IPv4Network(pool.subnet) for network in existing if not network.config_only for pool in network.subnets]
+    for pool in wanted:
+        subnet = IPv4Network(pool.subnet)
+        if any(subnet.overlaps(other) for other in taken):
+            raise PoolOverlapError
+        taken.append(subnet)
+
+
+def subnet(pool: Pool, chosen: IPv4Network | None, *, gateway: bool) -> Subnet:
+    """The pool as it is recorded; ``chosen`` is for one that names no subnet. ``gateway``: it needs one."""
+    net = IPv4Network(pool.subnet) if pool.subnet else chosen
+    assert net is not None
+    address = pool.gateway
+    if not address and gateway:
+        kept = set(pool.auxiliary.values())
+        first = int(net.network_address) + (1 if net.prefixlen < 31 else 0)
+        candidates = (str(IPv4Address(number)) for number in range(first, int(net.broadcast_address) + 1))
+        address = next((candidate for candidate in candidates if candidate not in kept), "")
+    return Subnet(str(net), address, pool.ip_range, dict(pool.auxiliary), bool(pool.subnet))
+
+
+def _check_options(driver: str, options: Mapping[str, str]) -> None:
+    known = _KNOWN_OPTIONS.get(driver, frozenset().union(*_KNOWN_OPTIONS.values()))
+    for name, value in options.items():
+        if name not in known:
+            raise NotSupportedError(f"option {name} of {driver} networks")
+        if name in _MODES and value not in _MODES[name]:
+            raise NetworkConfigError(f"requested {name} '{value}' is not valid")
+        if name in _CHECKS:
+            problem = _CHECKS[name](value)
+            if problem:
+                raise NetworkConfigError(f"failed to parse {name} value: {value} ({problem})")
+
+
+def _truth_problem(value: str) -> str:
+    try:
+        networks.truth(value)
+    except ValueError:
+        return "invalid syntax"
+    return ""
+
+
+def _mtu_problem(value: str) -> str:
+    good = value.isascii() and value.isdigit() and _MIN_MTU <= int(value) <= _MAX_MTU
+    return "" if good else f"want {_MIN_MTU} to {_MAX_MTU}"
+
+
+def _binding_problem(value: str) -> str:
+    try:
+        IPv4Address(value or "0.0.0.0")
+    except ValueError:
+        return "invalid IPv4 address"
+    return ""
+
+
+def _interface_problem(name: str) -> str:
+    plain = name.isascii() and name.isprintable() and not set(name) & set(" /:")
+    good = plain and 0 < len(name) <= _MAX_IFNAME and name not in (".", "..")
+    return "" if good else "no name for an interface"
+
+
+def _prefix_problem(prefix: str) -> str:
+    # Room for a number; a dot would end the word in the names of the interface's switches.
+    return "no name for an interface" if "." in prefix else _interface_problem(f"{prefix}00")
+
+
+_CHECKS = {
+    ICC: _truth_problem,
+    MASQUERADE: _truth_problem,
+    MTU: _mtu_problem,
+    HOST_BINDING: _binding_problem,
+    BRIDGE_NAME: _interface_problem,
+    "parent": _interface_problem,
+    INTERFACE_PREFIX: _prefix_problem,
+}
+
+
+def _check_pools(pools: Iterable[Pool]) -> None:
+    problems: list[str] = []
+    for pool in pools:
+        if not pool.subnet:
+            if pool.ip_range or pool.gateway or pool.auxiliary:
+                raise NetworkConfigError("every ip-range or gateway must have a corresponding subnet")
+            continue
+        if ":" in pool.subnet:
+            raise NotSupportedError(f"IPv6 subnets ({pool.subnet})")
+        problems += _problems(pool)
+    if problems:
+        raise NetworkConfigError("invalid network config:\n" + "\n".join(problems))
+
+
+def _problems(pool: Pool) -> list[str]:
+    parent, problem = _network(pool.subnet, "subnet")
+    if parent is None:
+        return [problem]
+    problems = [problem] if problem else []
+    if pool.ip_range:
+        part, problem = _network(pool.ip_range, "ip-range")
+        if problem:
+            problems.append(problem)
+        elif part is not None and not part.subnet_of(parent):
+            problems.append(f"invalid ip-range {pool.ip_range}: parent subnet {parent} doesn't contain ip-range")
+    named = [("gateway", pool.gateway)] if pool.gateway else []
+    named += [("auxiliary address", address) for address in pool.auxiliary.values()]
+    for what, text in named:
+        try:
+            inside = ipaddress.ip_address(text) in parent
+        except ValueError:
+            problems.append(f"invalid {what} {text}: invalid address")
+            continue
+        if not inside:
+            problems.append(f"invalid {what} {text}: parent subnet {parent} doesn't contain this address")
+    return problems
+
+
+def _network(text: str, what: str) -> tuple[IPv4Network | None, str]:
+    """The network, and what is wrong with the text; with host bits set there are both."""
+    address, slash, _ = text.partition("/")
+    try:
+        net = IPv4Network(text, strict=False)
+    except ValueError:
+        net = None
+    if net is None or not slash:
+        return None, f"invalid {what} {text}: invalid CIDR block notation"
+    if str(net.network_address) != address:
+        return net, f"invalid {what} {text}: it should be {net}"
+    return net, ""
