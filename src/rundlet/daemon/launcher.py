@@ -51,6 +51,7 @@ _RT_SIGACTION: Final = 134 if libc.MACHINE == "aarch64" else 13
 def main(arguments: list[str]) -> NoReturn:
     """``[--pinned] INTERPRETER BOOTSTRAP [ENGINE ARGUMENTS…]``; the connection to the engine is descriptor 3."""
     if arguments[0] != PINNED:
+        placement.leave()  # first: the session or unit that we start in may end at any moment
         _pin(arguments)
     interpreter, _bootstrap, *engine = arguments[1:]
     workers = _warm_up()
@@ -104,7 +105,6 @@ def _set_attributes() -> None:
     libc.set_name("rundlet-launch")
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    placement.leave()
     for attempt in (_reset_oom_score, clean.attributes, clean.limits):
         try:
             attempt()

@@ -61,6 +61,17 @@ def detect() -> Layout:
     return Layout(HYBRID if limiting else V2, hierarchies if limiting else (), unified, controllers)
 
 
+def unified_options() -> tuple[str, ...]:
+    """The options of the v2 hierarchy ("nsdelegate"), which all its mounts share; none without it."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        lines = os.fsdecode(file.read()).splitlines()
+    for line in lines:
+        tail = line.partition(" - ")[2].split(" ")
+        if tail[0] == "cgroup2":
+            return tuple(name for name in tail[-1].split(",") if name not in ("rw", "ro"))
+    return ()
+
+
 def parse_mountinfo(lines: Iterable[str]) -> tuple[tuple[Hierarchy, ...], str | None]:
     """The v1 hierarchies and the v2 mount point in the lines of /proc/self/mountinfo.
 

@@ -40,12 +40,17 @@ class User(NamedTuple):
 
 
 class CgroupView(NamedTuple):
-    """What the container's /sys/fs/cgroup is made of. Version 1 only uses the lists of :class:`MountCgroupTree`."""
+    """What the container's /sys/fs/cgroup is made of.
+
+    Version 1 only uses the lists of :class:`MountCgroupTree`, version 2 only ``unified``: the options of the machine's
+    own mount. All mounts of cgroup v2 share them, and one that is made in the machine's cgroup namespace sets them.
+    """
 
     version: int
     hierarchies: tuple[tuple[str, str], ...] = ()
     binds: tuple[tuple[str, int], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    unified: tuple[str, ...] = ()
 
 
 class Prepared(NamedTuple):
@@ -202,7 +207,9 @@ def _mounts(entries: Sequence[Config], prepared: Prepared, private: bool) -> lis
                 mounts.MountCgroupTree(destination, wanted, private, view.hierarchies, view.binds, view.links),
             )
         else:
-            kind = "cgroup2" if kind == "cgroup" else kind
+            if kind == "cgroup":
+                kind = "cgroup2"
+                wanted = wanted._replace(data=tuple((name, None) for name in prepared.cgroup.unified) + wanted.data)
             plan.append(mounts.MountFilesystem(kind, entry.get("source") or kind, destination, wanted))
     return plan
 

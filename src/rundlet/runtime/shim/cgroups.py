@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rundlet.linux import libc, mount
-from rundlet.linux.cgroup import Cgroup, Layout, detect
+from rundlet.linux.cgroup import Cgroup, Layout, detect, unified_options
 from rundlet.runtime.init.plan import CgroupView
 
 _layout: Layout | None = None
@@ -51,7 +51,7 @@ class ContainerCgroup:
         """What the container's /sys/fs/cgroup shows. Descriptors in it are for init to mount."""
         found = layout()
         if not found.hierarchies:
-            return CgroupView(2)
+            return CgroupView(2, unified=() if private else unified_options())
         hierarchies: list[tuple[str, str]] = []
         links: list[tuple[str, str]] = []
         binds: list[tuple[str, int]] = []

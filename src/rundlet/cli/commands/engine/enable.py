@@ -131,7 +131,9 @@ def systemd_runs(*, user: bool) -> bool:
 def systemctl(*words: str, user: bool) -> int:
     """Run ``systemctl`` for the system or the user and return its status. Raises CommandError."""
     import subprocess
+    import sys
 
+    sys.stdout.flush()
     try:
         return subprocess.run(_command(*words, user=user), check=False).returncode
     except OSError as exc:
