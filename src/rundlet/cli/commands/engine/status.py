@@ -34,17 +34,28 @@ def _since(pid: int) -> str:
     return f", up {human_duration(up).lower()}"
 
 
+def _held(path: str) -> bool:
+    """Whether someone listens on the socket: looked up, for a connection would make systemd start the engine."""
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            # Number: references protocol flags type state inode path; 0x10000 is __SO_ACCEPTCON.
+            sockets = [line.split(None, 7) for line in file.read().splitlines()]
+    except OSError:
+        return False
+    name = path.encode()
+    return any(words[3] == b"00010000" and words[-1] == name for words in sockets if len(words) == 8)
+
+
 def run(call: Invocation) -> int:
     socket, root = paths.engine_socket(), paths.data_root()
-    answers = listening()
-    if not answers and not is_running():
-        call.context.say(f"not running (data in {root}; the next command starts it)")
+    if not is_running():
+        starter = "systemd starts it at the next command" if _held(socket) else "the next command starts it"
+        call.context.say(f"not running (data in {root}; {starter})")
         return NOT_RUNNING
     pid = engine_pid()
-    if not answers:
+    if not listening():
         raise CommandError(f"the engine{f' (process {pid})' if pid else ''} runs, but nothing answers on {socket}")
-    process = f"process {pid}{_since(pid)}" if pid else "started by systemd on the first request"
-    call.context.say(f"running ({process})")
+    call.context.say(f"running (process {pid}{_since(pid)})" if pid else "running")
     call.context.say(f"socket: unix://{socket}")
     call.context.say(f"data:   {root}")
     return 0
