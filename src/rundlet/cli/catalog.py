@@ -49,6 +49,16 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
         },
     ),
+    "manifest": (
+        "Manage Docker image manifests and manifest lists",
+        {
+            "annotate": "Add additional information to a local image manifest",
+            "create": "Create a local manifest list for annotating and pushing to a registry",
+            "inspect": "Display an image manifest, or manifest list",
+            "push": "Push a manifest list to a repository",
+            "rm": "Delete one or more manifest lists from local storage",
+        },
+    ),
     "network": (
         "Manage networks",
         {
@@ -156,8 +166,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # What Docker has and Rundlet has not: refused by name, never taken for a typing error.
 NOT_SUPPORTED = frozenset(
     (
-        "build builder buildx checkpoint compose config context manifest node plugin scout secret service stack swarm "
-        "trust"
+        "build builder buildx checkpoint compose config context node plugin scout secret service stack swarm trust"
     ).split()
 )
 

@@ -1,12 +1,32 @@
-"""What a registry has under a name, without pulling it."""
+"""What a registry has under a name, without pulling it; and manifests pushed past the image store."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator
 
 from rundlet.api.descriptor import Descriptor, Platform
+from rundlet.api.distribution import ManifestPush, ManifestPushed, RemoteManifest
 from rundlet.api.images import AuthConfig, DistributionInspect
+from rundlet.errors import InvalidParameterError
+from rundlet.oci import descriptor as descriptors
 from rundlet.oci import manifest as manifests
+from rundlet.oci import mediatype
 from rundlet.oci.config import SIZE_LIMIT, ImageConfig
 from rundlet.oci.platform import Platform as StoredPlatform
 from rundlet.oci.reference import Reference
-from rundlet.registry import Credentials, Registry
+from rundlet.registry import Credentials, Fetcher, Registry, RepositoryPusher
+
+
+class WrongSourceError(InvalidParameterError):
+    """Blobs can't be taken over from there."""
+
+    reason = "wrong-source"
+
+    def __init__(self, source: Reference, target: Reference) -> None:
+        super().__init__(
+            "cannot use source images from a different registry than the target image: "
+            f"{source.domain} != {target.domain}"
+        )
 
 
 class DistributionService:
@@ -18,10 +38,7 @@ class DistributionService:
     async def inspect(self, reference: str, auth: AuthConfig) -> DistributionInspect:
         """Raises the errors of ``registry``."""
         name = Reference.parse(reference).with_default_tag()
-        credentials = None
-        if auth.username or auth.identitytoken or auth.registrytoken:
-            credentials = Credentials(auth.username, auth.password, auth.identitytoken, auth.registrytoken)
-        fetcher = self._registry.fetcher(name, credentials)
+        fetcher = self._registry.fetcher(name, _credentials(auth))
         found, data = await fetcher.manifest(await fetcher.resolve(name))
         document = manifests.decode_any(data, found.media_type)
         platforms: list[StoredPlatform] = []
@@ -31,9 +48,80 @@ class DistributionService:
         else:
             platforms += [item.platform for item in document.manifests or () if item.platform is not None]
         return DistributionInspect(
-            descriptor=Descriptor(media_type=found.media_type, digest=str(found.digest), size=found.size),
+            descriptor=_descriptor(found),
             platforms=tuple(_wire(platform) for platform in platforms),
         )
+
+    async def manifest(self, reference: str, auth: AuthConfig, *, insecure: bool) -> RemoteManifest:
+        """A manifest or index, and the platform that an image's config names. Raises the errors of ``registry``."""
+        name = Reference.parse(reference).with_default_tag()
+        fetcher = self._at(name, insecure).fetcher(name, _credentials(auth))
+        found, data = await fetcher.manifest(await fetcher.resolve(name))
+        document = manifests.decode_any(data, found.media_type)
+        platform = None
+        if isinstance(document, manifests.Manifest) and document.config.media_type in mediatype.CONFIGS:
+            platform = ImageConfig.decode(await fetcher.small(document.config, SIZE_LIMIT)).platform
+        return RemoteManifest(descriptor=_descriptor(found, platform), raw=base64.b64encode(data).decode())
+
+    async def push_manifest(
+        self, reference: str, push: ManifestPush, auth: AuthConfig, *, insecure: bool
+    ) -> ManifestPushed:
+        """Store a manifest, with its blobs when they are in ``push.source``. Raises WrongSourceError and others."""
+        name = Reference.parse(reference).with_default_tag()
+        try:
+            data = base64.b64decode(push.raw, validate=True)
+        except binascii.Error as exc:
+            raise InvalidParameterError(f"Raw is not base64: {exc}") from exc
+        document = manifests.decode_any(data, push.media_type)
+        descriptor = descriptors.Descriptor.of(manifests.document_type(data, push.media_type), data)
+        if name.digest is not None and name.digest != descriptor.digest:
+            raise InvalidParameterError(f"the manifest's digest is {descriptor.digest}, not {name.digest}")
+        registry = self._at(name, insecure)
+        pusher = registry.pusher(name, _credentials(auth))
+        if push.source and isinstance(document, manifests.Manifest):
+            source = Reference.parse(push.source)
+            if source.domain != name.domain:
+                raise WrongSourceError(source, name)
+            fetcher = registry.fetcher(source, _credentials(auth))
+            for blob in (document.config, *document.layers):
+                if not mediatype.is_foreign_layer(blob.media_type):
+                    await _take_over(blob, source, fetcher, pusher)
+        await pusher.put_manifest(data, descriptor, name.tag)
+        return ManifestPushed(descriptor=_descriptor(descriptor))
+
+    def _at(self, name: Reference, insecure: bool) -> Registry:
+        return self._registry.trusting(name.domain) if insecure else self._registry
+
+
+async def _take_over(
+    blob: descriptors.Descriptor, source: Reference, fetcher: Fetcher, pusher: RepositoryPusher
+) -> None:
+    """Mount a blob; a registry that does not mount gets it sent."""
+    if await pusher.has_blob(blob.digest):
+        return
+    upload = await pusher.mount(blob.digest, source.path)
+    if upload.mounted:
+        return
+
+    def chunks(offset: int) -> AsyncIterator[bytes]:
+        return fetcher.blob(blob, offset)
+
+    await pusher.upload(blob.digest, blob.size, chunks, upload, lambda _sent: None)
+
+
+def _credentials(auth: AuthConfig) -> Credentials | None:
+    if not (auth.username or auth.identitytoken or auth.registrytoken):
+        return None
+    return Credentials(auth.username, auth.password, auth.identitytoken, auth.registrytoken)
+
+
+def _descriptor(found: descriptors.Descriptor, platform: StoredPlatform | None = None) -> Descriptor:
+    return Descriptor(
+        media_type=found.media_type,
+        digest=str(found.digest),
+        size=found.size,
+        platform=_wire(platform) if platform is not None else None,
+    )
 
 
 def _wire(platform: StoredPlatform) -> Platform:

@@ -47,8 +47,18 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         return manifest
 
     def encode(self) -> bytes:
-        """New bytes, for a manifest that Rundlet makes."""
-        return encode(_Ordered.of(self))
+        """New bytes, for a manifest that Rundlet makes.
+
+        Docker's kind is written with Docker's indentation and order: older docker command lines write such a manifest
+        anew when they put it into a list, and must arrive at the same digest.
+        """
+        data = encode(_Ordered.of(self))
+        if self.media_type != mediatype.DOCKER_MANIFEST:
+            return data
+        document = msgspec.json.decode(data)
+        for descriptor in (document["config"], *document["layers"]):
+            descriptor["digest"] = descriptor.pop("digest")
+        return msgspec.json.format(msgspec.json.encode(document), indent=3)
 
 
 class _Ordered(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

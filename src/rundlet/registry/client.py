@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from rundlet.oci.reference import Reference
 from rundlet.registry.connection import Connection, Server
 from rundlet.registry.errors import LoginError, RegistryError, RegistryUnreachableError, from_answer
@@ -32,6 +34,11 @@ class Registry:
         self._retry = retry or Retry()
         self._mirror_credentials = mirror_credentials or {}
         self._servers: dict[Endpoint, Server] = {}
+
+    def trusting(self, domain: str) -> "Registry":
+        """The same, but ``domain`` may have any certificate or none: what a user asks for in one command."""
+        hosts = msgspec.structs.replace(self.hosts, insecure=(*self.hosts.insecure, domain))
+        return Registry(self._http, hosts, retry=self._retry, mirror_credentials=self._mirror_credentials)
 
     def fetcher(self, name: Reference, credentials: Credentials | None = None) -> Fetcher:
         """Reads repository ``name`` (tag and digest of it do not matter) as the user of ``credentials``."""

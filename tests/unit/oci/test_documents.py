@@ -85,7 +85,7 @@ def test_manifest_is_a_view() -> None:
     assert manifest.layers[0].digest == B
     again = Manifest.decode(manifest.encode())
     assert again == manifest
-    assert manifest.encode().startswith(b'{"schemaVersion":2,"mediaType":')
+    assert manifest.encode().startswith(b'{\n   "schemaVersion": 2,\n   "mediaType": ')
 
 
 @pytest.mark.parametrize(

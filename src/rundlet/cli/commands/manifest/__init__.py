@@ -1,0 +1,1 @@
+"""rundlet manifest …: one module per verb."""
