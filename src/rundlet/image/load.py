@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from rundlet.errors import RundletError
+from rundlet.errors import DigestMismatchError, RundletError
 from rundlet.image.archive import (
     DOCKER_MANIFEST,
     DOCUMENT_LIMIT,
@@ -160,8 +160,8 @@ class Loader:
         return list(found.values())
 
     def _from_descriptor(self, parts: Parts, descriptor: Descriptor, wanted: Platform, depth: int) -> _Candidate | None:
-        part = parts.find(blob_path(descriptor.digest))
-        if part is None or part.digest != descriptor.digest or not depth:
+        part = _blob(parts, descriptor.digest)
+        if part is None or not depth:
             return None
         data = self._content.read(part.blob.digest, DOCUMENT_LIMIT)
         document = decode_any(data, descriptor.media_type)
@@ -170,10 +170,11 @@ class Loader:
             return self._from_descriptor(parts, chosen, wanted, depth - 1) if chosen is not None else None
         if document.config.media_type not in mediatype.CONFIGS:
             return None
-        config = self._text(parts, blob_path(document.config.digest))
-        layers = [parts.find(blob_path(layer.digest)) for layer in document.layers]
-        if not all(layers):
+        described = _blob(parts, document.config.digest)
+        layers = [_blob(parts, layer.digest) for layer in document.layers]
+        if described is None or not all(layers):
             return None
+        config = self._content.read(described.blob.digest, DOCUMENT_LIMIT)
         # A layer that was compressed on the way in is another blob: then the manifest has to be a new one.
         same = all(
             part.blob.digest == layer.digest for part, layer in zip(_parts(layers), document.layers, strict=True)
@@ -272,6 +273,14 @@ def _layer(parts: Parts, name: str) -> Descriptor:
     if part is None:
         raise ArchiveError(f"invalid archive: {name} is missing")
     return part.blob
+
+
+def _blob(parts: Parts, digest: Digest) -> Part | None:
+    """The file that an OCI layout keeps under ``digest``. Raises DigestMismatchError when it is another."""
+    part = parts.find(blob_path(digest))
+    if part is not None and part.digest != digest:
+        raise DigestMismatchError(str(digest), str(part.digest))
+    return part
 
 
 def _parts(found: Sequence[Part | None]) -> list[Part]:

@@ -239,3 +239,21 @@ async def test_what_is_no_archive(room: Room, data: bytes) -> None:
 async def test_save_of_what_is_not_here(room: Room) -> None:
     with pytest.raises(NoSuchImageError):
         await room.saver.save(["nothing"])
+
+
+@pytest.mark.parametrize("what", ["config", "layers", "manifest"])
+async def test_blobs_under_wrong_names(room: Room, other: Room, what: str) -> None:
+    """Whatever an OCI layout keeps under a digest has to have it."""
+    await make(room, Reference.parse("demo:1"))
+    with tarfile.open(fileobj=io.BytesIO(await save(room, "demo:1"))) as archived:
+        files = {item.name: archived.extractfile(item).read() for item in archived if item.isreg()}  # type: ignore[union-attr]
+    described = json.loads(files["index.json"])["manifests"][0]["digest"]
+    manifest = json.loads(files[f"blobs/sha256/{described[7:]}"])
+    wrong = {"config": manifest["config"]["digest"], "layers": manifest["layers"][0]["digest"], "manifest": described}[
+        what
+    ]
+    name = f"blobs/sha256/{wrong[7:]}"
+    files[name] = files[name].replace(b"linux", b"Linux") if what == "config" else files[name] + b" "
+    with pytest.raises(DigestMismatchError):
+        await other.loader.load(stream(tar(files)), progress=other.hear)
+    assert other.is_empty()
