@@ -25,8 +25,8 @@ SERVICE = """\
 [Unit]
 Description=Rundlet container engine
 {after}Requires=rundlet.socket
-StartLimitIntervalSec=60
-StartLimitBurst=10
+StartLimitIntervalSec=120
+StartLimitBurst=5
 
 [Service]
 Type=notify
