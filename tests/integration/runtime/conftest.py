@@ -223,7 +223,9 @@ def busybox_root(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) ->
     root = tmp_path_factory.mktemp("busybox")
     root.chmod(0o755)
     with tarfile.open(busybox_tar) as archive:
-        archive.extractall(root, filter="tar")
+        # Python 3.11.2, Debian 12's, has no filters yet; later ones want to be told.
+        filters = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+        archive.extractall(root, **filters)  # type: ignore[arg-type]
     (root / "etc").mkdir(exist_ok=True)
     (root / "etc/passwd").write_text(
         "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000:a:/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
