@@ -84,6 +84,17 @@ async def _run(config: Config, starter: Starter) -> None:
     wiring.make_directories(layout)
     lock = acquire(layout.lock, layout.root)
     launcher = await Launcher.start(layout, () if starter.supervised else _command())
+    try:
+        await _serve(config, layout, starter, launcher)
+    except BaseException:
+        launcher.bye()  # what ended this engine would end the next one, too: it is not started again
+        raise
+    finally:
+        os.close(lock)
+
+
+async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Launcher) -> None:
+    """Until a stop signal."""
     engine = wiring.build(config, layout, launcher)
     sockets = _listen(config, layout, starter.activated)
     names = [activation.address(listening) for listening in sockets]
@@ -115,7 +126,6 @@ async def _run(config: Config, starter: Starter) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(layout.engine_socket)
         await asyncio.shield(_close(config, layout, engine, server, launcher))
-        os.close(lock)
 
 
 async def _check_storage(engine: Engine) -> None:
@@ -141,6 +151,7 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
     for shim in engine.context.live.shims():
         shim.close()
     engine.lifecycle.give_back_leftovers()
+    engine.lifecycle.sweep_cgroups()
     with contextlib.suppress(RundletError):
         await asyncio.to_thread(engine.context.network.shutdown)
     _remove_parent_cgroup(layout)
@@ -165,6 +176,7 @@ async def _housekeeping(engine: Engine) -> None:
         await asyncio.to_thread(engine.context.network.sweep)
         engine.context.containers.flush()
         engine.lifecycle.give_back_leftovers()
+        engine.lifecycle.sweep_cgroups()
         await asyncio.sleep(SWEEP_SECONDS)
 
 
