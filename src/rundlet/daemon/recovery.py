@@ -50,6 +50,7 @@ class Recovery:
             elif record.state.status is Status.REMOVING:
                 unfinished.append(record.id)
         context.network.recover(live)
+        self._lifecycle.sweep_cgroups()
         await asyncio.to_thread(self._remove_unfinished, unfinished)
         await asyncio.to_thread(self._remove_orphans)
         for record in list(context.containers):

@@ -2,6 +2,7 @@
 
 import secrets
 
+ID_LENGTH = 64
 SHORT_LENGTH = 12
 
 

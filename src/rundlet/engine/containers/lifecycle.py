@@ -8,6 +8,7 @@ volumes, record) at its removal.
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable
 from typing import Any
 
@@ -27,6 +28,7 @@ from rundlet.errors import ConflictError, InternalError, NoSuchContainerError, R
 from rundlet.linux import cgroup
 from rundlet.runtime import state as runtime_state
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError
+from rundlet.util.ids import ID_LENGTH
 from rundlet.util.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -198,15 +200,18 @@ class Lifecycle:
 
     def give_back_leftovers(self) -> None:
         """Endpoints of containers that do not run and are not just starting: what :meth:`_give_back` could not do."""
-        keep = {
+        try:
+            self._context.network.recover(self._in_use())
+        except RundletError as error:
+            _log.warning("network: %s", error)
+
+    def _in_use(self) -> set[str]:
+        """Containers that run, or that something is being done to."""
+        return {
             record.id
             for record in self._context.containers
             if is_running(record.state.status) or self._context.live.of(record.id).lock.locked()
         }
-        try:
-            self._context.network.recover(keep)
-        except RundletError as error:
-            _log.warning("network: %s", error)
 
     def _exit_state(self, record: Record) -> State:
         found = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
@@ -231,13 +236,28 @@ class Lifecycle:
     def _sweep_cgroup(self, record: Record) -> None:
         """What a killed shim could not remove."""
         host = documents.host(record)
-        path = f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}"
+        self._clear_cgroup(f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}")
+
+    def sweep_cgroups(self) -> None:
+        """The groups of all that does not run: a shim that was killed could not remove its group.
+
+        What is still in one has survived its shim (PDEATHSIG can be cleared), and is ended.
+        """
+        parent = f"/rundlet-{self._context.layout.instance}"
+        places = cgroup.Cgroup(parent, cgroup.detect()).directories
+        found = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
+        keep = self._in_use()
+        for name in found:
+            if len(name) == ID_LENGTH and name not in keep:
+                self._clear_cgroup(f"{parent}/{name}")
+
+    def _clear_cgroup(self, path: str) -> None:
         group = cgroup.Cgroup(path, cgroup.detect())
         try:
             group.kill()
             group.remove()
         except OSError as error:
-            _log.warning("cgroup of container %s: %s", record.id[:12], error)
+            _log.warning("cgroup %s: %s", path, error)
 
     async def _auto_remove(self, container_id: str) -> None:
         try:

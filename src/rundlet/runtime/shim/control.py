@@ -29,6 +29,7 @@ class Server:
         self._handle = handle
         self._connections: list[socket.socket] = []
         self._listener: socket.socket | None = None
+        self.on_alone: Callable[[], None] | None = None  # the last connection ended
 
     def listen(self) -> None:
         """Raises: OSError."""
@@ -131,6 +132,8 @@ class Server:
             self._connections.remove(connection)
             self._loop.remove(connection.fileno())
             connection.close()
+            if not self._connections and self.on_alone:
+                self.on_alone()
 
 
 def ok(**values: Any) -> Message:

@@ -54,6 +54,7 @@ class Shim:
 
     def run(self, connection: socket.socket) -> None:
         self.server.add(connection)
+        self.server.on_alone = self.alone
         self.server.listen()
         self.loop.run()
 
@@ -178,6 +179,11 @@ class Shim:
         reply(ok())
 
     # The end
+
+    def alone(self) -> None:
+        """Without an engine containers run on; but what was never started, nobody starts any more."""
+        if self.container.state == CREATED:
+            self.finish()
 
     def watch_memory(self) -> None:
         """Report it when the kernel kills for want of memory, if there is a limit that could be the reason."""

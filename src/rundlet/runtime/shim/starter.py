@@ -7,6 +7,7 @@ comes as one message with descriptors: :class:`Handover`.
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, NoReturn
@@ -44,8 +45,12 @@ class Handover(NamedTuple):
 
 def spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
     """Fork the starter; returns its process number and pidfd. Raises: OSError."""
+    shim = os.getpid()
     pid, process_fd = libc.clone3(0)
     if pid == 0:
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != shim:
+            os._exit(1)  # nobody would give back what we make
         run(spec_fd, network, pipes, handover)
     return pid, process_fd
 
