@@ -42,7 +42,7 @@ def print_tree(items: list[Any]) -> None:
         size = human_size(item.get("Size", 0))
         used = "U" if (item.get("Containers") or 0) > 0 else ""
         platforms = _platforms(item)
-        content = ""
+        content = human_size(sum((m.get("Size") or {}).get("Content", 0) for m in item.get("Manifests") or ()))
         for name in item.get("RepoTags") or ["<untagged>"]:
             rows.append((name, identifier, size, content, used))
             for position, platform in enumerate(platforms):

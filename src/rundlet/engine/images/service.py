@@ -72,9 +72,14 @@ class ImageService:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
-        if options.manifests:
-            raise NotSupportedError("manifests=1 of the image list")
-        return self.summaries(options)
+        found = self.summaries(options)
+        return [self._with_manifests(item) for item in found] if options.manifests else found
+
+    def _with_manifests(self, item: ImageSummary) -> ImageSummary:
+        image = self._context.images.get(item.id)
+        users = [record.id for record in self._context.containers if record.image_id == item.id]
+        shown = views.manifest(image, self._context.images.layers(image.id), users)
+        return msgspec.structs.replace(item, manifests=(shown,), containers=len(users))
 
     def summaries(self, options: ImageListOptions) -> Sequence[ImageSummary]:
         """Newest first, as the filters select."""

@@ -6,7 +6,17 @@ from rundlet.api.base import EMPTY
 from rundlet.api.container_config import HealthConfig
 from rundlet.api.containers import GraphDriver
 from rundlet.api.descriptor import Descriptor as WireDescriptor
-from rundlet.api.images import ImageConfig, ImageInspect, ImageMetadata, ImageSummary, RootFS
+from rundlet.api.descriptor import Platform as WirePlatform
+from rundlet.api.images import (
+    ImageConfig,
+    ImageInspect,
+    ImageMetadata,
+    ImageProperties,
+    ImageSummary,
+    ManifestSize,
+    ManifestSummary,
+    RootFS,
+)
 from rundlet.image.records import Image, Layer
 from rundlet.oci.config import ContainerConfig, Healthcheck
 from rundlet.oci.config import ImageConfig as StoredConfig
@@ -26,6 +36,24 @@ def summary(image: Image, *, containers: int, shared: int, digests: bool = True)
         repo_tags=tuple(image.repo_tags),
         shared_size=shared,
         size=image.size,
+    )
+
+
+def manifest(image: Image, layers: Sequence[Layer], containers: Sequence[str]) -> ManifestSummary:
+    """The one manifest of an image that is here: what travels (content) and the files it unpacks to."""
+    content = image.manifest.size + sum(layer.blob.size for layer in layers)
+    platform = image.platform
+    return ManifestSummary(
+        id=str(image.manifest.digest),
+        descriptor=descriptor(image.manifest),
+        available=True,
+        size=ManifestSize(content=content, total=content + image.size),
+        kind="image",
+        image_data=ImageProperties(
+            platform=WirePlatform(architecture=platform.architecture, os=platform.os, variant=platform.variant),
+            size={"Unpacked": image.size},
+            containers=tuple(containers),
+        ),
     )
 
 
