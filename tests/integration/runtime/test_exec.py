@@ -42,7 +42,7 @@ async def test_joins_everything(world: World) -> None:
 
 async def test_rights_are_those_of_the_container(world: World) -> None:
     box = await idle(world, rlimits=[Rlimit("nofile", 100, 200)])
-    keys = "^(Cap|Sig|Seccomp|NoNewPrivs|Uid|Gid|Groups|Umask)"
+    keys = "^(Cap|Sig(Blk|Ign|Cgt)|Seccomp|NoNewPrivs|Uid|Gid|Groups|Umask)"
     script = f"grep -E '{keys}' /proc/PID/status; cat /proc/PID/limits /proc/PID/oom_score_adj"
     _, own = await box.exec("sh", "-c", script.replace("PID", "self"))
     _, first = await box.exec("sh", "-c", script.replace("PID", "1"))

@@ -81,7 +81,7 @@ def test_packets_with_descriptors() -> None:
 
 
 def test_spec_file_keeps_the_environment_out_of_the_summary() -> None:
-    spec = _sample("/nowhere")
+    spec = _sample(-1)
     spec["oci"]["process"]["env"].append("SECRET=x")
     memory = os.memfd_create("test")
     os.write(memory, protocol.pack_spec(spec))
@@ -115,7 +115,7 @@ def test_restart_policies() -> None:
 
 
 def test_plan_describes_itself_in_the_order_that_rights_need() -> None:
-    oci = _sample("/nowhere")["oci"]
+    oci = _sample(-1)["oci"]
     oci["process"]["noNewPrivileges"] = True
     view = plan.CgroupView(1, (("memory", "memory"),), (), ())
     prepared = plan.Prepared("/", plan.User(5, 6, (7,)), {5: 99}, (), (3,), view, b"x" * 16, (0, 0))

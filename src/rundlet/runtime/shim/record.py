@@ -22,9 +22,15 @@ class ExitRecord:
 
     __slots__ = ("_fd",)
 
-    def __init__(self, path: str) -> None:
-        """Raises: OSError; a disk that is full now stops the start, not the end."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    def __init__(self, path: str | int) -> None:
+        """``path`` may be a descriptor (taken over) for a record that is to have no name.
+
+        Raises: OSError; a disk that is full now stops the start, not the end.
+        """
+        if isinstance(path, int):
+            self._fd = path
+        else:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.posix_fallocate(self._fd, 0, SIZE)
         os.pwrite(self._fd, b" " * (SIZE - 1) + b"\n", 0)
 
