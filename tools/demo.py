@@ -170,26 +170,6 @@ def fetch(port: int) -> str:
             connection.close()
 
 
-def control_group(pid: int, controller: str, v1_name: str, v2_name: str) -> str:
-    """A control file of the group that a process is in, on version 1 or 2."""
-    unified = ""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            return Path(f"/sys/fs/cgroup/{controllers}{path}/{v1_name}").read_text()
-        if not controllers:
-            unified = path
-    return Path(f"/sys/fs/cgroup{unified}/{v2_name}").read_text()
-
-
-def show_resources(show: Show, name: str) -> None:
-    pid = int(show.run("inspect", "-f", "{{.State.Pid}}", name))
-    memory = int(control_group(pid, "memory", "memory.usage_in_bytes", "memory.current"))
-    used = control_group(pid, "cpuacct", "cpuacct.usage", "cpu.stat").split()
-    seconds = int(used[0]) / 1e9 if len(used) == 1 else int(used[1]) / 1e6
-    print(f"  the server uses {memory / 1e6:.1f} MB of memory and has used {seconds * 1000:.0f} ms of CPU time")
-
-
 def web_server(show: Show, image: str, source: Source) -> None:
     show.title("A web server from it, in the background, on a published port")
     port = free_port()
@@ -202,7 +182,7 @@ def web_server(show: Show, image: str, source: Source) -> None:
     show.run("ps")
     show.run("exec", "web", *source.greeting, lines=1)
     show.run("logs", "web")
-    show_resources(show, "web")
+    show.run("stats", "--no-stream", "--format", "table {{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.PIDs}}")
     show.run("stop", "web")
     show.run("rm", "web")
 
