@@ -244,9 +244,11 @@ def _add_network(batch: Batch, network: BridgeNetwork) -> None:
     if network.internal:
         batch.add_elements(INTERNAL, [Element(name)])
     addresses = _container_addresses(subnet, network.gateway)
-    batch.add_elements(CONTAINERS, addresses)
     if network.masquerade:
         batch.add_elements(MASQUERADED, addresses)
+    if network.masquerade or network.internal:
+        # Where answers come for the containers' own addresses, the forward chain alone keeps the rest out.
+        batch.add_elements(CONTAINERS, addresses)
     verdict = nftexpr.verdict_value(nftexpr.GOTO, chain)
     batch.add_elements(_ENTERING, [Element(name, verdict)])
 

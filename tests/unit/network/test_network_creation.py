@@ -1,0 +1,127 @@
+"""What may be asked of a new network."""
+
+import ipaddress
+
+import pytest
+
+from rundlet.errors import NotSupportedError, RundletError
+from rundlet.network import creation, ipam, sandbox
+from rundlet.network.creation import Pool, Request
+from rundlet.network.endpoint import Endpoint
+from rundlet.network.errors import PoolOverlapError
+from rundlet.network.names import Server, servers
+from rundlet.network.networks import ICC, INTERFACE_PREFIX, MASQUERADE, MTU, Network, Subnet
+from rundlet.network.parents import vlan
+from rundlet.util.database import Database
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("a"),
+        Request("a b"),
+        Request("a", pools=(Pool("10.0.0.0/24", "10.0.0.128/25", "10.0.0.1", {"r": "10.0.0.9"}),)),
+        Request(
+            "a", "macvlan", (Pool("10.0.0.0/24"), Pool("10.0.1.0/24")), {"parent": "eth0.5", "macvlan_mode": "vepa"}
+        ),
+        Request("a", "ipvlan", options={"ipvlan_mode": "l3", "ipvlan_flag": "private"}),
+        Request("a", options={ICC: "false", MASQUERADE: "0", MTU: "9000", INTERFACE_PREFIX: "net"}),
+        Request("a", config_only=True, pools=(Pool("10.0.0.0/24"), Pool("10.0.1.0/24"))),
+        Request("a", config_from="b"),
+    ],
+)
+def test_what_is_fine(request_: Request) -> None:
+    creation.check(request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "message"),
+    [
+        (Request(" "), 400, "name is empty"),
+        (Request("bridge"), 403, "operation is not permitted on predefined bridge network"),
+        (Request("a", "host"), 403, 'only one instance of "host" network is allowed'),
+        (Request("a", "overlay"), 501, "network driver overlay"),
+        (Request("a", options={"x": "y"}), 501, "option x of bridge networks"),
+        (Request("a", "macvlan", options={"macvlan_mode": "odd"}), 400, "requested macvlan_mode 'odd' is not valid"),
+        (Request("a", options={MTU: "-1"}), 400, "failed to parse com.docker.network.driver.mtu value: -1"),
+        (Request("a", options={ICC: "perhaps"}), 400, "invalid syntax"),
+        (Request("a", options={INTERFACE_PREFIX: "et.h"}), 400, "failed to parse"),
+        (Request("a", pools=(Pool("10.0.0.0/24"), Pool("10.1.0.0/24"))), 403, "doesn't support multiple subnets"),
+        (Request("a", pools=(Pool(gateway="10.0.0.1"),)), 400, "must have a corresponding subnet"),
+        (Request("a", pools=(Pool("fd00::/64"),)), 501, "IPv6 subnets"),
+        (Request("a", pools=(Pool("10.0.0.1/24"),)), 400, "invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24"),
+        (Request("a", pools=(Pool("10.0.0.0"),)), 400, "invalid subnet 10.0.0.0: invalid CIDR block notation"),
+        (Request("a", pools=(Pool("10.0.0.0/24", "10.1.0.0/25"),)), 400, "parent subnet 10.0.0.0/24 doesn't contain"),
+        (Request("a", pools=(Pool("10.0.0.0/24", gateway="10.1.0.1"),)), 400, "doesn't contain this address"),
+        (Request("a", pools=(Pool("10.0.0.0/24", gateway="odd"),)), 400, "invalid gateway odd: invalid address"),
+        (Request("a", config_only=True, internal=True), 403, "can only contain network specific fields"),
+        (Request("a", config_from="b", options={MTU: "1400"}), 403, "depends on a configuration network"),
+    ],
+)
+def test_what_is_refused(request_: Request, status: int, message: str) -> None:
+    with pytest.raises(RundletError) as caught:
+        creation.check(request_)
+    assert caught.value.status == status
+    assert message in str(caught.value)
+
+
+def test_pools_share_no_address() -> None:
+    have = [Network("n", "n", "bridge", 0, (Subnet("10.0.0.0/16", "10.0.0.1"),))]
+    creation.pool_overlaps([Subnet("10.1.0.0/16", "")], have)
+    for wanted in ([Subnet("10.0.5.0/24", "")], [Subnet("10.2.0.0/16", ""), Subnet("10.2.1.0/24", "")]):
+        with pytest.raises(PoolOverlapError, match="Pool overlaps with other one on this address space"):
+            creation.pool_overlaps(wanted, have)
+
+
+def test_the_gateway_is_the_first_address_that_nobody_keeps() -> None:
+    assert creation.subnet(Pool("10.0.0.0/24"), None, gateway=True).gateway == "10.0.0.1"
+    kept = Pool("10.0.0.0/24", auxiliary={"r": "10.0.0.1"})
+    assert creation.subnet(kept, None, gateway=True).gateway == "10.0.0.2"
+    assert creation.subnet(Pool("10.0.0.0/24"), None, gateway=False).gateway == ""
+    chosen = creation.subnet(Pool(), ipaddress.IPv4Network("172.20.0.0/16"), gateway=True)
+    assert (chosen.subnet, chosen.gateway, chosen.requested) == ("172.20.0.0/16", "172.20.0.1", False)
+
+
+def test_addresses_come_from_the_range_and_keep_off_the_auxiliary() -> None:
+    database = Database.open(":memory:", [ipam.SCHEMA])
+    pool = Subnet("10.0.0.0/24", "10.0.0.1", "10.0.0.128/29", {"r": "10.0.0.129"})
+    with database.transaction() as cursor:
+        found = [ipam.allocate(cursor, "n", pool, f"o{n}") for n in range(7)]
+        assert found == [f"10.0.0.{n}" for n in (128, 130, 131, 132, 133, 134, 135)]
+        assert ipam.allocate_from(cursor, "n", [pool], "x", requested="10.0.0.50") == ("10.0.0.50", pool)
+        second = Subnet("10.0.1.0/31", "")
+        assert ipam.allocate_from(cursor, "n", [pool, second], "y")[0] == "10.0.1.0"
+    database.close()
+
+
+def joined(
+    identifier: str, name: str, gateway: str, priority: int = 0, *, internal: bool = False
+) -> tuple[Endpoint, Network]:
+    endpoint = Endpoint(identifier, "c", name, "c", "10.0.0.2", 24, gateway, "", gw_priority=priority)
+    return endpoint, Network(name, name, "bridge", 0, internal=internal)
+
+
+def test_the_way_out() -> None:
+    pairs = [joined("1", "b", "g"), joined("2", "a", "g"), joined("3", "z", "g", 1), joined("4", "y", "", 9)]
+    assert sandbox.choose_gateway(pairs) == "3"
+    assert sandbox.choose_gateway(pairs[:2]) == "2"
+    assert sandbox.choose_gateway(pairs[3:]) == ""
+    assert sandbox.choose_gateway([joined("5", "a", "g", internal=True)]) == ""
+
+
+def test_vlans() -> None:
+    assert vlan("eth0.10") == ("eth0", 10)
+    assert vlan("bond0.4094") == ("bond0", 4094)
+    for name in ("eth0", "eth0.", ".5", "eth0.x", "eth0.4095", "eth0.0"):
+        assert vlan(name) == ("", 0)
+
+
+def test_who_is_asked_from_where() -> None:
+    found = servers(["192.0.2.1", "127.0.0.53", "2001:db8::1", "fe80::1%eth0", "odd"], chosen=False)
+    assert found == (Server("192.0.2.1"), Server("127.0.0.53", True), Server("2001:db8::1", True))
+    assert servers(["127.0.0.1"], chosen=True) == (Server("127.0.0.1"),)
+
+
+def test_drivers_that_others_have_are_named() -> None:
+    with pytest.raises(NotSupportedError, match="weave"):
+        creation.check(Request("a", "weave"))
