@@ -10,3 +10,40 @@ def test_the_tree_names_the_platform(client: Client, engine: Engine) -> None:
     lines = client.ok("images", "--tree").splitlines()
     position = next(number for number, line in enumerate(lines) if line.strip().startswith("busybox:latest"))
     assert any("linux/amd64" in line or "linux/arm64" in line for line in lines[position + 1 : position + 3]), lines
+
+
+def test_layers_and_their_waste(engine: Engine) -> None:
+    engine.ok(
+        "run",
+        "--name",
+        "base",
+        "busybox",
+        "sh",
+        "-c",
+        "dd if=/dev/zero of=/big bs=1000 count=50; mkdir /d; echo 1 > /d/f",
+    )
+    engine.ok("commit", "base", "layered:1")
+    engine.ok(
+        "run", "--name", "top", "layered:1", "sh", "-c", "rm -r /big /d; mkdir /d; echo 22 > /d/g; echo x > /etc/added"
+    )
+    engine.ok("commit", "top", "layered:2")
+    try:
+        lines = engine.ok("image", "layers", "layered:2").splitlines()
+        assert lines[0].split() == "LAYER CREATED BY SIZE ADDED CHANGED DELETED WASTED".split()
+        assert lines[3].split()[-1] == "50kB"
+        assert "wasted" in lines[-1]
+        files = engine.ok("image", "layers", "--files", "layered:2")
+        assert "D       0B  /big  (hides 50kB)" in files
+        assert engine.ok("image", "diff", "layered:1", "layered:2").splitlines() == [
+            "D /big",
+            "D /d/f",
+            "A /d/g",
+            "A /etc/added",
+        ]
+        assert engine.ok("image", "diff", "layered:2", "layered:2") == ""
+        assert engine.ok("image", "layers", "--format", "{{.Deleted}}", "layered:2").splitlines()[-1] == "2"
+        done = engine.cli("image", "diff", "layered:1", "no/such")
+        assert (done.returncode, "No such image: no/such" in done.stderr) == (1, True)
+    finally:
+        engine.cli("rm", "base", "top")
+        engine.cli("rmi", "layered:2", "layered:1")

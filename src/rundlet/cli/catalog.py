@@ -36,9 +36,11 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage images",
         {
+            "diff": "Show how the files of two images differ",
             "history": "Show the history of an image",
             "import": "Import the contents from a tarball to create a filesystem image",
             "inspect": "Display detailed information on one or more images",
+            "layers": "Show what each layer of an image adds, changes, deletes and wastes",
             "load": "Load an image from a tar archive or STDIN",
             "ls": "List images",
             "prune": "Remove unused images",

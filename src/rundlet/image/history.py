@@ -50,3 +50,9 @@ def _rows(config: ImageConfig, layers: Sequence[Layer]) -> list[HistoryRow]:
         rows.append(HistoryRow(MISSING, step.created or "", step.created_by, step.comment, size))
     rows.reverse()
     return rows
+
+
+def layer_steps(config: ImageConfig, count: int) -> list[str]:
+    """The command that made each of ``count`` layers, bottom first; "" where the history does not say."""
+    steps = [step.created_by for step in config.history or () if not step.empty_layer][:count]
+    return steps + [""] * (count - len(steps))

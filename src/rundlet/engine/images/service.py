@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rundlet.api import jsonstream
+from rundlet.api.anatomy import FileChange, LayerAnatomy
 from rundlet.api.filters import Filters
 from rundlet.api.images import (
     AuthConfig,
@@ -29,7 +30,7 @@ from rundlet.api.images import (
 )
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.engine.context import Context
-from rundlet.engine.images import streams, views
+from rundlet.engine.images import anatomy, streams, views
 from rundlet.engine.times import parse_until
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.image import history
@@ -129,6 +130,12 @@ class ImageService:
             )
             for row in rows
         ]
+
+    async def layers(self, ref: str, *, files: bool) -> Sequence[LayerAnatomy]:
+        return await anatomy.layers(self._context, ref, files=files)
+
+    async def differences(self, ref: str, other: str) -> Sequence[FileChange]:
+        return await anatomy.differences(self._context, ref, other)
 
     # -- moving -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Progress iterators: an error before the first message becomes a plain failed ans
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from rundlet.api.anatomy import FileChange, LayerAnatomy
 from rundlet.api.filters import Filters
 from rundlet.api.images import (
     ImageDeleted,
@@ -37,6 +38,14 @@ class ImageBackend(Protocol):
     async def inspect(self, ref: str, options: ImageInspectOptions) -> ImageInspect: ...
 
     async def history(self, ref: str, platform: str) -> Sequence[ImageHistoryItem]: ...
+
+    async def layers(self, ref: str, *, files: bool) -> Sequence[LayerAnatomy]:
+        """Bottom first; with ``files`` each names what it changes."""
+        ...
+
+    async def differences(self, ref: str, other: str) -> Sequence[FileChange]:
+        """What changes from ``ref``'s files to those of ``other``."""
+        ...
 
     async def pull(self, options: PullOptions) -> AsyncIterator[JSONMessage]: ...
 

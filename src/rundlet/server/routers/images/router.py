@@ -54,6 +54,14 @@ class ImageRouter:
     async def history(self, call: Call) -> web.StreamResponse:
         return answers.json(await self._backend.history(call["name"], platform(call)))
 
+    async def layers(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: what each layer does to the files below it."""
+        return answers.json(await self._backend.layers(call["name"], files=call.flag("files")))
+
+    async def differences(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: from this image's files to those of another."""
+        return answers.json(await self._backend.differences(call["name"], call.text("with")))
+
     async def create(self, call: Call) -> web.StreamResponse:
         """Pull (``fromImage``) or import (``fromSrc``)."""
         if call.text("fromImage"):
@@ -141,6 +149,8 @@ def routes(backend: ImageBackend) -> Iterable[Route]:
     yield Route("POST", "/images/create", router.create, WhenClientLeaves.CANCEL)
     yield Route("POST", "/images/prune", router.prune)
     yield Route("GET", "/images/{name}/get", router.save, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/images/{name}/layers", router.layers, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/images/{name}/diff", router.differences, WhenClientLeaves.CANCEL)
     yield Route("GET", "/images/{name}/history", router.history, WhenClientLeaves.CANCEL)
     yield Route("GET", "/images/{name}/json", router.inspect, WhenClientLeaves.CANCEL)
     yield Route("POST", "/images/{name}/push", router.push, WhenClientLeaves.CANCEL)
