@@ -36,7 +36,6 @@ from rundlet.storage.layer.tar import TarError
 READER: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 WRITER: Final = confine.CAPABILITIES
 _REQUEST_LIMIT: Final = 4 << 20
-_BATCH: Final = 512
 
 
 class RefusedError(Exception):
@@ -97,13 +96,9 @@ def _changes(request: dict[str, Any], data: int) -> None:
     # It stays where it is: from these descriptors down no link is followed and ``..`` is never said.
     confine.restrict((*READER, "CAP_SYS_ADMIN"))  # which shows overlay's trusted attributes
     writer = members.Writer(data)
-    records: list[bytes] = []
     for kind, name in changelist.list_changes(upper, lowers, [_name(text) for text in request["left_out"]]):
-        records.append(b"%d%b\0" % (kind, name))
-        if len(records) == _BATCH:
-            writer.write(b"".join(records))
-            records = []
-    writer.write(b"".join(records))
+        writer.write(b"%d%b\0" % (kind, name))
+    writer.flush()
 
 
 class _Task:

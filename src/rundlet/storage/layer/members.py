@@ -14,6 +14,7 @@ from rundlet.storage.layer.tar import Entry
 
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK: Final = 1 << 20
+_GATHER: Final = 128 << 10
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TYPES: Final = {
     stat.S_IFREG: tar.REGULAR,
@@ -30,16 +31,27 @@ class Writer:
 
     def __init__(self, out: int) -> None:
         self._out = out
+        self._held: list[bytes] = []
+        self._size = 0
         self._links: dict[tuple[int, int], bytes] = {}
 
     def write(self, data: bytes) -> None:
-        """Raises OSError: BrokenPipeError when nobody wants the rest."""
-        view = memoryview(data)
+        """Small pieces are gathered. Raises OSError: BrokenPipeError when nobody wants the rest."""
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _GATHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered. Raises OSError as :meth:`write` does."""
+        view = memoryview(b"".join(self._held))
+        self._held, self._size = [], 0
         while view:
             view = view[os.write(self._out, view) :]
 
     def end(self) -> None:
         self.write(tarwrite.END)
+        self.flush()
 
     def directory(self, parent: int, base: bytes, name: bytes, status: os.stat_result) -> int:
         """Write the directory's own member; returns a descriptor to go through it with. Raises OSError."""
