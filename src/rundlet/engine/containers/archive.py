@@ -74,7 +74,7 @@ class ArchiveService:
         """The path and all below it. Raises NoSuchContainerError, NoSuchPathError, InternalError."""
         record = self._context.containers.find(reference)
         access = self._files.reader(record)
-        absolute = _keep_end(posixpath.join("/", posixpath.normpath("/" + path).lstrip("/")), path)
+        absolute = keep_end(posixpath.join("/", posixpath.normpath("/" + path).lstrip("/")), path)
         try:
             info = await access.open(absolute)
         except BaseException as exc:
@@ -143,7 +143,7 @@ def go_mode(mode: int) -> int:
     return result
 
 
-def _keep_end(clean: str, path: str) -> str:
+def keep_end(clean: str, path: str) -> str:
     """Cleaning takes ``/`` and ``/.`` from the end, and they matter: they follow a link, and name the content."""
     base = posixpath.basename(path)
     if base == "." and not clean.endswith("/."):
