@@ -350,7 +350,7 @@ def test_bind_sources_that_are_odd(engine: Engine, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     box(engine, "-v", f"{fifo}:/etc/passwd")
-    assert engine.cli("exec", "-u", "nobody", "box", "true", timeout=15).returncode == 126
+    assert engine.cli("exec", "-u", "nobody", "box", "true", timeout=15).returncode != 0
     assert engine.cli("run", "--rm", "-v", f"{fifo}:/f", "busybox", "test", "-p", "/f", timeout=15).returncode == 0
 
 

@@ -2,12 +2,16 @@
 
 Create: directory and record (durable) first, then the memory index. Delete: the record is renamed to a tombstone, the
 caller removes the container's other objects, then the directory goes. A start finds records without tombstone
-(containers), tombstones (finish the removal) and directories with neither (half made: remove).
+(containers), tombstones (finish the removal) and directories with neither (half made: remove). A record that can't be
+read costs its container, not the others: it is left as it is, for somebody to look at.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
+
+import msgspec
 
 from rundlet.container import record as records
 from rundlet.container.errors import AmbiguousIDError, NameInUseError, RecordWriteError
@@ -16,9 +20,11 @@ from rundlet.errors import NoSuchContainerError
 from rundlet.util import fs
 from rundlet.util.layout import Layout
 
+_log = logging.getLogger(__name__)
 RECORD = "record.json"
 TOMBSTONE = "record.deleted"
 _HEX = re.compile(r"[0-9a-f]{1,64}\Z")
+_ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class ContainerStore:
@@ -29,6 +35,7 @@ class ContainerStore:
         self._by_id: dict[str, Record] = {}
         self._by_name: dict[str, str] = {}
         self._unwritten: set[str] = set()
+        self.damaged: set[str] = set()
 
     def load(self) -> list[str]:
         """Read every record; returns the IDs of containers whose creation or removal was cut off.
@@ -36,13 +43,21 @@ class ContainerStore:
         Raises NewerRecordError when a newer Rundlet wrote one.
         """
         unfinished = []
-        for name in sorted(os.listdir(self._layout.containers)):
+        for name in filter(_ID.match, sorted(os.listdir(self._layout.containers))):
             path = f"{self._layout.container(name)}/{RECORD}"
             try:
                 with open(path, "rb") as file:
                     record = records.decode(file.read(), path)
             except (FileNotFoundError, NotADirectoryError):
                 unfinished.append(name)
+                continue
+            except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+                _log.error("container %s is left out, its record is damaged: %s: %s", name[:12], path, exc)
+                self.damaged.add(name)
+                continue
+            if record.id != name:
+                _log.error("container %s is left out, its record is another's: %s", name[:12], path)
+                self.damaged.add(name)
                 continue
             self._by_id[record.id] = record
             self._by_name[record.name] = record.id

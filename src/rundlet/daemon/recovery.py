@@ -135,7 +135,7 @@ class Recovery:
 
     def _remove_orphans(self) -> None:
         for container_id in self._context.snapshots.containers():
-            if not self._context.containers.has(container_id):
+            if not self._context.containers.has(container_id) and container_id not in self._context.containers.damaged:
                 self._context.snapshots.remove_container(container_id)
         self._context.volumes.sweep()
 
