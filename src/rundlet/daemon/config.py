@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from typing import Any
 
+from rundlet.daemon import registries
 from rundlet.errors import InvalidParameterError
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -28,6 +29,7 @@ class ConfigError(InvalidParameterError):
 class Config:
     """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime.
 
+    ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
 
@@ -38,6 +40,8 @@ class Config:
     group: str = "rundlet"
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mirror_logins: dict[str, registries.Login] = field(default_factory=dict)
     bip: str = ""
     log_level: str = "info"
     debug: bool = False
@@ -138,6 +142,7 @@ _FILE_KEYS: dict[str, type] = {
     "group": str,
     "registry-mirrors": list,
     "insecure-registries": list,
+    "registries": dict,
     "bip": str,
     "log-level": str,
     "debug": bool,
@@ -194,13 +199,20 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
                 f"unable to configure the engine with file {path}: the following directives are specified both as a "
                 f"flag and in the configuration file: {key}: (from flag: {flags[key]}, from file: {document[key]})"
             )
+    mirrors, logins = registries.parse(document.pop("registries", {}))
     runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
     merged = {key.replace("-", "_"): value for key, value in {**document, **flags}.items()}
     for key in ("hosts", "registry_mirrors", "insecure_registries"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)
-    config = Config(runtimes=runtimes, config_file=path if document or required else "", **merged)
+    config = Config(
+        runtimes=runtimes,
+        mirrors=mirrors,
+        mirror_logins=logins,
+        config_file=path if document or required else "",
+        **merged,
+    )
     _validate(config)
     return config
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rundlet.daemon import recovery
+from rundlet.daemon import recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config
 from rundlet.daemon.recovery import Recovery
 from rundlet.engine.containers.archive import ArchiveService
@@ -54,7 +54,7 @@ from rundlet.image.unpack import Unpacker
 from rundlet.network import service as network_service
 from rundlet.network.host import DaemonOptions
 from rundlet.network.service import NetworkService
-from rundlet.registry import HostsConfig, Registry
+from rundlet.registry import Credentials, HostsConfig, Registry
 from rundlet.runtime.launch import Launcher
 from rundlet.server.app import Backends
 from rundlet.storage import snapshot
@@ -103,10 +103,17 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
     network = NetworkService(database, clock, layout.instance, DaemonOptions(bip=config.bip), names=layout.names)
-    hosts = HostsConfig(insecure=config.insecure_registries, mirrors=config.registry_mirrors)
+    hosts = HostsConfig(
+        insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors
+    )
     hosts.check()
     http = HttpClient()
-    registry = Registry(http, hosts)
+    logins = config.mirror_logins.items()
+    registry = Registry(
+        http,
+        hosts,
+        mirror_credentials={host: Credentials(user, registries.password(path)) for host, (user, path) in logins},
+    )
     leases = Leases()
     context = Context(
         layout=layout,

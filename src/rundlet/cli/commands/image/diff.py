@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 USAGE = "IMAGE IMAGE"
 SHORT = "Show how the files of two images differ"
 LONG = (
-    "Show how the files of two images differ: A added, C changed, D deleted in the second one.\n"
+    "Show how the files of two images differ: A added, C changed, D deleted.\n"
     "Type, owner, mode, content and link targets count; times do not."
 )
 ARGS = (2, 2)

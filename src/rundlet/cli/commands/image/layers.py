@@ -15,7 +15,7 @@ USAGE = "[OPTIONS] IMAGE"
 SHORT = "Show what each layer of an image adds, changes, deletes and wastes"
 LONG = (
     "Show what each layer of an image adds, changes, deletes and wastes, the first one first.\n"
-    "Wasted are bytes of lower layers that later ones delete or write over: they travel, and nobody sees them."
+    "Wasted are bytes of lower layers that later ones delete or write over."
 )
 ARGS = (1, 1)
 FLAGS = (
