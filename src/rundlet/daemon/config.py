@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
 from rundlet.daemon import registries
@@ -17,6 +17,7 @@ from rundlet.errors import InvalidParameterError
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 NATIVE_RUNTIME = "rundlet"
+_LONGEST_POOL = 30
 
 
 class ConfigError(InvalidParameterError):
@@ -43,6 +44,7 @@ class Config:
     mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mirror_logins: dict[str, registries.Login] = field(default_factory=dict)
     bip: str = ""
+    default_address_pools: tuple[tuple[str, int], ...] = ()
     log_level: str = "info"
     debug: bool = False
     default_runtime: str = NATIVE_RUNTIME
@@ -77,6 +79,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "registry-mirror": ("registry-mirrors", "list"),
     "insecure-registry": ("insecure-registries", "list"),
     "bip": ("bip", "str"),
+    "default-address-pool": ("default-address-pools", "pool"),
     "log-level": ("log-level", "str"),
     "debug": ("debug", "bool"),
     "default-runtime": ("default-runtime", "str"),
@@ -126,6 +129,9 @@ def _store(values: dict[str, Any], key: str, kind: str, name: str, text: str) ->
         if not sign or not label or not path:
             raise ConfigError(f'invalid argument "{text}" for "--{name}" flag: want NAME=PATH')
         values.setdefault(key, {})[label] = path
+    elif kind == "pool":
+        fields = dict(field.partition("=")[::2] for field in text.split(","))
+        values.setdefault(key, []).append(_pool(f"--{name}", fields))
     elif kind == "int":
         if not text.isdigit():
             raise ConfigError(f'invalid argument "{text}" for "--{name}" flag')
@@ -144,6 +150,7 @@ _FILE_KEYS: dict[str, type] = {
     "insecure-registries": list,
     "registries": dict,
     "bip": str,
+    "default-address-pools": list,
     "log-level": str,
     "debug": bool,
     "default-runtime": str,
@@ -172,7 +179,24 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
             raise ConfigError(f"{path}: {key}: want a JSON {kind.__name__}")
     if "runtimes" in document:
         document["runtimes"] = {name: _runtime(path, name, value) for name, value in document["runtimes"].items()}
+    if "default-address-pools" in document:
+        found = document["default-address-pools"]
+        document["default-address-pools"] = [_pool(f"{path}: default-address-pools", value) for value in found]
     return document
+
+
+def _pool(where: str, value: object) -> tuple[str, int]:
+    """``{"base": "10.10.0.0/16", "size": 24}``: what networks' subnets are cut from, and how long their prefix is."""
+    if isinstance(value, dict) and set(value) == {"base", "size"} and str(value["size"]).isdigit():
+        size = int(value["size"])
+        try:
+            base = IPv4Network(value["base"])
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{where}: invalid base pool {value['base']!r}: {error}") from error
+        if base.prefixlen <= size <= _LONGEST_POOL:
+            return str(base), size
+        raise ConfigError(f"{where}: invalid size {size} for pool {base}: want {base.prefixlen} to {_LONGEST_POOL}")
+    raise ConfigError(f'{where}: want {{"base": "…", "size": …}}')
 
 
 def _runtime(path: str, name: str, value: object) -> str:
@@ -202,7 +226,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     mirrors, logins = registries.parse(document.pop("registries", {}))
     runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
     merged = {key.replace("-", "_"): value for key, value in {**document, **flags}.items()}
-    for key in ("hosts", "registry_mirrors", "insecure_registries"):
+    for key in ("hosts", "registry_mirrors", "insecure_registries", "default_address_pools"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)

@@ -53,6 +53,7 @@ from rundlet.image.store import ImageStore
 from rundlet.image.unpack import Unpacker
 from rundlet.network import service as network_service
 from rundlet.network.host import DaemonOptions
+from rundlet.network.ipam import DEFAULT_POOLS
 from rundlet.network.service import NetworkService
 from rundlet.registry import Credentials, HostsConfig, Registry
 from rundlet.runtime.launch import Launcher
@@ -102,7 +103,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
     snapshots = OverlaySnapshotter(layout.snapshots, database, clock)
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
-    network = NetworkService(database, clock, layout.instance, DaemonOptions(bip=config.bip), names=layout.names)
+    network = NetworkService(database, clock, layout.instance, _network_options(config), names=layout.names)
     hosts = HostsConfig(
         insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors
     )
@@ -197,6 +198,10 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         Unpacker(images, layers, leases),
         resolver,
     )
+
+
+def _network_options(config: Config) -> DaemonOptions:
+    return DaemonOptions(bip=config.bip, pools=config.default_address_pools or DEFAULT_POOLS)
 
 
 def _settings(config: Config) -> Settings:

@@ -37,6 +37,9 @@ def test_flags_in_all_their_forms() -> None:
         (["--data-root", "relative"], "must be an absolute path"),
         (["--exec-root", "/" + "x" * 90], "too long"),
         (["--add-runtime", "nopath"], "want NAME=PATH"),
+        (["--default-address-pool", "base=10.0.0.0/16"], "want"),
+        (["--default-address-pool", "base=10.0.0.0/16,size=8"], "invalid size 8"),
+        (["--default-address-pool", "base=10.0.0.1/16,size=24"], "invalid base pool"),
         (["stray"], "accepts no arguments"),
     ],
 )
@@ -44,6 +47,13 @@ def test_bad_flags_are_one_clear_line(argv: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load(argv, {}, 0)
     assert "\n" not in str(caught.value)
+
+
+def test_address_pools(tmp_path: Path) -> None:
+    flags = ["--default-address-pool", "base=10.10.0.0/16,size=24", "--default-address-pool=base=10.20.0.0/24,size=28"]
+    assert load(flags, {}, 0).default_address_pools == (("10.10.0.0/16", 24), ("10.20.0.0/24", 28))
+    path = write(tmp_path, {"default-address-pools": [{"base": "10.10.0.0/16", "size": 24}]})
+    assert load(["--config-file", path], {}, 0).default_address_pools == (("10.10.0.0/16", 24),)
 
 
 def write(tmp_path: Path, document: object) -> str:

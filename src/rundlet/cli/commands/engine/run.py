@@ -23,6 +23,7 @@ FLAGS = (
     ("config-file", "", "string", "The engine's configuration file (daemon.json)"),
     ("data-root", "", "string", "Directory of images, containers and volumes"),
     ("debug", "D", "bool", "Log everything"),
+    ("default-address-pool", "", "list", "What networks' subnets are cut from (base=SUBNET,size=PREFIX)"),
     ("default-runtime", "", "string", "Runtime of containers that ask for none"),
     ("exec-root", "", "string", "Directory of sockets and locks"),
     ("group", "G", "string", "Group that may use the socket (default rundlet, if there is one)"),
