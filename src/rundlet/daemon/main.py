@@ -60,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
             os.set_inheritable(ready_fd, False)
         service.set_up_logging(config.effective_log_level)
         _check_rights()
+        service.allow_descriptors()
         if config.leave_cgroup:
             placement.leave()
         asyncio.run(_run(config, Starter(ready_fd, notifier, supervised, activated)))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -66,3 +67,9 @@ def remove_pidfile(path: str) -> None:
             os.unlink(path)
     except OSError:
         return
+
+
+def allow_descriptors() -> None:
+    """As many open files as the hard limit allows: a shell's soft one is for programs that use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
