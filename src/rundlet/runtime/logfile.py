@@ -157,6 +157,11 @@ class LogWriter:
         self._size = 0
         self._open(0)
 
+    @property
+    def size(self) -> int:
+        """Bytes in the current file."""
+        return self._size
+
     def write(self, stream: str, chunk: bytes) -> None:
         """Log a chunk of output as it was read."""
         encoder = self._encoders.get(stream)

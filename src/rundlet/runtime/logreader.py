@@ -22,9 +22,12 @@ class Entry(NamedTuple):
 class LogReader:
     """The entries of ``path`` and of its rotated predecessors, oldest first; the last ``tail`` only, if given."""
 
-    def __init__(self, path: str, tail: int | None = None) -> None:
-        """A log that is not there yet is an empty one. Raises: OSError."""
+    def __init__(self, path: str, tail: int | None = None, end: int | None = None) -> None:
+        """A log that is not there yet is an empty one. ``end`` is where to stop in the file that is being written now, in
+        bytes; None: nowhere. Raises: OSError.
+        """
         self._path = path
+        self._end = end
         self._fd = -1
         self._partial = b""
         self._older: list[int] = []
@@ -68,6 +71,8 @@ class LogReader:
             self._open()
         if self._fd < 0:
             return b""
+        if self._end is not None:
+            return os.read(self._fd, min(_BATCH, max(0, self._end - os.lseek(self._fd, 0, os.SEEK_CUR))))
         data = os.read(self._fd, _BATCH)
         if data:
             return data

@@ -87,13 +87,14 @@ class ShimClient:
 
     async def attach(
         self, stream: socket.socket, *, stdin: bool, stdout: bool, stderr: bool, detach_keys: bytes = b""
-    ) -> None:
+    ) -> int:
         """Connect ``stream`` (one end of a stream socket pair; the caller closes it) to the container's streams.
 
         Output is framed as Docker's unless the container has a terminal. ``detach_keys`` (terminal only) end the
-        attachment when typed.
+        attachment when typed. Returns the size in bytes of the current log file at that moment: what is in it then will
+        not come over ``stream``, what comes later will.
         """
-        await self.request(
+        answer = await self.request(
             "attach",
             [stream.fileno()],
             stdin=stdin,
@@ -101,6 +102,8 @@ class ShimClient:
             stderr=stderr,
             detach_keys=list(detach_keys),
         )
+        size: int = answer.get("log_size", 0)
+        return size
 
     async def start(self) -> Message:
         """``pid, started_at_ns, warnings``. Raises: ShimRequestError; the shim has then ended itself and cleaned up."""

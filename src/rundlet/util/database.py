@@ -14,6 +14,7 @@ from typing import Any
 from rundlet.errors import InternalError
 
 VERSION = 1
+IN_MEMORY = ":memory:"
 
 
 class NewerStateError(InternalError):
@@ -48,9 +49,10 @@ class Database:
     @classmethod
     def open(cls, path: str, schemas: Iterable[Sequence[str]]) -> "Database":
         """Open or create ``path`` with the tables of every schema (``CREATE TABLE IF NOT EXISTS …`` statements)."""
-        # Its journals get the same mode: nobody else reads along.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        os.chmod(path, 0o600)
+        if path != IN_MEMORY:
+            # Its journals get the same mode: nobody else reads along.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            os.chmod(path, 0o600)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

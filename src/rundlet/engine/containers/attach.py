@@ -1,5 +1,6 @@
 """``attach``: a client's streams, joined to the container's, also before it is started."""
 
+import os
 import socket
 
 from rundlet.api.containers import AttachOptions, LogsOptions
@@ -30,20 +31,20 @@ class AttachService:
         config = documents.config(record)
         attributes = event_attributes(record)
         self._context.events.publish("container", "attach", record.id, attributes)
-        backlog = None
-        if options.logs:
-            wanted = LogsOptions(stdout=options.stdout, stderr=options.stderr)
-            backlog = self._logs.chunks(record, wanted)
+        wanted = LogsOptions(stdout=options.stdout, stderr=options.stderr)
         if not options.stream:
-            return Attachment(tty=config.tty, backlog=backlog)
+            return Attachment(tty=config.tty, backlog=self._logs.chunks(record, wanted) if options.logs else None)
         ours, theirs = socket.socketpair()
         stdin = options.stdin and config.open_stdin
         live = self._context.live.of(record.id)
+        # Where the log ends and the stream begins: no line twice, none missing.
+        border = 0
         try:
             if is_running(record.state.status) and live.shim is not None:
                 with theirs:
-                    await live.shim.attach(theirs, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
+                    border = await live.shim.attach(theirs, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
             else:
+                border = _log_size(f"{self._context.layout.container(record.id)}/{record.id}-json.log")
                 live.pending.append(PendingAttachment(theirs, stdin, options.stdout, options.stderr))
         except BaseException:
             ours.close()
@@ -52,4 +53,12 @@ class AttachService:
         def detached() -> None:
             self._context.events.publish("container", "detach", record.id, attributes)
 
+        backlog = self._logs.chunks(record, wanted, border) if options.logs else None
         return Attachment(tty=config.tty, socket=ours, backlog=backlog, on_detach=detached)
+
+
+def _log_size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0

@@ -45,11 +45,15 @@ class LogService:
             raise UnreadableLogError
         return LogStream(tty=config.tty, chunks=self.chunks(record, options))
 
-    async def chunks(self, record: Record, options: LogsOptions) -> AsyncIterator[bytes]:
-        """Encoded pieces, ready to send; ends with the container when followed, else with the log."""
+    async def chunks(self, record: Record, options: LogsOptions, end: int | None = None) -> AsyncIterator[bytes]:
+        """Encoded pieces, ready to send; ends with the container when followed, else with the log.
+
+        ``end`` gives the byte of the current file to stop at.
+        """
         config = documents.config(record)
         format_ = Format(options, tty=config.tty)
-        reader = LogReader(f"{self._context.layout.container(record.id)}/{record.id}-json.log", options.tail)
+        path = f"{self._context.layout.container(record.id)}/{record.id}-json.log"
+        reader = LogReader(path, options.tail, end)
         try:
             while True:
                 alive = options.follow and self._alive(record.id)

@@ -98,7 +98,8 @@ class Shim:
             raise failures.StartError("attach", 0, f"container {self.spec['id']} is not running")
         wanted = frozenset(number for name, number in _STREAMS if request.get(name))
         self.container.hub.attach(fds[0], wanted, bytes(request.get("detach_keys") or ()))
-        reply(ok())
+        log = self.container.log
+        reply(ok(log_size=log.size if log is not None else 0))
 
     def do_start(self, _request: Message, _fds: list[int], reply: Reply) -> None:
         container = self.container
