@@ -422,3 +422,20 @@ def test_docker_py(engine: Engine) -> None:
         assert api.containers.run(image, remove=True) == b"deep\n"
     finally:
         api.close()
+
+
+@pytest.mark.parametrize("flags", [("--runtime", "runc"), ("--privileged",), ("--pid", "host", "--cgroupns", "host")])
+def test_copies_with_other_rights(runtimes: Engine, scratch: Path, flags: tuple[str, ...]) -> None:
+    runtimes.ok("run", "-d", "--name", "box", "--tmpfs", "/t", *flags, "filled", "sleep", "1000")
+    try:
+        (scratch / "f").write_text("in")
+        runtimes.ok("cp", str(scratch / "f"), "box:/t/f")
+        assert runtimes.ok("exec", "box", "cat", "/t/f") == "in"
+        runtimes.ok("pause", "box")
+        runtimes.ok("cp", "box:/t/f", str(scratch / "out"))
+        assert (scratch / "out").read_text() == "in"
+        runtimes.ok("export", "-o", str(scratch / "all.tar"), "box")
+        assert "t/f" not in names((scratch / "all.tar").read_bytes())
+        runtimes.ok("unpause", "box")
+    finally:
+        runtimes.ok("rm", "-f", "box")
