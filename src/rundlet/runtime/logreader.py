@@ -23,8 +23,8 @@ class LogReader:
     """The entries of ``path`` and of its rotated predecessors, oldest first; the last ``tail`` only, if given."""
 
     def __init__(self, path: str, tail: int | None = None, end: int | None = None) -> None:
-        """A log that is not there yet is an empty one. ``end`` is where to stop in the file that is being written now, in
-        bytes; None: nowhere. Raises: OSError.
+        """A log that is not there yet is an empty one. ``end`` is where to stop in the file being written, in bytes;
+        None: nowhere. Raises: OSError.
         """
         self._path = path
         self._end = end
