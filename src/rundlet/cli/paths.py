@@ -34,6 +34,10 @@ def run_directory() -> str:
         return "/run/rundlet"
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     if not os.path.isdir(runtime):
+        from rundlet.cli.engine_start import missing
+
+        if what := missing():
+            raise CommandError(what)
         # A guessable directory in /tmp could be someone else's: its owner would answer in the engine's place.
         raise CommandError(
             "Rundlet needs a private directory for its socket and there is none ($XDG_RUNTIME_DIR): log in through a "
