@@ -141,7 +141,9 @@ def test_the_hot_path_imports_nothing_slow(words: list[str], tmp_path: Path) -> 
     assert "Cannot connect" in done.stderr
 
 
-def test_another_user_is_told_in_one_line_what_an_engine_would_need(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+def test_another_user_is_told_in_one_line_what_an_engine_would_need(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
     for name in ("RUNDLET_RUN", "RUNDLET_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 65123)
