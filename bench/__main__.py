@@ -15,6 +15,7 @@ from tools.registry import Registry, running_registry
 
 from bench import isolation, report
 from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet, installed, run
+from bench.image_rows import image_rows
 from bench.rows import IMAGE, Outcome, perform, rows
 
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
@@ -91,7 +92,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
         versions = {one.name: one.version() for one in contestants}
         big, megabytes = load_images(contestants, registry)
         outcomes = []
-        for row in rows(big, quick=options.quick):
+        for row in (*rows(big, quick=options.quick), *image_rows(big, directory, quick=options.quick)):
             outcome = perform(row, contestants)
             outcomes.append(outcome)
             print(line(outcome), flush=True)
