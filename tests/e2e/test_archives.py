@@ -1,6 +1,8 @@
 """save and load through every command line."""
 
+import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import leaks
 from tests.conftest import docker_programs, lacking, need
 from tests.e2e.conftest import Client
 from tests.engines import Engine
@@ -58,6 +61,7 @@ def dockerd() -> Iterator[Client]:
     daemon = need("dockerd")
     client = (docker_programs() or [""])[0] or need("docker")
     directory = Path(tempfile.mkdtemp(prefix="rl-dockerd-", dir="/tmp"))
+    groups = set(leaks.cgroups())
     other = Engine(directory=directory)
     other.host = f"unix://{directory}/docker.sock"
     places = [f"--data-root={directory}/root", f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"]
@@ -74,7 +78,13 @@ def dockerd() -> Iterator[Client]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-        subprocess.run(["umount", f"{directory}/exec/netns/default"], capture_output=True, check=False)
+        for item in sorted(leaks.mounts(), reverse=True):
+            if item.startswith(f"{directory}/"):
+                subprocess.run(["umount", "-l", item.split()[0]], capture_output=True, check=False)
+        for group in sorted(set(leaks.cgroups()) - groups, reverse=True):
+            if "/docker" in group:
+                with contextlib.suppress(OSError):
+                    os.rmdir(group)
         shutil.rmtree(directory, ignore_errors=True)
 
 
