@@ -79,22 +79,25 @@ class Lifecycle:
                 raise AlreadyStartedError
             if status in (Status.REMOVING, Status.DEAD):
                 raise ConflictError("container is marked for removal and cannot be started")
-            await self._start(record, live)
+            failure = await self._start(record, live)
+        if failure is not None:
+            # After the lock, before the answer: who hears of the failure finds no container of `run --rm` any more.
+            if documents.host(record).auto_remove:
+                await self._auto_remove(record.id)
+            raise failure
 
-    async def _start(self, record: Record, live: Live) -> None:
+    async def _start(self, record: Record, live: Live) -> Exception | None:
+        """Start and record it; a start that failed is undone, recorded and returned."""
         try:
             started = await self._starter.start(record, live)
-        except BaseException as error:
+        except Exception as error:
             live.drop_pending()
             failed = msgspec.structs.replace(
                 record.state, exit_code=getattr(error, "exit_code", 128), error=str(error), manually_stopped=False
             )
             self._context.containers.save(record.with_state(failed))
-            host = documents.host(record)
-            if host.auto_remove:
-                self._tasks.spawn(self._auto_remove(record.id), name=f"auto-remove {record.id[:12]}")
             live.settle_exit(failed.exit_code)
-            raise
+            return error
         # The record may have been replaced (renamed) while the shim started.
         record = self._context.containers.by_id(record.id)
         check(record.state.status, Status.RUNNING)
@@ -104,6 +107,7 @@ class Lifecycle:
         self._publish(record, "start")
         self._health.begin(record, live)
         self._tasks.spawn(self._watch(record.id, started.shim), name=f"shim {record.id[:12]}")
+        return None
 
     def adopt(self, record: Record, shim: ShimClient, state: State) -> None:
         """Take over a running container whose shim an earlier engine started."""
