@@ -69,6 +69,19 @@ def default_roots(environment: dict[str, str], uid: int) -> tuple[str, str]:
     return root or f"{data}/rundlet", run or f"{runtime}/rundlet"
 
 
+# OCI runtimes that serve under their own names where the machine has them, as Docker's "runc" always does.
+_KNOWN_RUNTIMES = ("runc", "crun")
+_RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def found_runtimes() -> dict[str, str]:
+    """Name and path of the runtimes that are installed in the system's directories."""
+    import shutil
+
+    found = {name: shutil.which(name, path=_RUNTIME_PATH) for name in _KNOWN_RUNTIMES}
+    return {name: path for name, path in found.items() if path is not None}
+
+
 # flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=PATH, repeated.
 _FLAGS: dict[str, tuple[str, str]] = {
     "data-root": ("data-root", "str"),

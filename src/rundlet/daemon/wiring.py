@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rundlet.daemon import recovery, registries
-from rundlet.daemon.config import NATIVE_RUNTIME, Config
+from rundlet.daemon.config import NATIVE_RUNTIME, Config, ConfigError, found_runtimes
 from rundlet.daemon.recovery import Recovery
 from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
@@ -205,9 +205,12 @@ def _network_options(config: Config) -> DaemonOptions:
 
 
 def _settings(config: Config) -> Settings:
+    runtimes = {**found_runtimes(), **config.runtimes}
+    if config.default_runtime not in ("", NATIVE_RUNTIME, *runtimes):
+        raise ConfigError(f"specified default runtime '{config.default_runtime}' does not exist")
     return Settings(
         default_runtime=config.default_runtime or NATIVE_RUNTIME,
-        runtimes=config.runtimes,
+        runtimes=runtimes,
         registry_mirrors=config.registry_mirrors,
         insecure_registries=config.insecure_registries,
         debug=config.debug,

@@ -86,6 +86,7 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     _check_log(host)
     _check_restart(host)
     _check_modes(host)
+    _check_names(host)
     if not {".", ".."}.isdisjoint(host.cgroup_parent.split("/")):
         raise InvalidParameterError(f"invalid cgroup parent: {host.cgroup_parent}")
     if config.domainname:
@@ -143,6 +144,19 @@ def _check_modes(host: HostConfig) -> None:
         raise InvalidParameterError(f"invalid IPC mode: {host.ipc_mode}")
     if host.cgroupns_mode not in ("", "private", "host"):
         raise InvalidParameterError(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
+
+
+def _check_names(host: HostConfig) -> None:
+    """What is written into a line of the container's /etc must be one word. Raises InvalidParameterError."""
+    for what, values in (
+        ("DNS search domain", host.dns_search),
+        ("DNS option", host.dns_options),
+        ("DNS address", host.dns),
+        ("extra host", host.extra_hosts),
+    ):
+        for value in values or ():
+            if any(character.isspace() or not character.isprintable() for character in value):
+                raise InvalidParameterError(f"invalid {what}: {value!r}")
 
 
 def _check_hostname(name: str) -> None:

@@ -1,0 +1,62 @@
+"""What is refused before anything is made."""
+
+import pytest
+
+from rundlet.api.container_config import ContainerConfig, HostConfig, LogConfig, RestartPolicy
+from rundlet.engine.refusals import check
+from rundlet.errors import ConflictError, InvalidParameterError, NotSupportedError, RundletError
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "message"),
+    [
+        (HostConfig(memory=MEGABYTE), InvalidParameterError, "Minimum memory limit allowed is 6MB"),
+        (HostConfig(memory=64 * MEGABYTE, memory_swap=32 * MEGABYTE), InvalidParameterError, "memoryswap limit"),
+        (HostConfig(memory_swap=MEGABYTE), InvalidParameterError, "always set the Memory limit"),
+        (HostConfig(nano_cpus=10**9, cpu_quota=5), InvalidParameterError, "Nano CPUs and CPU Quota"),
+        (HostConfig(kernel_memory=1), NotSupportedError, "KernelMemory is not supported by Rundlet"),
+        (HostConfig(log_config=LogConfig(type="syslog")), NotSupportedError, "log driver syslog"),
+        (HostConfig(log_config=LogConfig(config={"tag": "x"})), InvalidParameterError, "unknown log opt 'tag'"),
+        (HostConfig(restart_policy=RestartPolicy(name="often")), InvalidParameterError, "unknown policy 'often'"),
+        (HostConfig(restart_policy=RestartPolicy(name="always"), auto_remove=True), ConflictError, "AutoRemove"),
+        (HostConfig(pid_mode="somewhere"), InvalidParameterError, "invalid PID mode: somewhere"),
+        (HostConfig(ipc_mode="odd"), InvalidParameterError, "invalid IPC mode"),
+        (HostConfig(uts_mode="odd"), InvalidParameterError, "invalid UTS mode"),
+        (HostConfig(dns_search=("a\nnameserver 6.6.6.6",)), InvalidParameterError, "invalid DNS search domain"),
+        (HostConfig(extra_hosts=("a:1.2.3.4\n",)), InvalidParameterError, "invalid extra host"),
+        (HostConfig(storage_opt={"size": "1G"}), NotSupportedError, "StorageOpt"),
+        (HostConfig(isolation="hyperv"), InvalidParameterError, "invalid isolation"),
+    ],
+)
+def test_host_configuration(host: HostConfig, kind: type[RundletError], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        check(ContainerConfig(), host)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ContainerConfig(working_dir="relative"), "needs to be an absolute path"),
+        (ContainerConfig(hostname="under score!"), "invalid hostname format"),
+        (ContainerConfig(stop_timeout=-5), "invalid stop timeout"),
+    ],
+)
+def test_container_configuration(config: ContainerConfig, message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        check(config, HostConfig())
+
+
+def test_what_clients_always_send_is_accepted() -> None:
+    check(
+        ContainerConfig(hostname="box", working_dir="/srv"),
+        HostConfig(
+            restart_policy=RestartPolicy(name="no"),
+            log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+            dns_search=("example.com", "."),
+            extra_hosts=("db:10.0.0.1", "host.docker.internal:host-gateway"),
+            memory=64 * MEGABYTE,
+            memory_swap=-1,
+        ),
+    )
