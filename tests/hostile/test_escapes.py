@@ -64,7 +64,7 @@ def test_working_directory_is_no_descriptor_of_ours(engine: Engine, number: obje
     """CVE-2024-21626: -w /proc/self/fd/N, of run and of exec, and through links in the image."""
     engine.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", f"ln -s /proc/self/fd/{number} /link; sleep 600")
     place = f"/proc/self/fd/{number}" if isinstance(number, int) else f"/proc/self/{number}/../../.."
-    look = "cat ../../../../../../etc/shadow ./etc/shadow; ls -d ../../../../../work ../../../../../tmp/rl-*"
+    look = "cat ../../../../../../etc/shadow ./etc/shadow; ls -d ../../../../../srv ../../../../../tmp/rl-*"
     for command in (
         ("run", "--rm", "-w", place, "busybox", "sh", "-c", look),
         ("exec", "-w", place, "box", "sh", "-c", look),
