@@ -1,4 +1,4 @@
-"""``./dev bench [--quick] [--only rundlet,docker,podman] [--output FILE]``"""
+"""``./dev bench [--quick] [--only rundlet,docker,podman] [--rows TEXT] [--output FILE]``"""
 
 import argparse
 import contextlib
@@ -26,6 +26,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description="Rundlet beside dockerd and podman.")
     parser.add_argument("--quick", action="store_true", help="one or two rounds: tries the benchmark, measures nothing")
     parser.add_argument("--only", default="rundlet,docker,podman", help="engines, separated by commas")
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows with this in their title; writes nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     return parser.parse_args(arguments)
 
@@ -93,6 +94,8 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
         big, megabytes = load_images(contestants, registry)
         outcomes = []
         for row in (*rows(big, quick=options.quick), *image_rows(big, directory, quick=options.quick)):
+            if options.rows not in row.title:
+                continue
             outcome = perform(row, contestants)
             outcomes.append(outcome)
             print(line(outcome), flush=True)
@@ -121,6 +124,8 @@ def main() -> int:
     except (UnavailableError, ContenderError) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
+    if options.rows:
+        return 0
     options.output.parent.mkdir(exist_ok=True)
     options.output.write_text(report.markdown(outcomes, versions, megabytes))
     missed = [text for outcome in outcomes for text, holds in report.verdicts(outcome) if holds is False]

@@ -50,7 +50,7 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
         Row("`save` of the big image", "ms", few, save, limits=(Limit("docker", 0.6),)),
         Row("`load` of the big image, as each saved it", "ms", few, load, after=forget, limits=(Limit("docker", 0.3),)),
         Row(f"`images` with {MANY:,} images", "ms", some, lambda one: milliseconds(one.command("images")),
-            before=load_many, after=forget_many, at_most=100),
+            before=load_many, after=forget_many, at_most=100, without=("podman",)),
     ]  # fmt: skip
 
 

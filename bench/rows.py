@@ -30,6 +30,8 @@ class Row:
     after: Callable[[Contender], None] | None = None
     limits: tuple[Limit, ...] = ()
     at_most: float | None = None
+    without: tuple[str, ...] = ()
+    """Contenders that would need minutes for it."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Outcome:
 def perform(row: Row, contenders: Sequence[Contender]) -> Outcome:
     """Interleaves the contenders, a round each; one that fails drops out with its reason."""
     outcome = Outcome(row)
+    contenders = [one for one in contenders if one.name not in row.without]
     present = [one for one in contenders if _attempt(outcome, one, row.before)]
     for _ in range(row.rounds):
         for one in list(present):
