@@ -15,6 +15,7 @@ import os
 import secrets
 from typing import Any, Final
 
+from rundlet.linux import inode_flags
 from rundlet.oci.digest import Digest
 from rundlet.storage.errors import (
     LayerInUseError,
@@ -67,6 +68,7 @@ class OverlaySnapshotter:
         self._database = database
         self._clock = clock
         self._boot = boot_id()
+        _spread(root)
 
     def has_layer(self, chain: Digest) -> bool:
         return bool(self._database.query("SELECT 1 FROM layers WHERE chain = ? AND state = 'committed'", (str(chain),)))
@@ -280,6 +282,19 @@ class OverlaySnapshotter:
         chain, parent, diff_id, size, name, created_ns = row
         path = f"{self._root}/{name}/fs"
         return LayerInfo(Digest.parse(chain), _digest(parent), Digest.parse(diff_id), size, path, created_ns)
+
+
+def _spread(root: str) -> None:
+    """Have each snapshot in a part of the disk of its own, where the file system can (ext4).
+
+    ext4 does not give an inode away again for minutes after its deletion, and looks at every such inode of a group for
+    each new file there: a pull after a removal took five times the kernel time of the first. It also lets two layers
+    that are unpacked at once work in different groups.
+    """
+    try:
+        inode_flags.add(root, inode_flags.TOPDIR)
+    except OSError:
+        pass  # other file systems have no groups
 
 
 def _new_name() -> str:
