@@ -93,7 +93,10 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
         versions = {one.name: one.version() for one in contestants}
         big, megabytes = load_images(contestants, registry)
         outcomes = []
-        for row in (*rows(big, quick=options.quick), *image_rows(big, directory, quick=options.quick)):
+        for row in (
+            *rows(big, registry.storage, quick=options.quick),
+            *image_rows(big, directory, quick=options.quick),
+        ):
             if options.rows not in row.title:
                 continue
             outcome = perform(row, contestants)
@@ -104,7 +107,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
 
 def line(outcome: Outcome) -> str:
     medians = {name: outcome.median(name) for name in report.NAMES}
-    figures = "  ".join(f"{name} {median:,.1f}" for name, median in medians.items() if median is not None)
+    figures = "  ".join(f"{name} {median:,.2f}" for name, median in medians.items() if median is not None)
     limits = "; ".join(f"at most {text}: {report.MARKS[holds]}" for text, holds in report.verdicts(outcome))
     return f"{outcome.row.title} [{outcome.row.unit}]: {figures}\n    {limits}"
 

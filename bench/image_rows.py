@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.contenders import Contender, run
-from bench.rows import Limit, Row, milliseconds
+from bench.rows import Limit, Row, milliseconds, settle_disk
 
 MANY = 1000
 
@@ -30,6 +30,7 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
 
     def load(one: Contender) -> float:
         run(one.command("rmi", big))
+        settle_disk(one, Path(archive(one)))
         return milliseconds(one.command("load", "-i", archive(one)))
 
     def forget(one: Contender) -> None:

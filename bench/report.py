@@ -48,7 +48,7 @@ def _cell(outcome: Outcome, name: str) -> str:
     median = outcome.median(name)
     if median is None:
         return "—"
-    return f"{median:,.0f}" if outcome.row.unit == "ms" else f"{median:.1f}"
+    return f"{median:,.0f}" if outcome.row.unit == "ms" else f"{median:.2f}"
 
 
 def markdown(outcomes: Sequence[Outcome], versions: dict[str, str], big_megabytes: float) -> str:
