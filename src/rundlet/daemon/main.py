@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rundlet.container.state import is_running
 from rundlet.daemon import activation, placement, service, wiring
 from rundlet.daemon.config import Config, load
 from rundlet.daemon.lock import acquire
@@ -24,6 +25,7 @@ from rundlet.util.layout import Layout
 
 _log = logging.getLogger(__name__)
 BACKLOG = 512
+PARENT_TRIES, PARENT_SECONDS = 20, 0.05
 SWEEP_SECONDS = 30.0
 SWEEP_PAUSE = 0.5
 
@@ -155,17 +157,23 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
     engine.lifecycle.sweep_cgroups()
     with contextlib.suppress(RundletError):
         await asyncio.to_thread(engine.context.network.shutdown)
-    _remove_parent_cgroup(layout)
+    await _remove_parent_cgroup(engine, layout)
     launcher.bye()
     await engine.http.close()
     engine.database.close()
     service.remove_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
 
 
-def _remove_parent_cgroup(layout: Layout) -> None:
-    """The group that holds our containers' groups, when the last of them is gone."""
-    with contextlib.suppress(OSError):
-        cgroup.remove_if_empty(f"/rundlet-{layout.instance}", cgroup.detect())
+async def _remove_parent_cgroup(engine: Engine, layout: Layout) -> None:
+    """The group that holds our containers' groups, when the last of them is gone; a shim may just be removing that."""
+    parent = cgroup.Cgroup(f"/rundlet-{layout.instance}", cgroup.detect())
+    for _ in range(PARENT_TRIES):
+        with contextlib.suppress(OSError):
+            cgroup.remove_if_empty(parent.path, parent.layout)
+        running = any(is_running(record.state.status) for record in engine.context.containers)
+        if running or not parent.exists():
+            return
+        await asyncio.sleep(PARENT_SECONDS)
 
 
 async def _housekeeping(engine: Engine) -> None:
