@@ -1,6 +1,5 @@
 """Debian's docker-registry on a free loopback port with a temporary root."""
 
-import shutil
 import socket
 import subprocess
 import time
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import need
 
 from rundlet.registry import Registry
 from rundlet.registry.retry import Retry
@@ -48,8 +48,7 @@ def _serve(root: Path, auth: str = "") -> tuple[subprocess.Popen[bytes], str]:
 
 
 def _running(root: Path, auth: str = "") -> Iterator[str]:
-    if shutil.which("docker-registry") is None:
-        pytest.skip("docker-registry is not installed")
+    need("docker-registry")
     process, host = _serve(root, auth)
     try:
         yield host

@@ -4,13 +4,13 @@ import gzip
 import io
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import need
 from tests.integration.registry.room import Room, stream, tar
 from tests.integration.registry.test_images import make, new_name, put_index
 
@@ -44,10 +44,7 @@ async def save(room: Room, *names: str, platform: str = "") -> bytes:
 
 
 def skopeo(*arguments: str) -> bytes:
-    program = shutil.which("skopeo")
-    if program is None:
-        pytest.skip("skopeo is not installed")
-    return subprocess.run([program, *arguments], check=True, capture_output=True).stdout
+    return subprocess.run([need("skopeo"), *arguments], check=True, capture_output=True).stdout
 
 
 async def test_round_trip(room: Room, other: Room) -> None:
