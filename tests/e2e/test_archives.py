@@ -1,20 +1,13 @@
 """save and load through every command line."""
 
-import contextlib
 import json
-import os
-import shutil
-import signal
-import subprocess
 import tarfile
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests import leaks
-from tests.conftest import docker_programs, lacking, need
+from tests.conftest import docker_programs, need
+from tests.dockerd import running_dockerd
 from tests.e2e.conftest import Client
 from tests.engines import Engine
 
@@ -58,34 +51,11 @@ def test_what_can_not_be_saved_or_loaded(client: Client, scratch: Path) -> None:
 @pytest.fixture(scope="module")
 def dockerd() -> Iterator[Client]:
     """The official command line with Docker's engine behind it, on directories of its own."""
-    daemon = need("dockerd")
     client = (docker_programs() or [""])[0] or need("docker")
-    directory = Path(tempfile.mkdtemp(prefix="rl-dockerd-", dir="/tmp"))
-    groups = set(leaks.cgroups())
-    other = Engine(directory=directory)
-    other.host = f"unix://{directory}/docker.sock"
-    places = [f"--data-root={directory}/root", f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"]
-    nets = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([daemon, f"--host={other.host}", *places, *nets], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 30
-        while other.docker("version", binary=client).returncode:
-            if time.monotonic() > deadline or process.poll() is not None:
-                lacking("dockerd does not start here")
-            time.sleep(0.2)
+    with running_dockerd(client) as (host, directory):
+        other = Engine(directory=directory)
+        other.host = host
         yield Client(other, client)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        for item in sorted(leaks.mounts(), reverse=True):
-            if item.startswith(f"{directory}/"):
-                subprocess.run(["umount", "-l", item.split()[0]], capture_output=True, check=False)
-        for group in sorted(set(leaks.cgroups()) - groups, reverse=True):
-            if "/docker" in group:
-                with contextlib.suppress(OSError):
-                    os.rmdir(group)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _layers(client: Client, image: str) -> list[str]:

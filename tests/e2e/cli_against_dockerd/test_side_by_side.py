@@ -4,15 +4,14 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import lacking, need
+from tests.dockerd import running_dockerd
 
 pytestmark = pytest.mark.root
 
@@ -23,9 +22,11 @@ def _official_client() -> str:
     """The docker CLI, when it is the version whose words are compared."""
     path = shutil.which("docker")
     if path is None:
-        pytest.skip("no docker CLI")
+        lacking("no docker CLI")
+    assert path is not None
     version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     if "version 28." not in version:
+        # Debian has no such package, so a bare machine can't be made to have it.
         pytest.skip(f"the docker CLI is not version 28: {version.strip()}")
     return path
 
@@ -67,41 +68,11 @@ def pair() -> Iterator[Pair]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     docker = _official_client()
-    daemon = shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    busybox = shutil.which("busybox")
-    if daemon is None or busybox is None:
-        pytest.skip("needs dockerd and busybox")
-    directory = tempfile.mkdtemp(prefix="rl-cli-", dir="/tmp")
-    host = f"unix://{directory}/d.sock"
-    with open(f"{directory}/log", "wb") as log:
-        process = subprocess.Popen(
-            [
-                daemon,
-                f"--data-root={directory}/root",
-                f"--exec-root={directory}/exec",
-                f"--host={host}",
-                f"--pidfile={directory}/pid",
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        both = Pair(docker, host, directory)
-        deadline = time.monotonic() + 30
-        while both.docker("version")[0]:
-            if time.monotonic() > deadline or process.poll() is not None:
-                pytest.skip("dockerd does not start here")
-            time.sleep(0.2)
-        _image(both, busybox, directory)
+    busybox = need("busybox")
+    with running_dockerd(docker) as (host, directory):
+        both = Pair(docker, host, str(directory))
+        _image(both, busybox, str(directory))
         yield both
-        both.docker("rm", "-f", "c1", "s1")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _image(both: Pair, busybox: str, directory: str) -> None:
@@ -311,8 +282,12 @@ SPAN = re.compile(r"Less than a second|About an? \w+|\d+ (second|minute)s?")
 
 
 def steady(result: tuple[int, str, str]) -> tuple[int, str, str]:
-    """Without how long ago things happened, which changes between two calls, and without the padding around it."""
+    """Without how long ago things happened and which of several containers is named: both change between two calls.
+
+    (Docker names any one of the containers that use an image, in the order of a Go map.)
+    """
     code, out, error = result
+    error = re.sub(r"container [0-9a-f]{12} is using", "container ID is using", error)
     return code, re.sub(" +", " ", SPAN.sub("T", out)) if SPAN.search(out) else out, error
 
 

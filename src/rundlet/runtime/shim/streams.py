@@ -5,8 +5,10 @@ to ``BACKLOG``, then nothing more is read from the process until it has caught u
 """
 
 import errno
+import fcntl
 import os
 import struct
+import termios
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -14,12 +16,18 @@ from rundlet.runtime.shim.loop import READ, WRITE, Loop
 
 CHUNK: Final = 65536
 BACKLOG: Final = 1 << 20
-_MOST_CHUNKS: Final = 256  # 16 MiB: more than any pipe holds
+_MOST_TERMINAL: Final = 1 << 20  # more than any terminal holds
 STDIN: Final = 0
 STDOUT: Final = 1
 STDERR: Final = 2
 _HEADER: Final = struct.Struct(">BxxxL")  # Docker's framing of attached streams that have no terminal
 _NAMES: Final = {STDOUT: "stdout", STDERR: "stderr"}
+
+
+def _held(fd: int) -> int:
+    """How many bytes a pipe holds."""
+    count: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0]
+    return count
 
 
 class Log(Protocol):
@@ -243,12 +251,15 @@ class Hub:
     def drain(self) -> None:
         """The process is dead: read what is left, whatever clients do, and end.
 
-        Bounded: children that an exec left behind may write faster than we read, for ever.
+        What is left is what is in the pipe now: children that an exec left behind may write on, for ever, and faster
+        than any client reads.
         """
         for fd in list(self._outputs):
-            for _ in range(_MOST_CHUNKS):
-                if not self._read(fd):
-                    break
+            left = _MOST_TERMINAL if self.tty else _held(fd)
+            while left > 0 and (count := self._read(fd)):
+                left -= count
+            if not left and fd in self._outputs:
+                self._read(fd)  # the end of the file, where that is what comes next
 
     def open(self) -> bool:
         """Whether output may still come."""
@@ -285,19 +296,19 @@ class Hub:
         if fd in self._outputs and not self.loop.has(fd):
             self.loop.add(fd, 0 if self._paused else READ, self._reader(fd))
 
-    def _read(self, fd: int) -> bool:
-        """One chunk; False when there is none (now, or ever)."""
+    def _read(self, fd: int) -> int:
+        """One chunk; its length, 0 when there is none (now, or ever)."""
         try:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError as exc:
             if exc.errno != errno.EIO:  # EIO: the last process let go of the terminal
                 raise
             data = b""
         if not data:
             self._end_output(fd)
-            return False
+            return 0
         stream = self._outputs[fd]
         if self._log is not None:
             self._log.write(_NAMES[stream], data)
@@ -309,7 +320,7 @@ class Hub:
             for other in self._outputs:
                 if self.loop.has(other):
                     self.loop.change(other, 0)
-        return True
+        return len(data)
 
     def _end_output(self, fd: int) -> None:
         if self._outputs.pop(fd, None) is not None:
