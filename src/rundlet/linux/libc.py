@@ -74,6 +74,7 @@ _X86_64: Final = {
     "seccomp": 317,
     "bpf": 321,
     "execveat": 322,
+    "statx": 332,
 }
 _AARCH64: Final = {
     "fcntl": 25,
@@ -100,6 +101,7 @@ _AARCH64: Final = {
     "seccomp": 277,
     "bpf": 280,
     "execveat": 281,
+    "statx": 291,
 }
 MACHINE: Final = os.uname().machine
 NUMBERS: Final[dict[str, int]] = _UNIFIED | (_AARCH64 if MACHINE == "aarch64" else _X86_64)
@@ -110,6 +112,8 @@ _CLONE_PARENT: Final = 0x8000
 _CLONE_INTO_CGROUP: Final = 0x2_0000_0000
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 _KEYCTL_SETPERM: Final = 5
+_STATX_MNT_ID: Final = 0x1000
+_STX_MNT_ID: Final = 144  # where struct statx has it
 _F_ADD_SEALS: Final = 1033
 _F_SEAL_ALL: Final = 0xF  # SEAL | SHRINK | GROW | WRITE
 
@@ -295,3 +299,10 @@ def filesystem_type(fd: int) -> int:
     call("fstatfs", fd, buffer)
     kind: int = struct.unpack_from("=l" if struct.calcsize("l") == 4 else "=q", buffer.raw)[0]
     return kind & 0xFFFF_FFFF
+
+
+def mount_id(fd: int) -> int:
+    """The number (/proc/self/mountinfo's) of the mount that ``fd`` was opened through."""
+    buffer = ctypes.create_string_buffer(256)
+    call("statx", fd, b"", AT_EMPTY_PATH, _STATX_MNT_ID, buffer)
+    return int.from_bytes(buffer.raw[_STX_MNT_ID : _STX_MNT_ID + 8], "little")

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Final, NamedTuple
 
-from rundlet.linux import libc, mount, path
+from rundlet.linux import libc, mount, path, roots
 from rundlet.runtime.init.options import Options
 from rundlet.runtime.init.steps import Context
 
@@ -198,10 +198,7 @@ class Pivot(NamedTuple):
 
     def execute(self, context: Context) -> None:
         os.fchdir(context.root)
-        libc.pivot_root(".", ".")
-        # The old root is on top now: detach it, with all that was mounted below it.
-        mount.umount(".", mount.MNT_DETACH)
-        os.chdir("/")
+        roots.pivot()
         os.close(context.root)
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rundlet.linux import libc, mount, netlink, ns
+from rundlet.linux import libc, mount, netlink, ns, roots
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
 from rundlet.runtime.shim import copyup, resolver
@@ -51,7 +51,9 @@ class Sandbox:
             libc.setns(joined, ns.CLONE_NEWNET)
         # Bind sources are taken while our mounts are still peers of the host's: "rshared" must reach the host.
         self._take_binds()
-        mount.set_propagation("/", mount.MS_SLAVE)
+        roots.isolate(mount.MS_SLAVE)
+        # An engine in a chroot: who joins the container later would arrive at the machine's root.
+        roots.leave_chroot()
         self._mount_rootfs(self._spec["rootfs"])
         self._fill_volumes()
 
@@ -185,15 +187,19 @@ def _clone_elsewhere(namespace: str, path: str, flags: int) -> int:
     """A clone of a mount of another container (its /dev/shm), which is in another mount namespace."""
     other = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     back = ns.open_namespace("self", "mount")
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         libc.setns(other, ns.CLONE_NEWNS)
         try:
             return mount.open_tree(libc.AT_FDCWD, path, flags | libc.AT_SYMLINK_NOFOLLOW)
         finally:
             libc.setns(back, ns.CLONE_NEWNS)
+            # That led to the namespace's root, which is outside where the engine is in a chroot.
+            os.fchdir(root)
+            os.chroot(".")
     finally:
-        os.close(other)
-        os.close(back)
+        for fd in (other, back, root):
+            os.close(fd)
 
 
 def _write_sysctl(key: str, value: str) -> None:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, TypedDict
 
-from rundlet.linux import libc, mount, ns, path
+from rundlet.linux import libc, mount, ns, path, roots
 
 _ATTRIBUTES: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _NAMESPACES: Final = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
@@ -49,7 +49,9 @@ def enter_running(namespace: int, *, readonly: bool, submounts: bool) -> int:
         mount.move_mount(tree, libc.AT_FDCWD, "/", 0)
         os.fchdir(tree)
         os.close(tree)
-        _make_root()
+        libc.pivot_root(".", ".")
+        mount.umount(".", mount.MNT_DETACH)
+        os.chdir("/")
     return _opened_root(readonly)
 
 
@@ -59,7 +61,7 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     Returns a descriptor of the root. Raises: OSError.
     """
     libc.unshare(_NAMESPACES)
-    mount.set_propagation("/", mount.MS_PRIVATE)
+    roots.isolate(mount.MS_PRIVATE)
     sources = [(_clone(bind["source"]), bind) for bind in layers["binds"]]
     if readonly:
         tree = mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
@@ -72,7 +74,7 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
             _bind(root, source, bind)
     os.fchdir(root)
     os.close(root)
-    _make_root()
+    roots.pivot()
     return _opened_root(readonly)
 
 
@@ -101,13 +103,6 @@ def _bind(root: int, source: int, bind: Bind) -> None:
     finally:
         os.close(where)
         os.close(source)
-
-
-def _make_root() -> None:
-    """The current directory, which is a mount's root, becomes the root; the old one goes."""
-    libc.pivot_root(".", ".")
-    mount.umount(".", mount.MNT_DETACH)
-    os.chdir("/")
 
 
 def _opened_root(readonly: bool) -> int:

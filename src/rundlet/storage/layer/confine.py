@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from rundlet.linux import caps, libc, mount, ns
+from rundlet.linux import caps, libc, mount, ns, roots
 from rundlet.linux.seccomp import loader
 
 CAPABILITIES: Final = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP")
@@ -176,7 +176,7 @@ def confine(directory_fd: int, capabilities: Sequence[str] = CAPABILITIES, *, re
     # The new mount namespace takes the current directory along; a descriptor would stay in the old one.
     os.fchdir(directory_fd)
     libc.unshare(ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS)
-    mount.set_propagation("/", mount.MS_PRIVATE)
+    roots.isolate(mount.MS_PRIVATE)
     _pivot(readonly)
     os.close(directory_fd)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -217,9 +217,7 @@ def _pivot(readonly: bool) -> None:
     except OSError as exc:
         if exc.errno != errno.ENOSYS:  # before Linux 5.12; nothing in the directory is run or opened as a device
             raise
-    libc.pivot_root(".", ".")
-    mount.umount(".", mount.MNT_DETACH)
-    os.chdir("/")
+    roots.pivot()
 
 
 def _drop_rights(capabilities: Sequence[str]) -> None:
