@@ -1,6 +1,7 @@
 """Docker's json-file logs: the encoding and the writer. Standard library only (the shim runs it).
 
-One line of output is one line of JSON, ``{"log":"text\\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}``.
+One line of output is one line of JSON, ``{"log":"text\\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}``
+(with ``"attrs"`` before the time where log options ask for attributes).
 Lines longer than 16 KiB are cut into pieces, all but the last without ``\\n``. Characters are escaped as Docker's
 writer does: ``<``, ``>``, ``&``, U+2028 and U+2029 too, and every byte that is no UTF-8 becomes ``\\ufffd``.
 
@@ -8,9 +9,13 @@ Most output is plain text: a chunk of it is encoded by a few passes of C code ov
 fifty times slower), and only bytes that need it are looked at.
 """
 
+import json
 import os
 import time
+from collections.abc import Mapping
 from typing import Final
+
+from rundlet.runtime import logcompress
 
 PARTIAL: Final = 16384
 
@@ -66,8 +71,10 @@ class Encoder:
 
     __slots__ = ("_cut_at", "_end", "_partial", "_time")
 
-    def __init__(self, stream: str) -> None:
-        self._end = b'","stream":"' + stream.encode() + b'","time":"'
+    def __init__(self, stream: str, attributes: bytes = b"") -> None:
+        """``attributes``: a JSON object that every entry carries; empty: none."""
+        extra = b'"attrs":' + attributes + b"," if attributes else b""
+        self._end = b'","stream":"' + stream.encode() + b'",' + extra + b'"time":"'
         self._partial = b""
         self._time = b""  # of the first piece of a line in pieces: all pieces of a line have the same
         self._cut_at = 0
@@ -144,14 +151,39 @@ class Encoder:
 class LogWriter:
     """A json-file with rotation. A full disk drops entries, and counts them: it never stops the container."""
 
-    __slots__ = ("_encoders", "_fd", "_max_file", "_max_size", "_path", "_size", "dropped")
+    __slots__ = (
+        "_attributes",
+        "_compress",
+        "_encoders",
+        "_fd",
+        "_max_file",
+        "_max_size",
+        "_path",
+        "_size",
+        "_working",
+        "dropped",
+    )
 
-    def __init__(self, path: str, max_size: int = 0, max_file: int = 1) -> None:
-        """``max_size`` in bytes, 0: no rotation; ``max_file`` counts the current one. Raises: OSError."""
+    def __init__(
+        self,
+        path: str,
+        max_size: int = 0,
+        max_file: int = 1,
+        *,
+        compress: bool = False,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        """``max_size`` in bytes, 0: no rotation; ``max_file`` counts the current one. Raises: OSError.
+
+        ``compress`` rotated files, beside the writing. ``attributes`` are added to every entry.
+        """
         self._path = path
         self._max_size = max_size
         self._max_file = max(1, max_file)
+        self._compress = compress and self._max_file > 1
+        self._attributes = json.dumps(attributes, separators=(",", ":")).encode() if attributes else b""
         self._encoders: dict[str, Encoder] = {}
+        self._working = -1  # ends when the last rotated file is compressed
         self.dropped = 0
         self._fd = -1
         self._size = 0
@@ -166,7 +198,7 @@ class LogWriter:
         """Log a chunk of output as it was read."""
         encoder = self._encoders.get(stream)
         if encoder is None:
-            encoder = self._encoders[stream] = Encoder(stream)
+            encoder = self._encoders[stream] = Encoder(stream, self._attributes)
         entries = encoder.encode(chunk, timestamp(time.time_ns()))
         if entries:
             self._append(entries)
@@ -180,6 +212,10 @@ class LogWriter:
                 self._append(entries)
 
     def close(self) -> None:
+        self._close_file()
+        self._await_compression()
+
+    def _close_file(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -223,23 +259,43 @@ class LogWriter:
     def _rotate(self) -> None:
         try:
             if self._fd >= 0:
-                self.close()
+                self._await_compression()
+                self._close_file()
                 self._shift()
             self._open(os.O_TRUNC)
+            if self._compress:
+                self._working = logcompress.compress_aside(f"{self._path}.1")
         except OSError:
             pass  # the next entries are dropped and counted; the next rotation tries again
-        self._size = 0 if self._fd >= 0 else self._max_size
+        self._size = self._size if self._fd >= 0 else self._max_size
 
     def _shift(self) -> None:
-        """Every older file gets the next number; the oldest is replaced."""
+        """Every older file gets the next number, compressed or not; the oldest is replaced."""
         for number in range(self._max_file - 1, 0, -1):
             older = self._path if number == 1 else f"{self._path}.{number - 1}"
-            try:
-                os.rename(older, f"{self._path}.{number}")
-            except FileNotFoundError:
-                pass
+            newer = f"{self._path}.{number}"
+            for suffix, other in (("", logcompress.SUFFIX), (logcompress.SUFFIX, "")):
+                try:
+                    os.rename(older + suffix, newer + suffix)
+                except FileNotFoundError:
+                    continue
+                _remove(newer + other)
+
+    def _await_compression(self) -> None:
+        """Names may move only when nobody works on them; this also keeps a flood of output from piling up work."""
+        if self._working >= 0:
+            os.read(self._working, 1)
+            os.close(self._working)
+            self._working = -1
 
     def _open(self, flags: int) -> None:
         flags |= os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self._path, flags, 0o640)
         self._size = os.fstat(self._fd).st_size
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -5,18 +5,26 @@ A reader is polled: :meth:`LogReader.read` gives what has come since the last ca
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Final, NamedTuple
+
+from rundlet.runtime import logcompress
 
 _BLOCK: Final = 65536
 _BATCH: Final = 1 << 20  # bytes of one read()
+_TRIES: Final = 10
 
 
 class Entry(NamedTuple):
-    """One entry: the text as it was written (with its newline, unless it is a piece), the stream, RFC 3339 time."""
+    """One entry: the text as it was written (with its newline, unless it is a piece), the stream, RFC 3339 time.
+
+    ``attributes`` are what the log options asked to be kept with it.
+    """
 
     log: str
     stream: str
     time: str
+    attributes: Mapping[str, str] = {}
 
 
 class LogReader:
@@ -32,8 +40,7 @@ class LogReader:
         self._partial = b""
         self._older: list[int] = []
         if tail is None or tail < 0:
-            self._older = _open_older(path)
-            self._open()
+            self._open_all()
         else:
             self._open_tail(tail)
 
@@ -63,6 +70,8 @@ class LogReader:
 
     def _next(self) -> bytes:
         while self._older:
+            if os.lseek(self._older[0], 0, os.SEEK_CUR) == 0:
+                self._older[0] = logcompress.plain(self._older[0])
             data = os.read(self._older[0], _BATCH)
             if data:
                 return data
@@ -99,22 +108,25 @@ class LogReader:
     def _follow(self) -> None:
         """Go on with the file that came after ours; files in between, if it rotated several times, first."""
         self._partial = b""
-        ours = os.fstat(self._fd)
-        newer: list[int] = []
-        for fd in reversed(_open_older(self._path)):
-            found = os.fstat(fd)
-            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
-                os.close(fd)
-                break
-            newer.insert(0, fd)
-        else:
-            # Ours is not among them any more: it was deleted, and of the others we don't know which we have seen.
-            while len(newer) > 1:
-                os.close(newer.pop(0))
-        os.close(self._fd)
-        self._fd = -1
-        self._older = newer
+        last, self._fd = self._fd, -1
+        self._open_all()
+        seen = _place(self._older, last)
+        # Where ours is not among them any more it was the oldest, and all that are there are newer.
+        for fd in self._older[: seen + 1]:
+            os.close(fd)
+        self._older = self._older[seen + 1 :]
+        os.close(last)
+
+    def _open_all(self) -> None:
+        """The current file, and the ones before it. In this order: a rotation in between leaves no gap."""
         self._open()
+        self._older = _open_older(self._path)
+        if self._fd >= 0 and self._moved():
+            place = _place(self._older, self._fd)
+            if place >= 0:
+                for fd in self._older[place:]:
+                    os.close(fd)
+                self._older = self._older[:place]
 
     def _open(self) -> None:
         try:
@@ -124,45 +136,62 @@ class LogReader:
 
     def _open_tail(self, count: int) -> None:
         """Position so that the last ``count`` entries come, from as many files as they lie in."""
-        self._open()
-        if self._fd < 0:
-            return
-        missing = _seek_last(self._fd, count)
-        older = _open_older(self._path) if missing else []
+        self._open_all()
+        older, self._older = self._older, []
+        missing = _seek_last(self._fd, count) if self._fd >= 0 else 0
         while older and missing:
-            fd = older.pop()
+            fd = logcompress.plain(older.pop())
             missing = _seek_last(fd, missing)
             self._older.insert(0, fd)
         for fd in older:
             os.close(fd)
 
 
+def _place(older: list[int], fd: int) -> int:
+    """Where among rotated files the open ``fd`` is, which may have been compressed since; -1: nowhere.
+
+    Of several with its inode the last: earlier ones had that number before it, later ones can't while it is open.
+    """
+    ours = logcompress.identity(fd)
+    return max((place for place, other in enumerate(older) if logcompress.identity(other) == ours), default=-1)
+
+
 def parse(line: bytes) -> Entry | None:
     """One line of the file; None for what is no entry (torn by a crash: Docker skips that, too)."""
     try:
         value = json.loads(line)
-        return Entry(value["log"], value["stream"], value["time"])
+        return Entry(value["log"], value["stream"], value["time"], value.get("attrs") or {})
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def rotated(path: str) -> list[str]:
-    """The rotated files that exist, oldest first."""
-    names = []
+    """The rotated files that exist, oldest first; compressed ones end in ``.gz``."""
+    names: list[str] = []
     number = 1
-    while os.path.exists(f"{path}.{number}"):
-        names.append(f"{path}.{number}")
+    while True:
+        plain = f"{path}.{number}"
+        name = next((name for name in (plain, plain + logcompress.SUFFIX) if os.path.exists(name)), None)
+        if name is None:
+            return names[::-1]
+        names.append(name)
         number += 1
-    return names[::-1]
 
 
 def _open_older(path: str) -> list[int]:
-    fds = []
-    for name in rotated(path):
+    """Oldest first. Files may get their next number, or be compressed, while we look: then look again."""
+    fds: list[int] = []
+    for _ in range(_TRIES):
+        names = rotated(path)
         try:
-            fds.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            for name in names:
+                fds.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
         except FileNotFoundError:
-            continue
+            pass
+        if len(fds) == len(names) and rotated(path) == names:
+            break
+        while fds:
+            os.close(fds.pop())
     return fds
 
 

@@ -199,4 +199,4 @@ def test_follow_through_rotations(tmp_path: Path) -> None:
 def test_torn_lines_are_skipped(tmp_path: Path) -> None:
     assert parse(b'{"log":"x') is None
     assert parse(b"[]") is None
-    assert parse(b'{"log":"x\\n","stream":"stdout","time":"t"}') == ("x\n", "stdout", "t")
+    assert parse(b'{"log":"x\\n","stream":"stdout","time":"t"}') == ("x\n", "stdout", "t", {})

@@ -1,9 +1,11 @@
 """Reading logs: the last lines, rotation, and where to stop."""
 
+import gzip
 import json
 from pathlib import Path
 
-from rundlet.runtime import logreader
+from rundlet.runtime import logcompress, logreader
+from rundlet.runtime.logfile import LogWriter
 from rundlet.runtime.logreader import LogReader
 
 
@@ -74,3 +76,57 @@ def test_a_cut_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(line("a") + '{"log":"hal\n' + line("b"))
     assert texts(LogReader(str(path))) == ["a", "b"]
+
+
+def test_compressed_files_are_read_like_others(tmp_path: Path) -> None:
+    path = rotated(tmp_path)
+    for number in (1, 2):
+        logcompress.compress(f"{path}.{number}")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["log", "log.1.gz", "log.2.gz"]
+    assert gzip.decompress((tmp_path / "log.1.gz").read_bytes()).decode() == line("c") + line("d")
+    assert texts(LogReader(path)) == list("abcdef")
+    for count, expected in ((2, "ef"), (3, "def"), (5, "bcdef")):
+        assert texts(LogReader(path, count)) == list(expected), count
+
+
+def test_a_file_that_is_compressed_while_it_is_read_is_known_again(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(line("a"))
+    reader = LogReader(str(path))
+    assert texts(reader) == ["a"]
+    for text in "bc":
+        path.rename(tmp_path / "log.1")
+        path.write_text(line(text))
+        if text == "b":
+            logcompress.compress(str(tmp_path / "log.1"))
+            (tmp_path / "log.1.gz").rename(tmp_path / "log.2.gz")
+    assert texts(reader) == ["b", "c"]
+
+
+def test_a_reader_whose_file_was_deleted_goes_on_with_all_that_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(line("a"))
+    reader = LogReader(str(path))
+    assert texts(reader) == ["a"]
+    path.unlink()
+    rotated(tmp_path)
+    assert texts(reader) == list("abcdef")
+
+
+def test_attributes_come_with_each_entry(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), attributes={"tag": 'a "b"'})
+    writer.write("stdout", b"x\n")
+    writer.close()
+    (entry,) = LogReader(str(path)).read()
+    assert (entry.log, dict(entry.attributes)) == ("x\n", {"tag": 'a "b"'})
+
+
+def test_the_writer_compresses_what_it_rotates_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), 1000, 50, compress=True)
+    for number in range(100):
+        writer.write("stdout", b"%03d\n" % number)
+    writer.close()
+    assert {item.name for item in tmp_path.iterdir()} == {"log", *(f"log.{n}.gz" for n in range(1, 8))}
+    assert texts(LogReader(str(path))) == [f"{number:03d}" for number in range(100)]
