@@ -9,13 +9,14 @@ committed after it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Container, Generator
 from contextlib import aclosing
 from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from rundlet.image.ahead import Ahead
 from rundlet.image.errors import MissingBlobError
 from rundlet.image.records import OnProgress, Progress
 from rundlet.oci.descriptor import Descriptor
@@ -81,6 +82,10 @@ class LayerImporter:
         self._jobs: dict[Digest, _Job] = {}
         self._slots = asyncio.Semaphore(PARALLEL)
         self._blob_locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
+
+    def ahead(self, known: Container[str]) -> Ahead:
+        """For an archive whose layers are unpacked while it is read; it shares the slots with everything else."""
+        return Ahead(self._snapshots, self._workers, self._slots, known)
 
     async def ensure(self, work: LayerWork, fetcher: Fetcher | None, progress: OnProgress) -> None:
         """Return when the layer is committed. ``fetcher`` may be None when its blob is in the content store.

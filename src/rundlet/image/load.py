@@ -1,17 +1,16 @@
 """``load``: archives of Docker (all its formats), podman, skopeo and Rundlet, and OCI layouts, plain or compressed.
 
-First everything goes into the content store, verified by what names it; then images are made of it like pulled ones.
-What no image needs in the end is deleted again.
+Everything goes into the content store, verified by what names it, and layers are unpacked while they pass; then images
+are made of it like pulled ones. What no image needs in the end is deleted again.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 
 import msgspec
 
 from rundlet.errors import DigestMismatchError, RundletError
+from rundlet.image.ahead import Ahead
 from rundlet.image.archive import (
     DOCKER_MANIFEST,
     DOCUMENT_LIMIT,
@@ -24,15 +23,13 @@ from rundlet.image.archive import (
     blob_path,
 )
 from rundlet.image.garbage import Garbage
-from rundlet.image.layers import LayerImporter, LayerWork
-from rundlet.image.leases import Leases
+from rundlet.image.layers import INTERVAL, LayerImporter, LayerWork
+from rundlet.image.leases import Lease, Leases
 from rundlet.image.legacy import legacy_images
-from rundlet.image.parallel import all_or_none
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
 from rundlet.image.store import ImageStore, parse_name
-from rundlet.image.streams import into_pipe, plain
 from rundlet.image.times import created_ns
-from rundlet.image.unarchive import Part, Parts, read_archive
+from rundlet.image.unarchive import Part, Parts, Unarchiver
 from rundlet.oci import mediatype
 from rundlet.oci.config import SIZE_LIMIT, ImageConfig
 from rundlet.oci.descriptor import Descriptor
@@ -41,6 +38,7 @@ from rundlet.oci.layer import chain_ids
 from rundlet.oci.manifest import Index, Manifest, decode_any
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
+from rundlet.storage.feed import run_fed, shielded
 from rundlet.storage.snapshot import Snapshotter
 
 INDEX_DEPTH = 3
@@ -84,32 +82,26 @@ class Loader:
         """
         parts = Parts({}, {})
         held: list[Digest] = []
+        ahead = self._layers.ahead(self._store.layer_words())
         try:
             async with self._leases.lease(held) as lease:
-                await self._read(source, parts)
-                await lease.hold(*parts.stored())
+                await self._read(source, parts, ahead, _Watch(lease, progress))
                 candidates = await asyncio.to_thread(self._candidates, parts, platform)
                 loaded = []
                 for candidate in candidates:
-                    image = await self._make(candidate, held, progress)
+                    image = await self._make(candidate, ahead, held, progress)
                     loaded.append(image)
         finally:
-            await asyncio.shield(self._garbage.release(held[::-1], [*parts.stored(), *held]))
+            await shielded(self._tidy(ahead, held))
         return loaded
 
-    async def _read(self, source: AsyncIterator[bytes], parts: Parts) -> None:
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-        reading = asyncio.create_task(asyncio.to_thread(read_archive, read_fd, self._content, parts))
-        try:
-            async with aclosing(plain(source)) as pieces:
-                await into_pipe(pieces, write_fd)
-            await asyncio.shield(reading)
-        finally:
-            # Its end of the pipe is closed by now, so the thread ends; it must, before its descriptor goes.
-            await asyncio.wait([reading])
-            os.close(read_fd)
-            if not reading.cancelled():
-                reading.exception()
+    async def _tidy(self, ahead: Ahead, held: Sequence[Digest]) -> None:
+        await ahead.close()
+        await self._garbage.release(held[::-1], held)
+
+    async def _read(self, source: AsyncIterator[bytes], parts: Parts, ahead: Ahead, watch: "_Watch") -> None:
+        await run_fed(source, Unarchiver(self._content, parts, ahead, watch).read, ahead.stop)
+        await ahead.finish()
 
     # ── what is in it ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -195,7 +187,7 @@ class Loader:
 
     # ── making images ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _make(self, candidate: _Candidate, held: list[Digest], progress: OnProgress) -> Loaded:
+    async def _make(self, candidate: _Candidate, ahead: Ahead, held: list[Digest], progress: OnProgress) -> Loaded:
         if len(candidate.config) > SIZE_LIMIT:
             raise ArchiveError("invalid archive: an image's config is larger than any")
         config = ImageConfig.decode(candidate.config)
@@ -219,7 +211,11 @@ class Loader:
         async with self._leases.lease() as lease:
             await lease.hold(image_id, descriptor.digest, *chains)
             held += [image_id, descriptor.digest, *chains]
-            await all_or_none(self._layers.ensure(work, None, _loading(work, progress)) for work in works)
+            for work in works:
+                if self._snapshots.has_layer(work.chain) or not await ahead.place(
+                    work.chain, work.parent, work.diff_id
+                ):
+                    await self._layers.ensure(work, None, _loading(work, progress))
             section = config.config
             image = NewImage(
                 id=image_id,
@@ -256,6 +252,28 @@ class Loader:
             if before != image_id:
                 found.append((name, before))
         return found
+
+
+class _Watch:
+    """Holds what is read, and shows it."""
+
+    def __init__(self, lease: Lease, progress: OnProgress) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lease = lease
+        self._progress = progress
+        self._shown = 0.0
+
+    def hold(self, digest: Digest) -> None:
+        asyncio.run_coroutine_threadsafe(self._lease.hold(digest), self._loop).result()
+
+    def layer(self, name: str, done: int, total: int) -> None:
+        now = self._loop.time()
+        if now - self._shown < INTERVAL and done < total:
+            return
+        self._shown = now
+        # Most archives call their layers by a digest.
+        word = max(name.removesuffix(".tar").split("/"), key=len)
+        self._loop.call_soon_threadsafe(self._progress, Progress("Loading layer", word[:12], done, total))
 
 
 def _loading(work: LayerWork, progress: OnProgress) -> OnProgress:

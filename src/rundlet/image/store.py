@@ -144,6 +144,11 @@ class ImageStore:
         )
         return [path for (path,) in rows]
 
+    def layer_words(self) -> set[str]:
+        """The digests by which archives may call a layer that an image here has: diff IDs and blobs, encoded."""
+        rows = self.database.query("SELECT diff_id, blob FROM image_layers")
+        return {word.partition(":")[2] for row in rows for word in row}
+
     def repository(self, name: Reference) -> list[Reference]:
         """Every tagged reference with the name of ``name``, sorted."""
         rows = self.database.query(

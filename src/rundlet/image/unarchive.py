@@ -1,23 +1,28 @@
 """An archive's parts into the content store: one pass over the stream, every file hashed, plain layers compressed.
 
-Runs in a thread and reads from a pipe: nothing of the archive is ever unpacked by its names. Returned are the names and
-where their content is now; what of it becomes an image is for ``load`` to say.
+Runs in a thread: nothing of the archive is ever unpacked by its names. What looks like a layer also goes through a tap
+as it is read, to be unpacked at the same time. Returned are the names and where their content is now; what of it
+becomes an image is for ``load`` to say.
 """
 
+import os
 import posixpath
 import secrets
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
 
 import msgspec
 from isal import isal_zlib
 
+from rundlet.image.ahead import Tap
 from rundlet.image.archive import ArchiveError
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
-from rundlet.storage.content import ContentStore
+from rundlet.storage.content import ContentStore, Ingest
+from rundlet.storage.errors import LayerError
 from rundlet.storage.layer import tar
-from rundlet.storage.layer.compression import detect
+from rundlet.storage.layer.compression import Inflater, detect
 
 GZIP_LEVEL: Final = 1
 GZIP_WINDOW: Final = 31
@@ -48,47 +53,168 @@ class Parts(msgspec.Struct, frozen=True):
             name = self.links[name]
         return None
 
-    def stored(self) -> list[Digest]:
-        """Everything that was written, for cleaning up."""
-        return [part.blob.digest for part in self.files.values()]
+
+class Taps(Protocol):
+    """Says where a layer goes besides the content store, by the name of its file."""
+
+    def open(self, name: str, *, hash_plain: bool) -> Tap | None: ...
 
 
-def read_archive(fd: int, content: ContentStore, parts: Parts) -> None:
-    """Read a plain tar from ``fd`` into ``content``; ``parts`` grows as it goes.
+class Watch(Protocol):
+    """Hears of the reading, in the thread that reads."""
 
-    Raises ArchiveError, StorageError.
-    """
-    reader = tar.Reader(tar.Source(fd))
-    try:
-        while (entry := reader.next()) is not None:
-            if len(parts.files) + len(parts.links) > MEMBERS_LIMIT:
-                raise ArchiveError("the archive holds more files than any archive of images")
-            name = entry.name.decode("utf-8", "surrogateescape")
-            if entry.type == tar.REGULAR:
-                parts.files[name] = _store(reader, content)
-            elif entry.type in (tar.SYMLINK, tar.HARDLINK):
-                link = entry.link.decode("utf-8", "surrogateescape")
-                base = posixpath.dirname(name) if entry.type == tar.SYMLINK else ""
-                parts.links[name] = posixpath.normpath(posixpath.join("/", base, link)).lstrip("/")
-    except tar.TarError as exc:
-        raise ArchiveError(f"invalid archive: {exc}") from exc
+    def hold(self, digest: Digest) -> None:
+        """A blob is about to be there under its name."""
+        ...
+
+    def layer(self, name: str, done: int, total: int) -> None:
+        """``done`` of ``total`` bytes of the layer in the file ``name`` were read."""
+        ...
 
 
-def _store(reader: tar.Reader, content: ContentStore) -> Part:
-    first = reader.read_data(tar.BUFFER)
-    compression = detect(first)
-    plain_tar = compression == "none" and first[_MAGIC] == b"ustar"
-    kind = mediatype.DOCKER_LAYER_GZIP if plain_tar else _LAYER_TYPES.get(compression, "application/octet-stream")
-    compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW) if plain_tar else None
-    hasher = Digest("sha256", "").hasher()
-    with content.ingest(f"load-{secrets.token_hex(8)}") as ingest:
-        data = first
-        while data:
+class Unarchiver:
+    """Reads one archive."""
+
+    def __init__(self, content: ContentStore, parts: Parts, taps: Taps, watch: Watch) -> None:
+        self._content = content
+        self._parts = parts
+        self._taps = taps
+        self._watch = watch
+
+    def read(self, chunks: Iterable[bytes]) -> None:
+        """Read a tar, plain or compressed; the parts grow as it goes. Raises ArchiveError, LayerError, StorageError."""
+        parts = self._parts
+        source = _Chunks(_inflated(chunks))
+        reader = tar.Reader(source)
+        try:
+            while (entry := reader.next()) is not None:
+                if len(parts.files) + len(parts.links) > MEMBERS_LIMIT:
+                    raise ArchiveError("the archive holds more files than any archive of images")
+                name = entry.name.decode("utf-8", "surrogateescape")
+                if entry.type == tar.REGULAR:
+                    parts.files[name] = self._store(reader, name, entry.size)
+                elif entry.type in (tar.SYMLINK, tar.HARDLINK):
+                    link = entry.link.decode("utf-8", "surrogateescape")
+                    base = posixpath.dirname(name) if entry.type == tar.SYMLINK else ""
+                    parts.links[name] = posixpath.normpath(posixpath.join("/", base, link)).lstrip("/")
+            source.drain()
+        except tar.TarError as exc:
+            raise ArchiveError(f"invalid archive: {exc}") from exc
+
+    def _store(self, reader: tar.Reader, name: str, size: int) -> Part:
+        start = _start(reader)
+        compression = detect(start)
+        plain_tar = compression == "none" and start[_MAGIC] == b"ustar"
+        layer = plain_tar or compression != "none"
+        tap = self._taps.open(name, hash_plain=not plain_tar) if layer else None
+        pieces = self._watched(name, size, _pieces(reader, start)) if tap else _pieces(reader, start)
+        try:
+            with self._content.ingest(f"load-{secrets.token_hex(8)}") as ingest:
+                if plain_tar:
+                    return self._compress(pieces, ingest, tap)
+                for data in pieces:
+                    if tap is not None:
+                        tap.put(data)
+                    ingest.write(data)
+                if tap is not None:
+                    tap.end(None)
+                stored = self._commit(ingest)
+                kind = _LAYER_TYPES.get(compression, "application/octet-stream")
+                return Part(stored, Descriptor(kind, stored, ingest.offset))
+        except BaseException as exc:
+            if tap is not None:
+                tap.feed.end(exc if isinstance(exc, Exception) else LayerError("unexpected EOF"))
+            raise
+
+    def _compress(self, pieces: Iterable[bytes], ingest: Ingest, tap: Tap | None) -> Part:
+        compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
+        hasher = Digest("sha256", "").hasher()
+        for data in pieces:
+            if tap is not None:
+                tap.put(data)
             hasher.update(data)
-            ingest.write(compressor.compress(data) if compressor else data)
-            data = reader.read_data(tar.BUFFER)
-        if compressor:
-            ingest.write(compressor.flush())
-        size = ingest.offset
-        stored = ingest.commit()
-    return Part(Digest.finish(hasher), Descriptor(kind, stored, size))
+            ingest.write(compressor.compress(data))
+        digest = Digest.finish(hasher)
+        if tap is not None:
+            tap.end(digest)
+        ingest.write(compressor.flush())
+        stored = self._commit(ingest)
+        return Part(digest, Descriptor(mediatype.DOCKER_LAYER_GZIP, stored, ingest.offset))
+
+    def _commit(self, ingest: Ingest) -> Digest:
+        self._watch.hold(ingest.digest())
+        return ingest.commit()
+
+    def _watched(self, name: str, size: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        done = 0
+        for data in pieces:
+            done += len(data)
+            self._watch.layer(name, done, size)
+            yield data
+
+
+def _start(reader: tar.Reader) -> bytes:
+    """Enough of a member to see what it is, or all of it."""
+    start = b""
+    while len(start) < tar.BLOCK and (data := reader.read_data(tar.BUFFER)):
+        start += data
+    return start
+
+
+def _pieces(reader: tar.Reader, start: bytes) -> Iterator[bytes]:
+    data = start
+    while data:
+        yield data
+        data = reader.read_data(tar.BUFFER)
+
+
+def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    inflater = Inflater()
+    for chunk in chunks:
+        yield from inflater.feed(chunk)
+    yield from inflater.finish()
+
+
+class _Chunks:
+    """A ByteSource over chunks, without copying what is not cut."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._chunk = b""
+        self._start = 0
+
+    def some(self, count: int) -> bytes:
+        if self._start == len(self._chunk):
+            self._chunk = next(self._chunks, b"")
+            self._start = 0
+        data = self._chunk[self._start : self._start + count]
+        self._start += len(data)
+        return data
+
+    def take(self, count: int) -> bytes:
+        data = self.some(count)
+        while len(data) < count and (more := self.some(count - len(data))):
+            data += more
+        return data
+
+    def skip(self, count: int) -> None:
+        while count:
+            passed = len(self.some(count))
+            if not passed:
+                raise tar.TruncatedError
+            count -= passed
+
+    def drain(self) -> None:
+        """Read to the end of the input: whoever sends it would be hurt by a closed door."""
+        for _chunk in self._chunks:
+            pass
+
+    def copy_to(self, fd: int, count: int) -> None:
+        while count:
+            data = self.some(count)
+            if not data:
+                raise tar.TruncatedError
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            count -= len(data)

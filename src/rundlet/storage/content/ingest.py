@@ -65,6 +65,10 @@ class Ingest:
                 view = view[os.write(self._fd, view) :]
         self.offset += len(data)
 
+    def digest(self) -> Digest:
+        """Of what was written so far."""
+        return Digest.finish(self._hash, self._expected.digest.algorithm if self._expected else "sha256")
+
     def commit(self, digest: Digest | None = None, size: int | None = None) -> Digest:
         """Give the blob its name, if it is what ``expected`` (and the arguments) say; the digest it has.
 

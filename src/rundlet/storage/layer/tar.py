@@ -8,7 +8,7 @@ See: POSIX pax, GNU tar "Basic Tar Format", OCI image-spec layer.md.
 """
 
 import os
-from typing import Final
+from typing import Final, Protocol
 
 BLOCK: Final = 512
 BUFFER: Final = 1 << 20
@@ -79,6 +79,26 @@ class Entry:
     xattrs: list[tuple[bytes, bytes]] | None
 
 
+class ByteSource(Protocol):
+    """Where a :class:`Reader` reads."""
+
+    def take(self, count: int) -> bytes:
+        """The next ``count`` bytes (at most a mebibyte), fewer only at the end of the input."""
+        ...
+
+    def some(self, count: int) -> bytes:
+        """The next bytes, as many as are at hand and at most ``count``; none only at the end of the input."""
+        ...
+
+    def skip(self, count: int) -> None:
+        """Pass over ``count`` bytes. Raises TruncatedError."""
+        ...
+
+    def copy_to(self, fd: int, count: int) -> None:
+        """Write the next ``count`` bytes to ``fd``. Raises TruncatedError, OSError."""
+        ...
+
+
 class Source:
     """A file descriptor (pipe or file) read through one reused buffer."""
 
@@ -97,6 +117,10 @@ class Source:
         data = bytes(self._view[self._start : stop])
         self._start = stop
         return data
+
+    def some(self, count: int) -> bytes:
+        """The next bytes, as :class:`ByteSource` has it."""
+        return self.take(count)
 
     def skip(self, count: int) -> None:
         """Pass over ``count`` bytes. Raises TruncatedError."""
@@ -147,7 +171,7 @@ class Reader:
     The data of a member is taken by :meth:`copy_data` or left: the next call of :meth:`next` passes over the rest.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source = source
         self._left = 0
         self._padding = 0
@@ -163,10 +187,12 @@ class Reader:
         Raises TruncatedError.
         """
         count = min(count, self._left, BUFFER)
-        data = self._source.take(count)
-        if len(data) < count:
+        if not count:
+            return b""
+        data = self._source.some(count)
+        if not data:
             raise TruncatedError
-        self._left -= count
+        self._left -= len(data)
         return data
 
     def next(self) -> Entry | None:

@@ -14,9 +14,8 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -26,6 +25,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.errors import LayerError, SizeMismatchError, translated
+from rundlet.storage.feed import Source, in_thread, run_fed, shielded
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
@@ -33,14 +33,7 @@ from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
 WORKER: Final = "apply"
 OPAQUE_XATTR: Final = "trusted.overlay.opaque"
 _ANSWER_LIMIT: Final = 256 << 20
-_SLOTS: Final = 16
 _PIECES: Final = 8
-_PATIENCE: Final = 30.0
-
-T = TypeVar("T")
-
-Source: TypeAlias = AsyncIterator[bytes] | Iterable[bytes]
-"""The layer's bytes in chunks. An ordinary iterable is read in the pump's thread and may block."""
 
 
 class WorkerProcess(Protocol):
@@ -78,6 +71,16 @@ class UnpackResult(msgspec.Struct, frozen=True):
     entries: int
 
 
+class Detached(msgspec.Struct, frozen=True):
+    """A layer that is unpacked, but has no place in a chain yet."""
+
+    preparation: Preparation
+    diff_id: Digest | None
+    """None unless it was asked for."""
+    size: int
+    """Bytes of the layer's files."""
+
+
 class _Answer(msgspec.Struct, frozen=True):
     """What the worker says at its end; see layer.apply."""
 
@@ -112,15 +115,48 @@ async def unpack(
     """
     preparation = await asyncio.to_thread(snapshotter.prepare_layer, parent)
     try:
-        result = await _fill(source, preparation, workers, hash_source or expected is not None)
+        pump, answer = await _fill(source, preparation, workers, hash_source=hash_source or expected is not None)
+        result = _result(pump, answer, parent)
         _verify(result, diff_id, expected)
         if after is not None:
             await after
         await asyncio.to_thread(snapshotter.commit_layer, preparation, result.chain, result.diff_id, result.size)
     except BaseException:
-        await _shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
+        await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
         raise
     return result
+
+
+async def unpack_detached(
+    source: Source, snapshotter: Snapshotter, workers: WorkerLauncher, *, hash_plain: bool
+) -> Detached:
+    """Unpack the layer before it is known where it belongs; the preparation is the caller's to adopt or to abort.
+
+    With ``hash_plain`` the result has the diff ID. Cancelled or failed, it leaves nothing behind. Raises LayerError,
+    StorageError, and what ``source`` does.
+    """
+    preparation = await asyncio.to_thread(snapshotter.prepare_layer, None)
+    try:
+        pump, answer = await _fill(source, preparation, workers, hash_source=False, hash_plain=hash_plain)
+    except BaseException:
+        await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
+        raise
+    return Detached(preparation, Digest.finish(pump.plain_hash) if pump.plain_hash else None, answer.size)
+
+
+def _result(pump: "_Pump", answer: "_Answer", parent: Digest | None) -> UnpackResult:
+    assert pump.plain_hash is not None
+    diff_id = Digest.finish(pump.plain_hash)
+    return UnpackResult(
+        diff_id,
+        extend_chain(parent, diff_id),
+        answer.size,
+        pump.plain_size,
+        pump.source_size,
+        Digest.finish(pump.source_hash) if pump.source_hash is not None else None,
+        pump.inflater.compression,
+        answer.entries,
+    )
 
 
 def _verify(result: UnpackResult, diff_id: Digest | None, expected: Descriptor | None) -> None:
@@ -133,10 +169,17 @@ def _verify(result: UnpackResult, diff_id: Digest | None, expected: Descriptor |
         raise DigestMismatchError(str(diff_id), str(result.diff_id))
 
 
-async def _fill(source: Source, preparation: Preparation, workers: WorkerLauncher, hash_source: bool) -> UnpackResult:
+async def _fill(
+    source: Source,
+    preparation: Preparation,
+    workers: WorkerLauncher,
+    *,
+    hash_source: bool,
+    hash_plain: bool = True,
+) -> "tuple[_Pump, _Answer]":
     tar_read, tar_write = os.pipe2(os.O_CLOEXEC)
     answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
-    pump = _Pump(tar_write, hash_source)
+    pump = _Pump(tar_write, hash_source, hash_plain)
     given = [tar_read, answer_write]
     try:
         widen(tar_write)
@@ -158,40 +201,30 @@ async def _fill(source: Source, preparation: Preparation, workers: WorkerLaunche
 
     try:
         try:
-            await _run_pump(pump, source, abort)
-            data = await _in_thread(abort, _read_all, answer_read)
+            await run_fed(source, pump.run, abort)
+            data = await in_thread(abort, _read_all, answer_read)
         except BaseException:
             abort()
             raise
         finally:
-            status = await _shielded(worker.wait())
+            status = await shielded(worker.wait())
         answer = _decode(data, status)
         if pump.broken:
             raise LayerError("the layer's worker ended before the layer did")
         await asyncio.to_thread(_mark_opaque, preparation.path, answer.opaque)
     finally:
         os.close(answer_read)
-    diff_id = Digest.finish(pump.plain_hash)
-    return UnpackResult(
-        diff_id,
-        extend_chain(preparation.parent, diff_id),
-        answer.size,
-        pump.plain_size,
-        pump.source_size,
-        Digest.finish(pump.source_hash) if pump.source_hash is not None else None,
-        pump.inflater.compression,
-        answer.entries,
-    )
+    return pump, answer
 
 
 class _Pump:
     """Runs in a thread of its own: source chunks in, hashes and the worker's pipe out."""
 
-    def __init__(self, pipe: int, hash_source: bool) -> None:
+    def __init__(self, pipe: int, hash_source: bool, hash_plain: bool) -> None:
         self._pipe = pipe
         self.inflater = Inflater()
         self.source_hash = hashlib.sha256() if hash_source else None
-        self.plain_hash = hashlib.sha256()
+        self.plain_hash = hashlib.sha256() if hash_plain else None
         self.source_size = 0
         self.plain_size = 0
         self.broken = False
@@ -201,20 +234,37 @@ class _Pump:
 
     def run(self, chunks: Iterable[bytes]) -> None:
         """Move everything. Raises what the source or the inflater does; a worker that is gone is no error here."""
-        pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES)
-        hasher = threading.Thread(target=self._hash, args=(pieces,), name="layer-hash", daemon=True)
-        hasher.start()
         try:
-            for piece in self._inflate(chunks):
-                pieces.put(piece)
-                self.plain_size += len(piece)
-                self._write(piece)
+            if self.plain_hash is None:
+                self._move(chunks, None)
+            else:
+                self._move_and_hash(chunks, self.plain_hash)
         except BrokenPipeError:
             self.broken = True
         finally:
+            self.close()
+
+    def _move_and_hash(self, chunks: Iterable[bytes], plain_hash: "hashlib._Hash") -> None:
+        pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES)
+
+        def update() -> None:
+            while (piece := pieces.get()) is not None:
+                plain_hash.update(piece)
+
+        hasher = threading.Thread(target=update, name="layer-hash", daemon=True)
+        hasher.start()
+        try:
+            self._move(chunks, pieces)
+        finally:
             pieces.put(None)
             hasher.join()
-            self.close()
+
+    def _move(self, chunks: Iterable[bytes], pieces: "queue.Queue[bytes | None] | None") -> None:
+        for piece in self._inflate(chunks):
+            if pieces is not None:
+                pieces.put(piece)
+            self.plain_size += len(piece)
+            self._write(piece)
 
     def close(self) -> None:
         """End the worker's input; twice is fine."""
@@ -236,90 +286,6 @@ class _Pump:
         view = memoryview(piece)
         while view:
             view = view[os.write(self._pipe, view) :]
-
-    def _hash(self, pieces: "queue.Queue[bytes | None]") -> None:
-        while (piece := pieces.get()) is not None:
-            self.plain_hash.update(piece)
-
-
-class _Feed:
-    """Carries chunks from the event loop to the pump's thread; at most ``_SLOTS`` are on their way."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(_SLOTS)
-        self._chunks: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-
-    async def fill(self, source: AsyncIterator[bytes]) -> None:
-        """Take all of ``source`` and close it; however that ends, the reader learns of it."""
-        end: BaseException | None = LayerError("unexpected EOF")
-        try:
-            async for chunk in source:
-                await self._slots.acquire()
-                self._chunks.put(chunk)
-            end = None
-        finally:
-            self._chunks.put(end)
-            if isinstance(source, AsyncGenerator):
-                await source.aclose()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while (chunk := self._chunks.get()) is not None:
-            if isinstance(chunk, BaseException):
-                raise chunk
-            yield chunk
-            self._loop.call_soon_threadsafe(self._slots.release)
-
-
-async def _run_pump(pump: _Pump, source: Source, abort: Callable[[], None]) -> None:
-    if not isinstance(source, AsyncIterator):
-        await _in_thread(abort, pump.run, source)
-        return
-    feed = _Feed()
-    filling = asyncio.create_task(feed.fill(source))
-    pumping = asyncio.create_task(_in_thread(abort, pump.run, feed))
-    try:
-        await asyncio.wait((filling, pumping), return_when=asyncio.FIRST_COMPLETED)
-        if filling.done():
-            await filling  # the source's own error says more than what it did to the pump
-        await pumping
-    except BaseException:
-        abort()
-        raise
-    finally:
-        filling.cancel()  # the worker gave up: no need to fetch the rest
-        await _shielded(asyncio.wait((filling, pumping)))
-        for task in (filling, pumping):
-            if not task.cancelled():
-                task.exception()  # it has been raised, or something better has
-
-
-async def _in_thread(abort: Callable[[], None], function: Callable[..., T], *arguments: object) -> T:
-    """Run ``function`` in a thread of its own and always to its end, as it uses descriptors that are closed later.
-
-    A cancellation calls ``abort``, which has to make it end soon.
-    """
-    executor = ThreadPoolExecutor(1, thread_name_prefix="layer")
-    future = asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
-    executor.shutdown(wait=False)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        abort()
-        await _shielded(asyncio.wait((future,)))
-        if future.done() and not future.cancelled():
-            future.exception()  # nobody asks for it any more
-        raise
-
-
-async def _shielded(awaitable: Awaitable[T]) -> T:
-    """Await to the end even when cancelled meanwhile, but no longer than ``_PATIENCE``."""
-    task = asyncio.ensure_future(awaitable)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,), timeout=_PATIENCE)
-        raise
 
 
 def _read_all(fd: int) -> bytes:

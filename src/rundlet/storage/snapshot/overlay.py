@@ -15,6 +15,8 @@ import os
 import secrets
 from typing import Any, Final
 
+import msgspec
+
 from rundlet.linux import inode_flags
 from rundlet.oci.digest import Digest
 from rundlet.storage.errors import (
@@ -100,6 +102,20 @@ class OverlaySnapshotter:
             raise
         return preparation
 
+    def adopt_layer(self, preparation: Preparation, parent: Digest | None) -> Preparation:
+        if parent is None:
+            return preparation
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE layers SET parent = ? WHERE name = ? AND state = 'preparing'", (str(parent), preparation.name)
+            )
+            if not cursor.rowcount:
+                raise LayerNotFoundError(parent)  # it was aborted meanwhile
+        if self.has_layer(parent):
+            with translated("prepare layer", preparation.path):
+                _copy_attributes(self.layer(parent).path, preparation.path)
+        return msgspec.structs.replace(preparation, parent=parent)
+
     def commit_layer(self, preparation: Preparation, chain: Digest, diff_id: Digest, size: int) -> None:
         parent = preparation.parent
         if parent is not None and not self.has_layer(parent):
@@ -171,6 +187,36 @@ class OverlaySnapshotter:
                 (container_id, name, _text(chain), self._clock.now_ns()),
             )
         return self._rootfs(base, lower)
+
+    def adopt(self, container_id: str, chain: Digest, diff_id: Digest, size: int) -> None:
+        rows = self._database.query("SELECT name, chain FROM container_snapshots WHERE container = ?", (container_id,))
+        if not rows:
+            raise SnapshotNotFoundError(container_id)
+        source, parent = rows[0]
+        name = _new_name()
+        with translated("adopt layer", f"{self._root}/{name}"):
+            os.mkdir(f"{self._root}/{name}", 0o700)
+            os.rename(f"{self._root}/{source}/upper", f"{self._root}/{name}/fs")
+        late = False
+        try:
+            with self._database.transaction() as cursor:
+                if parent is not None:
+                    cursor.execute("SELECT 1 FROM layers WHERE chain = ? AND state = 'committed'", (parent,))
+                    if cursor.fetchone() is None:
+                        raise LayerNotFoundError(Digest.parse(parent))
+                cursor.execute("SELECT 1 FROM layers WHERE chain = ? AND state = 'committed'", (str(chain),))
+                late = cursor.fetchone() is not None
+                if not late:
+                    cursor.execute(
+                        "INSERT INTO layers (name, state, chain, parent, diff_id, size, boot, created_ns) "
+                        "VALUES (?, 'committed', ?, ?, ?, ?, ?, ?)",
+                        (name, str(chain), parent, str(diff_id), size, self._boot, self._clock.now_ns()),
+                    )
+        except BaseException:
+            self._remove_directory(name)
+            raise
+        if late:  # another one has just made the same layer
+            self._remove_directory(name)
 
     def container(self, container_id: str) -> Rootfs:
         with self._database.transaction() as cursor:
@@ -323,6 +369,10 @@ def _make_root(path: str, model: str | None) -> None:
         os.chown(path, os.geteuid(), os.getegid())
         os.chmod(path, 0o755)  # noqa: S103 the root of a file system; nobody can reach it from outside
         return
+    _copy_attributes(model, path)
+
+
+def _copy_attributes(model: str, path: str) -> None:
     status = os.stat(model)
     os.chown(path, status.st_uid, status.st_gid)
     os.chmod(path, status.st_mode & 0o7777)

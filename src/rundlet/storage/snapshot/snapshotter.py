@@ -67,6 +67,12 @@ class Snapshotter(Protocol):
         """A directory for a layer on top of ``parent``, which need not be committed yet. Raises StorageError."""
         ...
 
+    def adopt_layer(self, preparation: Preparation, parent: Digest | None) -> Preparation:
+        """Put a preparation that was made without a parent on top of ``parent``. Raises LayerNotFoundError when
+        the preparation is gone, StorageError.
+        """
+        ...
+
     def commit_layer(self, preparation: Preparation, chain: Digest, diff_id: Digest, size: int) -> None:
         """Make the layer usable. Its parent must be committed.
 
@@ -84,6 +90,14 @@ class Snapshotter(Protocol):
 
     def prepare_container(self, container_id: str, chain: Digest | None) -> Rootfs:
         """A snapshot on top of ``chain``. Raises LayerNotFoundError, SnapshotExistsError, StorageError."""
+        ...
+
+    def adopt(self, container_id: str, chain: Digest, diff_id: Digest, size: int) -> None:
+        """Make what a container snapshot has on top a layer of its own, on what the snapshot stands on.
+
+        Nothing may use the snapshot any more; all that can still be done with it is to remove it. Its files have to be
+        what ``diff_id`` says. Raises SnapshotNotFoundError, LayerNotFoundError (the parent), StorageError.
+        """
         ...
 
     def container(self, container_id: str) -> Rootfs:
