@@ -18,7 +18,7 @@ from rundlet.storage.pipes import readable, widen, writable
 
 WORKER: Final = "files"
 _CHUNK: Final = 1 << 20
-_LINE_LIMIT: Final = 64 << 10
+_LINE_LIMIT: Final = 16 << 20
 _CHANGES_LIMIT: Final = 256 << 20
 
 
@@ -69,6 +69,47 @@ class PutRequest(msgspec.Struct, frozen=True):
     user: str = ""
     mounts: Sequence[tuple[str, bool]] = ()
     readonly_root: bool = False
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Paths that a build takes: components, each a name or (True, an expression), from the root.
+
+    ``pivot`` is the number of components that do not count for a name with parents.
+    """
+
+    parts: tuple[tuple[bool, str], ...]
+    pivot: int = 0
+
+
+class PickRequest(msgspec.Struct, frozen=True):
+    """What a build takes from somewhere: see ``storage.files.pick``. ``excludes`` are (expression, negated)."""
+
+    sources: Sequence[Source]
+    excludes: Sequence[tuple[str, bool]] = ()
+    owner: tuple[int, int] | None = None
+    still: bool = False
+    parents: bool = False
+    raw: bool = False
+
+
+class Picked(msgspec.Struct, frozen=True):
+    """One path that a source, by its number, stands for."""
+
+    source: int
+    name: str
+    directory: bool
+
+
+class PlaceRequest(msgspec.Struct, frozen=True):
+    """Where a build puts an archive. ``rename``: its one file may get the name. ``own`` (uid, gid) or ``user`` own it
+    all; with neither the archive says. ``keep_kinds``: a directory and something else never replace each other."""
+
+    path: str
+    rename: bool = False
+    own: tuple[int, int] | None = None
+    user: str = ""
+    chmod: int | None = None
+    keep_kinds: bool = True
 
 
 class _Verdict(msgspec.Struct, frozen=True):
@@ -150,6 +191,48 @@ class FileAccess:
                 await _write(self._data, piece)
         except BrokenPipeError:
             pass  # the worker gave up, and says why
+        os.close(self._data)
+        self._data = -1
+        await self._end()
+
+    async def pick(self, request: PickRequest) -> list[Picked]:
+        """Begin to read what ``request`` stands for; its tar (or bytes) are :meth:`chunks`. Raises FileAccessError."""
+        document: dict[str, Any] = {
+            "op": "pick",
+            "sources": [
+                {"parts": [["*" if glob else "", _text(text)] for glob, text in source.parts], "pivot": source.pivot}
+                for source in request.sources
+            ],
+            "excludes": [[_text(rule), negated] for rule, negated in request.excludes],
+            "owner": request.owner,
+            "still": request.still,
+            "parents": request.parents,
+            "raw": request.raw,
+        }
+        await self._start(document, sending=False)
+        line = await self._line()
+        if not line.startswith(b'{"picked"'):
+            await self._judge(line)
+            raise FileAccessError("internal", "the worker for files said nothing of what it found")
+        found = msgspec.json.decode(line, type=dict[str, list[Picked]])["picked"]
+        return [msgspec.structs.replace(item, name=os.fsdecode(item.name.encode("latin-1"))) for item in found]
+
+    async def start_place(self, request: PlaceRequest) -> None:
+        """Begin to write a build's files; to be followed by :meth:`put`."""
+        document = {
+            "op": "place",
+            "path": _text(request.path),
+            "rename": request.rename,
+            "own": request.own,
+            "user": request.user,
+            "chmod": request.chmod,
+            "keep_kinds": request.keep_kinds,
+        }
+        await self._start(document, sending=True)
+
+    async def make_directory(self, path: str) -> None:
+        """Make ``path`` and its parents, root's. Raises FileAccessError, LauncherError."""
+        await self._start({"op": "mkdir", "path": _text(path)}, sending=True)
         os.close(self._data)
         self._data = -1
         await self._end()

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from rundlet.linux import path
@@ -27,9 +28,15 @@ class Packer:
     Raises EntryError for what can't be read, OSError for what can't be written.
     """
 
-    def __init__(self, root: int, out: int, device: int | None = None) -> None:
+    def __init__(
+        self,
+        root: int,
+        out: int,
+        device: int | None = None,
+        adjust: Callable[[tar.Entry], None] | None = None,
+    ) -> None:
         self._root = root
-        self._writer = members.Writer(out)
+        self._writer = members.Writer(out, adjust)
         self._device = device
 
     def path(self, name: str, rebased: bytes) -> None:

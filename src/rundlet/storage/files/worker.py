@@ -5,10 +5,17 @@ send, read end to take), the write end of a pipe for answers, and for a running 
 enters the container's file system (see :mod:`rundlet.storage.files.view`), drops its rights, and only then looks at a
 name that somebody else chose. Bytes in names travel as latin-1 text.
 
-Request: ``op`` (stat, get, put, export, changes), ``path``, ``layers`` (of a stopped container), for changes
-``left_out``, and for put ``keep_kinds``, ``user`` (who is to own everything; "": as the archive says), ``mounts``
-([[destination, writable], …]) and ``readonly_root``. A list of changes is written where a tar would be, each as a digit
-(the API's kind), its path and a zero byte.
+Request: ``op`` (stat, get, put, export, changes, pick, place, mkdir), ``path``, ``layers`` (of what doesn't run), for
+changes ``left_out``, and for put ``keep_kinds``, ``user`` (who is to own everything; "": as the archive says),
+``mounts`` ([[destination, writable], …]) and ``readonly_root``. A list of changes is written where a tar would be,
+each as a digit (the API's kind), its path and a zero byte.
+
+For builds, ``pick`` sends what ``sources`` (see :mod:`~rundlet.storage.files.pick`) stand for, without ``excludes``,
+with ``owner``, ``still``, ``parents``; with ``raw`` it sends the bytes of the one file. ``place`` takes an archive to
+``path``: with ``rename`` its one member may get that name; ``own`` ([uid, gid]) or ``user`` own it, ``chmod`` is its
+mode. ``mkdir`` makes the directory ``path``. What was picked is answered first::
+
+    {"picked": [{"source": 0, "name": "etc/hosts", "directory": false}]}
 
 Answers are lines of JSON: for stat and get first what the path is, last always the verdict::
 
@@ -27,7 +34,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rundlet.linux import passwd, path
-from rundlet.storage.files import changelist, pack, view
+from rundlet.storage.files import changelist, pack, pick, place, view
 from rundlet.storage.files.extract import Extractor
 from rundlet.storage.layer import confine, members, tar
 from rundlet.storage.layer.apply import EntryError, keep_only, reason
@@ -35,6 +42,7 @@ from rundlet.storage.layer.tar import TarError
 
 READER: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 WRITER: Final = confine.CAPABILITIES
+_WRITES: Final = ("put", "place", "mkdir")
 _REQUEST_LIMIT: Final = 4 << 20
 
 
@@ -63,7 +71,7 @@ def main(fds: Sequence[int]) -> int:
             _changes(request, data)
         else:
             root = _enter(request, namespace)
-            confine.restrict(WRITER if request["op"] == "put" else READER)
+            confine.restrict(WRITER if request["op"] in _WRITES else READER)
             _Task(request, root, data, answers).run()
         verdict = {"ok": True}
     except RefusedError as exc:
@@ -83,7 +91,7 @@ def main(fds: Sequence[int]) -> int:
 
 
 def _enter(request: dict[str, Any], namespace: list[int]) -> int:
-    readonly = request["op"] != "put" and not request.get("first_time")
+    readonly = request["op"] not in _WRITES and not request.get("first_time")
     if namespace:
         return view.enter_running(namespace[0], readonly=readonly, submounts=request["op"] != "export")
     return view.enter_stopped(request["layers"], readonly=readonly)
@@ -114,7 +122,13 @@ class _Task:
             device = os.fstat(self._root).st_dev
             pack.Packer(self._root, self._data, device).everything()
             return
+        if operation == "pick":
+            self._pick()
+            return
         name = os.fsdecode(_name(self._request["path"]))
+        if operation in ("place", "mkdir"):
+            self._place(name, operation)
+            return
         if operation == "put":
             self._put(name)
             return
@@ -137,6 +151,57 @@ class _Task:
             "mtime_ns": status.st_mtime_ns,
             "target": os.fsencode(target).decode("latin-1"),
         }
+
+    def _pick(self) -> None:
+        request = self._request
+        chosen = pick.choose(self._root, request["sources"])
+        found = [
+            {"source": item.source, "name": item.name.decode("latin-1"), "directory": item.directory} for item in chosen
+        ]
+        _say(self._answers, {"picked": found})
+        picker = pick.Picker(
+            self._root,
+            self._data,
+            excluder=pick.Excluder(request.get("excludes", ())),
+            owner=request.get("owner"),
+            still=request.get("still", False),
+            parents=request.get("parents", False),
+        )
+        if request.get("raw"):
+            for item in chosen:
+                picker.contents(item)
+            return
+        for item in chosen:
+            picker.write(item)
+        picker.end()
+
+    def _place(self, name: str, operation: str) -> None:
+        request = self._request
+        own = request.get("own")
+        owner: tuple[int, int] | None = (own[0], own[1]) if own is not None else None
+        if request.get("user"):
+            try:
+                owner = place.owner_of(self._root, request["user"])
+            except passwd.UserError as exc:
+                raise RefusedError("user", str(exc)) from exc
+        try:
+            where = place.target(self._root, name, rename=request.get("rename", False))
+            directory = place.make_directories(self._root, where.directory, owner or (0, 0))
+        except place.DestinationError as exc:
+            raise RefusedError("not-directory", str(exc)) from exc
+        except OSError as exc:
+            raise RefusedError("io", f"{name}: {reason(exc)}") from exc
+        try:
+            if operation == "place":
+                stream = tar.Source(self._data)
+                placer = place.Placer(self._root, directory, where, tar.Reader(stream), request, owner)
+                try:
+                    placer.run()
+                    stream.drain()
+                finally:
+                    placer.close()
+        finally:
+            os.close(directory)
 
     def _put(self, name: str) -> None:
         try:

@@ -19,6 +19,7 @@ _ANSWER_LIMIT: Final = 16 << 20
 class _Answer(msgspec.Struct, frozen=True):
     ok: bool
     skipped: tuple[str, ...] = ()
+    size: int = 0
     kind: str = ""
     errno: int = 0
     message: str = ""
@@ -27,11 +28,25 @@ class _Answer(msgspec.Struct, frozen=True):
 class Changes:
     """One upper directory, to be read once by :meth:`tar`."""
 
-    def __init__(self, directory: str, workers: WorkerLauncher, left_out: Iterable[str] = ()) -> None:
-        """``left_out``: names relative to ``directory`` that are not the container's doing (mount points)."""
+    def __init__(
+        self,
+        directory: str,
+        workers: WorkerLauncher,
+        left_out: Iterable[str] = (),
+        *,
+        quiet: Iterable[str] = (),
+        latest: int | None = None,
+    ) -> None:
+        """``left_out``: names relative to ``directory`` that are not the container's doing (mount points).
+
+        ``quiet``: directories that are not, either, when they hold nothing else. ``latest``: no member is younger
+        (nanoseconds since the epoch).
+        """
         self._directory = directory
         self._workers = workers
-        self._left_out = [os.fsencode(name).decode("latin-1") for name in left_out]
+        self._request = {"left_out": _texts(left_out), "quiet": _texts(quiet), "latest": latest}
+        self.size = 0
+        """After the end of :meth:`tar`: bytes of the files, as Docker counts a layer."""
         self.skipped: list[str] = []
         """After the end of :meth:`tar`: what a layer can't hold (sockets, names that begin with ``.wh.``)."""
 
@@ -70,7 +85,7 @@ class Changes:
         names = os.memfd_create("names", os.MFD_CLOEXEC)
         directory = -1
         try:
-            data = msgspec.json.encode(self._left_out)
+            data = msgspec.json.encode(self._request)
             if os.write(names, data) != len(data):
                 raise LayerError("too many names to leave out")
             with translated("open", self._directory):
@@ -88,7 +103,12 @@ class Changes:
             raise LayerError(f"the layer's worker ended without an answer (status {status})") from exc
         if not answer.ok:
             raise LayerError(answer.message)
+        self.size = answer.size
         self.skipped = [os.fsdecode(name.encode("latin-1")) for name in answer.skipped]
+
+
+def _texts(names: Iterable[str]) -> list[str]:
+    return [os.fsencode(name).decode("latin-1") for name in names]
 
 
 async def _read(fd: int) -> bytes:

@@ -1,11 +1,13 @@
 """The worker that writes what a container changed, its upper directory, as a layer tar. Standard library, linux.
 
 The launcher forks it with the directory, the write end of a pipe for the tar, the write end of a pipe for the answer
-and a file with a JSON list of names to leave out (mount points that the runtime made; latin-1 text). It sees nothing
-but the directory, read-only. Overlay whiteouts become ``.wh.`` entries, opaque directories get ``.wh..wh..opq``. What
+and a file with a JSON object: names to leave out (``left_out``: mount points that the runtime made; latin-1 text),
+directories that go too when nothing else is in them (``quiet``), and the latest time that a member may have
+(``latest``, nanoseconds, or null). It sees nothing but the directory, read-only. Overlay whiteouts become ``.wh.``
+entries, opaque directories get ``.wh..wh..opq``. What
 a layer can't hold is left out and named in the answer::
 
-    {"ok": true, "skipped": ["run/socket", "odd/.wh.name"]}
+    {"ok": true, "skipped": ["run/socket", "odd/.wh.name"], "size": 4096}
     {"ok": false, "kind": "io", "errno": 5, "message": "read \\"f\\": input/output error"}
 """
 
@@ -15,7 +17,7 @@ import os
 import resource
 import stat
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from rundlet.storage.layer import confine, members, tar, tarwrite
 from rundlet.storage.layer.apply import OPAQUE, WHITEOUT, EntryError, keep_only, reason
@@ -35,12 +37,18 @@ def main(fds: Sequence[int]) -> int:
     result: dict[str, object]
     try:
         keep_only((0, 1, 2, *fds))
-        left_out = frozenset(name.encode("latin-1") for name in json.loads(os.pread(names, 1 << 24, 0) or b"[]"))
+        request = json.loads(os.pread(names, 1 << 24, 0) or b"{}")
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        changes = Changes(confine.confine(directory, CAPABILITIES, readonly=True), out, left_out)
+        changes = Changes(
+            confine.confine(directory, CAPABILITIES, readonly=True),
+            out,
+            _names(request, "left_out"),
+            _names(request, "quiet"),
+            request.get("latest"),
+        )
         changes.run()
-        result = {"ok": True, "skipped": changes.skipped}
+        result = {"ok": True, "skipped": changes.skipped, "size": changes.size}
     except EntryError as exc:
         result = {"ok": False, "kind": "io", "errno": exc.errno, "message": str(exc)}
     except OSError as exc:
@@ -57,17 +65,37 @@ def main(fds: Sequence[int]) -> int:
     return 0 if result["ok"] else 1
 
 
+def _names(request: dict[str, Any], key: str) -> frozenset[bytes]:
+    return frozenset(name.encode("latin-1") for name in request.get(key, ()))
+
+
 class Changes:
     """Writes the tar of the directory ``root_fd`` to ``out``, in an order that depends on names only.
 
     Raises EntryError for what can't be read, OSError for what can't be written.
     """
 
-    def __init__(self, root_fd: int, out: int, left_out: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self,
+        root_fd: int,
+        out: int,
+        left_out: frozenset[bytes] = frozenset(),
+        quiet: frozenset[bytes] = frozenset(),
+        latest: int | None = None,
+    ) -> None:
         self._root = root_fd
-        self._writer = members.Writer(out)
+        self._writer = members.Writer(out, self._adjust)
         self._left_out = left_out
+        self._quiet = quiet
+        self._latest = latest
         self.skipped: list[str] = []
+        self.size = 0
+        """Bytes of regular files and link targets, as Docker counts a layer."""
+        self._counted: set[int] = set()
+
+    def _adjust(self, entry: tar.Entry) -> None:
+        if self._latest is not None and entry.mtime_ns > self._latest:
+            entry.mtime_ns = self._latest
 
     def run(self) -> None:
         """Write everything and the end of the archive."""
@@ -107,11 +135,18 @@ class Changes:
                     self.skipped.append(name.decode("latin-1"))
                 return None
             if kind == tar.DIRECTORY:
+                if name in self._quiet and self._is_quiet(parent, base, name):
+                    return None
                 fd = self._writer.directory(parent, base, name, status)
                 if is_opaque(fd):
                     self._writer.write(_marker(name + b"/" + OPAQUE, status))
                 return fd
             self._writer.plain(parent, base, name, status)
+            if status.st_nlink == 1 or kind != tar.REGULAR:
+                self.size += status.st_size
+            elif status.st_ino not in self._counted:
+                self._counted.add(status.st_ino)
+                self.size += status.st_size
         except BrokenPipeError:
             raise
         except OSError as exc:
@@ -119,6 +154,18 @@ class Changes:
                 return None  # a running container removed it meanwhile
             raise EntryError("read", name, exc) from exc
         return None
+
+    def _is_quiet(self, parent: int, base: bytes, name: bytes) -> bool:
+        """Whether the runtime alone has been at work in the directory."""
+        fd = os.open(base, members.DIRECTORY_FLAGS, dir_fd=parent)
+        try:
+            return not is_opaque(fd) and all(
+                name + b"/" + inner in self._left_out
+                or (name + b"/" + inner in self._quiet and self._is_quiet(fd, inner, name + b"/" + inner))
+                for inner in self._list(fd)
+            )
+        finally:
+            os.close(fd)
 
 
 def is_whiteout(status: os.stat_result) -> bool:

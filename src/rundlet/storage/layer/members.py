@@ -7,6 +7,7 @@ was a moment ago is treated as what it is now.
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from rundlet.storage.layer import tar, tarwrite
@@ -27,10 +28,14 @@ _TYPES: Final = {
 
 
 class Writer:
-    """Writes members to the descriptor ``out``; hard links between them are kept."""
+    """Writes members to the descriptor ``out``; hard links between them are kept.
 
-    def __init__(self, out: int) -> None:
+    ``adjust`` may change each entry's attributes on its way.
+    """
+
+    def __init__(self, out: int, adjust: Callable[[Entry], None] | None = None) -> None:
         self._out = out
+        self._adjust = adjust
         self._held: list[bytes] = []
         self._size = 0
         self._links: dict[tuple[int, int], bytes] = {}
@@ -66,13 +71,19 @@ class Writer:
     def opened_directory(self, fd: int, name: bytes, status: os.stat_result) -> None:
         entry = new_entry(name, tar.DIRECTORY, status)
         entry.xattrs = xattrs(fd)
+        self._adjusted(entry)
         self.write(tarwrite.encode(entry))
+
+    def _adjusted(self, entry: Entry) -> None:
+        if self._adjust is not None:
+            self._adjust(entry)
 
     def plain(self, parent: int, base: bytes, name: bytes, status: os.stat_result) -> None:
         """Write the member of anything but a directory or socket. Raises OSError."""
         kind = kind_of(status)
         assert kind is not None
         entry = new_entry(name, kind, status)
+        self._adjusted(entry)
         if kind == tar.REGULAR:
             self._regular(parent, base, entry, status)
             return
@@ -92,15 +103,30 @@ class Writer:
             now = os.fstat(fd)
             if not stat.S_ISREG(now.st_mode):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # replaced since it was looked at
-            entry.xattrs = xattrs(fd)
-            entry.size = now.st_size
-            self.write(tarwrite.encode(entry))
-            left = entry.size
-            while left and (data := os.read(fd, min(left, _CHUNK))):
-                self.write(data)
-                left -= len(data)
+            self._content(fd, entry, now)
         finally:
             os.close(fd)
+
+    def opened_file(self, fd: int, name: bytes) -> None:
+        """Write the member of the regular file ``fd``. Raises OSError."""
+        status = os.fstat(fd)
+        entry = new_entry(name, tar.REGULAR, status)
+        self._adjusted(entry)
+        self._content(fd, entry, status)
+
+    def entry(self, entry: Entry) -> None:
+        """Write a member that has no data."""
+        self._adjusted(entry)
+        self.write(tarwrite.encode(entry))
+
+    def _content(self, fd: int, entry: Entry, status: os.stat_result) -> None:
+        entry.xattrs = xattrs(fd)
+        entry.size = status.st_size
+        self.write(tarwrite.encode(entry))
+        left = entry.size
+        while left and (data := os.read(fd, min(left, _CHUNK))):
+            self.write(data)
+            left -= len(data)
         while left:  # it shrank while it was read
             self.write(bytes(min(left, _CHUNK)))
             left -= min(left, _CHUNK)

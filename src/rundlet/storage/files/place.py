@@ -1,0 +1,118 @@
+"""For builds: an archive's members to where COPY, ADD or WORKDIR say. Standard library and ``linux`` only."""
+
+import errno
+import os
+import posixpath
+from typing import Any, Final
+
+from rundlet.linux import passwd, path
+from rundlet.storage.files import view
+from rundlet.storage.files.extract import Extractor
+from rundlet.storage.layer import tar
+from rundlet.storage.layer.tar import Entry
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+
+
+class DestinationError(Exception):
+    """Something that is no directory is in the way."""
+
+
+class Target:
+    """Where members go: the absolute path of a directory, and the new name of the only member, if it gets one."""
+
+    __slots__ = ("directory", "name")
+
+    def __init__(self, directory: str, name: bytes) -> None:
+        self.directory = directory
+        self.name = name
+
+
+def target(root: int, destination: str, *, rename: bool) -> Target:
+    """With ``rename`` a destination that is no directory (yet) is the file's new name.
+
+    Raises: DestinationError, OSError.
+    """
+    where, exists = view.evaluate(root, destination)
+    where = posixpath.normpath(where)
+    if exists:
+        fd = path.open_in_root(root, where, os.O_PATH)
+        try:
+            os.close(path.openat2(fd, ".", os.O_PATH | os.O_DIRECTORY))
+            return Target(where, b"")
+        except NotADirectoryError:
+            pass
+        finally:
+            os.close(fd)
+        if not rename:
+            raise DestinationError(destination)
+    if rename:
+        return Target(posixpath.dirname(where), os.fsencode(posixpath.basename(where)))
+    return Target(where, b"")
+
+
+def make_directories(root: int, where: str, owner: tuple[int, int]) -> int:
+    """Open the directory ``where``; it and its parents are made, as ``owner``'s, where they are missing.
+
+    Raises: DestinationError, OSError.
+    """
+    fd = path.open_in_root(root, "/", _DIRECTORY)
+    for word in where.split("/"):
+        if word in ("", "."):
+            continue
+        try:
+            inner = _step(fd, word, owner)
+        except OSError as exc:
+            if exc.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise DestinationError(where) from exc
+            raise
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd
+
+
+def _step(fd: int, word: str, owner: tuple[int, int]) -> int:
+    flags = _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(word, flags, dir_fd=fd)
+    except FileNotFoundError:
+        os.mkdir(word, 0o755, dir_fd=fd)
+        inner = os.open(word, flags, dir_fd=fd)
+        os.fchown(inner, *owner)
+        return inner
+
+
+def owner_of(root: int, text: str) -> tuple[int, int]:
+    """``--chown``: a user alone means its own group, a number alone the same number as group. Raises UserError."""
+    user, colon, _group = text.partition(":")
+    if not colon and user.isdigit():
+        text = f"{user}:{user}"
+    found = passwd.resolve_user(root, text)
+    return found.uid, found.gid
+
+
+class Placer(Extractor):
+    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number or None)."""
+
+    def __init__(
+        self,
+        root: int,
+        directory: int,
+        where: Target,
+        reader: tar.Reader,
+        request: dict[str, Any],
+        owner: tuple[int, int] | None,
+    ) -> None:
+        super().__init__(
+            root, directory, where.directory, reader, keep_kinds=request.get("keep_kinds", True), owner=owner
+        )
+        self._name = where.name
+        self._chmod: int | None = request.get("chmod")
+
+    def _entry(self, entry: Entry) -> None:
+        if self._name:
+            entry.name = self._name
+        if self._chmod is not None and entry.type not in (tar.SYMLINK, tar.HARDLINK):
+            entry.mode = self._chmod
+        super()._entry(entry)
