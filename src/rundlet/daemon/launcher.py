@@ -12,7 +12,6 @@ gone. An engine that dies unasked is started again, with a new connection, after
 
 import errno
 import gc
-import importlib
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from rundlet.daemon import placement
+from rundlet.daemon.workers import WORKERS
 from rundlet.linux import clean, libc, mount, pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Order
@@ -32,13 +32,6 @@ from rundlet.runtime.shim import rehearsal
 PINNED: Final = "--pinned"
 ENGINE_FD: Final = 3
 LAUNCHER_FD_VARIABLE: Final = "RUNDLET_LAUNCHER_FD"
-# Kinds of workers and the modules whose main(fds) they run.
-WORKERS: Final = {
-    "apply": "rundlet.storage.layer.apply",
-    "diff": "rundlet.storage.layer.diff",
-    "resolver": "rundlet.network.dns.worker",
-    "files": "rundlet.storage.files.worker",
-}
 # An engine that lives this long (seconds) was started well: the next restart is immediate again.
 _STEADY: Final = 60.0
 _FIRST_DELAY: Final = 0.1
@@ -54,8 +47,8 @@ def main(arguments: list[str]) -> NoReturn:
         placement.leave()  # first: the session or unit that we start in may end at any moment
         _pin(arguments)
     interpreter, _bootstrap, *engine = arguments[1:]
-    workers = _warm_up()
-    launcher = _Launcher(socket.socket(fileno=ENGINE_FD), interpreter, engine, workers)
+    _warm_up()
+    launcher = _Launcher(socket.socket(fileno=ENGINE_FD), interpreter, engine)
     launcher.run()
     os._exit(0)
 
@@ -69,11 +62,8 @@ def _pin(arguments: list[str]) -> NoReturn:
     libc.execveat(pinned, argv, dict(os.environ))
 
 
-def _warm_up() -> dict[str, Callable[[list[int]], int]]:
-    """Import what children need, set what they inherit, and shut the door to every further import."""
-    workers: dict[str, Callable[[list[int]], int]] = {}
-    for kind, module in WORKERS.items():
-        workers[kind] = importlib.import_module(module).main
+def _warm_up() -> None:
+    """Set what children inherit, and shut the door to every further import."""
     shim_main.warm_up()
     _set_attributes()
     try:
@@ -88,7 +78,6 @@ def _warm_up() -> dict[str, Callable[[list[int]], int]]:
     gc.collect()
     _kept.extend(rehearsal.fill_gaps())
     gc.freeze()
-    return workers
 
 
 def _set_attributes() -> None:
@@ -125,12 +114,10 @@ class _Launcher:
         connection: socket.socket,
         interpreter: str,
         engine: list[str],
-        workers: dict[str, Callable[[list[int]], int]],
     ) -> None:
         self.connection: socket.socket | None = connection
         self.interpreter = interpreter
         self.engine = engine
-        self.workers = workers
         self.children: dict[int, int] = {}  # process number → sequence number of the request
         self.goodbye = False
         self.engine_pid = 0
@@ -184,8 +171,8 @@ class _Launcher:
             self.kill(order.value)
         elif order.kind == protocol.SHIM and len(fds) == 2:
             self.fork(order, lambda: shim_main.main(fds[0], fds[1]), fds)
-        elif order.kind == protocol.WORKER and order.name in self.workers:
-            self.fork(order, lambda: self.workers[order.name](fds), fds)
+        elif order.kind == protocol.WORKER and order.name in WORKERS:
+            self.fork(order, lambda: WORKERS[order.name](fds), fds)
         else:
             self.reply(Order(protocol.FAILED, order.seq, errno.EINVAL))
 

@@ -22,6 +22,9 @@ SPEC_VERSION: Final = 1
 MAX_MESSAGE: Final = 65536
 MAX_LONG_MESSAGE: Final = 16 << 20  # of a request that comes in a memory file, as an exec with a large environment
 MAX_FDS: Final = 128
+# As plain numbers: operators of enumerations are Python functions, whose memory each shim would touch.
+_CUT: Final = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
+_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 Message = dict[str, Any]
 
@@ -81,8 +84,8 @@ def pack_spec(spec: Message) -> bytes:
         ),
         "memory_limit": ((linux.get("resources") or {}).get("memory") or {}).get("limit") or 0,
     }
-    summary = json.dumps(own, separators=(",", ":")).encode()
-    return b"%08x" % len(summary) + summary + json.dumps(spec, separators=(",", ":")).encode()
+    summary = _json(own).encode()
+    return b"%08x" % len(summary) + summary + _json(spec).encode()
 
 
 def read_summary(fd: int) -> Message:
@@ -101,7 +104,7 @@ def read_spec(fd: int) -> Message:
 
 def encode(message: Message) -> bytes:
     """Raises: ProtocolError when the message is longer than a packet may be."""
-    data = json.dumps(message, separators=(",", ":")).encode()
+    data = _json(message).encode()
     if len(data) > MAX_MESSAGE:
         raise ProtocolError(f"message of {len(data)} bytes is longer than {MAX_MESSAGE}")
     return data
@@ -112,7 +115,7 @@ def encode_request(message: Message) -> tuple[bytes, int]:
 
     Raises: ProtocolError when the message is longer than any request may be; OSError.
     """
-    data = json.dumps(message, separators=(",", ":")).encode()
+    data = _json(message).encode()
     if len(data) <= MAX_MESSAGE:
         return data, -1
     if len(data) > MAX_LONG_MESSAGE:
@@ -138,7 +141,7 @@ def decode_request(data: bytes, fds: list[int]) -> Message:
 def decode(data: bytes) -> Message:
     """Raises: ProtocolError."""
     try:
-        message = json.loads(data)
+        message = json.loads(data.decode())  # given bytes it looks at the encoding first, in Python
     except ValueError as exc:
         raise ProtocolError(f"not JSON: {exc}") from exc
     if not isinstance(message, dict):
@@ -167,7 +170,7 @@ def receive_packet(sock: socket.socket, size: int = MAX_MESSAGE) -> tuple[bytes,
             numbers = array.array("i")
             numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
             fds.extend(numbers)
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(data) > size:
+    if flags & _CUT or len(data) > size:
         close_all(fds)
         raise ProtocolError("packet too long")
     return data, fds
