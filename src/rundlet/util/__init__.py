@@ -1,1 +1,1 @@
-"""A fixed, listed set of small modules: fs, ids, clock, tasks, database, layout. No grab-bag."""
+"""A fixed, listed set: fs, ids, clock, tasks, database, layout; template (Go templates). No grab-bag."""

@@ -6,7 +6,7 @@ import sys
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.table import layout
-from rundlet.cli.template import TemplateError, compile_template
+from rundlet.util.template import TemplateError, compile_template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rundlet.cli.format.rows import Field
-    from rundlet.cli.template import Template
+    from rundlet.util.template import Template
 
 
 class Format:
@@ -82,7 +82,7 @@ class _Row(dict[str, "Any"]):
 
 def _json(value: Any) -> str:
     from rundlet.cli.format.rows import html_safe
-    from rundlet.cli.template.functions import json
+    from rundlet.util.template.functions import json
 
     return html_safe(json(value.all())) if isinstance(value, _Row) else json(value)
 

@@ -18,7 +18,7 @@ def encode(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, (int, float)):
-        from rundlet.cli.template.values import go_string
+        from rundlet.util.template.values import go_string
 
         return go_string(value)
     if isinstance(value, dict):

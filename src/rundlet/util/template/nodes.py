@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.template.lexer import go_quote
+from rundlet.util.template.lexer import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rundlet.cli.template.lexer import go_quote
-from rundlet.cli.template.values import MISSING, go_float, go_string, type_name
+from rundlet.util.template.lexer import go_quote
+from rundlet.util.template.values import MISSING, go_float, go_string, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

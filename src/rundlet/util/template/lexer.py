@@ -5,7 +5,7 @@ Trim markers and comments are dealt with here; what reaches the parser is text a
 
 from __future__ import annotations
 
-from rundlet.cli.template.errors import TemplateError
+from rundlet.util.template.errors import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rundlet.cli.template import values
-from rundlet.cli.template.errors import ExecutionError
-from rundlet.cli.template.printf import sprintf
-from rundlet.cli.template.values import MISSING, go_string, type_name
+from rundlet.util.template import values
+from rundlet.util.template.errors import ExecutionError
+from rundlet.util.template.printf import sprintf
+from rundlet.util.template.values import MISSING, go_string, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ def js(*arguments: Any) -> str:
 
 
 def urlquery(*arguments: Any) -> str:
-    from rundlet.client.wire import quote
+    from urllib.parse import quote_plus
 
-    return "+".join(quote(part) for part in sprint(*arguments).split(" "))
+    return quote_plus(sprint(*arguments))
 
 
 def call(function: Any, *arguments: Any) -> Any:
@@ -178,7 +178,7 @@ def call(function: Any, *arguments: Any) -> Any:
 
 def json(value: Any) -> str:
     """Compact JSON; keys of an object as they came."""
-    from rundlet.cli.template.json_text import encode
+    from rundlet.util.template.json_text import encode
 
     return encode(None if value is MISSING else value)
 

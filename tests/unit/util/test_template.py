@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rundlet.cli.template import TemplateError, compile_template
-from rundlet.cli.template.lexer import go_quote, tokens
-from rundlet.cli.template.printf import sprintf
+from rundlet.util.template import TemplateError, compile_template
+from rundlet.util.template.lexer import go_quote, tokens
+from rundlet.util.template.printf import sprintf
 
 DATA: dict[str, Any] = {
     "Id": "abc",

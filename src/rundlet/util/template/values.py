@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from rundlet.cli.template.errors import ExecutionError
+from rundlet.util.template.errors import ExecutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

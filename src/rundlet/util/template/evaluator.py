@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rundlet.cli.template import nodes
-from rundlet.cli.template.errors import ExecutionError, TemplateError
-from rundlet.cli.template.functions import FUNCTIONS
-from rundlet.cli.template.lexer import go_quote
-from rundlet.cli.template.parser import Parser
-from rundlet.cli.template.values import GO_NAMES, MISSING, go_string, null_text, sorted_items, truth, type_name
+from rundlet.util.template import nodes
+from rundlet.util.template.errors import ExecutionError, TemplateError
+from rundlet.util.template.functions import FUNCTIONS
+from rundlet.util.template.lexer import go_quote
+from rundlet.util.template.parser import Parser
+from rundlet.util.template.values import GO_NAMES, MISSING, go_string, null_text, sorted_items, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

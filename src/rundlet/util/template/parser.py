@@ -6,8 +6,8 @@ Grammar: ``pipeline = [ variable {"," variable} (":=" | "=") ] command {"|" comm
 
 from __future__ import annotations
 
-from rundlet.cli.template import lexer, nodes
-from rundlet.cli.template.errors import TemplateError
+from rundlet.util.template import lexer, nodes
+from rundlet.util.template.errors import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
