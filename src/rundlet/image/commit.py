@@ -7,16 +7,14 @@ from typing import Final
 
 import msgspec
 
+from rundlet.image.assembly import assemble
 from rundlet.image.errors import MissingBlobError
 from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
-from rundlet.image.records import Image, Layer, NewImage
+from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
 from rundlet.image.streams import chain as joined
-from rundlet.oci import mediatype
-from rundlet.oci.config import ContainerConfig, History, RootFS
-from rundlet.oci.descriptor import Descriptor
-from rundlet.oci.manifest import Manifest
+from rundlet.oci.config import ContainerConfig, History
 from rundlet.oci.reference import Reference
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
@@ -24,11 +22,6 @@ from rundlet.util.clock import Clock, rfc3339_nano
 
 EMPTY_TAR_SIZE: Final = 1024
 """Bytes of an archive without members."""
-_OCI_LAYERS: Final = {
-    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
-    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
-    mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
-}
 
 
 class CommitRequest(msgspec.Struct, frozen=True):
@@ -109,59 +102,9 @@ class Committer:
             created=rfc3339_nano(created),
             docker_version="",
             history=[*(parent.history or ()), step],
-            rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer in stack)),
         )
-        data = config.encode()
-        config_digest = await asyncio.to_thread(self._store.content.write, data)
-        stack = _uniform(stack)
-        manifest = _manifest(Descriptor(mediatype.DOCKER_CONFIG, config_digest, len(data)), stack)
-        manifest_data = manifest.encode()
-        await asyncio.to_thread(self._store.content.write, manifest_data)
-        assert manifest.media_type
-        descriptor = Descriptor.of(manifest.media_type, manifest_data)
-        image = NewImage(
-            id=config_digest,
-            manifest=descriptor,
-            created=rfc3339_nano(created),
-            created_ns=created,
-            platform=config.platform,
-            labels=dict(request.config.labels or {}),
-            layers=tuple(stack),
-            blobs=(config_digest, descriptor.digest),
-            parent=request.parent.id,
-        )
-        names = [(request.reference.with_default_tag(), descriptor)] if request.reference is not None else []
-        await self._store.put(image, names)
-        stored = self._store.find(config_digest)
-        assert stored is not None
-        return stored
-
-
-def _uniform(stack: Sequence[Layer]) -> list[Layer]:
-    """Docker's own media types, or, as soon as one layer has an OCI type, OCI's: a manifest does not mix them."""
-    if not any(layer.blob.media_type.startswith("application/vnd.oci.") for layer in stack):
-        return list(stack)
-    return [
-        msgspec.structs.replace(
-            layer,
-            blob=msgspec.structs.replace(
-                layer.blob, media_type=_OCI_LAYERS.get(layer.blob.media_type, layer.blob.media_type)
-            ),
-        )
-        for layer in stack
-    ]
-
-
-def _manifest(config: Descriptor, stack: Sequence[Layer]) -> Manifest:
-    oci = any(layer.blob.media_type.startswith("application/vnd.oci.") for layer in stack)
-    if oci:
-        config = msgspec.structs.replace(config, media_type=mediatype.OCI_CONFIG)
-    return Manifest(
-        schema_version=2,
-        media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
-        config=config,
-        layers=tuple(layer.blob for layer in stack),
-    )
+        names = [request.reference.with_default_tag()] if request.reference is not None else []
+        return await assemble(self._store, config, stack, created_ns=created, parent=request.parent.id, names=names)
 
 
 async def _generator(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -219,9 +219,10 @@ class ImageStore:
 
         A tagged reference gets the tag; one with a digest the digest. Returns the image that lost a tag to this one.
         """
-        return await asyncio.to_thread(self._put, image, names)
+        return await asyncio.to_thread(self.put_now, image, names)
 
-    def _put(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> Digest | None:
+    def put_now(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> Digest | None:
+        """:meth:`put`, waiting for the disk."""
         before: Digest | None = None
         with self.database.transaction() as cursor:
             _insert(cursor, image)
