@@ -15,6 +15,7 @@ from rundlet.registry.server.paths import Target, parse_path
 from rundlet.registry.server.pulling import Pulling, Upstream
 from rundlet.registry.server.pushing import Pushing
 from rundlet.registry.server.store import Store
+from rundlet.registry.server.trust import Trust
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +27,17 @@ READS: Final = frozenset(("GET", "HEAD"))
 class Registry:
     """Answers every request."""
 
-    def __init__(self, store: Store, *, users: Htpasswd | None = None, upstream: Upstream | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        users: Htpasswd | None = None,
+        upstream: Upstream | None = None,
+        trust: Trust | None = None,
+    ) -> None:
         self._users = users
         pulling, listing = Pulling(store, upstream), Listing(store)
-        self._handlers = _table(pulling, Pushing(store) if upstream is None else None, listing)
+        self._handlers = _table(pulling, Pushing(store) if upstream is None else None, listing, trust)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises nothing but what ends the connection."""
@@ -62,7 +70,9 @@ async def _base(_request: web.BaseRequest, _target: Target) -> web.StreamRespons
     return web.Response(body=b"{}", headers={"Content-Type": "application/json"})
 
 
-def _table(pulling: Pulling, pushing: Pushing | None, listing: Listing) -> Mapping[str, dict[str, Handler]]:
+def _table(
+    pulling: Pulling, pushing: Pushing | None, listing: Listing, trust: Trust | None
+) -> Mapping[str, dict[str, Handler]]:
     """By endpoint and method; without ``pushing`` (a pull-through cache) nothing can be written."""
     table: dict[str, dict[str, Handler]] = {
         "base": {"GET": _base},
@@ -75,6 +85,7 @@ def _table(pulling: Pulling, pushing: Pushing | None, listing: Listing) -> Mappi
         "upload": {},
         "blob": {"GET": pulling.blob},
         "manifest": {"GET": pulling.manifest},
+        "trust": {"GET": trust.read, "POST": trust.write, "DELETE": trust.delete} if trust is not None else {},
     }
     if pushing is not None:
         table["uploads"] = {"POST": pushing.start}

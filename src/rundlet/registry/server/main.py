@@ -20,6 +20,9 @@ from rundlet.registry.server.blobs import BlobFiles
 from rundlet.registry.server.index import SCHEMA, Index
 from rundlet.registry.server.mirror import Mirror
 from rundlet.registry.server.store import Store
+from rundlet.registry.server.trust import Trust
+from rundlet.trust import server as trust_server
+from rundlet.trust.server import TrustServer
 from rundlet.util.clock import SystemClock
 from rundlet.util.database import Database
 
@@ -84,13 +87,17 @@ async def _serve(options: argparse.Namespace) -> None:
     host, port = _split(options.addr)
     root = os.path.abspath(options.root or default_root())
     lock = _lock(root)
-    index = Index(Database.open(f"{root}/registry.db", [SCHEMA]))
-    store = Store(index, BlobFiles(root), SystemClock())
+    clock = SystemClock()
+    database = Database.open(f"{root}/registry.db", [SCHEMA, trust_server.SCHEMA])
+    index = Index(database)
+    store = Store(index, BlobFiles(root), clock)
     await asyncio.to_thread(store.clean)
     await store.uploads.expire()
     mirror = Mirror(store, options.mirror_of) if options.mirror_of else None
+    trust = Trust(TrustServer(database, clock)) if mirror is None else None
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", Registry(store, users=users, upstream=mirror).handle)
+    registry = Registry(store, users=users, upstream=mirror, trust=trust)
+    application.router.add_route("*", "/{path:.*}", registry.handle)
     runner = web.AppRunner(application, access_log=None, read_bufsize=READ_BUFFER, shutdown_timeout=GRACE)
     await runner.setup()
     sweeping = asyncio.create_task(store.sweep_forever())

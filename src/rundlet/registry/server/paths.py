@@ -12,7 +12,9 @@ from rundlet.registry.server.errors import DigestInvalidError, NameInvalidError,
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _NAME_LIMIT: Final = 255
+_HOST: Final = re.compile(r"(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
 _SHAPES: Final = (
+    ("trust", re.compile(r"/v2/(?P<name>.+)/_trust/tuf/(?P<last>.*)")),
     ("base", re.compile(r"/v2/?")),
     ("catalog", re.compile(r"/v2/_catalog")),
     ("ping", re.compile(r"/v1/_ping")),
@@ -55,7 +57,7 @@ def parse_path(path: str) -> Target:
         if match is not None:
             found = match.groupdict()
             name = found.get("name", "")
-            if name and not is_name(name):
+            if name and not (is_name(name) or (kind == "trust" and _is_full_name(name))):
                 raise NameInvalidError(name[:300])
             return Target(kind, name, found.get("last", ""))
     raise NotHereError(path[:300])
@@ -64,6 +66,12 @@ def parse_path(path: str) -> Target:
 def is_name(name: str) -> bool:
     """Whether ``name`` can be a repository."""
     return len(name) <= _NAME_LIMIT and _NAME.fullmatch(name) is not None
+
+
+def _is_full_name(name: str) -> bool:
+    """Whether ``name`` is a repository with its registry in front: trust is filed under whole names."""
+    host, _, path = name.partition("/")
+    return _HOST.fullmatch(host) is not None and is_name(path)
 
 
 def parse_digest(text: str) -> Digest:

@@ -1,0 +1,190 @@
+"""Private keys as files, in Docker's form: PEM with the headers ``role`` and ``gun`` around PKCS#8.
+
+Notary's reader knows one kind of encryption in PKCS#8: PBES2 with AES-256-CBC and a key from PBKDF2 with HMAC-SHA-1.
+``cryptography`` reads that kind and writes others, so the container is put together here, from its primitives.
+See: RFC 1421 (headers), RFC 5958, RFC 8018.
+"""
+
+import base64
+import binascii
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from rundlet.trust.errors import BadKeyError, PassphraseError
+from rundlet.trust.keys import PrivateKey, PublicKey, public_key
+
+ITERATIONS: Final = 600_000
+"""Of PBKDF2: about a quarter of a second for each guess."""
+ITERATIONS_LIMIT: Final = 20_000_000
+FILE_LIMIT: Final = 1 << 20
+
+_BLOCK: Final = re.compile(rb"-----BEGIN (?P<kind>[A-Z0-9 ]+)-----\r?\n(?P<body>.*?)-----END (?P=kind)-----", re.DOTALL)
+_LEGACY: Final = frozenset(("EC PRIVATE KEY", "RSA PRIVATE KEY"))
+_PKCS8: Final = frozenset(("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"))
+
+_PBES2 = bytes.fromhex("06092a864886f70d01050d")
+_PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
+_AES256_CBC = bytes.fromhex("060960864801650304012a")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A PEM block: its kind, its headers, what is in it."""
+
+    kind: str
+    headers: dict[str, str]
+    data: bytes
+
+    @property
+    def encrypted(self) -> bool:
+        return self.kind == "ENCRYPTED PRIVATE KEY" or "DEK-Info" in self.headers
+
+    @property
+    def role(self) -> str:
+        return self.headers.get("role", "")
+
+    @property
+    def gun(self) -> str:
+        return self.headers.get("gun", "")
+
+
+def parse(data: bytes) -> Block:
+    """The first PEM block. Raises BadKeyError."""
+    match = _BLOCK.search(data[:FILE_LIMIT])
+    if match is None:
+        raise BadKeyError("no valid private key found")
+    headers: dict[str, str] = {}
+    lines = match["body"].decode("ascii", "replace").splitlines()
+    while lines and ":" in lines[0]:
+        name, _, value = lines.pop(0).partition(":")
+        headers[name.strip()] = value.strip()
+    try:
+        content = base64.b64decode("".join(line.strip() for line in lines), validate=True)
+    except binascii.Error as exc:
+        raise BadKeyError("no valid private key found") from exc
+    return Block(match["kind"].decode(), headers, content)
+
+
+def is_private(block: Block) -> bool:
+    return block.kind in _LEGACY or block.kind in _PKCS8
+
+
+def decode(data: bytes, passphrase: str) -> PrivateKey:
+    """``passphrase`` is "" for a key that is not encrypted. Raises PassphraseError, BadKeyError."""
+    block = parse(data)
+    if not is_private(block):
+        raise BadKeyError(f"unsupported key type {block.kind!r}")
+    secret = passphrase.encode() if block.encrypted else None
+    if block.encrypted and not secret:
+        raise PassphraseError
+    try:
+        if block.kind in _LEGACY:
+            found: Any = serialization.load_pem_private_key(_bare(block), secret)
+        else:
+            found = serialization.load_der_private_key(block.data, secret)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        if block.encrypted:
+            raise PassphraseError from exc
+        raise BadKeyError(f"a private key that can't be read: {exc}") from exc
+    if not isinstance(found, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)):
+        raise BadKeyError("unsupported key type: want ECDSA, RSA or Ed25519")
+    return PrivateKey(found, block.role, block.gun)
+
+
+def _bare(block: Block) -> bytes:
+    """A legacy block with the headers that say how it is encrypted, and no others."""
+    kept = {name: value for name, value in block.headers.items() if name in ("Proc-Type", "DEK-Info")}
+    return _pem(block.kind, kept, block.data)
+
+
+def encode(key: PrivateKey, passphrase: str, iterations: int = ITERATIONS) -> bytes:
+    """An encrypted file; without a passphrase, as Notary has it, a plain one."""
+    headers = {name: value for name, value in (("gun", key.gun), ("role", key.role)) if value}
+    plain = key.key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    if not passphrase:
+        return _pem("PRIVATE KEY", headers, plain)
+    salt, vector = os.urandom(16), os.urandom(16)
+    derived = PBKDF2HMAC(hashes.SHA1(), 32, salt, iterations).derive(passphrase.encode())  # noqa: S303 - the format
+    padder = PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES(derived), modes.CBC(vector)).encryptor()
+    secret = encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
+    kdf = _sequence(_PBKDF2, _sequence(_octets(salt), _integer(iterations)))
+    scheme = _sequence(_PBES2, _sequence(kdf, _sequence(_AES256_CBC, _octets(vector))))
+    return _pem("ENCRYPTED PRIVATE KEY", headers, _sequence(scheme, _octets(secret)))
+
+
+def encode_plain(key: PrivateKey) -> bytes:
+    """For a store that is protected otherwise."""
+    return encode(key, "")
+
+
+def decode_plain(data: bytes) -> PrivateKey:
+    return decode(data, "")
+
+
+def encode_public(key: PublicKey, role: str) -> bytes:
+    """The file that a signer hands to a repository's owner."""
+    return _pem("PUBLIC KEY", {"role": role} if role else {}, key.public)
+
+
+def decode_public_file(data: bytes) -> PublicKey:
+    """A public key or a certificate. Raises BadKeyError."""
+    match = _BLOCK.search(data[:FILE_LIMIT])
+    if match is None:
+        raise BadKeyError("no valid public key found")
+    block = parse(data)
+    try:
+        if block.kind == "CERTIFICATE":
+            from cryptography import x509
+
+            certificate = x509.load_der_x509_certificate(block.data)
+            pem = certificate.public_bytes(serialization.Encoding.PEM)
+            kind = public_key(certificate.public_key()).keytype
+            return PublicKey(f"{kind}-x509", pem)
+        if block.kind == "PUBLIC KEY":
+            return public_key(serialization.load_der_public_key(block.data))
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise BadKeyError(f"unable to parse pem encoded public key: {exc}") from exc
+    raise BadKeyError(f'unsupported PEM block type "{block.kind}", expected CERTIFICATE or PUBLIC KEY')
+
+
+def _pem(kind: str, headers: dict[str, str], data: bytes) -> bytes:
+    text = base64.b64encode(data).decode()
+    lines = [f"{name}: {value}" for name, value in sorted(headers.items(), key=lambda item: item[0] != "Proc-Type")]
+    lines += [""] if lines else []
+    lines += [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join([f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----", ""]).encode()
+
+
+# ── the few shapes of DER that the container has ─────────────────────────────────────────────────────────────
+
+
+def _tagged(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    if size < 128:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes((tag, 0x80 | len(length))) + length + content
+
+
+def _sequence(*parts: bytes) -> bytes:
+    return _tagged(0x30, b"".join(parts))
+
+
+def _octets(content: bytes) -> bytes:
+    return _tagged(0x04, content)
+
+
+def _integer(value: int) -> bytes:
+    return _tagged(0x02, value.to_bytes(value.bit_length() // 8 + 1))
