@@ -316,7 +316,8 @@ class Onbuild(Instruction, frozen=True, kw_only=True):
 
 class Stage(msgspec.Struct, frozen=True):
     """``FROM base [AS name]`` and its instructions. ``base`` and ``platform`` may hold variables, for global ARGs;
-    ``name`` is in lower case, empty for none; a stage without a name is known by ``index``, from 0."""
+    ``name`` is in lower case, empty for none; a stage without a name is known by ``index``, from 0. ``position`` is
+    the FROM line, ``extent`` the whole stage."""
 
     index: int
     base: str
@@ -326,6 +327,7 @@ class Stage(msgspec.Struct, frozen=True):
     platform: str = ""
     comment: str = ""
     instructions: tuple[Instruction, ...] = ()
+    extent: Position = Position(1, 1)
 
 
 class Directives(msgspec.Struct, frozen=True):
