@@ -28,6 +28,10 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
         Path(archive(one)).unlink(missing_ok=True)
         return milliseconds(one.command("save", "-o", archive(one), big))
 
+    def fetch_and_save(one: Contender) -> None:
+        fetch(one)
+        save(one)
+
     def load(one: Contender) -> float:
         run(one.command("rmi", big))
         settle_disk(one, Path(archive(one)))
@@ -47,9 +51,10 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
         Row("`pull` that changes nothing", "ms", some, lambda one: milliseconds(one.pull(big)), before=fetch,
             limits=(Limit("docker", 0.5),)),
         Row("`push` of the big image to another name of the loopback registry", "ms", few, _push(big),
-            limits=(Limit("docker", 0.5),)),
-        Row("`save` of the big image", "ms", few, save, limits=(Limit("docker", 0.6),)),
-        Row("`load` of the big image, as each saved it", "ms", few, load, after=forget, limits=(Limit("docker", 0.3),)),
+            before=fetch, limits=(Limit("docker", 0.5),)),
+        Row("`save` of the big image", "ms", few, save, before=fetch, limits=(Limit("docker", 0.6),)),
+        Row("`load` of the big image, as each saved it", "ms", few, load, before=fetch_and_save, after=forget,
+            limits=(Limit("docker", 0.3),)),
         Row(f"`images` with {MANY:,} images", "ms", some, lambda one: milliseconds(one.command("images")),
             before=load_many, after=forget_many, at_most=100, without=("podman",)),
     ]  # fmt: skip

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHUNK = 1 << 20
+CHUNK = 256 << 10
 
 
 def file_chunks(fd: int) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-PIECE: Final = 512 << 10
+PIECE: Final = 256 << 10
 """Bytes that come out at once at most: a bomb costs time and disk, never memory."""
 _XZ_MEMORY: Final = 256 << 20
 _ZSTD_WINDOW_LOG: Final = 27
