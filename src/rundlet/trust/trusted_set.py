@@ -48,6 +48,7 @@ from rundlet.trust.metadata import (
     read_listing,
     read_root,
     read_targets,
+    version_of,
 )
 
 
@@ -125,6 +126,8 @@ class TrustedSet:
         self.targets: dict[str, Targets] = {}
         self.invalid: dict[str, TrustError] = {}
         """Delegations that can't be trusted, and why: they sign for nothing, the others go on."""
+        self.versions: dict[str, int] = {}
+        """Of all files that the snapshot names, those without good signatures too: a new one needs a higher number."""
 
     # ── root ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -194,6 +197,7 @@ class TrustedSet:
             raise MissingMetadataError(role)
         meta.check(role, data)
         envelope = open_envelope(role, data)
+        self.versions[role] = version_of(envelope)
         keys, threshold = self._targets_keys(role)
         verify_signatures(envelope, keys, threshold)
         found = read_targets(envelope)
