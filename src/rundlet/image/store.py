@@ -218,8 +218,20 @@ class ImageStore:
         """Record a complete image, with names and what each of them points at.
 
         A tagged reference gets the tag; one with a digest the digest. Returns the image that lost a tag to this one.
+        Where all of it is known already, nothing is written: a pull that changes nothing waits for no disk.
         """
+        if self._knows(image, names):
+            return None
         return await asyncio.to_thread(self.put_now, image, names)
+
+    def _knows(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> bool:
+        if self.find(image.id) is None or not set(image.blobs) <= set(self.blobs(image.id)):
+            return False
+        return all(
+            self._by_reference(reference) == image.id
+            and (reference.digest is not None or self.target(reference) == target)
+            for reference, target in names
+        )
 
     def put_now(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> Digest | None:
         """:meth:`put`, waiting for the disk."""
