@@ -25,7 +25,8 @@ def data_root() -> str:
 def run_directory() -> str:
     """``$RUNDLET_RUN``, root's ``/run/rundlet``, or ``$XDG_RUNTIME_DIR/rundlet``. Raises CommandError.
 
-    Where that variable is not set, its usual place, ``/run/user/<uid>``, is used if it is there.
+    Where that variable is not set, its usual place, ``/run/user/<uid>``, is used if it is there; else a private
+    directory in /tmp.
     """
     chosen = os.environ.get("RUNDLET_RUN")
     if chosen:
@@ -33,17 +34,25 @@ def run_directory() -> str:
     if os.geteuid() == 0:
         return "/run/rundlet"
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-    if not os.path.isdir(runtime):
-        from rundlet.cli.engine_start import missing
+    return f"{runtime}/rundlet" if os.path.isdir(runtime) else private_directory()
 
-        if what := missing():
-            raise CommandError(what)
-        # A guessable directory in /tmp could be someone else's: its owner would answer in the engine's place.
+
+def private_directory() -> str:
+    """``/tmp/rundlet-<uid>``, for users without a session manager's directory. Raises CommandError.
+
+    The name can be guessed: a directory there that is another's, who would answer in the engine's place, is refused.
+    """
+    path = f"/tmp/rundlet-{os.geteuid()}"
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return path
+    if found.st_uid != os.geteuid() or found.st_mode & 0o170022 != 0o040000:
         raise CommandError(
-            "Rundlet needs a private directory for its socket and there is none ($XDG_RUNTIME_DIR): log in through a "
-            "session manager (loginctl enable-linger), or set RUNDLET_RUN to a directory of your own"
+            f"{path} is not a private directory of yours, and there is no $XDG_RUNTIME_DIR for the engine's socket: "
+            "log in through a session manager (loginctl enable-linger), or set RUNDLET_RUN to a directory of your own"
         )
-    return f"{runtime}/rundlet"
+    return path
 
 
 def engine_socket() -> str:

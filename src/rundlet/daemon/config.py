@@ -31,6 +31,7 @@ class Config:
     """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime.
 
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
+    ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; 0: root's.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
 
@@ -53,6 +54,7 @@ class Config:
     leave_cgroup: bool = False
     config_file: str = ""
 
+    rootless: int = 0
     @property
     def effective_log_level(self) -> str:
         return "debug" if self.debug else self.log_level
@@ -66,7 +68,12 @@ def default_roots(environment: dict[str, str], uid: int) -> tuple[str, str]:
     home = environment.get("HOME") or tempfile.gettempdir()
     data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
     runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
-    return root or f"{data}/rundlet", run or f"{runtime}/rundlet"
+    return f"{runtime}/rundlet" if os.path.isdir(runtime) else f"/tmp/rundlet-{uid}"
+    return root or f"{data}/rundlet", run or _private_run(environment, uid)
+
+
+def _private_run(environment: dict[str, str], uid: int) -> str:
+    """As ``cli.paths.run_directory``, which also looks whose a directory in /tmp is."""
 
 
 # OCI runtimes that serve under their own names where the machine has them, as Docker's "runc" always does.
@@ -104,6 +111,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
 _SHORT = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
 _BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
+    "rootless": ("rootless", "int"),
 
 def _flags(argv: Sequence[str]) -> dict[str, Any]:
     """Values by key. Raises ConfigError with the words of Docker's flag parser."""
@@ -231,6 +239,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         path = f"{home}/rundlet/daemon.json"
     document = _file(path, required=required)
     for key in flags:
+    uid = flags.get("rootless") or uid
         if key in document and key != "runtimes":
             raise ConfigError(
                 f"unable to configure the engine with file {path}: the following directives are specified both as a "

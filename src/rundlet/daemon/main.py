@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from rundlet.container.state import is_running
 from rundlet.daemon import activation, placement, service, wiring
 from rundlet.daemon.config import Config, load
-from rundlet.daemon.lock import acquire
+from rundlet.daemon.lock import acquire, check_owner
 from rundlet.daemon.notify import Notifier
+from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.daemon.wiring import Engine
 from rundlet.errors import RundletError
 from rundlet.linux import cgroup
@@ -62,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
             os.set_inheritable(ready_fd, False)
         service.set_up_logging(config.effective_log_level)
         _check_rights()
+        check_owner(config.data_root)
         service.allow_descriptors()
         if config.leave_cgroup:
             placement.leave()
@@ -98,7 +100,8 @@ async def _run(config: Config, starter: Starter) -> None:
 
 async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Launcher) -> None:
     """Until a stop signal."""
-    engine = wiring.build(config, layout, launcher)
+    keeper = KeeperLink(layout.run) if config.rootless else None
+    engine = wiring.build(config, layout, launcher, keeper)
     sockets = _listen(config, layout, starter.activated)
     names = [activation.address(listening) for listening in sockets]
     await _check_storage(engine)
@@ -113,6 +116,8 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
     service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
     service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
     _watch_firewall(engine)
+    if keeper is not None:
+        asyncio.get_running_loop().add_reader(keeper, _keeper_gone, keeper, stop)
     engine.tasks.spawn(_housekeeping(engine), name="housekeeping")
     engine.tasks.spawn(_sweeping(engine), name="sweeping")
     engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
@@ -133,6 +138,13 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
 
 async def _check_storage(engine: Engine) -> None:
     """After an unclean boot: blobs that lost bytes go, layers that may have are made again from those that did not."""
+def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
+    """Nothing inside can make another: this engine ends, and the next one brings a keeper along."""
+    _log.error("the keeper of the namespaces was killed: ending; containers run on, the next command starts an engine")
+    asyncio.get_running_loop().remove_reader(keeper)
+    stop.set()
+
+
     for digest in await asyncio.to_thread(engine.content.check):
         _log.warning("blob %s was damaged when the machine went down: it is fetched again with the next pull", digest)
     dropped = await asyncio.to_thread(engine.context.snapshots.check)

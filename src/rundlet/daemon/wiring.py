@@ -8,6 +8,8 @@ from rundlet.daemon import recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, ConfigError, found_runtimes
 from rundlet.daemon.recovery import Recovery
 from rundlet.engine.containers.archive import ArchiveService
+from rundlet.daemon.rootless.link import KeeperLink
+from rundlet.engine import logdrivers
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.changes import ChangesService
@@ -94,8 +96,10 @@ def schemas() -> list[Sequence[str]]:
     return [snapshot.SCHEMA, image_store.SCHEMA, network_service.SCHEMA, volume_store.SCHEMA]
 
 
-def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
-    """Raises NewerStateError, NewerRecordError, InvalidMirrorError, OSError."""
+def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink | None = None) -> Engine:
+    """``outside``: the machine's network, for an engine in a network of its own.
+
+    Raises NewerStateError, NewerRecordError, InvalidMirrorError, OSError."""
     clock = SystemClock()
     database = Database.open(layout.database, schemas())
     containers, unfinished = recovery.load(layout)
@@ -108,7 +112,7 @@ def build(config: Config, layout: Layout, launcher: Launcher) -> Engine:
         insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors
     )
     hosts.check()
-    http = HttpClient()
+    http = HttpClient(outside=outside)
     logins = config.mirror_logins.items()
     registry = Registry(
         http,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from rundlet.linux import libc
+from rundlet.linux import libc, userns
 
 MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
@@ -273,17 +273,19 @@ def overlay(
     work: str | None = None,
     *,
     readonly: bool = False,
-    userxattr: bool = False,
 ) -> int:
     """A mount descriptor of the directories ``lowers`` (topmost first) under ``upper``, with its ``work`` directory.
 
-    Without ``upper`` the mount is read-only anyway, and needs two lowers. ``userxattr`` keeps overlayfs's marks in
-    user.* attributes, as a user namespace must. Up to 127 lowers on every kernel, and more than that from 6.7 on.
+    Without ``upper`` the mount is read-only anyway, and needs two lowers. In a user namespace overlayfs's marks are in
+    user.* attributes. Up to 127 lowers on every kernel, and more than that from 6.7 on.
 
     Raises: OSError.
     """
     options = {"redirect_dir": "off", "metacopy": "off", "index": "off"}
-    flags = ["userxattr"] if userxattr else []
+    flags: list[str] = []
+    if not userns.INITIAL:
+        # It implies the other two, and refuses to be told so.
+        options, flags = {"index": "off"}, ["userxattr"]
     attributes = MOUNT_ATTR_RDONLY if readonly or upper is None else 0
     held: list[int] = []
     try:

@@ -200,11 +200,18 @@ class NetlinkSocket:
     def grow_send_buffer(self, size: int) -> None:
         """Make room for one send of ``size`` bytes."""
         if size > 100_000:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * size)
+            self._grow(_SO_SNDBUFFORCE, socket.SO_SNDBUF, 2 * size)
 
     def grow_receive_buffer(self, size: int) -> None:
         """Make room for bursts of notifications."""
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+        self._grow(_SO_RCVBUFFORCE, socket.SO_RCVBUF, size)
+
+    def _grow(self, forced: int, modest: int, size: int) -> None:
+        """Above the machine's limit only its own root may go; root of a user namespace gets as much as that allows."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, modest, size)
 
     def join(self, group: int) -> None:
         """Receive the notifications of a multicast group."""

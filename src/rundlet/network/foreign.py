@@ -170,8 +170,8 @@ def _legacy_blocks() -> bool:
         with open(_LEGACY_TABLES, encoding="ascii") as file:
             if "filter" not in file.read().split():
                 return False
-    except FileNotFoundError:
-        return False
+    except (FileNotFoundError, PermissionError):
+        return False  # only the initial user namespace may look; there are no old tables in a namespace of one's own
     return "-P FORWARD DROP" in (_legacy("-S", "FORWARD") or "")
 
 

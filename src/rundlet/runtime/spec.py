@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from rundlet.errors import InvalidParameterError
-from rundlet.linux import caps
+from rundlet.linux import caps, userns
 from rundlet.runtime import hostdevices
 
 OCI_VERSION: Final = "1.0.2"
@@ -39,7 +39,7 @@ _ALLOWED_DEVICES: Final = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1
 _PRIVATE_NETWORK_SYSCTLS: Final = {
     # Ports below 1024 and ping without capabilities: the namespace is the container's own.
     "net.ipv4.ip_unprivileged_port_start": "0",
-    "net.ipv4.ping_group_range": "0 2147483647",
+    "net.ipv4.ping_group_range": f"0 {min(userns.LAST_GROUP, 2147483647)}",
 }
 _ALWAYS_WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"})
 

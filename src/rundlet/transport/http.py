@@ -17,6 +17,7 @@ from yarl import URL
 from rundlet import __version__
 from rundlet.errors import InternalError
 from rundlet.transport.errors import TransportError, translate
+from rundlet.transport.outside import Outside, OutsideResolver, socket_factory
 from rundlet.transport.proxies import Proxies
 from rundlet.transport.tls import CERTIFICATE_DIRECTORIES, context_for
 
@@ -110,7 +111,10 @@ class HttpClient:
         environment: Mapping[str, str] | None = None,
         certificate_directories: Sequence[str] = CERTIFICATE_DIRECTORIES,
         connect_timeout: float = CONNECT_TIMEOUT,
+        outside: Outside | None = None,
     ) -> None:
+        """``outside``: the network to connect through, where it is not this process's own."""
+        self._outside = outside
         self._proxies = Proxies.from_environment(os.environ if environment is None else environment)
         self._directories = tuple(certificate_directories)
         self._connect_timeout = connect_timeout
@@ -186,7 +190,7 @@ class HttpClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 auto_decompress=False,
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=_connector(self._outside),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
                 max_field_size=MAX_HEADER,
@@ -195,6 +199,14 @@ class HttpClient:
                 trust_env=False,
             )
         return self._session
+
+
+def _connector(outside: Outside | None) -> aiohttp.TCPConnector:
+    if outside is None:
+        return aiohttp.TCPConnector(limit=0)
+    return aiohttp.TCPConnector(
+        limit=0, resolver=OutsideResolver(outside), socket_factory=socket_factory(outside), happy_eyeballs_delay=None
+    )
 
 
 def _redirect_target(raw: aiohttp.ClientResponse, url: URL) -> URL | None:

@@ -141,15 +141,16 @@ def test_the_hot_path_imports_nothing_slow(words: list[str], tmp_path: Path) -> 
     assert "Cannot connect" in done.stderr
 
 
-def test_another_user_is_told_in_one_line_what_an_engine_would_need(
+def test_a_directory_of_another_user_is_no_place_for_the_socket(
     monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     for name in ("RUNDLET_RUN", "RUNDLET_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 65123)
+    monkeypatch.setattr(os, "lstat", lambda _path: os.stat("/"))
     assert main(["rundlet", "ps"]) == 1
     error = capsys.readouterr().err
-    assert "needs root" in error
+    assert "/tmp/rundlet-65123 is not a private directory of yours" in error
     assert error.count("\n") == 1
 
 

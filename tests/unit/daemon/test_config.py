@@ -8,11 +8,16 @@ import pytest
 from rundlet.daemon.config import ConfigError, load
 
 
-def test_defaults_by_user() -> None:
+def test_defaults_by_user(tmp_path: Path) -> None:
     root = load([], {}, 0)
     assert (root.data_root, root.exec_root) == ("/var/lib/rundlet", "/run/rundlet")
-    user = load([], {"HOME": "/home/u", "XDG_RUNTIME_DIR": "/run/user/7"}, 7)
-    assert (user.data_root, user.exec_root) == ("/home/u/.local/share/rundlet", "/run/user/7/rundlet")
+    environment = {"HOME": "/home/u", "XDG_RUNTIME_DIR": str(tmp_path)}
+    user = load([], environment, 7)
+    assert (user.data_root, user.exec_root) == ("/home/u/.local/share/rundlet", f"{tmp_path}/rundlet")
+    inside = load(["--rootless", "7"], environment, 0)
+    assert (inside.data_root, inside.exec_root, inside.rootless) == (user.data_root, user.exec_root, 7)
+    without = load([], {"HOME": "/home/u", "XDG_RUNTIME_DIR": f"{tmp_path}/missing"}, 7)
+    assert without.exec_root == "/tmp/rundlet-7"
 
 
 def test_flags_in_all_their_forms() -> None:

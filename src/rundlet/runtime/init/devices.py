@@ -33,7 +33,7 @@ class Node(NamedTuple):
 
 
 class MakeDevices(NamedTuple):
-    """mknod for each device."""
+    """mknod for each device, or in a user namespace the machine's own nodes, mounted."""
 
     nodes: tuple[Node, ...]
     step: str = "device"
@@ -62,6 +62,9 @@ class MakeDevices(NamedTuple):
                 found = os.stat(name, dir_fd=directory, follow_symlinks=False)
                 if found.st_mode != kind | node.mode and (stat.S_IFMT(found.st_mode), found.st_rdev) != (kind, number):
                     raise
+            except PermissionError:
+                _bind_node(directory, name, node.path, kind, number)
+                return
             if node.uid or node.gid:
                 os.chown(name, node.uid, node.gid, dir_fd=directory, follow_symlinks=False)
         except OSError as exc:
@@ -147,6 +150,26 @@ def send_master(socket_fd: int, master: int) -> None:
         protocol.send_packet(sock, b"master", [master])
     finally:
         sock.detach()
+
+
+def _bind_node(directory: int, name: str, where: str, kind: int, number: int) -> None:
+    """The machine's own node, mounted: nobody can make one in a user namespace. Raises: PermissionError."""
+    word = "block" if kind == stat.S_IFBLK else "char"
+    for source in (where, f"/dev/{word}/{os.major(number)}:{os.minor(number)}"):
+        try:
+            clone = mount.open_tree(libc.AT_FDCWD, source, mount.OPEN_TREE_CLONE)
+        except OSError:
+            continue
+        try:
+            found = os.fstat(clone)
+            if (stat.S_IFMT(found.st_mode), found.st_rdev) == (kind, number):
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                os.close(os.open(name, flags, 0o666, dir_fd=directory))
+                mount.move_mount(clone, directory, name)
+                return
+        finally:
+            os.close(clone)
+    raise libc.error(errno.EPERM, where)
 
 
 def _parent(context: Context, name: str) -> tuple[int, str, bool]:

@@ -211,9 +211,12 @@ def _pivot(readonly: bool) -> None:
         os.fchdir(tree)
     finally:
         os.close(tree)
+    attributes = _MOUNT_ATTRIBUTES | (mount.MOUNT_ATTR_RDONLY if readonly else 0)
     try:
-        attributes = _MOUNT_ATTRIBUTES | (mount.MOUNT_ATTR_RDONLY if readonly else 0)
         mount.mount_setattr(libc.AT_FDCWD, ".", attributes, mount.MOUNT_ATTR_ATIME)
+    except PermissionError:
+        # In a user namespace, whose root may not change how the machine's own mounts keep access times.
+        mount.mount_setattr(libc.AT_FDCWD, ".", attributes & ~mount.MOUNT_ATTR_NOATIME)
     except OSError as exc:
         if exc.errno != errno.ENOSYS:  # before Linux 5.12; nothing in the directory is run or opened as a device
             raise

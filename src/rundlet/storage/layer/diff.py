@@ -19,13 +19,13 @@ import stat
 from collections.abc import Sequence
 from typing import Any, Final
 
+from rundlet.linux import userns
 from rundlet.storage.layer import confine, members, tar, tarwrite
 from rundlet.storage.layer.apply import OPAQUE, WHITEOUT, EntryError, keep_only, reason
 
 CAPABILITIES: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN")
 """To read every file; SYS_ADMIN shows overlay's trusted attributes (the filter forbids all else that it allows)."""
 SKIPPED_LIMIT: Final = 1000
-_OPAQUE_XATTR: Final = "trusted.overlay.opaque"
 
 
 def main(fds: Sequence[int]) -> int:
@@ -176,7 +176,7 @@ def is_whiteout(status: os.stat_result) -> bool:
 def is_opaque(fd: int) -> bool:
     """Whether the upper directory hides all that its namesakes below hold."""
     try:
-        return os.getxattr(fd, _OPAQUE_XATTR) == b"y"
+        return os.getxattr(fd, userns.OPAQUE_XATTR) == b"y"
     except OSError:
         return False
 

@@ -21,6 +21,7 @@ import msgspec
 
 from rundlet.errors import DigestMismatchError
 from rundlet.linux import path as safe_path
+from rundlet.linux import userns
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
@@ -31,7 +32,6 @@ from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
 
 WORKER: Final = "apply"
-OPAQUE_XATTR: Final = "trusted.overlay.opaque"
 _ANSWER_LIMIT: Final = 256 << 20
 _PIECES: Final = 8
 
@@ -321,7 +321,7 @@ def _mark_opaque(directory: str, names: Sequence[str]) -> None:
                 inside = os.fsdecode(name.encode("latin-1"))
                 fd = safe_path.open_in_root(root, inside, os.O_RDONLY | os.O_DIRECTORY)
                 try:
-                    os.setxattr(fd, OPAQUE_XATTR, b"y")
+                    os.setxattr(fd, userns.OPAQUE_XATTR, b"y")
                 finally:
                     os.close(fd)
         finally:

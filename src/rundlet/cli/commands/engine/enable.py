@@ -6,7 +6,7 @@ import os
 
 from rundlet.cli import paths
 from rundlet.cli.engine_process import stop
-from rundlet.cli.engine_start import engine_argv, missing
+from rundlet.cli.engine_start import engine_argv
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -106,8 +106,6 @@ def run(call: Invocation) -> int:
     user = bool(call.flags["user"])
     if not user and os.geteuid() != 0:
         raise CommandError("the system's engine is enabled by root; use --user for one of your own")
-    if what := missing():
-        raise CommandError(what)
     directory = unit_directory(user=user)
     from rundlet.util.fs import write_atomic
 

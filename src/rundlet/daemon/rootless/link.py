@@ -1,0 +1,58 @@
+"""The engine's side of the keeper, from inside the namespaces: a connection that keeps it alive, and requests.
+
+Each request has a connection of its own, so any thread may make one.
+"""
+
+import os
+import socket
+from typing import Any
+
+from rundlet.daemon.rootless import keeper
+from rundlet.daemon.rootless.entering import RootlessError, ask
+from rundlet.runtime import protocol
+
+
+class KeeperLink:
+    """``state`` is what the keeper said of the namespaces when it was reached."""
+
+    def __init__(self, run: str) -> None:
+        """Raises: RootlessError when there is no keeper."""
+        self._path = keeper.socket_path(run)
+        self._held = self._connect()
+        self.state: dict[str, Any] = ask(self._held, {"op": "state"})[0].get("state") or {}
+
+    def fileno(self) -> int:
+        """Readable when the keeper is gone."""
+        number: int = self._held.fileno()
+        return number
+
+    def close(self) -> None:
+        self._held.close()
+
+    def new_socket(self, family: int, kind: int) -> socket.socket:
+        """A new socket in the machine's network. Raises: OSError."""
+        fds = self._request({"op": "socket", "family": family, "type": kind & 0xF})[1]
+        return socket.socket(fileno=fds[0])
+
+    def resolve(self, host: str, family: int) -> list[tuple[str, int]]:
+        """Addresses and families of ``host``, by the machine's own resolver. Raises: OSError."""
+        answer, _ = self._request({"op": "resolve", "host": host, "family": family})
+        return [(str(address), int(kind)) for address, kind in answer["addresses"]]
+
+    def _request(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        with self._connect() as connection:
+            answer, fds = ask(connection, request)
+        if "error" in answer:
+            protocol.close_all(fds)
+            number = int(answer.get("errno") or 0)
+            raise OSError(number, os.strerror(number) if number > 0 else str(answer["error"]))
+        return answer, fds
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.connect(self._path)
+        except OSError as exc:
+            connection.close()
+            raise RootlessError(f"the keeper of the namespaces does not answer ({self._path}): {exc.strerror}") from exc
+        return connection
