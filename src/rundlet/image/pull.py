@@ -149,9 +149,6 @@ class Puller:
             await lease.hold(*(work.chain for work in works), *(work.blob.digest for work in works))
             if image is None or not all(self._snapshots.has_layer(work.chain) for work in works[-1:]):
                 await self._bring(works, fetcher, progress)
-            else:
-                for work in works:
-                    progress(Progress("Already exists", work.short))
             return await self._record(reference, found, config, works), config
 
     # ── manifest and config ──────────────────────────────────────────────────────────────────────────────────

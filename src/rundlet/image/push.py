@@ -211,16 +211,24 @@ class Pusher:
         if slots.locked():
             say("Waiting")
         async with slots:
-            if await pusher.has_blob(digest):
+            holders = self._store.holders(digest, reference.domain)
+            others = [path for path in holders if path != reference.path][:1]
+            # Where it can only be mounted that is asked for first: it does no harm when the blob is there after all.
+            asked = not others or reference.path in holders
+            if asked and await pusher.has_blob(digest):
                 say("Layer already exists")
                 return
-            others = [path for path in self._store.holders(digest, reference.domain) if path != reference.path]
             upload = None
-            for path in others[:1]:
+            for path in others:
                 upload = await pusher.mount(digest, path)
                 if upload.mounted:
                     say(f"Mounted from {path}")
                     return
+            if not asked and await pusher.has_blob(digest):
+                if upload is not None:
+                    await pusher.cancel(upload)
+                say("Layer already exists")
+                return
             if not await asyncio.to_thread(self._content.has, digest):
                 raise MissingBlobError(digest)
             reported = 0.0

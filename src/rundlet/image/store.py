@@ -136,10 +136,10 @@ class ImageStore:
         return Descriptor(rows[0][0], Digest.parse(rows[0][1]), rows[0][2]) if rows else None
 
     def holders(self, blob: Digest, domain: str) -> list[str]:
-        """Paths of repositories at ``domain`` that are known to hold the layer, for mounting it from there."""
+        """Paths of repositories at ``domain`` that are known to hold the layer or config, to mount it from."""
         rows = self.database.query(
-            "SELECT DISTINCT path FROM image_digests JOIN image_layers USING (image) WHERE blob = ? AND domain = ? "
-            "ORDER BY path",
+            "SELECT path FROM image_digests JOIN image_layers USING (image) WHERE blob = ?1 AND domain = ?2 "
+            "UNION SELECT path FROM image_digests WHERE image = ?1 AND domain = ?2 ORDER BY path",
             (str(blob), domain),
         )
         return [path for (path,) in rows]

@@ -16,6 +16,8 @@ from rundlet.transport.errors import TransportError
 
 COMMIT_IDLE = 600.0
 """Seconds of silence that are allowed while a registry moves a finished blob into its place."""
+AT_ONCE = 256 << 10
+"""Bytes of a blob that goes with the request that ends the upload: one answer less to wait for."""
 
 
 class BlobSource(Protocol):
@@ -68,6 +70,13 @@ class RepositoryPusher:
             raise for_push(exc, self._name.domain) from exc
         return Upload("" if answer.status == 201 else _location(answer), mounted=answer.status == 201)
 
+    async def cancel(self, upload: Upload) -> None:
+        """Give back an upload that needs no bytes; a registry that keeps it for a while does no harm."""
+        try:
+            await self._connection.call("DELETE", upload.location, scopes=self._scopes, accept=(200, 202, 204))
+        except RundletError:
+            return
+
     async def upload(
         self, digest: Digest, size: int, source: BlobSource, upload: Upload, progress: Callable[[int], None]
     ) -> None:
@@ -78,7 +87,11 @@ class RepositoryPusher:
         failures = 0
         while True:
             try:
-                offset = await self._offset(upload) if failures else 0
+                offset = await self._offset(upload) if failures and size > AT_ONCE else 0
+                if size <= AT_ONCE:
+                    await self._commit(upload.location, digest, b"".join([chunk async for chunk in source(0)]))
+                    progress(size)
+                    return
                 location = await self._send(upload, offset, size, source, progress)
                 await self._commit(location, digest)
                 return
@@ -128,7 +141,7 @@ class RepositoryPusher:
             raise from_answer(answer.status, answer.reason, answer.headers, answer.body)
         return _location(answer)
 
-    async def _commit(self, location: str, digest: Digest) -> None:
+    async def _commit(self, location: str, digest: Digest, body: bytes = b"") -> None:
         url = URL(location, encoded=True)
         query = URL.build(query={"digest": str(digest)}).raw_query_string
         separator = "&" if url.raw_query_string else "?"
@@ -136,7 +149,8 @@ class RepositoryPusher:
             "PUT",
             f"{location}{separator}{query}",
             scopes=self._scopes,
-            body=b"",
+            headers={"Content-Type": "application/octet-stream"},
+            body=body,
             accept=(201, 204),
             idle=COMMIT_IDLE,
             repeat=False,

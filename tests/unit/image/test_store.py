@@ -100,7 +100,7 @@ async def test_rows(store: ImageStore) -> None:
 async def test_a_thousand_images_are_listed_quickly(store: ImageStore) -> None:
     for number in range(1000):
         image = new_image(f"{number:08x}")
-        store._put(image, [(Reference.parse(f"app{number}:1"), image.manifest)])
+        store.put_now(image, [(Reference.parse(f"app{number}:1"), image.manifest)])
     images = store.images()
     assert len(images) == 1000
     assert all(len(image.tags) == 1 for image in images)
