@@ -52,9 +52,9 @@ class Config:
     runtimes: dict[str, str] = field(default_factory=dict)
     ready_fd: int = -1
     leave_cgroup: bool = False
+    rootless: int = 0
     config_file: str = ""
 
-    rootless: int = 0
     @property
     def effective_log_level(self) -> str:
         return "debug" if self.debug else self.log_level
@@ -67,13 +67,13 @@ def default_roots(environment: dict[str, str], uid: int) -> tuple[str, str]:
         return root or "/var/lib/rundlet", run or "/run/rundlet"
     home = environment.get("HOME") or tempfile.gettempdir()
     data = environment.get("XDG_DATA_HOME") or f"{home}/.local/share"
-    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
-    return f"{runtime}/rundlet" if os.path.isdir(runtime) else f"/tmp/rundlet-{uid}"
     return root or f"{data}/rundlet", run or _private_run(environment, uid)
 
 
 def _private_run(environment: dict[str, str], uid: int) -> str:
     """As ``cli.paths.run_directory``, which also looks whose a directory in /tmp is."""
+    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
+    return f"{runtime}/rundlet" if os.path.isdir(runtime) else f"/tmp/rundlet-{uid}"
 
 
 # OCI runtimes that serve under their own names where the machine has them, as Docker's "runc" always does.
@@ -107,11 +107,11 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "config-file": ("config-file", "str"),
     "ready-fd": ("ready-fd", "int"),
     "leave-cgroup": ("leave-cgroup", "bool"),
+    "rootless": ("rootless", "int"),
 }
 _SHORT = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
 _BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
-    "rootless": ("rootless", "int"),
 
 def _flags(argv: Sequence[str]) -> dict[str, Any]:
     """Values by key. Raises ConfigError with the words of Docker's flag parser."""
@@ -229,6 +229,7 @@ def _runtime(path: str, name: str, value: object) -> str:
 def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     """Settings from the command line, the file and the environment. Raises ConfigError."""
     flags = _flags(argv)
+    uid = flags.get("rootless") or uid
     data_root, exec_root = default_roots(environment, uid)
     path = flags.pop("config-file", "")
     required = bool(path)
@@ -239,7 +240,6 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         path = f"{home}/rundlet/daemon.json"
     document = _file(path, required=required)
     for key in flags:
-    uid = flags.get("rootless") or uid
         if key in document and key != "runtimes":
             raise ConfigError(
                 f"unable to configure the engine with file {path}: the following directives are specified both as a "

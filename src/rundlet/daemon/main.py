@@ -78,8 +78,8 @@ def main(argv: Sequence[str]) -> int:
 def _check_rights() -> None:
     if os.geteuid() != 0:
         raise StartError(
-            "the engine needs root: it lacks the right to make mounts, cgroups and network namespaces (running as an "
-            "ordinary user comes with a later release); start it with sudo, or use root's engine with -H"
+            "the engine lacks the right to make mounts and namespaces: start it as rundlet.daemon, which makes an "
+            "ordinary user's own"
         )
 
 
@@ -114,10 +114,10 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
         await server.listen(listening)
     stop = asyncio.Event()
     service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
-    service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
-    _watch_firewall(engine)
     if keeper is not None:
         asyncio.get_running_loop().add_reader(keeper, _keeper_gone, keeper, stop)
+    service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
+    _watch_firewall(engine)
     engine.tasks.spawn(_housekeeping(engine), name="housekeeping")
     engine.tasks.spawn(_sweeping(engine), name="sweeping")
     engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
@@ -136,8 +136,6 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
         await asyncio.shield(_close(config, layout, engine, server, launcher))
 
 
-async def _check_storage(engine: Engine) -> None:
-    """After an unclean boot: blobs that lost bytes go, layers that may have are made again from those that did not."""
 def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
     """Nothing inside can make another: this engine ends, and the next one brings a keeper along."""
     _log.error("the keeper of the namespaces was killed: ending; containers run on, the next command starts an engine")
@@ -145,6 +143,8 @@ def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
     stop.set()
 
 
+async def _check_storage(engine: Engine) -> None:
+    """After an unclean boot: blobs that lost bytes go, layers that may have are made again from those that did not."""
     for digest in await asyncio.to_thread(engine.content.check):
         _log.warning("blob %s was damaged when the machine went down: it is fetched again with the next pull", digest)
     dropped = await asyncio.to_thread(engine.context.snapshots.check)

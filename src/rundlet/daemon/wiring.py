@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from rundlet.daemon import recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, ConfigError, found_runtimes
 from rundlet.daemon.recovery import Recovery
-from rundlet.engine.containers.archive import ArchiveService
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.engine import logdrivers
+from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.changes import ChangesService
