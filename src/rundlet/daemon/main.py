@@ -109,6 +109,8 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
     await engine.recovery.run(list(engine.unfinished))
     if engine.context.network.needs_resolver:
         await engine.resolver.ensure()
+    if any(engine.context.network.proxied(record.id)[1] for record in engine.context.containers):
+        await engine.proxy.ensure()
     server = APIServer(engine.backends)
     for listening in sockets:
         await server.listen(listening)
@@ -163,6 +165,7 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
     await server.close()
     await engine.tasks.close()
     engine.resolver.close()
+    engine.proxy.close()
     for shim in engine.context.live.shims():
         shim.close()
     engine.lifecycle.give_back_leftovers()

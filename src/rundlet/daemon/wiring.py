@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rundlet.api.container_config import LogConfig
 from rundlet.daemon import recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, ConfigError, found_runtimes
 from rundlet.daemon.recovery import Recovery
@@ -35,11 +36,13 @@ from rundlet.engine.distribution import DistributionService
 from rundlet.engine.events import EventBus
 from rundlet.engine.images.service import ImageRooms, ImageService
 from rundlet.engine.networks import NetworkRouterService
+from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
 from rundlet.engine.seccomp import SeccompCache
 from rundlet.engine.system import SystemService
 from rundlet.engine.usage import ImageUsage
 from rundlet.engine.volumes import VolumeService
+from rundlet.errors import RundletError
 from rundlet.image import store as image_store
 from rundlet.image.commit import Committer
 from rundlet.image.garbage import Garbage
@@ -89,6 +92,7 @@ class Engine:
     content: ContentStore
     unpacker: Unpacker
     resolver: ResolverKeeper
+    proxy: ProxyKeeper
 
 
 def schemas() -> list[Sequence[str]]:
@@ -107,7 +111,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     snapshots = OverlaySnapshotter(layout.snapshots, database, clock)
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
-    network = NetworkService(database, clock, layout.instance, _network_options(config), names=layout.names)
+    network = NetworkService(database, clock, layout.instance, _network_options(config), names=layout.names, proxy=True)
     hosts = HostsConfig(
         insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors
     )
@@ -140,9 +144,11 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     etc = EtcFiles(context)
     networking = Networking(context, etc)
     resolver = ResolverKeeper(launcher, network.resolver_socket)
-    connector = Connector(context, networking, etc, resolver)
+    proxy = ProxyKeeper(launcher, network.proxy_socket)
+    connector = Connector(context, networking, etc, resolver, proxy)
     resolver.on_started = connector.reconnect_names
-    starter = Starter(context, bundles, networking, etc, execs, resolver)
+    proxy.on_started = connector.reconnect_ports
+    starter = Starter(context, bundles, networking, etc, execs, resolver, proxy)
     lifecycle = Lifecycle(context, starter, HealthMonitor(context, execs), tasks)
     views = Views(context, networking, execs)
     logs = LogService(context)
@@ -201,6 +207,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         content,
         Unpacker(images, layers, leases),
         resolver,
+        proxy,
     )
 
 
@@ -212,12 +219,18 @@ def _settings(config: Config) -> Settings:
     runtimes = {**found_runtimes(), **config.runtimes}
     if config.default_runtime not in ("", NATIVE_RUNTIME, *runtimes):
         raise ConfigError(f"specified default runtime '{config.default_runtime}' does not exist")
+    log_config = LogConfig(type=config.log_driver, config=config.log_opts)
+    try:
+        logdrivers.check(log_config)
+    except RundletError as error:
+        raise ConfigError(f"failed to set log opts: {error}") from error
     return Settings(
         default_runtime=config.default_runtime or NATIVE_RUNTIME,
         runtimes=runtimes,
         registry_mirrors=config.registry_mirrors,
         insecure_registries=config.insecure_registries,
         debug=config.debug,
+        log_config=log_config,
     )
 
 

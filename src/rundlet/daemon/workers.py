@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from rundlet.network.dns import worker as resolver
+from rundlet.network.proxy import worker as proxy
+from rundlet.runtime.logger import main as logger
 from rundlet.storage.files import worker as files
 from rundlet.storage.layer import apply, diff
 
@@ -15,5 +17,7 @@ WORKERS: Final[dict[str, Callable[[list[int]], int]]] = {
     "apply": apply.main,
     "diff": diff.main,
     "resolver": resolver.main,
+    "proxy": proxy.main,
     "files": files.main,
+    "logger": logger.main,
 }

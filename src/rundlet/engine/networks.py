@@ -105,7 +105,8 @@ class NetworkRouterService:
                     name=endpoint.name,
                     endpoint_id=endpoint.id,
                     mac_address=endpoint.mac,
-                    ipv4_address=f"{endpoint.address}/{endpoint.prefix}",
+                    ipv4_address=f"{endpoint.address}/{endpoint.prefix}" if endpoint.address else "",
+                    ipv6_address=f"{endpoint.address6}/{endpoint.prefix6}" if endpoint.address6 else "",
                 )
         return Network(
             name=network.name,
@@ -125,6 +126,8 @@ class NetworkRouterService:
                     for pool in network.subnets
                 ),
             ),
+            enable_ipv4=network.ipv4,
+            enable_ipv6=network.ipv6,
             internal=network.internal,
             attachable=network.attachable,
             config_only=network.config_only,
@@ -139,10 +142,6 @@ def _request(body: NetworkCreate) -> Request:
     """What of the API's request the network room knows; the rest is refused by name."""
     if body.ingress or body.scope not in ("", "local"):
         raise NotSupportedError("swarm networks (--ingress, --scope)")
-    if body.enable_ipv6:
-        raise NotSupportedError("IPv6 networks (--ipv6)")
-    if body.enable_ipv4 is False:
-        raise NotSupportedError("networks without IPv4 (--ipv4=false)")
     ipam = body.ipam or IPAM()
     if ipam.driver not in ("", "default"):
         raise NotSupportedError(f"IPAM driver {ipam.driver}")
@@ -159,5 +158,7 @@ def _request(body: NetworkCreate) -> Request:
         internal=body.internal,
         attachable=body.attachable,
         config_only=body.config_only,
+        ipv4=body.enable_ipv4 is not False,
+        ipv6=bool(body.enable_ipv6),
         config_from=body.config_from.network if body.config_from is not None else "",
     )

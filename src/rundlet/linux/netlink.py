@@ -80,6 +80,7 @@ class DefaultRoute(NamedTuple):
 
     gateway: str = ""
     interface: str = ""
+    family: int = socket.AF_INET
 
 
 class Interface(NamedTuple):
@@ -371,22 +372,24 @@ class Netlink(nlmsg.NetlinkSocket):
     def add_route(self, destination: str, gateway: str | None, name: str | None = None) -> None:
         self.execute([route_request(destination, gateway, self.index(name) if name else 0)])
 
-    def set_default_route(self, route: DefaultRoute | None) -> None:
-        """Make ``route`` the only IPv4 default route of the main table; None: have none."""
-        requests = [] if route is None else [self._default_request(route)]
-        # The kernel puts the new one in the first one's place; after that only what someone added by hand is left.
-        if route is None:
-            present = [found for found in self.routes() if found.destination == "0.0.0.0/0"]
-            requests = [
-                route_request(found.destination, found.gateway or None, found.ifindex, remove=True)
-                for found in present
-                if found.table == _RT_TABLE_MAIN
-            ]
+    def set_default_routes(self, wanted: Sequence[DefaultRoute]) -> None:
+        """Make ``wanted`` (one for each family at most) the only default routes of the main table."""
+        requests = [self._default_request(route) for route in wanted]
+        # The kernel puts a new one in the first one's place; after that only what someone added by hand is left.
+        have = {route.family for route in wanted}
+        for family in (socket.AF_INET, socket.AF_INET6):
+            if family not in have:
+                requests += [
+                    route_request(found.destination, found.gateway or None, found.ifindex, remove=True)
+                    for found in self.routes(family)
+                    if found.destination.endswith("/0") and found.table == _RT_TABLE_MAIN
+                ]
         self.execute(requests)
 
     def _default_request(self, route: DefaultRoute) -> Request:
         index = self.index(route.interface) if route.interface else 0
-        return route_request("0.0.0.0/0", route.gateway or None, index, replace=True)
+        everywhere = "::/0" if route.family == socket.AF_INET6 else "0.0.0.0/0"
+        return route_request(everywhere, route.gateway or None, index, replace=True)
 
     def configure(self, name: str, addresses: Sequence[str], mtu: int = 0, up: bool = True) -> None:
         """Give one link its addresses, MTU (0: as is) and state in one batch."""
@@ -395,15 +398,14 @@ class Netlink(nlmsg.NetlinkSocket):
         requests.append(up_request(name, up=up, mtu=mtu))
         self.execute(requests)
 
-    def configure_sandbox(self, interfaces: Sequence[Interface], default: DefaultRoute | None = None) -> None:
-        """Everything inside a container's namespace in one batch: lo, addresses, MTU, links up, then the way out."""
+    def configure_sandbox(self, interfaces: Sequence[Interface], ways_out: Sequence[DefaultRoute] = ()) -> None:
+        """Everything inside a container's namespace in one batch: lo, addresses, MTU, links up, then the ways out."""
         requests = [up_request("lo")]
         for interface in interfaces:
             index = self.index(interface.name)
             requests += [address_request(index, value) for value in interface.addresses]
             requests.append(up_request(interface.name, mtu=interface.mtu))
-        if default is not None:
-            requests.append(self._default_request(default))
+        requests += [self._default_request(route) for route in ways_out]
         self.execute(requests)
 
 

@@ -30,8 +30,8 @@ _EQUAL, _NOT_EQUAL = 0, 1
 _CT_STATE, _CT_STATUS = 0, 2
 _FIB_ADDRTYPE, _FIB_DADDR = 3, 2
 _RTN_LOCAL = 2
-_NAT_DNAT = 1
-_NFPROTO_IPV4 = 2
+_NAT_SNAT, _NAT_DNAT = 0, 1
+_NFPROTO_IPV4, _NFPROTO_IPV6 = 2, 10
 _LOOKUP_INVERT = 1
 IFNAMSIZ = 16
 
@@ -98,6 +98,14 @@ def load_ipv4_daddr(register: int = REGISTER) -> bytes:
     return payload(_NETWORK_HEADER, 16, 4, register)
 
 
+def load_ipv6_saddr(register: int = REGISTER) -> bytes:
+    return payload(_NETWORK_HEADER, 8, 16, register)
+
+
+def load_ipv6_daddr(register: int = REGISTER) -> bytes:
+    return payload(_NETWORK_HEADER, 24, 16, register)
+
+
 def load_dport(register: int = REGISTER) -> bytes:
     """The destination port, where TCP, UDP and SCTP all have it."""
     return payload(_TRANSPORT_HEADER, 2, 2, register)
@@ -133,6 +141,11 @@ def ipv4() -> bytes:
     return meta(_META_NFPROTO) + compare(bytes((_NFPROTO_IPV4,)))
 
 
+def ipv6() -> bytes:
+    """The packet is IPv6."""
+    return meta(_META_NFPROTO) + compare(bytes((_NFPROTO_IPV6,)))
+
+
 def interface_is(load: bytes, name: str, *, equal: bool = True) -> bytes:
     return load + compare(interface_bytes(name), equal=equal)
 
@@ -142,9 +155,11 @@ def interface_starts_with(load: bytes, prefix: str) -> bytes:
 
 
 def in_subnet(load: bytes, network: str, prefix: int, *, equal: bool = True) -> bytes:
-    """An IPv4 address loaded by ``load`` is in ``network/prefix``."""
-    bits = ((0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF).to_bytes(4, "big")
-    return load + mask(bits) + compare(socket.inet_aton(network), equal=equal)
+    """An address loaded by ``load`` is in ``network/prefix``, of the same family."""
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in network else socket.AF_INET, network)
+    length = 8 * len(packed)
+    bits = ((1 << length) - (1 << (length - prefix))).to_bytes(len(packed), "big")
+    return load + mask(bits) + compare(packed, equal=equal)
 
 
 def ct_state(states: int) -> bytes:
@@ -201,4 +216,21 @@ def dnat_ipv4_from_map(name: str) -> bytes:
     """Look the register's key up in a map to (address, port) and translate the destination to it."""
     return lookup(name, into=REGISTER) + expression(
         "nat", be32(1, _NAT_DNAT), be32(2, _NFPROTO_IPV4), be32(3, REGISTER), be32(5, word(1))
+    )
+
+
+def dnat_ipv6_from_map(name: str) -> bytes:
+    """The same for IPv6, whose addresses take four words."""
+    return lookup(name, into=REGISTER) + expression(
+        "nat", be32(1, _NAT_DNAT), be32(2, _NFPROTO_IPV6), be32(3, REGISTER), be32(5, word(4))
+    )
+
+
+def snat_to(address: str) -> bytes:
+    """Translate the source to one address of the packet's family."""
+    v6 = ":" in address
+    packed = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, address)
+    family = _NFPROTO_IPV6 if v6 else _NFPROTO_IPV4
+    return expression("immediate", be32(1, REGISTER), nested(2, value(packed))) + expression(
+        "nat", be32(1, _NAT_SNAT), be32(2, family), be32(3, REGISTER)
     )

@@ -14,6 +14,8 @@ SCHEMA: tuple[str, ...] = (
 )
 
 _FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+_CONF6 = "/proc/sys/net/ipv6/conf"
+_FORWARDING6 = f"{_CONF6}/all/forwarding"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SETTING = "forwarding_enabled_in_boot"
 _FORWARDING_USERS = ("bridge", "tun", "wireguard", "ipvlan", "macvlan")
@@ -26,8 +28,10 @@ def bridge_name(instance: str, name: str) -> str:
 
 
 def mac_of(address: str) -> str:
-    """The hardware address that goes with an IPv4 address, as Docker derives it: no neighbour's cache is ever wrong."""
-    return f"{_LOCALLY_ADMINISTERED}:{socket.inet_aton(address).hex(':')}"
+    """The hardware address that goes with an address, as Docker derives it from IPv4 ones: no neighbour's cache is ever
+    wrong."""
+    packed = socket.inet_pton(socket.AF_INET6, address)[-4:] if ":" in address else socket.inet_aton(address)
+    return f"{_LOCALLY_ADMINISTERED}:{packed.hex(':')}"
 
 
 class BridgeDriver:
@@ -37,20 +41,28 @@ class BridgeDriver:
         self._rtnl = rtnl
 
     def ensure(self, network: Network) -> None:
-        """Have the network's bridge up with its gateway address and its switches, whatever is there already."""
-        name, subnet = network.bridge, network.subnets[0]
-        gateway = f"{subnet.gateway}/{subnet.subnet.partition('/')[2]}"
+        """Have the network's bridge up with its gateway addresses and its switches, whatever is there already."""
+        name = network.bridge
         link = self._rtnl.link(name)
         if link is None:
-            self._rtnl.create_bridge(name, mac=mac_of(subnet.gateway), mtu=network.mtu)
+            self._rtnl.create_bridge(name, mac=mac_of(network.subnets[0].gateway), mtu=network.mtu)
             link = self._rtnl.link(name)
         if link is None:
             raise FileNotFoundError(2, "the bridge vanished", f"create bridge {name}")
-        self._set_address(link, gateway)
+        self._set_switches(network)
+        self._set_addresses(link, network, 4)
+        self._set_addresses(link, network, 6)
         if not link.up:
             self._rtnl.set_up(name)
+
+    def _set_switches(self, network: Network) -> None:
         # Lets this host reach a port on 127.0.0.1 without a proxy; the firewall keeps the bridge's own frames from it.
-        _write(f"/proc/sys/net/ipv4/conf/{name}/route_localnet", "1")
+        _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
+        switches = f"/proc/sys/net/ipv6/conf/{network.bridge}"
+        if os.path.exists(switches):
+            # Containers must not tell this host where its routers are (CVE-2020-13401).
+            _write(f"{switches}/accept_ra", "0")
+            _write(f"{switches}/disable_ipv6", "0" if network.ipv6 else "1")
 
     def exists(self, network: Network) -> bool:
         return self._rtnl.link(network.bridge) is not None
@@ -65,47 +77,66 @@ class BridgeDriver:
     def remove(self, network: Network) -> None:
         self._rtnl.delete_link(network.bridge, missing_ok=True)
 
-    def _set_address(self, link: netlink.Link, gateway: str) -> None:
-        found = [a for a in self._rtnl.addresses(socket.AF_INET) if a.ifindex == link.ifindex]
-        have = [f"{address.address}/{address.prefix}" for address in found]
+    def _set_addresses(self, link: netlink.Link, network: Network, version: int) -> None:
+        """The gateways of one family, and no others; what the kernel itself gives every IPv6 link stays."""
+        wanted = [f"{pool.gateway}/{pool.prefix}" for pool in network.pools(version) if pool.gateway]
+        if not network.host_has_address(version):
+            wanted = []
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        found = [a for a in self._rtnl.addresses(family) if a.ifindex == link.ifindex]
+        have = [f"{a.address}/{a.prefix}" for a in found if not a.address.startswith("fe80:")]
         for other in have:
-            if other != gateway:
+            if other not in wanted:
                 self._rtnl.remove_address(link.name, other)
-        if gateway not in have:
-            self._rtnl.add_address(link.name, gateway)
+        for gateway in wanted:
+            if gateway not in have:
+                self._rtnl.add_address(link.name, gateway)
 
 
 class Forwarding:
     """IP forwarding of the host. When we turn it on, we remember: the firewall then keeps the rest off."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, version: int = 4) -> None:
         self._database = database
+        self._switch = _FORWARDING if version == 4 else _FORWARDING6
+        self._setting = _SETTING if version == 4 else f"{_SETTING}6"
+        self._version = version
 
     def ensure(self) -> bool:
         """Turn forwarding on. Returns whether it is on because of us."""
         boot = _read(_BOOT_ID)
-        if _read(_FORWARDING) != "1":
+        if _read(self._switch) != "1":
             self._remember(boot)
-            _write(_FORWARDING, "1")
+            if self._version == 6:
+                _keep_listening_to_routers()
+            _write(self._switch, "1")
             return True
-        rows = self._database.query("SELECT value FROM network_settings WHERE name = ?", (_SETTING,))
+        rows = self._database.query("SELECT value FROM network_settings WHERE name = ?", (self._setting,))
         return bool(rows) and rows[0][0] == boot
 
     def restore(self, rtnl: Netlink) -> None:
         """Turn forwarding off if we turned it on and nobody else's virtual network is there to need it."""
-        rows = self._database.query("SELECT value FROM network_settings WHERE name = ?", (_SETTING,))
+        rows = self._database.query("SELECT value FROM network_settings WHERE name = ?", (self._setting,))
         if not rows:
             return
         needed = any(link.kind in _FORWARDING_USERS for link in rtnl.links())
         if rows[0][0] == _read(_BOOT_ID) and not needed:
-            _write(_FORWARDING, "0")
+            _write(self._switch, "0")
         self._remember(None)
 
     def _remember(self, boot: str | None) -> None:
         with self._database.transaction() as cursor:
-            cursor.execute("DELETE FROM network_settings WHERE name = ?", (_SETTING,))
+            cursor.execute("DELETE FROM network_settings WHERE name = ?", (self._setting,))
             if boot is not None:
-                cursor.execute("INSERT INTO network_settings VALUES (?, ?)", (_SETTING, boot))
+                cursor.execute("INSERT INTO network_settings VALUES (?, ?)", (self._setting, boot))
+
+
+def _keep_listening_to_routers() -> None:
+    """A router ignores other routers' advertisements, by which this host may have its own way out: 2 says "all the
+    same". It makes no difference once forwarding is off again."""
+    for name in os.listdir(_CONF6):
+        if name not in ("all", "default", "lo") and _read(f"{_CONF6}/{name}/accept_ra") == "1":
+            _write(f"{_CONF6}/{name}/accept_ra", "2")
 
 
 def _read(path: str) -> str:

@@ -2,22 +2,46 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
 from rundlet.errors import NotSupportedError
 from rundlet.network import networks
 from rundlet.network.errors import NetworkConfigError, NetworkForbiddenError, PoolOverlapError, PredefinedNetworkError
-from rundlet.network.networks import BRIDGE_NAME, HOST_BINDING, ICC, INTERFACE_PREFIX, MASQUERADE, MTU, Network, Subnet
+from rundlet.network.ipam import IPNetwork, overlap
+from rundlet.network.networks import (
+    BRIDGE_NAME,
+    ENABLE4,
+    ENABLE6,
+    GATEWAY_MODE4,
+    GATEWAY_MODE6,
+    GATEWAY_MODES,
+    HOST4,
+    HOST6,
+    HOST_BINDING,
+    ICC,
+    INHIBIT4,
+    INTERFACE_PREFIX,
+    MASQUERADE,
+    MTU,
+    TRUSTED,
+    Network,
+    Subnet,
+)
 
-_BRIDGE_OPTIONS = frozenset({BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, INTERFACE_PREFIX, MTU})
+_BRIDGE_OPTIONS = frozenset(
+    {BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, INTERFACE_PREFIX, MTU}
+    | {GATEWAY_MODE4, GATEWAY_MODE6, INHIBIT4, HOST4, HOST6, TRUSTED}
+)
 _MACVLAN_OPTIONS = frozenset({"parent", "macvlan_mode", MTU, INTERFACE_PREFIX})
 _IPVLAN_OPTIONS = frozenset({"parent", "ipvlan_mode", "ipvlan_flag", MTU, INTERFACE_PREFIX})
 _MODES = {
     "macvlan_mode": ("bridge", "vepa", "private", "passthru"),
     "ipvlan_mode": ("l2", "l3", "l3s"),
     "ipvlan_flag": ("bridge", "private", "vepa"),
+    GATEWAY_MODE4: ("", *GATEWAY_MODES),
+    GATEWAY_MODE6: ("", *GATEWAY_MODES),
 }
 _KNOWN_OPTIONS = {"bridge": _BRIDGE_OPTIONS, "macvlan": _MACVLAN_OPTIONS, "ipvlan": _IPVLAN_OPTIONS}
 _SINGLE = ("host", "null")
@@ -46,6 +70,25 @@ class Request(msgspec.Struct, frozen=True):
     attachable: bool = False
     config_only: bool = False
     config_from: str = ""
+    ipv4: bool = True
+    ipv6: bool = False
+
+    def has(self, version: int) -> bool:
+        """Whether the network is to have addresses of a family (4 or 6)."""
+        return self.ipv4 if version == 4 else self.ipv6
+
+
+def normalised(request: Request) -> Request:
+    """``request`` with what its options say about address families. Raises NetworkConfigError."""
+    options = dict(request.options)
+    chosen = {}
+    for name, field in ((ENABLE4, "ipv4"), (ENABLE6, "ipv6")):
+        if name in options:
+            problem = _truth_problem(options[name])
+            if problem:
+                raise NetworkConfigError(f"failed to parse {name} value: {options[name]} ({problem})")
+            chosen[field] = networks.truth(options.pop(name))
+    return msgspec.structs.replace(request, options=options, **chosen)
 
 
 def check(request: Request) -> None:
@@ -69,33 +112,54 @@ def check(request: Request) -> None:
         raise NetworkForbiddenError(
             "user specified configurations are not supported if the network depends on a configuration network"
         )
+    if not request.ipv4 and not request.ipv6:
+        raise NetworkConfigError("IPv4 or IPv6 must be enabled")
     _check_options(request.driver, request.options)
+    _check_modes(request)
     _check_pools(request.pools)
-    if request.driver == "bridge" and len(request.pools) > 1 and not request.config_only:
-        raise NetworkForbiddenError("bridge driver doesn't support multiple subnets")
+    for version in (4, 6):
+        named = [pool for pool in request.pools if pool.subnet and (6 if ":" in pool.subnet else 4) == version]
+        if named and not request.has(version) and not request.config_only:
+            raise NetworkConfigError(f"subnet {named[0].subnet}: IPv{version} is not enabled on this network")
+        if request.driver == "bridge" and len(named) > 1 and not request.config_only:
+            raise NetworkForbiddenError("bridge driver doesn't support multiple subnets")
+
+
+def _check_modes(request: Request) -> None:
+    """Raises NetworkConfigError."""
+    for name in (GATEWAY_MODE4, GATEWAY_MODE6):
+        if request.options.get(name) == "isolated" and not request.internal:
+            raise NetworkConfigError("gateway mode 'isolated' can only be used for an internal network")
 
 
 def pool_overlaps(wanted: Iterable[Subnet], existing: Iterable[Network]) -> None:
     """Raises PoolOverlapError when a wanted subnet shares addresses with another network's, or with a wanted one."""
-    taken = [IPv4Network(pool.subnet) for network in existing if not network.config_only for pool in network.subnets]
+    taken = [
+        ipaddress.ip_network(pool.subnet) for network in existing if not network.config_only for pool in network.subnets
+    ]
     for pool in wanted:
-        subnet = IPv4Network(pool.subnet)
-        if any(subnet.overlaps(other) for other in taken):
+        subnet = ipaddress.ip_network(pool.subnet)
+        if any(overlap(subnet, other) for other in taken):
             raise PoolOverlapError
         taken.append(subnet)
 
 
-def subnet(pool: Pool, chosen: IPv4Network | None, *, gateway: bool) -> Subnet:
+def subnet(pool: Pool, chosen: IPNetwork | None, *, gateway: bool) -> Subnet:
     """The pool as it is recorded; ``chosen`` is for one that names no subnet. ``gateway``: it needs one."""
-    net = IPv4Network(pool.subnet) if pool.subnet else chosen
+    net = ipaddress.ip_network(pool.subnet) if pool.subnet else chosen
     assert net is not None
-    address = pool.gateway
+    address = _plain(pool.gateway)
     if not address and gateway:
-        kept = set(pool.auxiliary.values())
-        first = int(net.network_address) + (1 if net.prefixlen < 31 else 0)
-        candidates = (str(IPv4Address(number)) for number in range(first, int(net.broadcast_address) + 1))
+        kept = {_plain(text) for text in pool.auxiliary.values()}
+        first = 1 if net.prefixlen < net.max_prefixlen - 1 else 0
+        candidates = (str(net[number]) for number in range(first, len(kept) + 3) if number < net.num_addresses)
         address = next((candidate for candidate in candidates if candidate not in kept), "")
     return Subnet(str(net), address, pool.ip_range, dict(pool.auxiliary), bool(pool.subnet))
+
+
+def _plain(address: str) -> str:
+    """An address in the one form that it is compared in."""
+    return str(ipaddress.ip_address(address)) if address else ""
 
 
 def _check_options(driver: str, options: Mapping[str, str]) -> None:
@@ -132,6 +196,26 @@ def _binding_problem(value: str) -> str:
     return ""
 
 
+def _address4_problem(value: str) -> str:
+    try:
+        IPv4Address(value)
+    except ValueError:
+        return "invalid IPv4 address"
+    return ""
+
+
+def _address6_problem(value: str) -> str:
+    try:
+        IPv6Address(value)
+    except ValueError:
+        return "invalid IPv6 address"
+    return ""
+
+
+def _interfaces_problem(value: str) -> str:
+    return next((problem for problem in map(_interface_problem, value.split(":")) if problem), "")
+
+
 def _interface_problem(name: str) -> str:
     plain = name.isascii() and name.isprintable() and not set(name) & set(" /:")
     good = plain and 0 < len(name) <= _MAX_IFNAME and name not in (".", "..")
@@ -151,6 +235,10 @@ _CHECKS = {
     BRIDGE_NAME: _interface_problem,
     "parent": _interface_problem,
     INTERFACE_PREFIX: _prefix_problem,
+    INHIBIT4: _truth_problem,
+    HOST4: _address4_problem,
+    HOST6: _address6_problem,
+    TRUSTED: _interfaces_problem,
 }
 
 
@@ -161,8 +249,6 @@ def _check_pools(pools: Iterable[Pool]) -> None:
             if pool.ip_range or pool.gateway or pool.auxiliary:
                 raise NetworkConfigError("every ip-range or gateway must have a corresponding subnet")
             continue
-        if ":" in pool.subnet:
-            raise NotSupportedError(f"IPv6 subnets ({pool.subnet})")
         problems += _problems(pool)
     if problems:
         raise NetworkConfigError("invalid network config:\n" + "\n".join(problems))
@@ -177,7 +263,7 @@ def _problems(pool: Pool) -> list[str]:
         part, problem = _network(pool.ip_range, "ip-range")
         if problem:
             problems.append(problem)
-        elif part is not None and not part.subnet_of(parent):
+        elif part is not None and not _within(part, parent):
             problems.append(f"invalid ip-range {pool.ip_range}: parent subnet {parent} doesn't contain ip-range")
     named = [("gateway", pool.gateway)] if pool.gateway else []
     named += [("auxiliary address", address) for address in pool.auxiliary.values()]
@@ -192,15 +278,19 @@ def _problems(pool: Pool) -> list[str]:
     return problems
 
 
-def _network(text: str, what: str) -> tuple[IPv4Network | None, str]:
+def _within(part: IPNetwork, parent: IPNetwork) -> bool:
+    return overlap(part, parent) and part.prefixlen >= parent.prefixlen
+
+
+def _network(text: str, what: str) -> tuple[IPNetwork | None, str]:
     """The network, and what is wrong with the text; with host bits set there are both."""
     address, slash, _ = text.partition("/")
     try:
-        net = IPv4Network(text, strict=False)
+        net: IPNetwork | None = ipaddress.ip_network(text, strict=False)
     except ValueError:
         net = None
     if net is None or not slash:
         return None, f"invalid {what} {text}: invalid CIDR block notation"
-    if str(net.network_address) != address:
+    if net.network_address != ipaddress.ip_address(address):
         return net, f"invalid {what} {text}: it should be {net}"
     return net, ""

@@ -33,12 +33,17 @@ SCHEMA: tuple[str, ...] = (
     )""",
     "CREATE INDEX IF NOT EXISTS endpoint_containers ON endpoints (container_id)",
     "CREATE INDEX IF NOT EXISTS endpoint_networks ON endpoints (network_id)",
+    # What not every endpoint has, as JSON; it goes with the endpoint.
+    "CREATE TABLE IF NOT EXISTS endpoint_extras (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TRIGGER IF NOT EXISTS endpoint_extras_go AFTER DELETE ON endpoints
+        BEGIN DELETE FROM endpoint_extras WHERE id = OLD.id; END""",
 )
 
 _COLUMNS = (
     "id, container_id, network_id, name, address, prefix, gateway, mac, interface, gw_priority, is_gateway,"
     " names, links"
 )
+_EXTRAS = ("address6", "prefix6", "gateway6", "link_local", "sysctls")
 _PORT_COLUMNS = "protocol, container_port, host_address, host_port"
 
 
@@ -63,6 +68,21 @@ class Endpoint(msgspec.Struct, frozen=True):
     """What the network's other containers may call it."""
     links: tuple[str, ...] = ()
     """``name:alias``: what it calls others."""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    link_local: tuple[str, ...] = ()
+    """More addresses, that mean something on the link only."""
+    sysctls: dict[str, str] = {}
+    """Switches of its interface, by the name after the interface's own."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that the network gave it."""
+        return tuple(address for address in (self.address, self.address6) if address)
+
+    def gateway_of(self, version: int) -> str:
+        return self.gateway if version == 4 else self.gateway6
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -75,6 +95,11 @@ class Wanted(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     gw_priority: int = 0
+    address6: str = ""
+    link_local: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}
+    interface: str = ""
+    """The name that the interface is to have; empty: the first that is free."""
 
 
 def host_name(instance: str, endpoint_id: str) -> str:
@@ -108,7 +133,8 @@ class EndpointStore:
         return self._select("WHERE network_id = ?", network_id)
 
     def _select(self, where: str, *parameters: str) -> list[Endpoint]:
-        rows = self._database.query(f"SELECT {_COLUMNS} FROM endpoints {where}", parameters)  # noqa: S608
+        query = f"SELECT {_COLUMNS}, record FROM endpoints LEFT JOIN endpoint_extras USING (id) {where}"  # noqa: S608
+        rows = self._database.query(query, parameters)
         return [_decode(row) for row in rows]
 
     def ports(self, container_id: str) -> list[PublishedPort]:
@@ -117,33 +143,62 @@ class EndpointStore:
         return sorted(PublishedPort(*row) for row in self._database.query(query, (container_id,)))
 
     def published(self, container_id: str = "") -> list[tuple[str, PublishedPort]]:
-        """Every port that leads somewhere now (of one container or all), with the address that it leads to."""
+        """Every port that leads somewhere now (of one container or all), with the address that it leads to.
+
+        The address is of the host address's family: ports that only the proxy serves are not among them.
+        """
         query = (
-            "SELECT e.address, p.protocol, p.container_port, p.host_address, p.host_port FROM published_ports p"
+            "SELECT e.address, json_extract(x.record, '$.address6'), p.protocol, p.container_port, p.host_address,"
+            " p.host_port FROM published_ports p"
             " JOIN endpoints e ON e.container_id = p.container_id AND e.is_gateway = 1"
             " JOIN networks n ON n.id = e.network_id AND n.driver = 'bridge'"
+            " LEFT JOIN endpoint_extras x ON x.id = e.id"
         )
         if container_id:
             rows = self._database.query(f"{query} WHERE p.container_id = ?", (container_id,))
         else:
             rows = self._database.query(query)
-        return [(row[0], PublishedPort(*row[1:])) for row in rows]
+        ports = [(row[0], row[1] or "", PublishedPort(*row[2:])) for row in rows]
+        found = [(address6 if ":" in port.host_address else address, port) for address, address6, port in ports]
+        return [pair for pair in found if pair[0]] + self._opened(container_id)
+
+    def _opened(self, container_id: str) -> list[tuple[str, PublishedPort]]:
+        """The ports that are open at containers' own addresses, as published ones with the host port 0."""
+        query = (
+            "SELECT CASE o.family WHEN 4 THEN e.address ELSE json_extract(x.record, '$.address6') END,"
+            " o.protocol, o.container_port FROM opened_ports o"
+            " JOIN endpoints e ON e.container_id = o.container_id AND e.is_gateway = 1"
+            " LEFT JOIN endpoint_extras x ON x.id = e.id"
+        )
+        where, parameters = (" WHERE o.container_id = ?", (container_id,)) if container_id else ("", ())
+        rows = self._database.query(query + where, parameters)
+        return [(row[0], PublishedPort(row[1], row[2], "", 0)) for row in rows if row[0]]
 
 
 def insert(cursor: sqlite3.Cursor, endpoint: Endpoint) -> None:
     """Record an endpoint within the caller's transaction."""
-    row = msgspec.structs.asdict(endpoint)
+    every = msgspec.structs.asdict(endpoint)
+    row = {name: every[name] for name in _COLUMNS.replace(" ", "").split(",")}
     row["names"], row["links"] = json.dumps(endpoint.names), json.dumps(endpoint.links)
     cursor.execute(
         f"INSERT INTO endpoints ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608
         tuple(row.values()),
     )
+    extras = {name: every[name] for name in _EXTRAS if every[name]}
+    if extras:
+        cursor.execute("INSERT INTO endpoint_extras VALUES (?, ?)", (endpoint.id, json.dumps(extras)))
 
 
 def insert_ports(cursor: sqlite3.Cursor, container_id: str, ports: Sequence[PublishedPort]) -> None:
     cursor.executemany(
         f"INSERT INTO published_ports (container_id, {_PORT_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
         [(container_id, p.protocol, p.container_port, p.host_address, p.host_port) for p in ports],
+    )
+
+
+def insert_opened(cursor: sqlite3.Cursor, container_id: str, opened: Sequence[tuple[str, int, int]]) -> None:
+    cursor.executemany(
+        "INSERT OR IGNORE INTO opened_ports VALUES (?, ?, ?, ?)", [(container_id, *one) for one in opened]
     )
 
 
@@ -166,9 +221,14 @@ def delete(cursor: sqlite3.Cursor, endpoint_id: str) -> None:
 def delete_container(cursor: sqlite3.Cursor, container_id: str) -> None:
     """Remove all endpoints and ports of a container. Its addresses stay taken."""
     cursor.execute("DELETE FROM published_ports WHERE container_id = ?", (container_id,))
+    cursor.execute("DELETE FROM opened_ports WHERE container_id = ?", (container_id,))
     cursor.execute("DELETE FROM endpoints WHERE container_id = ?", (container_id,))
 
 
 def _decode(row: Sequence[Any]) -> Endpoint:
-    names, links = tuple(json.loads(row[-2])), tuple(json.loads(row[-1]))
-    return msgspec.structs.replace(Endpoint(*row[:-2]), is_gateway=bool(row[-3]), names=names, links=links)
+    *plain, gateway, names, links, record = row
+    extras = json.loads(record) if record else {}
+    if "link_local" in extras:
+        extras["link_local"] = tuple(extras["link_local"])
+    listed = {"names": tuple(json.loads(names)), "links": tuple(json.loads(links))}
+    return msgspec.structs.replace(Endpoint(*plain), is_gateway=bool(gateway), **listed, **extras)

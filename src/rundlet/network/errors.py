@@ -98,9 +98,10 @@ class PoolExhaustedError(InternalError):
 
     reason = "no-available-addresses"
 
-    def __init__(self, subnet: str) -> None:
-        super().__init__(f"no available IPv4 addresses on this network's address pools: {subnet}")
+    def __init__(self, subnet: str, version: int = 4) -> None:
+        super().__init__(f"no available IPv{version} addresses on this network's address pools: {subnet}")
         self.subnet = subnet
+        self.version = version
 
 
 class NoFreeSubnetError(InternalError):

@@ -86,11 +86,11 @@ def host_nameservers() -> list[str]:
     return _nameservers(read_host_resolv_conf())
 
 
-def resolv_conf(host_text: str, chosen: ResolverOptions, *, own_loopback: bool = True) -> str:
+def resolv_conf(host_text: str, chosen: ResolverOptions, *, own_loopback: bool = True, ipv6: bool = False) -> str:
     """/etc/resolv.conf from the host's and what the user chose.
 
     ``own_loopback``: the container has a loopback of its own, so the host's resolvers on 127.0.0.0/8 are out of reach;
-    with none left Docker's public ones are named. Raises InvalidAddressError.
+    with none left Docker's public ones are named. ``ipv6``: it reaches the world by IPv6. Raises InvalidAddressError.
     """
     nameservers = list(chosen.nameservers)
     for server in nameservers:
@@ -98,7 +98,9 @@ def resolv_conf(host_text: str, chosen: ResolverOptions, *, own_loopback: bool =
     if not nameservers:
         nameservers = _nameservers(host_text)
         if own_loopback:
-            nameservers = [server for server in nameservers if not _unreachable(server)] or list(FALLBACK_NAMESERVERS)
+            nameservers = [server for server in nameservers if not _unreachable(server, ipv6=ipv6)] or list(
+                FALLBACK_NAMESERVERS
+            )
     search = list(chosen.search) or _last(host_text, ("search", "domain"))
     options = list(chosen.options) or _last(host_text, ("options",))
     if search == ["."]:
@@ -172,13 +174,14 @@ def _last(text: str, keywords: Sequence[str]) -> list[str]:
     return found
 
 
-def _unreachable(server: str) -> bool:
+def _unreachable(server: str, *, ipv6: bool) -> bool:
     try:
-        address = ipaddress.ip_address(server.partition("%")[0])
+        address = ipaddress.ip_address(server)
     except ValueError:
         return True
-    # Containers have no IPv6 route yet: an IPv6 resolver would only cost them a time-out for every look-up.
-    return address.is_loopback or address.version == 6
+    # Without an IPv6 route such a resolver would only cost a time-out for every look-up; a link-local one means nothing
+    # away from its link.
+    return address.is_loopback or address.is_link_local or (address.version == 6 and not ipv6)
 
 
 def _check_address(server: str) -> None:

@@ -9,29 +9,37 @@ and maps, so that a port costs one element. What the chains do, in the order a p
 - *prerouting*, *output*: a published port's destination becomes the container's. The map of ports on loopback addresses
   is consulted in *output* alone: only this machine reaches them.
 - *forward*: into a network goes what it asked for, what was published, and what came from itself; into and out of an
-  internal one only the last.
+  internal one only the last. Where a network's gateway mode is *routed*, what was published is reached at the
+  container's own address; where it is *nat-unprotected*, everything is.
 - *postrouting*: containers leave with the host's address. Into a network the source is kept, except where the answer
   would not come back through the host: from loopback, and from the same network (hairpin).
+
+IPv6 has the same chains and sets of its own. Nothing leads from ::1 into a network (the kernel drops such an address on
+any other link): published ports are served there by the proxy (``network.proxy``), which holds the host's socket.
 
 See: docs/architecture.md, "Firewall".
 """
 
 import ipaddress
-import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
 from rundlet.linux import nft, nftexpr
 from rundlet.linux.nft import Batch, Element, Hook
 from rundlet.linux.nftexpr import word
-from rundlet.network.portmap import ANY, PROTOCOLS
+from rundlet.network.ipam import IPNetwork
+from rundlet.network.portmap import ANY, ANY6, PROTOCOLS
 
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 BRIDGES, WITHIN, CONTAINERS = "bridges", "within", "containers"
 INTERNAL, MASQUERADED = "internal", "masqueraded"
 PUBLISHED, PUBLISHED_ON, PUBLISHED_LOOPBACK = "published", "published_on", "published_loopback"
+CONTAINERS6, MASQUERADED6 = "containers6", "masqueraded6"
+PUBLISHED6, PUBLISHED_ON6 = "published6", "published_on6"
+OPENED, OPENED6, UNPROTECTED, UNPROTECTED6 = "opened", "opened6", "unprotected", "unprotected6"
+ROUTED, ROUTED6, TRUSTED = "routed", "routed6", "trusted"
 _ENTERING = "entering"
 
 # Bridges of other engines and hypervisors, whose forwarding is theirs to filter.
@@ -42,22 +50,38 @@ _FOREIGN_BRIDGES = ("docker", "br-", "podman", "cni", "virbr", "lxcbr", "lxdbr",
 _UNSETTLING = ("newchain", "delchain", "deltable", "delrule")
 
 
+_ICMP = {4: b"\x01", 6: b"\x3a"}
+_LINK_LOCAL6 = ("fe80::", 10)
+
+
+class BridgeSubnet(msgspec.Struct, frozen=True):
+    """One family's side of a network."""
+
+    subnet: str
+    gateway: str
+    mode: str = "nat"
+    """One of networks.GATEWAY_MODES."""
+    masquerade: bool = True
+    """Its containers leave with the host's address."""
+    source: str = ""
+    """The address that they leave with; empty: that of the interface that they leave by."""
+
+
 class BridgeNetwork(msgspec.Struct, frozen=True):
     """What the firewall needs of a network."""
 
     bridge: str
-    subnet: str
-    gateway: str
+    subnets: tuple[BridgeSubnet, ...] = ()
     internal: bool = False
     """Nothing goes out of it or, published ports included, in."""
     icc: bool = True
     """Its containers reach one another."""
-    masquerade: bool = True
-    """Its containers leave with the host's address."""
+    trusted: tuple[str, ...] = ()
+    """The host's interfaces from which its containers are reached at their own addresses."""
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """A host port that leads to a container's port."""
+    """A host port that leads to a container's port. Port 0: only the container's own address and port are open."""
 
     protocol: str
     host_address: str
@@ -106,13 +130,20 @@ class Firewall:
         return self._nft.has_table(nft.FAMILY_INET, self.table)
 
     def sync(
-        self, networks: Sequence[BridgeNetwork], publications: Sequence[Publication], *, drop_other_forwarding: bool
+        self,
+        networks: Sequence[BridgeNetwork],
+        publications: Sequence[Publication],
+        *,
+        close_other_forwarding: Collection[int] = (),
     ) -> None:
-        """Replace the table, whatever is left of it, by a new one in one transaction."""
+        """Replace the table, whatever is left of it, by a new one in one transaction.
+
+        ``close_other_forwarding``: the families (4, 6) in which the host forwards for containers only.
+        """
         batch = self._batch()
         batch.replace_table()
         _add_sets(batch)
-        _add_chains(batch, drop_other_forwarding=drop_other_forwarding)
+        _add_chains(batch, close_other_forwarding)
         for network in networks:
             _add_network(batch, network)
         _each_map(batch.add_elements, publications)
@@ -142,22 +173,27 @@ class Firewall:
 
 
 def _add_sets(batch: Batch) -> None:
-    batch.add_set(BRIDGES, [nft.IFNAME])
+    for name in (BRIDGES, INTERNAL, UNPROTECTED, UNPROTECTED6, ROUTED, ROUTED6, TRUSTED):
+        batch.add_set(name, [nft.IFNAME])
     batch.add_set(WITHIN, [nft.IFNAME, nft.IFNAME])
-    batch.add_set(INTERNAL, [nft.IFNAME])
-    batch.add_set(CONTAINERS, [nft.IPV4], interval=True)
-    batch.add_set(MASQUERADED, [nft.IPV4], interval=True)
     batch.add_set(_ENTERING, [nft.IFNAME], verdicts=True)
-    target = [nft.IPV4, nft.SERVICE]
-    batch.add_set(PUBLISHED, [nft.PROTOCOL, nft.SERVICE], data=target)
-    for name in (PUBLISHED_ON, PUBLISHED_LOOPBACK):
-        batch.add_set(name, [nft.IPV4, nft.PROTOCOL, nft.SERVICE], data=target)
+    for address, containers, masqueraded, published, published_on, opened in (
+        (nft.IPV4, CONTAINERS, MASQUERADED, PUBLISHED, PUBLISHED_ON, OPENED),
+        (nft.IPV6, CONTAINERS6, MASQUERADED6, PUBLISHED6, PUBLISHED_ON6, OPENED6),
+    ):
+        for name in (containers, masqueraded):
+            batch.add_set(name, [address], interval=True)
+        target = [address, nft.SERVICE]
+        batch.add_set(published, [nft.PROTOCOL, nft.SERVICE], data=target)
+        batch.add_set(published_on, [address, nft.PROTOCOL, nft.SERVICE], data=target)
+        batch.add_set(opened, [address, nft.PROTOCOL, nft.SERVICE])
+    batch.add_set(PUBLISHED_LOOPBACK, [nft.IPV4, nft.PROTOCOL, nft.SERVICE], data=[nft.IPV4, nft.SERVICE])
 
 
-def _add_chains(batch: Batch, *, drop_other_forwarding: bool) -> None:
+def _add_chains(batch: Batch, close_other_forwarding: Collection[int]) -> None:
     _add_raw(batch)
     _add_translation(batch)
-    _add_forward(batch, drop_other_forwarding=drop_other_forwarding)
+    _add_forward(batch, close_other_forwarding)
     _add_postrouting(batch)
 
 
@@ -165,34 +201,47 @@ def _add_raw(batch: Batch) -> None:
     chain = "raw_prerouting"
     batch.add_chain(chain, Hook("filter", nft.HOOK_PREROUTING, nft.PRIORITY_RAW))
     drop = nftexpr.verdict(nftexpr.DROP)
-    batch.add_rule(chain, nftexpr.interface_is(nftexpr.load_iifname(), "lo"), nftexpr.verdict(nftexpr.ACCEPT))
+    accept = nftexpr.verdict(nftexpr.ACCEPT)
+    batch.add_rule(chain, nftexpr.interface_is(nftexpr.load_iifname(), "lo"), accept)
     for load in (nftexpr.load_ipv4_daddr(), nftexpr.load_ipv4_saddr()):
         loopback = nftexpr.in_subnet(load, "127.0.0.0", 8)
         batch.add_rule(chain, nftexpr.ipv4(), loopback, drop, comment="loopback addresses are this host's alone")
-    batch.add_rule(
-        chain,
-        nftexpr.ipv4(),
-        nftexpr.load_iifname() + nftexpr.lookup(BRIDGES, invert=True),
-        nftexpr.load_ipv4_daddr() + nftexpr.lookup(CONTAINERS),
-        drop,
-        comment="containers are reached by published ports",
-    )
+    batch.add_rule(chain, nftexpr.load_iifname() + nftexpr.lookup(TRUSTED), accept)
+    for family, load, containers in (
+        (nftexpr.ipv4(), nftexpr.load_ipv4_daddr(), CONTAINERS),
+        (nftexpr.ipv6(), nftexpr.load_ipv6_daddr(), CONTAINERS6),
+    ):
+        batch.add_rule(
+            chain,
+            family,
+            nftexpr.load_iifname() + nftexpr.lookup(BRIDGES, invert=True),
+            load + nftexpr.lookup(containers),
+            drop,
+            comment="containers are reached by published ports",
+        )
 
 
 def _add_translation(batch: Batch) -> None:
     """The same two look-ups for what arrives and for what this host sends; loopback addresses for the latter only."""
     port = nftexpr.load_l4proto() + nftexpr.load_dport(word(1))
-    address_and_port = nftexpr.load_ipv4_daddr() + nftexpr.load_l4proto(word(1)) + nftexpr.load_dport(word(2))
+    with_address = nftexpr.load_ipv4_daddr() + nftexpr.load_l4proto(word(1)) + nftexpr.load_dport(word(2))
+    with_address6 = nftexpr.load_ipv6_daddr() + nftexpr.load_l4proto(word(4)) + nftexpr.load_dport(word(5))
+    local = nftexpr.destination_is_local()
     for chain, hook in (("prerouting", nft.HOOK_PREROUTING), ("output", nft.HOOK_OUTPUT)):
         batch.add_chain(chain, Hook("nat", hook, nft.PRIORITY_DSTNAT))
         if hook == nft.HOOK_OUTPUT:
-            batch.add_rule(chain, nftexpr.ipv4(), address_and_port, nftexpr.dnat_ipv4_from_map(PUBLISHED_LOOPBACK))
-        batch.add_rule(chain, nftexpr.ipv4(), address_and_port, nftexpr.dnat_ipv4_from_map(PUBLISHED_ON))
-        local = nftexpr.destination_is_local()
+            batch.add_rule(chain, nftexpr.ipv4(), with_address, nftexpr.dnat_ipv4_from_map(PUBLISHED_LOOPBACK))
+        batch.add_rule(chain, nftexpr.ipv4(), with_address, nftexpr.dnat_ipv4_from_map(PUBLISHED_ON))
         batch.add_rule(chain, nftexpr.ipv4(), local, port, nftexpr.dnat_ipv4_from_map(PUBLISHED))
+        for network, prefix in (("::1", 128), _LINK_LOCAL6):
+            own = nftexpr.in_subnet(nftexpr.load_ipv6_daddr(), network, prefix)
+            accept = nftexpr.verdict(nftexpr.ACCEPT)
+            batch.add_rule(chain, nftexpr.ipv6(), own, accept, comment="not routed: the proxy answers")
+        batch.add_rule(chain, nftexpr.ipv6(), with_address6, nftexpr.dnat_ipv6_from_map(PUBLISHED_ON6))
+        batch.add_rule(chain, nftexpr.ipv6(), local, port, nftexpr.dnat_ipv6_from_map(PUBLISHED6))
 
 
-def _add_forward(batch: Batch, *, drop_other_forwarding: bool) -> None:
+def _add_forward(batch: Batch, close_other_forwarding: Collection[int]) -> None:
     chain = "forward"
     batch.add_chain(chain, Hook("filter", nft.HOOK_FORWARD, nft.PRIORITY_FILTER))
     accept, drop = nftexpr.verdict(nftexpr.ACCEPT), nftexpr.verdict(nftexpr.DROP)
@@ -200,67 +249,107 @@ def _add_forward(batch: Batch, *, drop_other_forwarding: bool) -> None:
     batch.add_rule(chain, nftexpr.ct_state(nftexpr.CT_ESTABLISHED | nftexpr.CT_RELATED), accept)
     # Traffic inside a network comes by here where bridged frames go through the firewall (br_netfilter).
     both = nftexpr.load_iifname() + nftexpr.load_oifname(word(4)) + nftexpr.lookup(WITHIN)
-    batch.add_rule(chain, both, accept, comment="inside a network")
+    batch.add_rule(chain, both, accept, comment="inside a network, or trusted by it")
     for load in (nftexpr.load_iifname(), nftexpr.load_oifname()):
         batch.add_rule(chain, load + nftexpr.lookup(INTERNAL), drop, comment="internal networks keep to themselves")
     batch.add_rule(chain, into, nftexpr.ct_dnat(), accept, comment="published ports")
+    _add_opened(batch, chain)
     batch.add_rule(chain, into, drop, comment="not into a network")
-    if not drop_other_forwarding:
-        return
     # Forwarding was off until we needed it: the host is a router for containers only.
-    batch.add_rule(chain, nftexpr.load_iifname() + nftexpr.lookup(BRIDGES), accept)
-    for prefix in _FOREIGN_BRIDGES:
-        for load in (nftexpr.load_iifname(), nftexpr.load_oifname()):
-            batch.add_rule(chain, nftexpr.interface_starts_with(load, prefix), accept)
-    batch.add_rule(chain, drop, comment="this host was no router before")
+    for version in close_other_forwarding:
+        family = nftexpr.ipv4() if version == 4 else nftexpr.ipv6()
+        batch.add_rule(chain, family, nftexpr.load_iifname() + nftexpr.lookup(BRIDGES), accept)
+        for prefix in _FOREIGN_BRIDGES:
+            for load in (nftexpr.load_iifname(), nftexpr.load_oifname()):
+                batch.add_rule(chain, family, nftexpr.interface_starts_with(load, prefix), accept)
+        batch.add_rule(chain, family, drop, comment="this host was no router before")
+
+
+def _add_opened(batch: Batch, chain: str) -> None:
+    """Networks whose containers are reached at their own addresses: routed ones, and unprotected ones."""
+    accept = nftexpr.verdict(nftexpr.ACCEPT)
+    with_address = nftexpr.load_ipv4_daddr() + nftexpr.load_l4proto(word(1)) + nftexpr.load_dport(word(2))
+    with_address6 = nftexpr.load_ipv6_daddr() + nftexpr.load_l4proto(word(4)) + nftexpr.load_dport(word(5))
+    for version, family, key, opened, routed, unprotected in (
+        (4, nftexpr.ipv4(), with_address, OPENED, ROUTED, UNPROTECTED),
+        (6, nftexpr.ipv6(), with_address6, OPENED6, ROUTED6, UNPROTECTED6),
+    ):
+        batch.add_rule(chain, family, key + nftexpr.lookup(opened), accept, comment="published, routed")
+        icmp = nftexpr.load_l4proto() + nftexpr.compare(_ICMP[version])
+        batch.add_rule(chain, family, nftexpr.load_oifname() + nftexpr.lookup(routed), icmp, accept)
+        batch.add_rule(chain, family, nftexpr.load_oifname() + nftexpr.lookup(unprotected), accept)
 
 
 def _add_postrouting(batch: Batch) -> None:
     chain = "postrouting"
     batch.add_chain(chain, Hook("nat", nft.HOOK_POSTROUTING, nft.PRIORITY_SRCNAT))
     batch.add_rule(chain, nftexpr.load_oifname() + nftexpr.verdict_map(_ENTERING))
-    batch.add_rule(
-        chain,
-        nftexpr.ipv4(),
-        nftexpr.load_ipv4_saddr() + nftexpr.lookup(MASQUERADED),
-        nftexpr.load_oifname() + nftexpr.lookup(BRIDGES, invert=True),
-        nftexpr.masquerade(),
-        comment="containers leave with the host's address",
-    )
+    for family, load, masqueraded in (
+        (nftexpr.ipv4(), nftexpr.load_ipv4_saddr(), MASQUERADED),
+        (nftexpr.ipv6(), nftexpr.load_ipv6_saddr(), MASQUERADED6),
+    ):
+        batch.add_rule(
+            chain,
+            family,
+            load + nftexpr.lookup(masqueraded),
+            nftexpr.load_oifname() + nftexpr.lookup(BRIDGES, invert=True),
+            nftexpr.masquerade(),
+            comment="containers leave with the host's address",
+        )
 
 
 def _add_network(batch: Batch, network: BridgeNetwork) -> None:
     name = nftexpr.interface_bytes(network.bridge)
-    subnet = ipaddress.IPv4Network(network.subnet)
     chain = f"entering_{network.bridge}"
     batch.add_chain(chain)
     loopback = nftexpr.in_subnet(nftexpr.load_ipv4_saddr(), "127.0.0.0", 8)
     batch.add_rule(chain, nftexpr.ipv4(), loopback, nftexpr.masquerade())
-    own = nftexpr.in_subnet(nftexpr.load_ipv4_saddr(), str(subnet.network_address), subnet.prefixlen)
-    batch.add_rule(chain, nftexpr.ipv4(), own, nftexpr.ct_dnat(), nftexpr.masquerade(), comment="hairpin")
+    for subnet in network.subnets:
+        _add_subnet(batch, network, subnet, chain)
     batch.add_elements(BRIDGES, [Element(name)])
     if network.icc:
         batch.add_elements(WITHIN, [Element(name + name)])
     if network.internal:
         batch.add_elements(INTERNAL, [Element(name)])
-    addresses = _container_addresses(subnet, network.gateway)
-    if network.masquerade:
-        batch.add_elements(MASQUERADED, addresses)
-    if network.masquerade or network.internal:
-        # Where answers come for the containers' own addresses, the forward chain alone keeps the rest out.
-        batch.add_elements(CONTAINERS, addresses)
+    trusted = [nftexpr.interface_bytes(interface) for interface in network.trusted]
+    batch.add_elements(TRUSTED, [Element(interface) for interface in trusted])
+    batch.add_elements(WITHIN, [Element(interface + name) for interface in trusted])
     verdict = nftexpr.verdict_value(nftexpr.GOTO, chain)
     batch.add_elements(_ENTERING, [Element(name, verdict)])
 
 
-def _container_addresses(subnet: ipaddress.IPv4Network, gateway: str) -> list[Element]:
+def _add_subnet(batch: Batch, network: BridgeNetwork, one: BridgeSubnet, chain: str) -> None:
+    subnet = ipaddress.ip_network(one.subnet)
+    v4 = subnet.version == 4
+    family = nftexpr.ipv4() if v4 else nftexpr.ipv6()
+    source = nftexpr.load_ipv4_saddr() if v4 else nftexpr.load_ipv6_saddr()
+    own = nftexpr.in_subnet(source, str(subnet.network_address), subnet.prefixlen)
+    batch.add_rule(chain, family, own, nftexpr.ct_dnat(), nftexpr.masquerade(), comment="hairpin")
+    name = nftexpr.interface_bytes(network.bridge)
+    if one.mode == "routed":
+        batch.add_elements(ROUTED if v4 else ROUTED6, [Element(name)])
+    if one.mode == "nat-unprotected":
+        batch.add_elements(UNPROTECTED if v4 else UNPROTECTED6, [Element(name)])
+    addresses = _container_addresses(subnet, one.gateway)
+    if one.masquerade and one.source:
+        out = nftexpr.load_oifname() + nftexpr.lookup(BRIDGES, invert=True)
+        batch.add_rule("postrouting", family, own, out, nftexpr.snat_to(one.source), comment=f"out of {network.bridge}")
+    elif one.masquerade:
+        batch.add_elements(MASQUERADED if v4 else MASQUERADED6, addresses)
+    if (one.masquerade and one.mode == "nat") or network.internal:
+        # Where answers come for the containers' own addresses, the forward chain alone keeps the rest out.
+        batch.add_elements(CONTAINERS if v4 else CONTAINERS6, addresses)
+
+
+def _container_addresses(subnet: IPNetwork, gateway: str) -> list[Element]:
     """The subnet without its gateway: that is the host, whose published ports anyone may ask for."""
     first, last = int(subnet.network_address), int(subnet.broadcast_address)
-    middle = int(ipaddress.IPv4Address(gateway))
+    length = subnet.max_prefixlen // 8
+    middle = int(ipaddress.ip_address(gateway)) if gateway else last + 1
     elements = []
     for low, high in ((first, middle - 1), (middle + 1, last)):
         if low <= high:
-            elements += [Element(low.to_bytes(4, "big")), Element((high + 1).to_bytes(4, "big"), end=True)]
+            elements += [Element(low.to_bytes(length, "big")), Element((high + 1).to_bytes(length, "big"), end=True)]
     return elements
 
 
@@ -268,18 +357,28 @@ def _each_map(change: Callable[[str, list[Element]], None], publications: Iterab
     """Call ``change`` with every map's part of ``publications``."""
     maps: dict[str, list[Element]] = {}
     for publication in publications:
-        name, element = _element(publication)
-        maps.setdefault(name, []).append(element)
+        found = _element(publication)
+        if found is not None:
+            maps.setdefault(found[0], []).append(found[1])
     for name, elements in maps.items():
         change(name, elements)
 
 
-def _element(publication: Publication) -> tuple[str, Element]:
-    key = nft.concatenate(bytes((PROTOCOLS[publication.protocol],)), publication.host_port.to_bytes(2, "big"))
-    target = nft.concatenate(socket.inet_aton(publication.address), publication.container_port.to_bytes(2, "big"))
-    data = nftexpr.value(target)
-    if publication.host_address == ANY:
-        return PUBLISHED, Element(key, data)
-    address = ipaddress.IPv4Address(publication.host_address)
+def _element(publication: Publication) -> tuple[str, Element] | None:
+    """A publication's element and the map that it belongs in; None for what the proxy serves."""
+    protocol = bytes((PROTOCOLS[publication.protocol],))
+    target_address = ipaddress.ip_address(publication.address)
+    v4 = target_address.version == 4
+    container_port = publication.container_port.to_bytes(2, "big")
+    if not publication.host_port:
+        opened = nft.concatenate(target_address.packed, protocol, container_port)
+        return OPENED if v4 else OPENED6, Element(opened)
+    key = nft.concatenate(protocol, publication.host_port.to_bytes(2, "big"))
+    data = nftexpr.value(nft.concatenate(target_address.packed, container_port))
+    if publication.host_address in (ANY, ANY6):
+        return PUBLISHED if v4 else PUBLISHED6, Element(key, data)
+    address = ipaddress.ip_address(publication.host_address)
+    if address.version == 6:
+        return None if address.is_loopback else (PUBLISHED_ON6, Element(address.packed + key, data))
     name = PUBLISHED_LOOPBACK if address in _LOOPBACK else PUBLISHED_ON
     return name, Element(address.packed + key, data)

@@ -10,8 +10,9 @@ from rundlet.network import endpoint, ipam, networks, subnets
 from rundlet.network.bridge import BridgeDriver, Forwarding, bridge_name
 from rundlet.network.endpoint import Endpoint, EndpointStore
 from rundlet.network.errors import NetworkConfigError
-from rundlet.network.firewall import BridgeNetwork, Firewall, Publication
+from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, Publication
 from rundlet.network.foreign import ForeignFirewalls
+from rundlet.network.ipam import IPNetwork
 from rundlet.network.networks import DEFAULT_BRIDGE, PARENT_DRIVERS, Network, NetworkStore, Subnet
 from rundlet.network.parents import ParentDriver
 from rundlet.util.database import Database
@@ -23,7 +24,25 @@ class DaemonOptions(msgspec.Struct, frozen=True):
     bip: str = ""
     """The default bridge's address and subnet; empty: the first pool that is free."""
     mtu: int = 1500
-    pools: tuple[tuple[str, int], ...] = ipam.DEFAULT_POOLS
+    pools: tuple[tuple[str, int], ...] = ()
+    """What subnets are cut from; a family without any has its predefined ones."""
+    ipv6: bool = False
+    """The default bridge has IPv6, too."""
+    fixed_cidr: str = ""
+    """The part of the default bridge's subnet that addresses are chosen from."""
+    fixed_cidr_v6: str = ""
+    """The default bridge's IPv6 subnet."""
+    gateway: str = ""
+    """Where the default bridge's containers send what leaves; empty: to this host."""
+    gateway_v6: str = ""
+    binding: str = ""
+    """The address that ports are published on where none is given; empty: all."""
+    icc: bool = True
+    masquerade: bool = True
+    forwarding: bool = True
+    """Turn the host's IP forwarding on."""
+    defaults: dict[str, dict[str, str]] = {}
+    """Options that new networks of a driver have unless they are given others."""
 
 
 class Host:
@@ -49,8 +68,10 @@ class Host:
         self._bridges = BridgeDriver(self._rtnl)
         self._parents = ParentDriver(self._rtnl)
         self._forwarding = Forwarding(database)
+        self._forwarding6 = Forwarding(database, 6)
         self._foreign = ForeignFirewalls(firewall.nft, database, firewall.table)
         self._forwarding_is_ours = False
+        self._forwarding6_is_ours = False
         self.warnings: list[str] = []
         self.lost_parents: list[str] = []
 
@@ -59,15 +80,20 @@ class Host:
 
     def ensure(self) -> None:
         """Make or repair everything."""
-        options = networks.bridge_options(bridge_name(self._instance, DEFAULT_BRIDGE), self._options.mtu)
-        self._networks.ensure_defaults(options)
+        self._networks.ensure_defaults(self._default_options())
         for network in self._bridge_networks():
             self._ensure_network(network)
         self._ensure_parents()
-        self._forwarding_is_ours = self._forwarding.ensure()
+        self._ensure_forwarding()
         self.sync()
         self.allow_foreign()
         self._foreign.allow_legacy([network.bridge for network in self._bridge_networks()])
+
+    def _ensure_forwarding(self) -> None:
+        if self._options.forwarding:
+            self._forwarding_is_ours = self._forwarding.ensure()
+            if any(network.ipv6 for network in self._bridge_networks()):
+                self._forwarding6_is_ours = self._forwarding6.ensure()
 
     def ensure_links(self, network: Network) -> None:
         """Make the network's bridge or parent again if it is gone: one look otherwise. Raises NetworkConfigError."""
@@ -84,6 +110,8 @@ class Host:
         """Make what a new network needs. Raises NetworkConfigError."""
         self.ensure_links(network)
         if network.driver == "bridge":
+            if network.ipv6:
+                self._ensure_forwarding()
             self.sync()
             self.allow_foreign()
             self._foreign.allow_legacy([network.bridge])
@@ -97,10 +125,14 @@ class Host:
             self._foreign.forget_bridge(network.bridge)
             self._bridges.remove(network)
 
-    def choose_subnet(self) -> ipaddress.IPv4Network:
+    def choose_subnet(self, version: int) -> IPNetwork:
         """A free one for a new network. Raises NoFreeSubnetError."""
-        taken = [ipaddress.IPv4Network(pool.subnet) for n in self._networks.all() for pool in n.subnets]
-        return subnets.choose(self._rtnl, 0, self._options.pools, taken)
+        taken = [ipaddress.ip_network(pool.subnet) for n in self._networks.all() for pool in n.subnets]
+        return subnets.choose(self._rtnl, 0, self._pools(version), taken)
+
+    def _pools(self, version: int) -> tuple[tuple[str, int], ...]:
+        chosen = tuple(pool for pool in self._options.pools if (":" in pool[0]) == (version == 6))
+        return chosen or (ipam.DEFAULT_POOLS if version == 4 else (ipam.local_pool(self._instance),))
 
     def sync(self) -> None:
         """Make the table anew from the records."""
@@ -111,16 +143,15 @@ class Host:
         known = [
             BridgeNetwork(
                 network.bridge,
-                subnet.subnet,
-                subnet.gateway,
+                tuple(_family(network, pool) for pool in network.subnets),
                 internal=network.internal,
                 icc=network.icc,
-                masquerade=network.masquerade,
+                trusted=network.trusted_interfaces,
             )
             for network in self._bridge_networks()
-            for subnet in network.subnets[:1]
         ]
-        self._firewall.sync(known, published, drop_other_forwarding=self._forwarding_is_ours)
+        closed = [version for version, ours in ((4, self._forwarding_is_ours), (6, self._forwarding6_is_ours)) if ours]
+        self._firewall.sync(known, published, close_other_forwarding=closed)
 
     def allow_foreign(self) -> None:
         """Let our bridges through other tables that drop by default."""
@@ -149,14 +180,12 @@ class Host:
         with Netlink() as rtnl:
             for name in self._stale_links(rtnl):
                 rtnl.delete_link(name, missing_ok=True)
-        freed = self._database.query(
-            "SELECT network_id, address FROM ipam_addresses WHERE owner NOT IN (SELECT id FROM endpoints)"
-        )
+        freed = ipam.ownerless(self._database)
         if freed and tracked():
             with Conntrack() as conntrack:
-                conntrack.forget_addresses({str(ipaddress.IPv4Address(address)) for _, address in freed})
+                conntrack.forget_addresses({address for _, address in freed})
         with self._database.transaction() as cursor:
-            cursor.executemany("DELETE FROM ipam_addresses WHERE network_id = ? AND address = ?", freed)
+            ipam.free(cursor, freed)
         return len(freed)
 
     def remove(self) -> None:
@@ -173,7 +202,8 @@ class Host:
             if network.driver in PARENT_DRIVERS:
                 self._parents.remove(network)
         self._forwarding.restore(self._rtnl)
-        self._forwarding_is_ours = False
+        self._forwarding6.restore(self._rtnl)
+        self._forwarding_is_ours = self._forwarding6_is_ours = False
 
     def _bridge_networks(self) -> list[Network]:
         return [network for network in self._networks.all() if network.driver == "bridge"]
@@ -186,25 +216,28 @@ class Host:
         made = self._endpoints.of_network(network.id)
         self._bridges.adopt(network, [endpoint.host_name(self._instance, e.id) for e in made])
 
+    def _default_options(self) -> dict[str, str]:
+        """The default bridge's, as daemon.json says now."""
+        options = networks.bridge_options(bridge_name(self._instance, DEFAULT_BRIDGE), self._options.mtu)
+        options[networks.ICC] = str(self._options.icc).lower()
+        options[networks.MASQUERADE] = str(self._options.masquerade).lower()
+        options[networks.HOST_BINDING] = self._options.binding or "0.0.0.0"
+        return options
+
     def _with_subnet(self, network: Network) -> Network:
-        """``network`` with a subnet that it can have now; an unused one moves where the host needs it to."""
+        """``network`` with subnets that it can have now; an unused one moves where the host needs it to."""
+        if network.name != DEFAULT_BRIDGE:
+            return network  # Someone asked for those subnets.
+        network = msgspec.structs.replace(network, options=self._default_options())
+        self._networks.put(network)
         link = self._rtnl.link(network.bridge)
         own = link.ifindex if link else 0
-        bip = self._options.bip if network.name == DEFAULT_BRIDGE else ""
-        if network.subnets and self._may_keep(network, own, bip):
+        if network.subnets and self._may_keep(network, own):
             return network
-        if bip:
-            subnet, gateway = ipam.parse_bip(bip)
-        else:
-            taken = [
-                ipaddress.IPv4Network(pool.subnet)
-                for other in self._networks.all()
-                if other.id != network.id
-                for pool in other.subnets
-            ]
-            subnet = subnets.choose(self._rtnl, own, self._options.pools, taken)
-            gateway = str(subnet.network_address + 1)
-        moved = msgspec.structs.replace(network, subnets=(Subnet(str(subnet), gateway),))
+        pools = [self._default_pool(network, own)]
+        if self._options.ipv6:
+            pools.append(self._default_pool6(network, own))
+        moved = msgspec.structs.replace(network, subnets=tuple(pools), ipv6=self._options.ipv6)
         with self._database.transaction() as cursor:
             for made in self._endpoints.of_network(network.id):
                 endpoint.delete_container(cursor, made.container_id)
@@ -212,17 +245,64 @@ class Host:
         self._networks.put(moved)
         return moved
 
-    def _may_keep(self, network: Network, own: int, bip: str) -> bool:
-        if network.name != DEFAULT_BRIDGE:
-            return True  # Someone asked for that subnet.
+    def _default_pool(self, network: Network, own: int) -> Subnet:
+        options = self._options
+        if options.bip:
+            subnet, gateway = ipam.parse_bip(options.bip)
+            return Subnet(str(subnet), gateway, options.fixed_cidr, self._auxiliary(options.gateway))
+        if options.fixed_cidr:
+            chosen = ipaddress.IPv4Network(options.fixed_cidr, strict=False)
+            return Subnet(str(chosen), str(chosen[1]), "", self._auxiliary(options.gateway))
+        chosen4 = subnets.choose(self._rtnl, own, self._pools(4), self._others(network))
+        return Subnet(str(chosen4), str(chosen4[1]), "", self._auxiliary(options.gateway))
+
+    def _default_pool6(self, network: Network, own: int) -> Subnet:
+        if self._options.fixed_cidr_v6:
+            chosen: IPNetwork = ipaddress.IPv6Network(self._options.fixed_cidr_v6, strict=False)
+        else:
+            chosen = subnets.choose(self._rtnl, own, self._pools(6), self._others(network))
+        return Subnet(str(chosen), str(chosen[1]), "", self._auxiliary(self._options.gateway_v6))
+
+    def _auxiliary(self, gateway: str) -> dict[str, str]:
+        """Another router on the bridge is somebody else's address."""
+        return {networks.DEFAULT_GATEWAY: gateway} if gateway else {}
+
+    def _others(self, network: Network) -> list[IPNetwork]:
+        return [
+            ipaddress.ip_network(pool.subnet)
+            for other in self._networks.all()
+            if other.id != network.id
+            for pool in other.subnets
+        ]
+
+    def _may_keep(self, network: Network, own: int) -> bool:
         if any(self.has_link(made) for made in self._endpoints.of_network(network.id)):
             return True  # A running container uses it.
-        if bip:
-            subnet, gateway = ipam.parse_bip(bip)
-            return network.subnets == (Subnet(str(subnet), gateway),)
-        pools = [ipaddress.IPv4Network(pool) for pool, _ in self._options.pools]
-        current = ipaddress.IPv4Network(network.subnets[0].subnet)
-        return any(current.subnet_of(pool) for pool in pools) and subnets.is_free(self._rtnl, own, str(current))
+        options, current = self._options, network.subnets[0]
+        if network.ipv6 != options.ipv6:
+            return False
+        if options.bip or options.fixed_cidr:
+            return current == self._default_pool(network, own) and self._may_keep6(network, own)
+        if current.auxiliary != self._auxiliary(options.gateway) or current.ip_range:
+            return False
+        return self._is_of_pools(current, own) and self._may_keep6(network, own)
+
+    def _may_keep6(self, network: Network, own: int) -> bool:
+        for pool in network.pools(6):
+            if pool.auxiliary != self._auxiliary(self._options.gateway_v6):
+                return False
+            if self._options.fixed_cidr_v6:
+                return ipaddress.ip_network(pool.subnet) == ipaddress.ip_network(
+                    self._options.fixed_cidr_v6, strict=False
+                )
+            return self._is_of_pools(pool, own)
+        return True
+
+    def _is_of_pools(self, subnet: Subnet, own: int) -> bool:
+        current = ipaddress.ip_network(subnet.subnet)
+        pools = [ipaddress.ip_network(pool) for pool, _ in self._pools(subnet.version)]
+        inside = any(ipam.overlap(current, pool) and current.prefixlen >= pool.prefixlen for pool in pools)
+        return inside and subnets.is_free(self._rtnl, own, str(current))
 
     def _stale_links(self, rtnl: Netlink) -> list[str]:
         """Our veths without an endpoint. The links are read first: an endpoint's record precedes its link."""
@@ -236,3 +316,14 @@ class Host:
             for link in links
             if link.name.startswith(prefix) and link.master in masters and link.name not in known
         ]
+
+
+def _family(network: Network, pool: Subnet) -> BridgeSubnet:
+    version = pool.version
+    return BridgeSubnet(
+        pool.subnet,
+        pool.gateway,
+        mode=network.gateway_mode(version),
+        masquerade=network.masquerade and network.gateway_mode(version) in ("nat", "nat-unprotected"),
+        source=network.source(version),
+    )

@@ -6,12 +6,14 @@ one that others still remember; one whose owner is gone stays taken until the ho
 kept in the state database: an address is never handed out twice.
 """
 
+import hashlib
 import ipaddress
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rundlet.network.errors import AddressInUseError, InvalidAddressError, NoFreeSubnetError, PoolExhaustedError
 from rundlet.network.networks import Subnet
+from rundlet.util.database import Database
 
 SCHEMA: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS ipam_cursors (
@@ -24,7 +26,21 @@ SCHEMA: tuple[str, ...] = (
         owner TEXT NOT NULL,
         PRIMARY KEY (network_id, address)
     ) WITHOUT ROWID""",
+    # IPv6 addresses are longer than the database's numbers: 32 hexadecimal digits, which sort as the addresses do.
+    """CREATE TABLE IF NOT EXISTS ipam6_cursors (
+        network_id TEXT PRIMARY KEY,
+        last TEXT NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS ipam6_addresses (
+        network_id TEXT NOT NULL,
+        address TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        PRIMARY KEY (network_id, address)
+    ) WITHOUT ROWID""",
 )
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class NotInSubnetsError(InvalidAddressError):
@@ -48,20 +64,32 @@ DEFAULT_POOLS: tuple[tuple[str, int], ...] = (
 """(pool, prefix length of the subnets cut from it), in the order they are tried: Docker's."""
 
 
-def candidates(pools: Iterable[tuple[str, int]] = DEFAULT_POOLS) -> Iterator[ipaddress.IPv4Network]:
+_POOL6_PREFIX, _SUBNET6_PREFIX = 48, 64
+
+
+def local_pool(instance: str) -> tuple[str, int]:
+    """The IPv6 pool of an engine without configured ones: a unique local /48 of its own, cut into /64s (RFC 4193)."""
+    number = hashlib.sha256(f"rundlet pool {instance}".encode()).digest()[:5]
+    return str(ipaddress.IPv6Network((b"\xfd" + number + bytes(10), _POOL6_PREFIX))), _SUBNET6_PREFIX
+
+
+def candidates(pools: Iterable[tuple[str, int]] = DEFAULT_POOLS) -> Iterator[IPNetwork]:
     """Every subnet of the pools, in order."""
     for pool, size in pools:
-        yield from ipaddress.IPv4Network(pool).subnets(new_prefix=size)
+        yield from ipaddress.ip_network(pool).subnets(new_prefix=size)
 
 
-def choose_subnet(
-    occupied: Collection[ipaddress.IPv4Network], pools: Iterable[tuple[str, int]] = DEFAULT_POOLS
-) -> ipaddress.IPv4Network:
+def choose_subnet(occupied: Collection[IPNetwork], pools: Iterable[tuple[str, int]] = DEFAULT_POOLS) -> IPNetwork:
     """The first subnet that overlaps with nothing in ``occupied``. Raises NoFreeSubnetError."""
     for subnet in candidates(pools):
-        if not any(subnet.overlaps(other) for other in occupied):
+        if not any(overlap(subnet, other) for other in occupied):
             return subnet
     raise NoFreeSubnetError()
+
+
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    """Whether two networks share addresses; those of different families never do."""
+    return one.version == other.version and one.overlaps(other)
 
 
 def parse_bip(value: str) -> tuple[ipaddress.IPv4Network, str]:
@@ -80,34 +108,33 @@ def allocate(cursor: sqlite3.Cursor, network_id: str, pool: Subnet, owner: str, 
 
     Raises AddressInUseError, InvalidAddressError for a ``requested`` one outside, PoolExhaustedError.
     """
-    subnet = ipaddress.IPv4Network(pool.subnet)
+    subnet = ipaddress.ip_network(pool.subnet)
+    book = _Book(cursor, network_id, subnet.version)
     reserved = _reserved(pool)
     if requested is not None:
         number = _requested(subnet, requested)
-        if number in reserved or _taken(cursor, network_id, number):
+        if number in reserved or book.taken(number):
             raise AddressInUseError(requested)
     else:
-        chosen_from = ipaddress.IPv4Network(pool.ip_range) if pool.ip_range else subnet
-        found = _next(cursor, network_id, _span(subnet, chosen_from), reserved)
+        chosen_from = ipaddress.ip_network(pool.ip_range) if pool.ip_range else subnet
+        found = _next(book, _span(subnet, chosen_from), reserved)
         if found is None:
-            raise PoolExhaustedError(str(chosen_from))
+            raise PoolExhaustedError(str(chosen_from), subnet.version)
         number = found
-        cursor.execute(
-            "INSERT INTO ipam_cursors VALUES (?, ?) ON CONFLICT (network_id) DO UPDATE SET last = excluded.last",
-            (network_id, number),
-        )
-    cursor.execute("INSERT INTO ipam_addresses VALUES (?, ?, ?)", (network_id, number, owner))
-    return str(ipaddress.IPv4Address(number))
+        book.remember(number)
+    book.take(number, owner)
+    return str(_numbered(number, subnet.version))
 
 
 def allocate_from(
     cursor: sqlite3.Cursor, network_id: str, pools: Sequence[Subnet], owner: str, *, requested: str | None = None
 ) -> tuple[str, Subnet]:
-    """The same for a network with several pools: the one that ``requested`` is in, else the first with room."""
+    """The same for a network with several pools (of one family): the one that ``requested`` is in, else the first with
+    room."""
     if requested is not None:
         address = _address(requested)
         for pool in pools:
-            if address in ipaddress.IPv4Network(pool.subnet):
+            if address in ipaddress.ip_network(pool.subnet):
                 return allocate(cursor, network_id, pool, owner, requested=requested), pool
         raise NotInSubnetsError(requested)
     failure: PoolExhaustedError | None = None
@@ -120,34 +147,110 @@ def allocate_from(
 
 
 def forget(cursor: sqlite3.Cursor, network_id: str) -> None:
-    """Forget a network's pool: it is gone, or has another subnet now."""
-    cursor.execute("DELETE FROM ipam_addresses WHERE network_id = ?", (network_id,))
-    cursor.execute("DELETE FROM ipam_cursors WHERE network_id = ?", (network_id,))
+    """Forget a network's pools: it is gone, or has other subnets now."""
+    for table in ("ipam_addresses", "ipam_cursors", "ipam6_addresses", "ipam6_cursors"):
+        cursor.execute(f"DELETE FROM {table} WHERE network_id = ?", (network_id,))  # noqa: S608
+
+
+def ownerless(database: Database) -> list[tuple[str, str]]:
+    """(network, address) of everything whose owner is no endpoint any more."""
+    found = []
+    for version, prefix in _PREFIXES.items():
+        query = f"SELECT network_id, address FROM {prefix}_addresses WHERE owner NOT IN (SELECT id FROM endpoints)"  # noqa: S608
+        rows = database.query(query)
+        found += [(network, str(_numbered(_decoded(value), version))) for network, value in rows]
+    return found
+
+
+def free(cursor: sqlite3.Cursor, addresses: Iterable[tuple[str, str]]) -> None:
+    """Give what :func:`ownerless` found back for use."""
+    for network, text in addresses:
+        address = ipaddress.ip_address(text)
+        row = (network, _encoded(int(address), address.version))
+        table = f"{_PREFIXES[address.version]}_addresses"
+        cursor.execute(f"DELETE FROM {table} WHERE network_id = ? AND address = ?", row)  # noqa: S608
+
+
+_PREFIXES = {4: "ipam", 6: "ipam6"}
+
+
+def _encoded(number: int, version: int) -> int | str:
+    return number if version == 4 else f"{number:032x}"
+
+
+def _decoded(value: int | str) -> int:
+    return value if isinstance(value, int) else int(value, 16)
+
+
+def _numbered(number: int, version: int) -> IPAddress:
+    return ipaddress.IPv4Address(number) if version == 4 else ipaddress.IPv6Address(number)
+
+
+class _Book:
+    """What one family's tables say about a network, within a transaction."""
+
+    def __init__(self, cursor: sqlite3.Cursor, network_id: str, version: int) -> None:
+        self._cursor = cursor
+        self._network = network_id
+        self._version = version
+        self._addresses = f"{_PREFIXES[version]}_addresses"
+        self._cursors = f"{_PREFIXES[version]}_cursors"
+
+    def taken(self, number: int) -> bool:
+        query = f"SELECT 1 FROM {self._addresses} WHERE network_id = ? AND address = ?"  # noqa: S608
+        return self._cursor.execute(query, (self._network, self._value(number))).fetchone() is not None
+
+    def from_on(self, number: int) -> Iterator[int]:
+        """The taken addresses from ``number`` on, in order."""
+        query = f"SELECT address FROM {self._addresses} WHERE network_id = ? AND address >= ? ORDER BY address"  # noqa: S608
+        for row in self._cursor.execute(query, (self._network, self._value(number))):
+            yield _decoded(row[0])
+
+    def take(self, number: int, owner: str) -> None:
+        row = (self._network, self._value(number), owner)
+        self._cursor.execute(f"INSERT INTO {self._addresses} VALUES (?, ?, ?)", row)  # noqa: S608
+
+    def last(self) -> int | None:
+        """The one that was given last."""
+        query = f"SELECT last FROM {self._cursors} WHERE network_id = ?"  # noqa: S608
+        row = self._cursor.execute(query, (self._network,)).fetchone()
+        return _decoded(row[0]) if row else None
+
+    def remember(self, number: int) -> None:
+        query = (
+            f"INSERT INTO {self._cursors} VALUES (?, ?)"  # noqa: S608
+            " ON CONFLICT (network_id) DO UPDATE SET last = excluded.last"
+        )
+        self._cursor.execute(query, (self._network, self._value(number)))
+
+    def _value(self, number: int) -> int | str:
+        return _encoded(number, self._version)
 
 
 def _reserved(pool: Subnet) -> frozenset[int]:
     """The addresses of the gateway and of what the user keeps for something else."""
     named = [pool.gateway, *pool.auxiliary.values()]
-    return frozenset(int(ipaddress.IPv4Address(address)) for address in named if address)
+    return frozenset(int(ipaddress.ip_address(address)) for address in named if address)
 
 
-def _span(subnet: ipaddress.IPv4Network, part: ipaddress.IPv4Network) -> tuple[int, int]:
+def _span(subnet: IPNetwork, part: IPNetwork) -> tuple[int, int]:
     """The first and the last address to choose: without the subnet's own and its broadcast address."""
     first, last = int(part.network_address), int(part.broadcast_address)
-    if subnet.prefixlen < 31:
+    if subnet.prefixlen < subnet.max_prefixlen - 1:
         first = max(first, int(subnet.network_address) + 1)
-        last = min(last, int(subnet.broadcast_address) - 1)
+        if subnet.version == 4:
+            last = min(last, int(subnet.broadcast_address) - 1)
     return first, last
 
 
-def _address(requested: str) -> ipaddress.IPv4Address:
+def _address(requested: str) -> IPAddress:
     try:
-        return ipaddress.IPv4Address(requested)
+        return ipaddress.ip_address(requested)
     except ValueError as exc:
-        raise InvalidAddressError(f"invalid IPv4 address: {requested}") from exc
+        raise InvalidAddressError(f"invalid IP address: {requested}") from exc
 
 
-def _requested(subnet: ipaddress.IPv4Network, requested: str) -> int:
+def _requested(subnet: IPNetwork, requested: str) -> int:
     number = int(_address(requested))
     first, last = _span(subnet, subnet)
     if not first <= number <= last:
@@ -155,38 +258,27 @@ def _requested(subnet: ipaddress.IPv4Network, requested: str) -> int:
     return number
 
 
-def _taken(cursor: sqlite3.Cursor, network_id: str, number: int) -> bool:
-    query = "SELECT 1 FROM ipam_addresses WHERE network_id = ? AND address = ?"
-    return cursor.execute(query, (network_id, number)).fetchone() is not None
-
-
-def _next(cursor: sqlite3.Cursor, network_id: str, span: tuple[int, int], reserved: Collection[int]) -> int | None:
+def _next(book: _Book, span: tuple[int, int], reserved: Collection[int]) -> int | None:
     """The first free address after the one given last, around the pool's end if need be."""
     first, last = span
-    row = cursor.execute("SELECT last FROM ipam_cursors WHERE network_id = ?", (network_id,)).fetchone()
-    start = row[0] + 1 if row and first <= row[0] < last else first
+    before = book.last()
+    start = before + 1 if before is not None and first <= before < last else first
     for low, high in ((start, last), (first, start - 1)):
-        number = _first_free(cursor, network_id, low, high, reserved)
+        number = _first_free(book, low, high, reserved)
         if number is not None:
             return number
     return None
 
 
-def _first_free(cursor: sqlite3.Cursor, network_id: str, low: int, high: int, reserved: Collection[int]) -> int | None:
+def _first_free(book: _Book, low: int, high: int, reserved: Collection[int]) -> int | None:
     """The lowest address from ``low`` to ``high`` that is neither taken nor reserved."""
     number = low
+    taken = book.from_on(low)
+    following = next(taken, None)
     while number <= high:
-        if number in reserved:
-            number += 1
-            continue
-        if not _taken(cursor, network_id, number):
+        while following is not None and following < number:
+            following = next(taken, None)
+        if number not in reserved and number != following:
             return number
-        # The end of the run of taken addresses that ``number`` is in.
-        row = cursor.execute(
-            "SELECT a.address FROM ipam_addresses a WHERE a.network_id = ?1 AND a.address >= ?2 AND NOT EXISTS"
-            " (SELECT 1 FROM ipam_addresses b WHERE b.network_id = ?1 AND b.address = a.address + 1)"
-            " ORDER BY a.address LIMIT 1",
-            (network_id, number),
-        ).fetchone()
-        number = row[0] + 1
+        number += 1
     return None

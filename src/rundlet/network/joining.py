@@ -11,11 +11,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import msgspec
 
 from rundlet.linux.conntrack import Conntrack, tracked
-from rundlet.network import bridge, endpoint, ipam, sandbox
+from rundlet.network import bridge, endpoint, ipam, portmap, sandbox
 from rundlet.network.endpoint import Endpoint, EndpointStore, Wanted
 from rundlet.network.errors import (
     AddressInUseError,
@@ -30,8 +31,8 @@ from rundlet.network.errors import (
 from rundlet.network.firewall import Firewall, Publication
 from rundlet.network.host import Host
 from rundlet.network.names import NameTables, Server
-from rundlet.network.networks import Network, NetworkStore
-from rundlet.network.portmap import PortAllocator, PortRequest, PublishedPort, Reservation, TakenPorts
+from rundlet.network.networks import Network, NetworkStore, Subnet
+from rundlet.network.portmap import PortAllocator, PortRequest, PublishedPort, Reach, Reservation, TakenPorts
 from rundlet.network.sandbox import Allocation, Change
 from rundlet.util.database import Database
 from rundlet.util.ids import new_id
@@ -53,6 +54,8 @@ class Joiner:
         firewall: Firewall,
         host: Host,
         names: NameTables | None,
+        *,
+        proxy: bool = False,
     ) -> None:
         self._database = database
         self._instance = instance
@@ -61,6 +64,7 @@ class Joiner:
         self._firewall = firewall
         self._host = host
         self._names = names
+        self._proxy = proxy
         self._ports = PortAllocator()
 
     # -- a container starts and ends --------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ class Joiner:
             made,
             sandbox.link(self._instance, made, network),
             sandbox.default_routes(joined),
-            sandbox.interface_sysctls(made.interface),
+            sandbox.interface_sysctls(made),
             self._resolver(joined),
             reservation,
         )
@@ -239,7 +243,7 @@ class Joiner:
         try:
             with self._database.transaction() as cursor:
                 for wanted, network in pairs:
-                    interface = _free_interface(network.interface_prefix, [made.interface for made, _ in joined])
+                    interface = _interface(wanted, network, [made.interface for made, _ in joined])
                     made = self._new(container_id, name, wanted, network, interface)
                     joined.append((self._addressed(cursor, made, wanted, network), network))
                     endpoint.insert(cursor, joined[-1][0])
@@ -247,8 +251,9 @@ class Joiner:
                 endpoint.set_gateway(cursor, container_id, gateway)
                 way_out = next((pair for pair in joined if pair[0].id == gateway), None)
                 if requests and not have_ports and way_out is not None and way_out[1].driver == "bridge":
-                    reservation = self._reserve(TakenPorts.load(cursor), requests, way_out[0])
+                    reservation = self._reserve(TakenPorts.load(cursor), requests, way_out)
                     endpoint.insert_ports(cursor, container_id, reservation.ports)
+                    endpoint.insert_opened(cursor, container_id, reservation.opened)
         except BaseException:
             reservation.close()
             raise
@@ -271,29 +276,49 @@ class Joiner:
         )
 
     def _addressed(self, cursor: sqlite3.Cursor, made: Endpoint, wanted: Wanted, network: Network) -> Endpoint:
-        try:
-            address, pool = ipam.allocate_from(
-                cursor, network.id, network.subnets, made.id, requested=wanted.address or None
-            )
-        except PoolExhaustedError as exc:
-            raise PoolExhaustedError(f"{network.name} ({network.id})") from exc
-        return msgspec.structs.replace(
-            made,
-            address=address,
-            prefix=int(pool.subnet.partition("/")[2]),
-            gateway="" if network.internal else pool.gateway,
-            # An ipvlan interface has its parent's hardware address.
-            mac="" if network.driver == "ipvlan" else wanted.mac or bridge.mac_of(address),
-        )
+        """``made`` with an address of each family that the network has."""
+        fields: dict[str, Any] = {}
+        for version, requested, suffix in ((4, wanted.address, ""), (6, wanted.address6, "6")):
+            pools = network.pools(version)
+            if not pools:
+                if requested:
+                    raise ipam.NotInSubnetsError(requested)
+                continue
+            try:
+                address, pool = ipam.allocate_from(cursor, network.id, pools, made.id, requested=requested or None)
+            except PoolExhaustedError as exc:
+                raise PoolExhaustedError(f"{network.name} ({network.id})", version) from exc
+            fields[f"address{suffix}"], fields[f"prefix{suffix}"] = address, pool.prefix
+            fields[f"gateway{suffix}"] = "" if network.internal else _gateway(network, pool)
+        given = msgspec.structs.replace(made, **fields)
+        # An ipvlan interface has its parent's hardware address.
+        mac = "" if network.driver == "ipvlan" else wanted.mac or bridge.mac_of(given.addresses[0])
+        return msgspec.structs.replace(given, mac=mac, link_local=wanted.link_local, sysctls=wanted.sysctls)
 
-    def _reserve(self, taken: TakenPorts, requests: Sequence[PortRequest], made: Endpoint) -> Reservation:
+    def _reserve(
+        self, taken: TakenPorts, requests: Sequence[PortRequest], way_out: tuple[Endpoint, Network]
+    ) -> Reservation:
+        made, network = way_out
+        reach = Reach(
+            _way(network, made.address, 4), _way(network, made.address6, 6), self._proxy, portmap.host_has_ipv6()
+        )
         try:
-            return self._ports.reserve(requests, taken, made.address)
+            reservation = self._ports.reserve(requests, taken, reach, made.address or made.address6)
         except PortUnavailableError as exc:
             raise PortUnavailableError(
                 "failed to set up container networking: driver failed programming external connectivity on endpoint"
                 f" {made.name} ({made.id}): {exc}"
             ) from exc
+        reservation.target = _proxy_target(network, made)
+        return reservation
+
+    def proxied(self, container_id: str) -> tuple[str, list[PublishedPort]]:
+        """What the proxy does for a running container: the address that it leads to, and the ports."""
+        for made, network in self.joined(container_id):
+            if made.is_gateway:
+                ports = [port for port in self._endpoints.ports(container_id) if ":" in port.host_address]
+                return _proxy_target(network, made), ports if self._proxy else []
+        return "", []
 
     @contextmanager
     def _undone(self, container_id: str) -> Iterator[None]:
@@ -342,11 +367,32 @@ def _publication(address: str, port: PublishedPort) -> Publication:
     return Publication(port.protocol, port.host_address, port.host_port, address, port.container_port)
 
 
-def _free_interface(prefix: str, taken: Sequence[str]) -> str:
+def _interface(wanted: Wanted, network: Network, taken: Sequence[str]) -> str:
+    """The name asked for, or the network's prefix with the first number that is free. Raises NetworkConfigError."""
+    if wanted.interface:
+        if wanted.interface in taken:
+            raise NetworkConfigError(f"interface name {wanted.interface} is used twice")
+        return wanted.interface
     number = 0
-    while f"{prefix}{number}" in taken:
+    while f"{network.interface_prefix}{number}" in taken:
         number += 1
-    return f"{prefix}{number}"
+    return f"{network.interface_prefix}{number}"
+
+
+def _gateway(network: Network, pool: Subnet) -> str:
+    """The router in one of the network's subnets."""
+    return network.way_out(pool.version) if pool in network.pools(pool.version)[:1] else pool.gateway
+
+
+def _proxy_target(network: Network, made: Endpoint) -> str:
+    return made.address6 if _way(network, made.address6, 6) == "nat" else made.address
+
+
+def _way(network: Network, address: str, version: int) -> str:
+    """How the world reaches an address on a network (see :class:`Reach`)."""
+    if not address:
+        return ""
+    return {"nat": "nat", "nat-unprotected": "nat", "routed": "routed"}.get(network.gateway_mode(version), "")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rundlet.network.networks import Network
 from rundlet.util import fs
 
 SOCKET = "socket"
+PROXY = "proxy"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -37,19 +38,33 @@ class NameTables:
         """Where the resolver listens."""
         return f"{self.directory}/{SOCKET}"
 
+    @property
+    def proxy(self) -> str:
+        """Where the proxy listens."""
+        return f"{self.directory}/{PROXY}"
+
     def prepare(self) -> None:
         os.makedirs(self.directory, 0o700, exist_ok=True)
 
     def write_network(self, network: Network, endpoints: Iterable[Endpoint]) -> None:
         """The names of everything on a network."""
         addresses: dict[str, list[str]] = {}
+        addresses6: dict[str, list[str]] = {}
         pointers: dict[str, str] = {}
         for endpoint in endpoints:
             for name in endpoint.names:
-                addresses.setdefault(name.lower(), []).append(endpoint.address)
+                for found, address in ((addresses, endpoint.address), (addresses6, endpoint.address6)):
+                    if address:
+                        found.setdefault(name.lower(), []).append(address)
             if endpoint.names:
-                pointers[endpoint.address] = f"{endpoint.names[0]}.{network.name}"
-        self._write(network.id, {"name": network.name, "names": addresses, "pointers": pointers})
+                pointers |= dict.fromkeys(endpoint.addresses, f"{endpoint.names[0]}.{network.name}")
+        document: dict[str, object] = {
+            "name": network.name,
+            "names": addresses,
+            "names6": addresses6,
+            "pointers": pointers,
+        }
+        self._write(network.id, document)
 
     def write_sandbox(
         self, container_id: str, joined: Sequence[tuple[Endpoint, Network]], servers: Sequence[Server]
@@ -76,7 +91,7 @@ class NameTables:
 
     def keep_only(self, identifiers: Iterable[str]) -> None:
         """Remove the files of everything else."""
-        kept = {*identifiers, SOCKET}
+        kept = {*identifiers, SOCKET, PROXY}
         with contextlib.suppress(FileNotFoundError):
             for name in set(os.listdir(self.directory)) - kept:
                 self.forget(name)

@@ -22,6 +22,9 @@ SCHEMA: tuple[str, ...] = (
 )
 
 DEFAULT_BRIDGE = "bridge"
+STANDARD_MTU = 1500
+DEFAULT_GATEWAY = "DefaultGatewayIPv4"
+"""The name of the auxiliary address that is the way out of a network, in the place of the host's own."""
 PREDEFINED = (DEFAULT_BRIDGE, "host", "none")
 PARENT_DRIVERS = ("macvlan", "ipvlan")
 
@@ -32,6 +35,14 @@ MASQUERADE = f"{_OPTION}.bridge.enable_ip_masquerade"
 HOST_BINDING = f"{_OPTION}.bridge.host_binding_ipv4"
 MTU = f"{_OPTION}.driver.mtu"
 INTERFACE_PREFIX = f"{_OPTION}.container_iface_prefix"
+GATEWAY_MODE4 = f"{_OPTION}.bridge.gateway_mode_ipv4"
+GATEWAY_MODE6 = f"{_OPTION}.bridge.gateway_mode_ipv6"
+GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
+INHIBIT4 = f"{_OPTION}.bridge.inhibit_ipv4"
+HOST4 = f"{_OPTION}.host_ipv4"
+HOST6 = f"{_OPTION}.host_ipv6"
+TRUSTED = f"{_OPTION}.bridge.trusted_host_interfaces"
+ENABLE4, ENABLE6 = f"{_OPTION}.enable_ipv4", f"{_OPTION}.enable_ipv6"
 
 
 class Subnet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -45,6 +56,15 @@ class Subnet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Addresses, by name, that belong to something else."""
     requested: bool = False
     """A user chose it: then containers may choose their addresses."""
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.subnet else 4
+
+    @property
+    def prefix(self) -> int:
+        return int(self.subnet.partition("/")[2])
 
 
 class Network(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +89,8 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """The host's interface that a macvlan or ipvlan network is on."""
     parent_made: bool = False
     """It was made for the network and goes with it."""
+    ipv4: bool = True
+    ipv6: bool = False
 
     @property
     def predefined(self) -> bool:
@@ -78,6 +100,38 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     def has_names(self) -> bool:
         """Whether containers on it find one another by name: on every network but Docker's own three."""
         return not self.predefined
+
+    def pools(self, version: int) -> tuple[Subnet, ...]:
+        """The subnets of one family (4 or 6)."""
+        return tuple(pool for pool in self.subnets if pool.version == version)
+
+    def gateway(self, version: int) -> str:
+        """The host's address in one family; empty where there is none."""
+        return next((pool.gateway for pool in self.pools(version)), "")
+
+    def way_out(self, version: int) -> str:
+        """The router that containers use: this host, or another on the same network; empty where there is none."""
+        for pool in self.pools(version):
+            return pool.auxiliary.get(DEFAULT_GATEWAY, pool.gateway) if self.host_has_address(version) else ""
+        return ""
+
+    def gateway_mode(self, version: int) -> str:
+        """How containers reach the world and the world reaches them: one of GATEWAY_MODES."""
+        return self.options.get(GATEWAY_MODE4 if version == 4 else GATEWAY_MODE6, "") or "nat"
+
+    def host_has_address(self, version: int) -> bool:
+        """Whether the bridge carries the gateway's address."""
+        inhibited = version == 4 and truth(self.options.get(INHIBIT4, "false"))
+        return not inhibited and self.gateway_mode(version) != "isolated"
+
+    def source(self, version: int) -> str:
+        """The host's address that containers leave with; empty: that of the interface they leave by."""
+        return self.options.get(HOST4 if version == 4 else HOST6, "")
+
+    @property
+    def trusted_interfaces(self) -> tuple[str, ...]:
+        """The host's interfaces from which containers may be asked at their own addresses."""
+        return tuple(name for name in self.options.get(TRUSTED, "").split(":") if name)
 
     @property
     def mtu(self) -> int:
@@ -96,8 +150,9 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def host_binding(self) -> str:
-        """The host's address that ports are published on when none is given."""
-        return self.options.get(HOST_BINDING, "") or "0.0.0.0"
+        """The host's address that ports are published on when none is given; empty: all, of both families."""
+        chosen = self.options.get(HOST_BINDING, "")
+        return "" if chosen == "0.0.0.0" else chosen
 
     @property
     def interface_prefix(self) -> str:

@@ -1,12 +1,15 @@
 """Published ports: what users write, which host port they get, and the sockets that keep it theirs.
 
-Every published port is held by one bound socket of the host, so that a conflict with any program is an error at start
-and not a silent theft of its traffic. The socket never answers: the firewall sends the traffic on before it gets there.
-The shim keeps the sockets for as long as the container runs.
+Every published port is held by bound sockets of the host (one for each family), so that a conflict with any program is
+an error at start and not a silent theft of its traffic. They don't answer: the firewall sends the traffic on before it
+gets there. What can't be sent on (from ::1, or from IPv6 to a container that has IPv4 only) the proxy answers by the
+same sockets. The shim keeps them for as long as the container runs.
 """
 
+import contextlib
 import errno
 import ipaddress
+import os
 import re
 import socket
 import sqlite3
@@ -15,7 +18,6 @@ from itertools import chain
 
 import msgspec
 
-from rundlet.errors import NotSupportedError
 from rundlet.network.errors import InvalidPortError, PortUnavailableError
 
 SCHEMA: tuple[str, ...] = (
@@ -28,11 +30,23 @@ SCHEMA: tuple[str, ...] = (
         PRIMARY KEY (protocol, host_port, host_address)
     ) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS published_containers ON published_ports (container_id)",
+    # Ports that are reached at the container's own address (gateway mode "routed"), of a family: 4 or 6.
+    """CREATE TABLE IF NOT EXISTS opened_ports (
+        container_id TEXT NOT NULL,
+        protocol TEXT NOT NULL,
+        container_port INTEGER NOT NULL,
+        family INTEGER NOT NULL,
+        PRIMARY KEY (container_id, protocol, container_port, family)
+    ) WITHOUT ROWID""",
 )
 
-ANY = "0.0.0.0"
-PROTOCOLS = {"tcp": 6, "udp": 17}
-_KNOWN_PROTOCOLS = ("tcp", "udp", "sctp")
+EVERY = ""
+"""All addresses of the host, of both families."""
+ANY, ANY6 = "0.0.0.0", "::"
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_PROXIED = ("tcp", "udp")
+_BACKLOG = 512
+_IF_INET6 = "/proc/net/if_inet6"
 _PORT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
 _SPEC = re.compile(r"(?:(?:(?P<address>\[[^\]]*\]|[^:\[\]]*):)?(?P<host>[^:]*):)?(?P<container>[^:]*)")
 
@@ -42,7 +56,7 @@ class PortRequest(msgspec.Struct, frozen=True):
 
     protocol: str
     container_port: int
-    host_address: str = ANY
+    host_address: str = EVERY
     first: int = 0
     last: int = 0
 
@@ -56,7 +70,71 @@ class PublishedPort(msgspec.Struct, frozen=True, order=True):
     host_port: int
 
     def __str__(self) -> str:
-        return f"{self.host_address}:{self.host_port}->{self.container_port}/{self.protocol}"
+        return f"{joined(self.host_address, self.host_port)}->{self.container_port}/{self.protocol}"
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How a container can be reached by each family: ``nat``, ``routed`` (its own address), or empty: not at all."""
+
+    v4: str = "nat"
+    v6: str = ""
+    proxy: bool = True
+    """Whether a proxy may answer where the firewall can't send on."""
+    host_v6: bool = False
+    """Whether the host has IPv6."""
+
+    def addresses(self, request: PortRequest) -> list[str]:
+        """The host's addresses to hold a port on. Raises PortUnavailableError: there is no way from a chosen one."""
+        chosen = request.host_address
+        bridged = self.proxy and self.v4 == "nat" and not self.v6 and request.protocol in _PROXIED
+        if chosen == EVERY:
+            wanted = [ANY] if self.v4 == "nat" else []
+            return [*wanted, ANY6] if self.host_v6 and (self.v6 == "nat" or bridged) else wanted
+        if ":" not in chosen:
+            ways = self.v4
+        elif ipaddress.IPv6Address(chosen).is_loopback:
+            ways = "nat" if request.protocol in _PROXIED and self.proxy and "nat" in (self.v4, self.v6) else ""
+        else:
+            ways = self.v6 or ("nat" if bridged else "")
+        if not ways:
+            raise PortUnavailableError(
+                f"cannot publish {request.container_port}/{request.protocol} on {chosen}: the container can't be "
+                "reached from there"
+            )
+        return [chosen] if ways == "nat" else []
+
+    def opened(self, request: PortRequest) -> list[int]:
+        """The families in which the container's own port is open."""
+        chosen = request.host_address
+        return [
+            version
+            for version, way in ((4, self.v4), (6, self.v6))
+            if way == "routed" and chosen in (EVERY, ANY if version == 4 else ANY6)
+        ]
+
+    def proxied(self, port: "PublishedPort") -> bool:
+        """Whether (also) the proxy answers at a host port."""
+        if not self.proxy or ":" not in port.host_address or port.protocol not in _PROXIED:
+            return False
+        return self.v6 != "nat" or port.host_address == ANY6 or ipaddress.ip_address(port.host_address).is_loopback
+
+
+def host_has_ipv6() -> bool:
+    """Whether this host has any IPv6 address."""
+    try:
+        return os.path.getsize(_IF_INET6) > 0 or bool(_first_line(_IF_INET6))
+    except OSError:
+        return False
+
+
+def _first_line(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.readline()
+
+
+def joined(address: str, port: int) -> str:
+    """``address:port``, in brackets where the address has colons."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 # -- what users write -----------------------------------------------------------------------------------------------
@@ -65,7 +143,7 @@ class PublishedPort(msgspec.Struct, frozen=True, order=True):
 def parse_port_spec(spec: str) -> list[PortRequest]:
     """``[[address:][host port]:]container port[/protocol]`` as ``-p`` takes it, ranges included.
 
-    Raises InvalidPortError, NotSupportedError.
+    Raises InvalidPortError.
     """
     body, _, protocol = spec.partition("/")
     match = _SPEC.fullmatch(body)
@@ -89,7 +167,7 @@ def parse_port_spec(spec: str) -> list[PortRequest]:
 
 
 def parse_container_port(value: str) -> tuple[int, str]:
-    """``80/tcp`` or ``80`` as port and protocol. Raises InvalidPortError, NotSupportedError."""
+    """``80/tcp`` or ``80`` as port and protocol. Raises InvalidPortError."""
     port, _, protocol = value.partition("/")
     low, high = _range(port, "containerPort")
     if low != high:
@@ -98,13 +176,13 @@ def parse_container_port(value: str) -> tuple[int, str]:
 
 
 def requests_from_bindings(
-    bindings: Mapping[str, Sequence[tuple[str, str]] | None], default: str = ANY
+    bindings: Mapping[str, Sequence[tuple[str, str]] | None], default: str = EVERY
 ) -> list[PortRequest]:
     """The Engine API's PortBindings: ``{"80/tcp": [(HostIp, HostPort), …]}``; no binding at all publishes nothing.
 
     ``default`` is the host's address where none is given.
 
-    Raises InvalidPortError, NotSupportedError.
+    Raises InvalidPortError.
     """
     requests = []
     for key, chosen in bindings.items():
@@ -115,7 +193,9 @@ def requests_from_bindings(
     return requests
 
 
-def requests_for_exposed(exposed: Iterable[str], bound: Iterable[PortRequest], default: str = ANY) -> list[PortRequest]:
+def requests_for_exposed(
+    exposed: Iterable[str], bound: Iterable[PortRequest], default: str = EVERY
+) -> list[PortRequest]:
     """``-P``: a random port (on the host's address ``default``) for everything exposed that is not bound by hand."""
     have = {(request.container_port, request.protocol) for request in bound}
     wanted = sorted({parse_container_port(value) for value in exposed} - have)
@@ -124,23 +204,18 @@ def requests_for_exposed(exposed: Iterable[str], bound: Iterable[PortRequest], d
 
 def _protocol(value: str) -> str:
     protocol = value.lower()
-    if protocol not in _KNOWN_PROTOCOLS:
-        raise InvalidPortError(f"invalid proto: {value}")
     if protocol not in PROTOCOLS:
-        raise NotSupportedError(f"publishing {protocol} ports")
+        raise InvalidPortError(f"invalid proto: {value}")
     return protocol
 
 
 def _host_address(value: str) -> str:
     if not value:
-        return ANY
+        return EVERY
     try:
-        address = ipaddress.ip_address(value.strip("[]"))
+        return str(ipaddress.ip_address(value.strip("[]")))
     except ValueError as exc:
         raise InvalidPortError(f"invalid IP address: {value}") from exc
-    if address.version == 6:
-        raise NotSupportedError(f"publishing ports on an IPv6 address ({value})")
-    return str(address)
 
 
 def _range(value: str, what: str) -> tuple[int, int]:
@@ -161,11 +236,24 @@ class Reservation:
 
     def __init__(self) -> None:
         self.ports: list[PublishedPort] = []
+        self.opened: list[tuple[str, int, int]] = []
+        """(protocol, port, family) of the container's own ports that are open."""
+        self.proxied: list[tuple[PublishedPort, socket.socket]] = []
+        """What the proxy is to answer."""
+        self.target = ""
+        """The container's address, for the proxy."""
         self._sockets: list[socket.socket] = []
 
-    def add(self, port: PublishedPort, held: socket.socket) -> None:
+    def add(self, port: PublishedPort, held: socket.socket | None, *, proxied: bool = False) -> None:
         self.ports.append(port)
-        self._sockets.append(held)
+        if held is not None:
+            self._sockets.append(held)
+            if proxied:
+                self.proxied.append((port, held))
+
+    def keep(self, other: socket.socket) -> None:
+        """One more socket that is to live as long as the ports."""
+        self._sockets.append(other)
 
     def fds(self) -> list[int]:
         """The descriptors for the shim to hold. They stay open here until :meth:`close`."""
@@ -184,41 +272,53 @@ class PortAllocator:
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
 
-    def reserve(self, requests: Sequence[PortRequest], taken: "TakenPorts", address: str) -> Reservation:
-        """One bound socket for every request, or none at all. ``address`` is the container's, for messages.
+    def reserve(self, requests: Sequence[PortRequest], taken: "TakenPorts", reach: Reach, address: str) -> Reservation:
+        """Bound sockets for every request, or none at all. ``address`` is the container's, for messages.
 
         Raises PortUnavailableError in Docker's words.
         """
         reservation = Reservation()
         try:
             for request in requests:
-                port, held = self._reserve_one(request, taken, address)
-                reservation.add(port, held)
-                taken.add(port)
+                opened = [(request.protocol, request.container_port, family) for family in reach.opened(request)]
+                reservation.opened += [one for one in opened if one not in reservation.opened]
+                addresses = reach.addresses(request)
+                if addresses:
+                    self._reserve_one(reservation, request, addresses, taken, reach, address)
         except BaseException:
             reservation.close()
             raise
         return reservation
 
     def _reserve_one(
-        self, request: PortRequest, taken: "TakenPorts", address: str
-    ) -> tuple[PublishedPort, socket.socket]:
+        self,
+        reservation: Reservation,
+        request: PortRequest,
+        addresses: Sequence[str],
+        taken: "TakenPorts",
+        reach: Reach,
+        address: str,
+    ) -> None:
+        """The same number on all ``addresses``."""
         failure: PortUnavailableError | None = None
         for number in self._candidates(request):
-            port = PublishedPort(request.protocol, request.container_port, request.host_address, number)
-            if taken.conflicts(port):
-                failure = PortUnavailableError(
-                    f"Bind for {request.host_address}:{number} failed: port is already allocated"
-                )
+            ports = [PublishedPort(request.protocol, request.container_port, host, number) for host in addresses]
+            blocked = next((port for port in ports if taken.conflicts(port)), None)
+            if blocked is not None:
+                where = joined(blocked.host_address, number)
+                failure = PortUnavailableError(f"Bind for {where} failed: port is already allocated")
                 continue
             try:
-                held = _bind(port)
-            except OSError as exc:
-                failure = _bind_error(exc, port, address)
+                held = _bind_all(ports, reach, address)
+            except PortUnavailableError as exc:
+                failure = exc
                 continue
             if request.first != request.last or not request.first:
                 self._last[request.protocol] = number
-            return port, held
+            for port, one in zip(ports, held, strict=True):
+                reservation.add(port, one, proxied=reach.proxied(port))
+                taken.add(port)
+            return
         if failure is None or (request.first == 0):
             raise PortUnavailableError("all ports are allocated") from failure
         raise failure
@@ -250,8 +350,12 @@ class TakenPorts:
 
     def conflicts(self, port: PublishedPort) -> bool:
         """Whether someone has the port on the same address, or either of the two is on all addresses."""
-        have = self._addresses.get((port.protocol, port.host_port))
-        return have is not None and (port.host_address == ANY or ANY in have or port.host_address in have)
+        every = ANY6 if ":" in port.host_address else ANY
+        have = self._addresses.get((port.protocol, port.host_port), set())
+        same_family = {address for address in have if (":" in address) == (every == ANY6)}
+        if port.host_address == every:
+            return bool(same_family)
+        return not same_family.isdisjoint((every, port.host_address))
 
 
 def _ephemeral_range() -> tuple[int, int]:
@@ -260,12 +364,38 @@ def _ephemeral_range() -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _bind(port: PublishedPort) -> socket.socket:
-    kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
-    held = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+def _bind_all(ports: Sequence[PublishedPort], reach: Reach, address: str) -> list[socket.socket | None]:
+    """Raises PortUnavailableError; then nothing stays bound."""
+    with contextlib.ExitStack() as undo:
+        held: list[socket.socket | None] = []
+        for port in ports:
+            try:
+                made = _bind(port, proxied=reach.proxied(port))
+            except OSError as exc:
+                raise _bind_error(exc, port, address) from exc
+            held.append(made)
+            if made is not None:
+                undo.callback(made.close)
+        undo.pop_all()
+        return held
+
+
+def _bind(port: PublishedPort, *, proxied: bool) -> socket.socket | None:
+    """None: the kernel has no such sockets, so nobody on this host can have the port."""
+    family = socket.AF_INET6 if ":" in port.host_address else socket.AF_INET
+    kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
     try:
-        # Nothing is ever read from it: a datagram that arrives all the same must not cost memory.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        held = socket.socket(family, kind | socket.SOCK_CLOEXEC, PROTOCOLS[port.protocol])
+    except OSError as exc:
+        if port.protocol == "sctp" and exc.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            return None
+        raise
+    try:
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if not proxied:
+            # Nothing is ever read from it: a datagram that arrives all the same must not cost memory.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         try:
             held.bind((port.host_address, port.host_port))
         except OSError as exc:
@@ -276,6 +406,8 @@ def _bind(port: PublishedPort) -> socket.socket:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind((port.host_address, port.host_port))
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        if proxied and port.protocol == "tcp":
+            held.listen(_BACKLOG)
     except BaseException:
         held.close()
         raise
@@ -283,7 +415,7 @@ def _bind(port: PublishedPort) -> socket.socket:
 
 
 def _bind_error(exc: OSError, port: PublishedPort, address: str) -> PortUnavailableError:
-    what = f"{port.host_address}:{port.host_port}:{address}:{port.container_port}/{port.protocol}"
+    what = f"{joined(port.host_address, port.host_port)}:{address}:{port.container_port}/{port.protocol}"
     known = {
         errno.EADDRINUSE: "address already in use",
         errno.EADDRNOTAVAIL: "cannot assign requested address",

@@ -11,7 +11,7 @@ from rundlet.network.endpoint import Endpoint, host_name
 from rundlet.network.networks import Network
 from rundlet.network.portmap import PublishedPort, Reservation
 
-_EVERYWHERE = "0.0.0.0/0"
+_EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 _IPV6 = "/proc/sys/net/ipv6"
 
 
@@ -96,7 +96,7 @@ def plan(instance: str, joined: Sequence[tuple[Endpoint, Network]]) -> Sandbox:
     """A namespace of the container's own with an interface for each network."""
     sysctls: dict[str, str] = {}
     for endpoint, _network in joined:
-        sysctls |= interface_sysctls(endpoint.interface)
+        sysctls |= interface_sysctls(endpoint)
     return Sandbox(
         "new",
         links=tuple(link(instance, endpoint, network) for endpoint, network in joined),
@@ -111,7 +111,7 @@ def link(instance: str, endpoint: Endpoint, network: Network) -> dict[str, Any]:
         "name": endpoint.interface,
         "mac": endpoint.mac,
         "mtu": network.mtu,
-        "addresses": [f"{endpoint.address}/{endpoint.prefix}"],
+        "addresses": _addresses(endpoint),
     }
     if network.driver != "bridge":
         mode = network.options.get(f"{network.driver}_mode", "")
@@ -127,30 +127,53 @@ def link(instance: str, endpoint: Endpoint, network: Network) -> dict[str, Any]:
     }
 
 
-def interface_sysctls(interface: str) -> dict[str, str]:
-    """Containers have no IPv6 network: without this the kernel gives an interface a link-local address and looks for
-    routers. ::1 stays on lo. Written when the interface exists and is still down."""
-    return {f"net.ipv6.conf.{interface}.disable_ipv6": "1"} if os.path.exists(_IPV6) else {}
+def _addresses(endpoint: Endpoint) -> list[str]:
+    """With their prefixes, as the interface gets them."""
+    found = [f"{endpoint.address}/{endpoint.prefix}"] if endpoint.address else []
+    if endpoint.address6:
+        found.append(f"{endpoint.address6}/{endpoint.prefix6}")
+    return found + [f"{address}/{64 if ':' in address else 16}" for address in endpoint.link_local]
+
+
+def interface_sysctls(endpoint: Endpoint) -> dict[str, str]:
+    """The interface's switches. Written when it exists and is still down.
+
+    Without an IPv6 network the kernel would give it a link-local address and look for routers. ::1 stays on lo.
+    """
+    interface = endpoint.interface
+    wanted = {}
+    if os.path.exists(_IPV6):
+        needed = endpoint.address6 or any(":" in address for address in endpoint.link_local)
+        wanted[f"net.ipv6.conf.{interface}.disable_ipv6"] = "0" if needed else "1"
+    return wanted | {key.replace(".IFNAME.", f".{interface}."): value for key, value in endpoint.sysctls.items()}
 
 
 def default_routes(joined: Sequence[tuple[Endpoint, Network]]) -> tuple[dict[str, str], ...]:
-    """The way out, if there is one."""
+    """The ways out, one for each family that has any."""
+    routes: list[dict[str, str]] = []
     for endpoint, network in joined:
-        if endpoint.is_gateway and endpoint.gateway:
-            return ({"dst": _EVERYWHERE, "gateway": endpoint.gateway},)
-        if endpoint.is_gateway and network.driver == "ipvlan":
-            return ({"dst": _EVERYWHERE, "interface": endpoint.interface},)
-    return ()
+        if not endpoint.is_gateway:
+            continue
+        for version in (4, 6):
+            gateway = endpoint.gateway_of(version)
+            if gateway:
+                routes.append({"dst": _EVERYWHERE[version], "gateway": gateway})
+            elif network.driver == "ipvlan" and (endpoint.address if version == 4 else endpoint.address6):
+                routes.append({"dst": _EVERYWHERE[version], "interface": endpoint.interface})
+    return tuple(routes)
 
 
 def choose_gateway(joined: Sequence[tuple[Endpoint, Network]]) -> str:
-    """The id of the endpoint that the default route goes by: the highest priority, then the first name; or empty."""
+    """The id of the endpoint that the default route goes by: the highest priority, then the first name; or empty.
+
+    One that leads out by IPv4 comes before one that leads out by IPv6 alone.
+    """
     able = [
-        (-endpoint.gw_priority, network.name, endpoint.id)
+        (-endpoint.gw_priority, not endpoint.gateway and network.driver != "ipvlan", network.name, endpoint.id)
         for endpoint, network in joined
-        if leads_out(network, endpoint.gateway)
+        if leads_out(network, endpoint.gateway or endpoint.gateway6)
     ]
-    return min(able)[2] if able else ""
+    return min(able)[3] if able else ""
 
 
 def leads_out(network: Network, gateway: str) -> bool:

@@ -39,7 +39,8 @@ SCHEMA: tuple[str, ...] = (
 class NetworkService:
     """Networks, endpoints and published ports of one engine.
 
-    ``names`` is the directory of the name tables (below the run directory); empty: no names are served.
+    ``names`` is the directory of the name tables (below the run directory); empty: no names are served. ``proxy``:
+    somebody answers at the published ports that the firewall can't send on.
     """
 
     def __init__(
@@ -50,18 +51,18 @@ class NetworkService:
         options: DaemonOptions | None = None,
         *,
         names: str = "",
+        proxy: bool = False,
     ) -> None:
         self._database = database
         self._instance = instance
+        self._options = options or DaemonOptions()
         self._networks = NetworkStore(database, clock)
         self._endpoints = EndpointStore(database)
         self._firewall = Firewall(instance)
-        self._host = Host(
-            database, instance, self._networks, self._endpoints, self._firewall, options=options or DaemonOptions()
-        )
+        self._host = Host(database, instance, self._networks, self._endpoints, self._firewall, options=self._options)
         self._names = NameTables(names) if names else None
         self._joiner = Joiner(
-            database, instance, self._networks, self._endpoints, self._firewall, self._host, self._names
+            database, instance, self._networks, self._endpoints, self._firewall, self._host, self._names, proxy=proxy
         )
         self.on_release: Callable[[], None] = _nothing
         """Called when something was released that :meth:`sweep` should clear up behind."""
@@ -154,10 +155,13 @@ class NetworkService:
         """The ports published for a container that is allocated."""
         return self._endpoints.ports(container_id)
 
+    def proxied(self, container_id: str) -> tuple[str, list[PublishedPort]]:
+        """What the proxy does for a container that is allocated: the address that it leads to, and the host's ports."""
+        return self._joiner.proxied(container_id)
+
     def host_gateway(self) -> str:
         """The host's address on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
-        subnets = self._networks.find(DEFAULT_BRIDGE).subnets
-        return subnets[0].gateway if subnets else ""
+        return self._networks.find(DEFAULT_BRIDGE).gateway(4)
 
     def warnings(self) -> list[str]:
         """What keeps containers from the network on this host, for ``info``; one sentence each."""
@@ -167,6 +171,11 @@ class NetworkService:
     def resolver_socket(self) -> str:
         """Where the resolver is to listen."""
         return self._names.socket if self._names is not None else ""
+
+    @property
+    def proxy_socket(self) -> str:
+        """Where the proxy is to listen."""
+        return self._names.proxy if self._names is not None else ""
 
     @property
     def needs_resolver(self) -> bool:
@@ -181,6 +190,7 @@ class NetworkService:
 
         Raises what ``creation`` raises, NetworkExistsError, PoolOverlapError, NoFreeSubnetError, FirewallError.
         """
+        request = creation.normalised(self._with_defaults(request))
         creation.check(request)
         existing = self._networks.all()
         if any(network.name == request.name for network in existing):
@@ -226,7 +236,7 @@ class NetworkService:
             creation.Pool(pool.subnet, pool.ip_range, pool.gateway, dict(pool.auxiliary)) for pool in source.subnets
         )
         made = msgspec.structs.replace(
-            request, pools=pools, options=source.options, labels=source.labels, config_from=""
+            request, pools=pools, options=source.options, labels=source.labels, config_from="", ipv6=source.ipv6
         )
         creation.check(made)
         return msgspec.structs.replace(made, config_from=source.name)
@@ -243,23 +253,32 @@ class NetworkService:
             attachable=request.attachable,
             config_only=request.config_only,
             config_from=request.config_from,
+            ipv4=request.ipv4,
+            ipv6=request.ipv6,
         )
+
+    def _with_defaults(self, request: creation.Request) -> creation.Request:
+        """The request with what daemon.json says about networks of its driver, and its own options over that."""
+        if request.config_only or request.config_from:
+            return request
+        options = {**self._options.defaults.get(request.driver, {}), **request.options}
+        if request.driver == "bridge" and self._options.mtu != networks.STANDARD_MTU:
+            options.setdefault(networks.MTU, str(self._options.mtu))
+        return msgspec.structs.replace(request, options=options)
 
     def _subnetted(self, made: Network, request: creation.Request) -> Network:
         if made.config_only:
             given = [Subnet(p.subnet, p.gateway, p.ip_range, dict(p.auxiliary), True) for p in request.pools]
             return msgspec.structs.replace(made, subnets=tuple(given))
         gateway = made.driver != "ipvlan" or made.options.get("ipvlan_mode", "l2") == "l2"
-        pools = request.pools or (creation.Pool(),)
-        given = [creation.subnet(pool, None, gateway=gateway) for pool in pools if pool.subnet]
+        given = [creation.subnet(pool, None, gateway=gateway) for pool in request.pools if pool.subnet]
         creation.pool_overlaps(given, self._networks.all())
-        if len(given) == len(pools):
-            return msgspec.structs.replace(made, subnets=tuple(given))
-        with kernel_errors():
-            chosen = self._host.choose_subnet()
-        return msgspec.structs.replace(
-            made, subnets=(*given, creation.subnet(creation.Pool(), chosen, gateway=gateway))
-        )
+        for version in (4, 6):
+            if request.has(version) and not any(pool.version == version for pool in given):
+                with kernel_errors():
+                    chosen = self._host.choose_subnet(version)
+                given.append(creation.subnet(creation.Pool(), chosen, gateway=gateway))
+        return msgspec.structs.replace(made, subnets=tuple(sorted(given, key=lambda pool: pool.version)))
 
     def _placed(self, made: Network, existing: Iterable[Network]) -> Network:
         """The names of the interfaces that the network is to have. Raises NetworkForbiddenError."""
@@ -298,7 +317,7 @@ class NetworkService:
                 network = self._networks.find(one.network)
             except NetworkNotFoundError:
                 continue
-            if leads_out(network, network.subnets[0].gateway if network.subnets else ""):
+            if leads_out(network, network.subnets[0].gateway if network.subnets else ""):  # Either family's.
                 found.append((-one.gw_priority, network.name, network))
         return min(found, key=lambda item: item[:2])[2] if found else None
 

@@ -46,7 +46,9 @@ class Lab:
         self.database = Database.open(f"{directory}/{self.instance}.db", [SCHEMA])
         self.rtnl = Netlink()
         self.rtnl.set_up("lo")
-        _sysctl("net.ipv4.ip_forward", "0")  # A new namespace may begin with the machine's value.
+        # A new namespace may begin with the machine's values.
+        _sysctl("net.ipv4.ip_forward", "0")
+        _sysctl("net.ipv6.conf.all.forwarding", "0")
 
     def second(self) -> "Lab":
         """Another engine's root on the same machine."""
@@ -109,11 +111,11 @@ class Lab:
             interfaces.append(Interface(link["name"], link["addresses"], link["mtu"]))
         for key, value in sandbox.sysctls.items():
             self.inside(namespace, functools.partial(_sysctl, key, value))
-        way_out = DefaultRoute(sandbox.routes[0]["gateway"]) if sandbox.routes else None
+        ways_out = [DefaultRoute(route["gateway"], family=_family(route["dst"])) for route in sandbox.routes]
 
         def configure() -> None:
             with Netlink() as rtnl:
-                rtnl.configure_sandbox(interfaces, way_out)
+                rtnl.configure_sandbox(interfaces, ways_out)
 
         self.inside(namespace, configure)
         return namespace
@@ -121,7 +123,7 @@ class Lab:
     def serve(self, namespace: int | None, protocol: str, port: int, address: str = "0.0.0.0") -> None:
         """A server that tells every client the address that it sees it by."""
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-        server = self.inside(namespace, lambda: socket.socket(socket.AF_INET, kind))
+        server = self.inside(namespace, lambda: socket.socket(_family(address), kind))
         server.bind((address, port))
         if protocol == "tcp":
             server.listen()
@@ -130,7 +132,7 @@ class Lab:
     def ask(self, namespace: int | None, protocol: str, address: str, port: int, wait: float = 2.0) -> str:
         """What a server at ``address:port`` answers to a client in ``namespace``; empty: nothing."""
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-        client = self.inside(namespace, lambda: socket.socket(socket.AF_INET, kind))
+        client = self.inside(namespace, lambda: socket.socket(_family(address), kind))
         with client:
             client.settimeout(wait)
             try:
@@ -208,6 +210,10 @@ def _run_in_child(test: Callable[[Lab], None]) -> str:
 
 def _current_namespace() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _sysctl(key: str, value: str) -> None:

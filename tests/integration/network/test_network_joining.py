@@ -100,7 +100,7 @@ def test_connect_and_disconnect_tell_the_shim(lab: Lab) -> None:
     def plug() -> None:
         with Netlink() as inside:
             inside.configure_sandbox([Interface("eth1", link["addresses"])])
-            inside.set_default_route(DefaultRoute("10.1.0.1"))
+            inside.set_default_routes([DefaultRoute("10.1.0.1")])
             assert [r.gateway for r in inside.routes() if r.destination == "0.0.0.0/0"] == ["10.1.0.1"]
 
     lab.inside(namespace, plug)
@@ -116,7 +116,7 @@ def test_connect_and_disconnect_tell_the_shim(lab: Lab) -> None:
 
     def no_way() -> None:
         with Netlink() as inside:
-            inside.set_default_route(None)
+            inside.set_default_routes([])
             assert not [r for r in inside.routes() if r.destination == "0.0.0.0/0"]
 
     lab.inside(namespace, no_way)
@@ -164,7 +164,7 @@ def test_macvlan_is_on_the_hosts_own_network(lab: Lab) -> None:
 
     def plug() -> None:
         with Netlink() as inside:
-            inside.configure_sandbox([Interface(link["name"], link["addresses"])], DefaultRoute("192.0.2.10"))
+            inside.configure_sandbox([Interface(link["name"], link["addresses"])], [DefaultRoute("192.0.2.10")])
 
     lab.inside(namespace, plug)
     assert lab.ask(namespace, "tcp", "192.0.2.10", 80) == "192.0.2.77"

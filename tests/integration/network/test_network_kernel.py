@@ -1,6 +1,7 @@
 """netlink, nf_tables and conntrack against the running kernel, read back with the usual tools."""
 
 import errno
+import re
 import socket
 
 import pytest
@@ -10,7 +11,7 @@ from rundlet.linux import nft, nftexpr
 from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.linux.netlink import DefaultRoute, Interface, Netlink, Route
 from rundlet.linux.nft import Batch, Element, Nft
-from rundlet.network.firewall import BridgeNetwork, Firewall, Publication
+from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, Publication
 
 
 @on_a_machine
@@ -30,7 +31,7 @@ def test_a_container_is_plugged_in_with_two_sends(lab: Lab) -> None:
     def inside() -> None:
         with Netlink() as own:
             inside = Interface("eth0", ["10.0.0.2/24", "fd00::2/64"], 1300)
-            own.configure_sandbox([inside], DefaultRoute("10.0.0.1"))
+            own.configure_sandbox([inside], [DefaultRoute("10.0.0.1")])
             link = own.link("eth0")
             assert (link.up, link.mtu, link.mac, link.kind) == (True, 1300, "02:42:0a:00:00:02", "veth")
             assert own.routes()[0] == Route("0.0.0.0/0", "10.0.0.1", link.ifindex, 254)
@@ -113,16 +114,44 @@ WHOLE = """\
 table inet rundlet_0123abcd {
 	set bridges {
 		type ifname
-		elements = { "rd0123-bridge" }
-	}
-
-	set within {
-		type ifname . ifname
-		elements = { "rd0123-bridge" . "rd0123-bridge" }
+		elements = { "rd0123-routed", "rd0123-bridge" }
 	}
 
 	set internal {
 		type ifname
+	}
+
+	set unprotected {
+		type ifname
+	}
+
+	set unprotected6 {
+		type ifname
+		elements = { "rd0123-routed" }
+	}
+
+	set routed {
+		type ifname
+		elements = { "rd0123-routed" }
+	}
+
+	set routed6 {
+		type ifname
+	}
+
+	set trusted {
+		type ifname
+		elements = { "eth9" }
+	}
+
+	set within {
+		type ifname . ifname
+		elements = { "eth9" . "rd0123-routed", "rd0123-bridge" . "rd0123-bridge" }
+	}
+
+	map entering {
+		type ifname : verdict
+		elements = { "rd0123-routed" : goto entering_rd0123-routed, "rd0123-bridge" : goto entering_rd0123-bridge }
 	}
 
 	set containers {
@@ -137,11 +166,6 @@ table inet rundlet_0123abcd {
 		elements = { 172.17.0.0, 172.17.0.2-172.17.255.255 }
 	}
 
-	map entering {
-		type ifname : verdict
-		elements = { "rd0123-bridge" : goto entering_rd0123-bridge }
-	}
-
 	map published {
 		type inet_proto . inet_service : ipv4_addr . inet_service
 		elements = { tcp . 8080 : 172.17.0.2 . 80 }
@@ -150,6 +174,38 @@ table inet rundlet_0123abcd {
 	map published_on {
 		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
 		elements = { 192.0.2.2 . udp . 53 : 172.17.0.2 . 53 }
+	}
+
+	set opened {
+		type ipv4_addr . inet_proto . inet_service
+		elements = { 172.18.0.2 . tcp . 80 }
+	}
+
+	set containers6 {
+		type ipv6_addr
+		flags interval
+		elements = { fd00::, fd00::2-fd00::ffff:ffff:ffff:ffff }
+	}
+
+	set masqueraded6 {
+		type ipv6_addr
+		flags interval
+		elements = { fd00::, fd00::2-fd00::ffff:ffff:ffff:ffff }
+	}
+
+	map published6 {
+		type inet_proto . inet_service : ipv6_addr . inet_service
+		elements = { sctp . 9 : fd00::2 . 9 }
+	}
+
+	map published_on6 {
+		type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+		elements = { 2001:db8::1 . tcp . 80 : fd00::2 . 80 }
+	}
+
+	set opened6 {
+		type ipv6_addr . inet_proto . inet_service
+		elements = { fd01::2 . udp . 53 }
 	}
 
 	map published_loopback {
@@ -162,13 +218,19 @@ table inet rundlet_0123abcd {
 		iifname "lo" accept
 		ip daddr 127.0.0.0/8 drop comment "loopback addresses are this host's alone"
 		ip saddr 127.0.0.0/8 drop comment "loopback addresses are this host's alone"
+		iifname @trusted accept
 		iifname != @bridges ip daddr @containers drop comment "containers are reached by published ports"
+		iifname != @bridges ip6 daddr @containers6 drop comment "containers are reached by published ports"
 	}
 
 	chain prerouting {
 		type nat hook prerouting priority dstnat; policy accept;
 		dnat ip to ip daddr . meta l4proto . th dport map @published_on
 		meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @published
+		ip6 daddr ::1 accept comment "not routed: the proxy answers"
+		ip6 daddr fe80::/10 accept comment "not routed: the proxy answers"
+		dnat ip6 to ip6 daddr . meta l4proto . th dport map @published_on6
+		meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @published6
 	}
 
 	chain output {
@@ -176,15 +238,25 @@ table inet rundlet_0123abcd {
 		dnat ip to ip daddr . meta l4proto . th dport map @published_loopback
 		dnat ip to ip daddr . meta l4proto . th dport map @published_on
 		meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @published
+		ip6 daddr ::1 accept comment "not routed: the proxy answers"
+		ip6 daddr fe80::/10 accept comment "not routed: the proxy answers"
+		dnat ip6 to ip6 daddr . meta l4proto . th dport map @published_on6
+		meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @published6
 	}
 
 	chain forward {
 		type filter hook forward priority filter; policy accept;
 		ct state established,related accept
-		iifname . oifname @within accept comment "inside a network"
+		iifname . oifname @within accept comment "inside a network, or trusted by it"
 		iifname @internal drop comment "internal networks keep to themselves"
 		oifname @internal drop comment "internal networks keep to themselves"
 		oifname @bridges ct status dnat accept comment "published ports"
+		ip daddr . meta l4proto . th dport @opened accept comment "published, routed"
+		oifname @routed meta l4proto icmp accept
+		meta nfproto ipv4 oifname @unprotected accept
+		ip6 daddr . meta l4proto . th dport @opened6 accept comment "published, routed"
+		oifname @routed6 meta l4proto ipv6-icmp accept
+		meta nfproto ipv6 oifname @unprotected6 accept
 		oifname @bridges drop comment "not into a network"
 	}
 
@@ -192,14 +264,32 @@ table inet rundlet_0123abcd {
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname vmap @entering
 		ip saddr @masqueraded oifname != @bridges masquerade comment "containers leave with the host's address"
+		ip6 saddr @masqueraded6 oifname != @bridges masquerade comment "containers leave with the host's address"
+		ip6 saddr fd01::/64 oifname != @bridges snat ip6 to 2001:db8::1 comment "out of rd0123-routed"
 	}
 
 	chain entering_rd0123-bridge {
 		ip saddr 127.0.0.0/8 masquerade
 		ip saddr 172.17.0.0/16 ct status dnat masquerade comment "hairpin"
+		ip6 saddr fd00::/64 ct status dnat masquerade comment "hairpin"
+	}
+
+	chain entering_rd0123-routed {
+		ip saddr 127.0.0.0/8 masquerade
+		ip saddr 172.18.0.0/16 ct status dnat masquerade comment "hairpin"
+		ip6 saddr fd01::/64 ct status dnat masquerade comment "hairpin"
 	}
 }
 """
+
+
+def _sorted_sets(listing: str) -> str:
+    """The kernel gives a set's elements in any order."""
+
+    def ordered(found: re.Match[str]) -> str:
+        return "elements = { " + ", ".join(sorted(part.strip() for part in found[1].split(","))) + " }"
+
+    return re.sub(r"elements = \{([^}]*)\}", ordered, listing)
 
 
 @on_a_machine
@@ -209,13 +299,31 @@ def test_the_whole_table_as_nft_shows_it(lab: Lab) -> None:
         Publication("tcp", "0.0.0.0", 8080, "172.17.0.2", 80),
         Publication("udp", "127.0.0.1", 53, "172.17.0.2", 53),
         Publication("udp", "192.0.2.2", 53, "172.17.0.2", 53),
+        Publication("sctp", "::", 9, "fd00::2", 9),
+        Publication("tcp", "2001:db8::1", 80, "fd00::2", 80),
+        Publication("tcp", "::1", 81, "fd00::2", 80),
+        Publication("tcp", "", 0, "172.18.0.2", 80),
+        Publication("udp", "", 0, "fd01::2", 53),
     ]
-    networks = [BridgeNetwork("rd0123-bridge", "172.17.0.0/16", "172.17.0.1")]
-    firewall.sync(networks, publications[:1], drop_other_forwarding=False)
+    networks = [
+        BridgeNetwork(
+            "rd0123-bridge", (BridgeSubnet("172.17.0.0/16", "172.17.0.1"), BridgeSubnet("fd00::/64", "fd00::1"))
+        ),
+        BridgeNetwork(
+            "rd0123-routed",
+            (
+                BridgeSubnet("172.18.0.0/16", "172.18.0.1", mode="routed", masquerade=False),
+                BridgeSubnet("fd01::/64", "fd01::1", mode="nat-unprotected", source="2001:db8::1"),
+            ),
+            icc=False,
+            trusted=("eth9",),
+        ),
+    ]
+    firewall.sync(networks, publications[:1])
     firewall.publish(publications[1:])
     assert firewall.exists()
     if has("nft"):
-        assert shell("nft list table inet rundlet_0123abcd") == WHOLE
+        assert _sorted_sets(shell("nft list table inet rundlet_0123abcd")) == _sorted_sets(WHOLE)
     firewall.unpublish(publications)
     assert firewall.nft.elements(nft.FAMILY_INET, firewall.table, "published") == []
     firewall.remove()
@@ -227,7 +335,7 @@ def test_twenty_thousand_ports_in_one_transaction(lab: Lab) -> None:
     firewall = Firewall("0123abcd")
     firewall.watch()
     many = [Publication("tcp", "0.0.0.0", 1024 + n, "172.17.0.2", 80) for n in range(20000)]
-    firewall.sync([], many, drop_other_forwarding=True)
+    firewall.sync([], many, close_other_forwarding=[4, 6])
     assert len(firewall.nft.elements(nft.FAMILY_INET, firewall.table, "published")) == 20000
     firewall.disturbed()
     assert firewall.disturbed() == (False, False)

@@ -48,7 +48,7 @@ def test_what_is_fine(request_: Request) -> None:
         (Request("a", options={INTERFACE_PREFIX: "et.h"}), 400, "failed to parse"),
         (Request("a", pools=(Pool("10.0.0.0/24"), Pool("10.1.0.0/24"))), 403, "doesn't support multiple subnets"),
         (Request("a", pools=(Pool(gateway="10.0.0.1"),)), 400, "must have a corresponding subnet"),
-        (Request("a", pools=(Pool("fd00::/64"),)), 501, "IPv6 subnets"),
+        (Request("a", pools=(Pool("fd00::/64"),)), 400, "IPv6 is not enabled on this network"),
         (Request("a", pools=(Pool("10.0.0.1/24"),)), 400, "invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24"),
         (Request("a", pools=(Pool("10.0.0.0"),)), 400, "invalid subnet 10.0.0.0: invalid CIDR block notation"),
         (Request("a", pools=(Pool("10.0.0.0/24", "10.1.0.0/25"),)), 400, "parent subnet 10.0.0.0/24 doesn't contain"),

@@ -114,6 +114,6 @@ def test_what_a_subnet_must_keep_off() -> None:
     ]
     addresses = [Address(7, "172.17.0.1", 16), Address(2, "192.0.2.2", 24)]
     near = occupied(routes, addresses, ["10.1.1.1", "fd00::1"], own=7, distant=False)
-    assert [str(n) for n in near] == ["172.18.0.0/16", "192.0.2.0/24", "10.1.1.1/32"]
+    assert [str(n) for n in near] == ["172.18.0.0/16", "192.0.2.0/24", "10.1.1.1/32", "fd00::1/128"]
     far = occupied(routes, addresses, [], own=7, distant=True)
     assert ipaddress.ip_network("172.16.0.0/12") in far

@@ -13,6 +13,7 @@ from rundlet.engine.containers.attributes import network_event
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
+from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
 from rundlet.errors import ConflictError, InvalidParameterError, RundletError
 from rundlet.network.errors import NotConnectedError
@@ -29,11 +30,14 @@ _PRIVATE = "container cannot be connected to multiple networks with one of the n
 class Connector:
     """The record and the running container change together, under the container's lock."""
 
-    def __init__(self, context: Context, networking: Networking, etc: EtcFiles, resolver: ResolverKeeper) -> None:
+    def __init__(
+        self, context: Context, networking: Networking, etc: EtcFiles, resolver: ResolverKeeper, proxy: ProxyKeeper
+    ) -> None:
         self._context = context
         self._networking = networking
         self._etc = etc
         self._resolver = resolver
+        self._proxy = proxy
 
     async def connect(self, network: Network, body: NetworkConnect) -> None:
         """Raises NoSuchContainerError, EndpointExistsError, InvalidParameterError, and what the network room raises."""
@@ -76,6 +80,20 @@ class Connector:
                 except RundletError as error:
                     _log.warning("names of container %s: %s", record.id[:12], error)
 
+    async def reconnect_ports(self) -> None:
+        """A new proxy runs: it gets the sockets of every running container's ports. What fails is logged."""
+        for record in self._context.containers:
+            shim = self._context.live.of(record.id).shim
+            address, ports = self._context.network.proxied(record.id)
+            if shim is not None and ports:
+                try:
+                    connection = self._proxy.restore(record.id, record.state.shim_pid, address, ports)
+                    if connection is not None:
+                        with connection:
+                            await shim.hold([connection.fileno()])
+                except (RundletError, OSError) as error:
+                    _log.warning("published ports of container %s: %s", record.id[:12], error)
+
     async def _join(self, record: Record, shim: ShimClient, network: Network, settings: EndpointSettings) -> None:
         wanted = self._networking.wanted(record, network.id, settings)
         others = [one for one in self._networking.all_wanted(record) if one.network != network.name]
@@ -98,16 +116,26 @@ class Connector:
     async def _carry_out(self, record: Record, shim: ShimClient, change: Change) -> None:
         if change.resolver:
             await self._resolver.ensure()
-        if change.reservation is not None and change.reservation.fds():
-            await shim.hold(change.reservation.fds())
+        if change.reservation is not None:
+            await self._proxy.serve(record.id, change.reservation)
+            if change.reservation.fds():
+                await shim.hold(change.reservation.fds())
         await shim.net_attach(change.link, change.routes, change.sysctls, change.resolver)
         self._etc.joined(record, change)
+        self._move_proxy(record)
 
     async def _leave(self, record: Record, shim: ShimClient, network: Network) -> None:
         servers = self._etc.servers(record)
         change = self._context.network.disconnect(record.id, record.name, network, servers=servers)
         await shim.net_detach(change.endpoint.interface, change.routes)
         self._etc.left(record, change)
+        self._move_proxy(record)
+
+    def _move_proxy(self, record: Record) -> None:
+        """The way to the container's published ports may be another one."""
+        address, ports = self._context.network.proxied(record.id)
+        if ports:
+            self._proxy.move(record.id, address)
 
     def _usable(self, container_id: str) -> Record:
         record = self._context.containers.by_id(container_id)
@@ -143,5 +171,6 @@ def _request_only(settings: EndpointSettings) -> EndpointSettings:
         links=settings.links,
         aliases=settings.aliases,
         mac_address=settings.mac_address,
+        driver_opts=settings.driver_opts,
         gw_priority=settings.gw_priority,
     )

@@ -32,12 +32,13 @@ class EtcFiles:
         if host.network_mode == "host":
             hosts = etc_files.host_network_hosts(_read("/etc/hosts"), extra)
         else:
-            addresses = [endpoint.address for endpoint in allocation.endpoints]
+            addresses = [address for endpoint in allocation.endpoints for address in endpoint.addresses]
             hosts = etc_files.hosts(addresses, config.hostname, domain=config.domainname, extra=extra)
+        internal, ipv6 = bool(allocation.sandbox.resolver), _reaches_ipv6(allocation)
         for name, text in (
             ("hosts", hosts),
             ("hostname", etc_files.hostname(config.hostname)),
-            ("resolv.conf", self._resolv_conf(record, internal=bool(allocation.sandbox.resolver))),
+            ("resolv.conf", self._resolv_conf(record, internal=internal, ipv6=ipv6)),
         ):
             _write(f"{directory}/{name}", text)
         return self._mounts(directory, writable=not host.readonly_rootfs)
@@ -53,7 +54,10 @@ class EtcFiles:
         config = documents.config(record)
         path = f"{self._context.layout.container(record.id)}/hosts"
         own = f"{config.hostname}.{config.domainname} {config.hostname}" if config.domainname else config.hostname
-        _write(path, etc_files.with_address(_read(path), change.endpoint.address, own))
+        text = _read(path)
+        for address in change.endpoint.addresses:
+            text = etc_files.with_address(text, address, own)
+        _write(path, text)
         if change.resolver:
             path = f"{self._context.layout.container(record.id)}/resolv.conf"
             # Somebody in the container may have written another one: that stays.
@@ -63,14 +67,17 @@ class EtcFiles:
     def left(self, record: Record, change: Change) -> None:
         """A running container has one address less. Raises OSError."""
         path = f"{self._context.layout.container(record.id)}/hosts"
-        _write(path, etc_files.without_address(_read(path), change.endpoint.address))
+        text = _read(path)
+        for address in change.endpoint.addresses:
+            text = etc_files.without_address(text, address)
+        _write(path, text)
 
-    def _resolv_conf(self, record: Record, *, internal: bool) -> str:
+    def _resolv_conf(self, record: Record, *, internal: bool, ipv6: bool = False) -> str:
         text = etc_files.read_host_resolv_conf()
         if internal:
             return etc_files.internal_resolv_conf(text, _chosen(record))
         shared = documents.host(record).network_mode == "host"
-        return etc_files.resolv_conf(text, _chosen(record), own_loopback=not shared)
+        return etc_files.resolv_conf(text, _chosen(record), own_loopback=not shared, ipv6=ipv6)
 
     def _mounts(self, directory: str, *, writable: bool) -> list[dict[str, Any]]:
         options = ["rbind", "rprivate", "rw" if writable else "ro"]
@@ -78,6 +85,10 @@ class EtcFiles:
             {"type": "bind", "source": f"{directory}/{name}", "destination": destination, "options": options}
             for name, destination in _FILES
         ]
+
+
+def _reaches_ipv6(allocation: Allocation) -> bool:
+    return any(endpoint.is_gateway and endpoint.gateway6 for endpoint in allocation.endpoints)
 
 
 def _chosen(record: Record) -> ResolverOptions:

@@ -1,10 +1,12 @@
 """Which networks a container asks for, and what doesn't go together, in Docker's words."""
 
+import ipaddress
+import re
 from collections.abc import Mapping
 
 import msgspec
 
-from rundlet.api.container_config import ContainerConfig, EndpointSettings, HostConfig
+from rundlet.api.container_config import ContainerConfig, EndpointIPAMConfig, EndpointSettings, HostConfig
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.network.errors import NetworkNotFoundError
 from rundlet.network.networks import DEFAULT_BRIDGE, Network
@@ -80,12 +82,10 @@ def _name(service: NetworkService, asked: str) -> str:
 
 def check(network: Network, settings: EndpointSettings) -> None:
     """Raises EndpointSettingsError, NotSupportedError."""
-    ipam = settings.ipam_config
-    if ipam is not None and (ipam.ipv6_address or ipam.link_local_ips):
-        raise NotSupportedError("IPv6 and link-local addresses (--ip6, --link-local-ip)")
-    if settings.driver_opts:
-        raise NotSupportedError("DriverOpts of a network (--network driver-opt)")
-    chosen = ipam.ipv4_address if ipam is not None else ""
+    ipam = settings.ipam_config or EndpointIPAMConfig()
+    _check_addresses(network, ipam)
+    driver_options(settings)
+    chosen = ipam.ipv4_address or ipam.ipv6_address
     if not network.has_names:
         if chosen:
             raise EndpointSettingsError(
@@ -97,11 +97,60 @@ def check(network: Network, settings: EndpointSettings) -> None:
             )
         if settings.links:
             raise NotSupportedError("Links on the default bridge (--link)")
-    elif chosen and not any(pool.requested for pool in network.subnets):
-        raise EndpointSettingsError(
-            network.name,
-            "user specified IP address is supported only when connecting to networks with user configured subnets",
-        )
+        return
+    for version, address in ((4, ipam.ipv4_address), (6, ipam.ipv6_address)):
+        if address and not any(pool.requested for pool in network.pools(version)):
+            raise EndpointSettingsError(
+                network.name,
+                "user specified IP address is supported only when connecting to networks with user configured subnets",
+            )
+
+
+def _check_addresses(network: Network, ipam: EndpointIPAMConfig) -> None:
+    """Raises EndpointSettingsError."""
+    for what, version, text in (
+        ("IPv4 address", 4, ipam.ipv4_address),
+        ("IPv6 address", 6, ipam.ipv6_address),
+        *(("link-local IP address", 0, text) for text in ipam.link_local_ips or ()),
+    ):
+        try:
+            good = not text or (not version or ipaddress.ip_address(text).version == version)
+            if text and not version:
+                good = ipaddress.ip_address(text).is_link_local
+        except ValueError:
+            good = False
+        if not good:
+            raise EndpointSettingsError(network.name, f"invalid {what}: {text}")
+
+
+_INTERFACE = "com.docker.network.endpoint.ifname"
+_SYSCTLS = "com.docker.network.endpoint.sysctls"
+_SYSCTL = re.compile(r"net\.(?:ipv[46]|mpls)\.(?:conf|neigh)\.IFNAME\.[a-z0-9_]+")
+_NAME = re.compile(r"[^\s/:.]{1,15}")
+
+
+def driver_options(settings: EndpointSettings) -> tuple[str, dict[str, str]]:
+    """(name of the interface, its switches) of an endpoint's options. Raises InvalidParameterError, NotSupportedError.
+
+    See: Docker's "com.docker.network.endpoint.*" labels.
+    """
+    interface, sysctls = "", {}
+    for name, value in (settings.driver_opts or {}).items():
+        if name == _INTERFACE:
+            if not _NAME.fullmatch(value):
+                raise InvalidParameterError(f"invalid interface name: {value}")
+            interface = value
+        elif name == _SYSCTLS:
+            for one in value.split(","):
+                key, equals, setting = one.strip().partition("=")
+                if not equals or not _SYSCTL.fullmatch(key):
+                    raise InvalidParameterError(
+                        f"invalid config for {_SYSCTLS}: {one}: want net.X.Y.IFNAME.Z=value of ipv4, ipv6 or mpls"
+                    )
+                sysctls[key] = setting
+        else:
+            raise NotSupportedError(f"DriverOpts {name} of a network (--network driver-opt)")
+    return interface, sysctls
 
 
 def check_shared(config: ContainerConfig, host: HostConfig) -> list[str]:

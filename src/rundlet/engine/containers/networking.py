@@ -1,19 +1,21 @@
 """A container's network: what is asked of it in the request, what it got, and how the API shows both."""
 
+import ipaddress
+
 import msgspec
 
 from rundlet.api.container_config import EndpointSettings, PortBinding, PortMap
 from rundlet.api.containers import NetworkSettings, Port
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, network_modes
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.context import Context
 from rundlet.network.endpoint import Endpoint, Wanted
 from rundlet.network.errors import NetworkNotFoundError
 from rundlet.network.joining import Joined
 from rundlet.network.networks import DEFAULT_BRIDGE, Network
-from rundlet.network.portmap import ANY, PortRequest, requests_for_exposed, requests_from_bindings
+from rundlet.network.portmap import EVERY, PortRequest, requests_for_exposed, requests_from_bindings
 from rundlet.network.sandbox import Allocation, parse_mode
 from rundlet.util import ids
 
@@ -49,9 +51,14 @@ class Networking:
     def wanted(self, record: Record, network: str, settings: EndpointSettings) -> Wanted:
         """What a container asks of one network."""
         ipam = settings.ipam_config
+        interface, sysctls = network_modes.driver_options(settings)
         return Wanted(
             network,
             address=(ipam.ipv4_address if ipam is not None else ""),
+            address6=(str(ipaddress.ip_address(ipam.ipv6_address)) if ipam is not None and ipam.ipv6_address else ""),
+            link_local=tuple(ipam.link_local_ips or ()) if ipam is not None else (),
+            interface=interface,
+            sysctls=sysctls,
             mac=settings.mac_address,
             names=self.dns_names(record, settings),
             links=settings.links or (),
@@ -71,7 +78,7 @@ class Networking:
             port: [(binding.host_ip, binding.host_port) for binding in chosen or ()]
             for port, chosen in (host.port_bindings or {}).items()
         }
-        address = way_out.host_binding if way_out is not None else ANY
+        address = way_out.host_binding if way_out is not None else EVERY
         requests = requests_from_bindings(bindings, address)
         if host.publish_all_ports:
             requests += requests_for_exposed(config.exposed_ports or (), requests, address)
@@ -89,6 +96,9 @@ class Networking:
             gateway=first.gateway if first else "",
             ip_address=first.address if first else "",
             ip_prefix_len=first.prefix if first else 0,
+            ipv6_gateway=first.gateway6 if first else "",
+            global_ipv6_address=first.address6 if first else "",
+            global_ipv6_prefix_len=first.prefix6 if first else 0,
             mac_address=first.mac if first else "",
             networks=self.networks(record),
         )
@@ -124,6 +134,9 @@ class Networking:
             gateway=endpoint.gateway,
             ip_address=endpoint.address,
             ip_prefix_len=endpoint.prefix,
+            ipv6_gateway=endpoint.gateway6,
+            global_ipv6_address=endpoint.address6,
+            global_ipv6_prefix_len=endpoint.prefix6,
             mac_address=endpoint.mac,
         )
 

@@ -19,10 +19,13 @@ from rundlet.engine.containers.failures import start_error
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
+from rundlet.engine.logdrivers import LogPlan, Subject, plan, probe, readable_path
+from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
 from rundlet.errors import InternalError
 from rundlet.network.sandbox import Allocation
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError, ShimRequestError
+from rundlet.util.clock import rfc3339_nano
 
 START_SECONDS = 60.0
 WRITER_SECONDS = 10.0
@@ -47,6 +50,7 @@ class Starter:
         etc: EtcFiles,
         execs: ExecService,
         resolver: ResolverKeeper,
+        proxy: ProxyKeeper,
     ) -> None:
         self._context = context
         self._bundles = bundles
@@ -54,6 +58,7 @@ class Starter:
         self._etc = etc
         self.execs = execs
         self._resolver = resolver
+        self._proxy = proxy
 
     async def start(self, record: Record, live: Live) -> Started:
         """Run the container's process. Raises StartFailedError and what the rooms below raise; nothing is left."""
@@ -67,9 +72,12 @@ class Starter:
         try:
             if allocation.sandbox.resolver:
                 await self._resolver.ensure()
+            if allocation.reservation is not None:
+                await self._proxy.serve(record.id, allocation.reservation)
             etc_mounts = self._etc.write(record, allocation)
-            bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts)
-            shim = await self._launch(record, bundle, allocation, live)
+            log = await self._plan_log(record)
+            bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts, log.section)
+            shim = await self._launch(record, bundle, allocation, live, log)
         except BaseException:
             context.network.release(record.id)
             raise
@@ -77,12 +85,16 @@ class Starter:
             allocation.close()
         return shim
 
-    async def _launch(self, record: Record, bundle: dict[str, Any], allocation: Allocation, live: Live) -> Started:
+    async def _launch(
+        self, record: Record, bundle: dict[str, Any], allocation: Allocation, live: Live, log: LogPlan
+    ) -> Started:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         shim = ShimClient(ours)
         try:
             with theirs:
                 shim_pid = await self._context.launcher.shim(record.id, msgspec.json.encode(bundle), theirs)
+            if log.logger is not None:
+                await self._start_logger(shim, log.logger)
             started = await asyncio.wait_for(self._start_in(shim, allocation, live), START_SECONDS)
         except ShimRequestError as error:
             shim.close()
@@ -121,6 +133,37 @@ class Starter:
                     attachment.end, stdin=attachment.stdin, stdout=attachment.stdout, stderr=attachment.stderr
                 )
         return await shim.start()
+
+    async def _plan_log(self, record: Record) -> LogPlan:
+        """What the log driver wants, and the directory for it. Raises LogDriverError, OSError."""
+        config, wanted = documents.config(record), documents.host(record).log_config
+        directory = self._context.layout.container(record.id)
+        subject = Subject(
+            id=record.id,
+            name=record.name,
+            image=config.image or record.image,
+            image_id=record.image_id,
+            command=(record.path, *record.args),
+            env=tuple(config.env or ()),
+            labels=config.labels or {},
+            host=socket.gethostname(),
+            created=rfc3339_nano(record.created_ns),
+        )
+        planned = plan(wanted, subject, directory)
+        await probe(wanted)
+        if path := readable_path(wanted, directory, record.id):
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        return planned
+
+    async def _start_logger(self, shim: ShimClient, settings: dict[str, Any]) -> None:
+        """The process that delivers to a log service; from now on it is the shim's, not ours."""
+        memory = os.memfd_create("logger", os.MFD_CLOEXEC)
+        near, far = socket.socketpair()
+        with near, far, open(memory, "wb") as file:
+            file.write(msgspec.json.encode(settings))
+            file.flush()
+            await self._context.launcher.worker("logger", [memory, far.fileno()])
+            await shim.log(near)
 
     def _net_section(self, record: Record, allocation: Allocation) -> dict[str, Any]:
         section = allocation.sandbox.spec()

@@ -3,6 +3,7 @@
 See: RFC 1035, section 4; RFC 6891 (EDNS).
 """
 
+import socket
 import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -131,7 +132,12 @@ def encode_name(name: str) -> bytes:
 
 
 def reverse_address(name: str) -> str:
-    """The IPv4 address that ``4.3.2.1.in-addr.arpa`` asks for; empty when it is none."""
+    """The address that ``4.3.2.1.in-addr.arpa`` or ``….ip6.arpa`` asks for; empty when it is none."""
+    if name.endswith(".ip6.arpa"):
+        digits = name.removesuffix(".ip6.arpa").split(".")
+        if len(digits) != 32 or not all(len(digit) == 1 and digit in "0123456789abcdef" for digit in digits):
+            return ""
+        return socket.inet_ntop(socket.AF_INET6, bytes.fromhex("".join(reversed(digits))))
     if not name.endswith(".in-addr.arpa"):
         return ""
     parts = name.removesuffix(".in-addr.arpa").split(".")

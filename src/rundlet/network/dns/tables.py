@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from typing import Any, Final, NamedTuple
 
 from rundlet.network.dns import message
@@ -10,6 +11,11 @@ from rundlet.network.dns.message import Query, Record
 _LARGEST: Final = 64 << 20  # bytes
 
 Document = dict[str, Any]
+Found = dict[int, list[str]]
+"""Addresses by the type of record that holds them."""
+
+_NAMES: Final = ((message.A, "names"), (message.AAAA, "names6"))
+_KINDS: Final = {message.A: (message.A,), message.AAAA: (message.AAAA,), message.ANY: (message.A, message.AAAA)}
 
 
 class Server(NamedTuple):
@@ -44,9 +50,9 @@ class Tables:
         addresses = self._addresses(table, networks, query.name)
         if addresses is None:
             return None
-        if query.kind not in (message.A, message.ANY):
-            return []  # The name exists, with nothing of that kind: no IPv6 address above all.
-        return [Record(message.A, _packed(address)) for address in self._turned(addresses)]
+        kinds = _KINDS.get(query.kind, ())
+        # A name without an address of that kind exists all the same: nobody else is asked.
+        return [Record(kind, _packed(address)) for kind in kinds for address in self._turned(addresses[kind])]
 
     def servers(self, sandbox: str) -> list[Server]:
         """Where the rest goes; nowhere from internal networks."""
@@ -63,14 +69,13 @@ class Tables:
                 return [Record(message.PTR, message.encode_name(found))]
         return None
 
-    def _addresses(self, table: Document, networks: list[tuple[str, Document]], name: str) -> list[str] | None:
+    def _addresses(self, table: Document, networks: list[tuple[str, Document]], name: str) -> Found | None:
         """Of ``name``, or of ``name.network``; aliases that the container itself gave come first."""
         for identifier, network in networks:
-            names = network.get("names", {})
             alias = table.get("links", {}).get(identifier, {}).get(name)
-            found = names.get(alias or name)
-            if found:
-                return list(found)
+            found = {kind: list(network.get(key, {}).get(alias or name, ())) for kind, key in _NAMES}
+            if any(found.values()):
+                return found
         for identifier, network in networks:
             suffix = f".{str(network.get('name', '')).lower()}"
             if name.endswith(suffix) and name != suffix:
@@ -110,4 +115,4 @@ class Tables:
 
 
 def _packed(address: str) -> bytes:
-    return bytes(int(part) for part in address.split("."))
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)

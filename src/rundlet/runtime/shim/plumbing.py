@@ -28,7 +28,7 @@ def attach(network: int, change: Spec) -> None:
         sandbox.write_sysctls(change.get("sysctls"))
         with netlink.Netlink() as inside:
             inside.configure_sandbox([sandbox.interface(link)])
-            inside.set_default_route(sandbox.way_out(change.get("routes")))
+            inside.set_default_routes(sandbox.ways_out(change.get("routes")))
 
     try:
         inside_of(network, configure)
@@ -42,7 +42,7 @@ def detach(network: int, change: Spec) -> None:
     """One interface (``name``) less, and other ``routes``; one that is gone is fine. Raises: OSError."""
     with netlink.Netlink(network) as inside:
         inside.delete_link(change["name"], missing_ok=True)
-        inside.set_default_route(sandbox.way_out(change.get("routes")))
+        inside.set_default_routes(sandbox.ways_out(change.get("routes")))
 
 
 def open_resolver(network: int) -> ResolverFds:

@@ -7,6 +7,7 @@ syncs the whole file system below). Under another OCI runtime the shim itself mo
 """
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -67,7 +68,7 @@ class Sandbox:
             self._make_links(links)
         write_sysctls(network.get("sysctls"))
         with netlink.Netlink() as inside:
-            inside.configure_sandbox([interface(link) for link in links], way_out(network.get("routes")))
+            inside.configure_sandbox([interface(link) for link in links], ways_out(network.get("routes")))
         if network.get("resolver"):
             opened = resolver.open_sockets()
             here = ns.open_namespace("self", "network")
@@ -170,11 +171,16 @@ def interface(link: Spec) -> netlink.Interface:
     return netlink.Interface(link["name"], tuple(link.get("addresses") or ()), link.get("mtu") or 0)
 
 
-def way_out(routes: Sequence[Spec] | None) -> netlink.DefaultRoute | None:
-    """The first route is the default route, the only one that there is."""
-    for route in routes or ():
-        return netlink.DefaultRoute(route.get("gateway") or "", route.get("interface") or "")
-    return None
+def ways_out(routes: Sequence[Spec] | None) -> list[netlink.DefaultRoute]:
+    """The default routes, the only ones that there are: one for each family at most."""
+    return [
+        netlink.DefaultRoute(
+            route.get("gateway") or "",
+            route.get("interface") or "",
+            socket.AF_INET6 if ":" in (route.get("dst") or "") else socket.AF_INET,
+        )
+        for route in routes or ()
+    ]
 
 
 def write_sysctls(wanted: Spec | None) -> None:

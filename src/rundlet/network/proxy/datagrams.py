@@ -1,0 +1,96 @@
+"""UDP passed on: a socket of its own towards the container for each client, which its answers come back by."""
+
+import socket
+from functools import partial
+from typing import Final
+
+from rundlet.network.dns.loop import READ, Loop, Timer
+
+_LARGEST: Final = 65535
+_IDLE: Final = 90.0  # seconds, as Docker waits
+_MOST: Final = 1024  # clients of one port
+_AT_ONCE: Final = 16  # datagrams, before it is others' turn
+_INFO_SIZE: Final = 20
+_NO_LINK: Final = bytes(4)
+
+Client = tuple[tuple[object, ...], bytes]
+"""A client's address, and the address of ours that it asked, as the kernel says it."""
+
+
+class Datagrams:
+    """Owns ``listening`` until :meth:`close`."""
+
+    def __init__(self, loop: Loop, listening: socket.socket, target: tuple[str, int]) -> None:
+        self._loop = loop
+        self._listening = listening
+        self.target = target
+        self._clients: dict[Client, tuple[socket.socket, Timer]] = {}
+        listening.setblocking(False)
+        # An answer must come from the address that was asked.
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        loop.add(listening.fileno(), READ, self._readable)
+
+    def close(self) -> None:
+        self.forget()
+        self._loop.remove(self._listening.fileno())
+        self._listening.close()
+
+    def forget(self) -> None:
+        """Every client begins anew."""
+        for client in list(self._clients):
+            self._drop(client)
+
+    def _readable(self, _events: int) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                data, ancillary, _, peer = self._listening.recvmsg(_LARGEST, socket.CMSG_SPACE(_INFO_SIZE))
+            except OSError:
+                return
+            info = next((payload for _level, kind, payload in ancillary if kind == socket.IPV6_PKTINFO), b"")
+            upstream = self._upstream((peer, info))
+            if upstream is not None:
+                try:
+                    upstream.send(data)
+                except OSError:
+                    pass  # Nobody there, or no room: a datagram may be lost.
+
+    def _upstream(self, client: Client) -> socket.socket | None:
+        known = self._clients.get(client)
+        if known is not None:
+            known[1].cancel()
+            self._clients[client] = (known[0], self._loop.later(_IDLE, partial(self._drop, client)))
+            return known[0]
+        if len(self._clients) >= _MOST:
+            return None
+        family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
+        made = None
+        try:
+            made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            made.connect(self.target)
+        except OSError:
+            if made is not None:
+                made.close()
+            return None
+        self._clients[client] = (made, self._loop.later(_IDLE, partial(self._drop, client)))
+        self._loop.add(made.fileno(), READ, lambda _events: self._answer(client, made))
+        return made
+
+    def _answer(self, client: Client, upstream: socket.socket) -> None:
+        peer, info = client
+        # The link is told only where the address means nothing without it.
+        local = info if info[:1] == b"\xfe" else info[:16] + _NO_LINK
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local)] if info else []
+        for _ in range(_AT_ONCE):
+            try:
+                data = upstream.recv(_LARGEST)
+                self._listening.sendmsg([data], ancillary, 0, peer)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # "Connection refused" is an answer, too, but not one that can be passed on.
+
+    def _drop(self, client: Client) -> None:
+        upstream, timer = self._clients.pop(client)
+        timer.cancel()
+        self._loop.remove(upstream.fileno())
+        upstream.close()
