@@ -98,6 +98,28 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "serve": "Serve images to Docker, Podman and Rundlet (OCI distribution 1.1)",
         },
     ),
+    "trust": (
+        "Manage trust on Docker images",
+        {
+            "inspect": "Return low-level information about keys and signatures",
+            "revoke": "Remove trust for an image",
+            "sign": "Sign an image",
+        },
+    ),
+    "trust key": (
+        "Manage keys for signing Docker images",
+        {
+            "generate": "Generate and load a signing key-pair",
+            "load": "Load a private key file for signing",
+        },
+    ),
+    "trust signer": (
+        "Manage entities who can sign Docker images",
+        {
+            "add": "Add a signer",
+            "remove": "Remove a signer",
+        },
+    ),
     "engine": (
         "Run and manage the engine itself",
         {
@@ -167,21 +189,19 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 # What Docker has and Rundlet has not: refused by name, never taken for a typing error.
 NOT_SUPPORTED = frozenset(
-    (
-        "build builder buildx checkpoint compose config context node plugin scout secret service stack swarm trust"
-    ).split()
+    ("build builder buildx checkpoint compose config context node plugin scout secret service stack swarm").split()
 )
 
 
 def resolve(words: tuple[str, ...]) -> str:
-    """The module (``container.run``) of a command of one or two words; empty when there is none."""
+    """The module (``container.run``) of a command's words; empty when there is none."""
     if len(words) == 1:
         return SHORT_FORMS.get(words[0], "")
-    noun, verb = words
+    noun, verb = " ".join(words[:-1]), words[-1]
     if noun not in NOUNS:
         return ""
     verb = VERB_ALIASES.get(noun, {}).get(verb, verb)
-    return f"{noun}.{verb}" if verb in NOUNS[noun][1] else ""
+    return f"{noun}.{verb}".replace(" ", ".") if verb in NOUNS[noun][1] else ""
 
 
 def summary(name: str) -> str:
@@ -192,7 +212,8 @@ def summary(name: str) -> str:
 
 def names_of(module: str) -> list[str]:
     """Every way to call a command, its own name first."""
-    noun, _, verb = module.partition(".")
-    names = [f"{noun} {verb}"] if verb else []
+    noun, dot, verb = module.rpartition(".")
+    noun = noun.replace(".", " ")
+    names = [f"{noun} {verb}"] if dot else []
     names += [f"{noun} {alias}" for alias, target in VERB_ALIASES.get(noun, {}).items() if target == verb]
     return names + [name for name, target in SHORT_FORMS.items() if target == module]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError, RunError
 from rundlet.cli.options.container import create_body
 from rundlet.client.errors import ApiError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rundlet.cli.main import Invocation
+    from rundlet.cli.reference import ImageName
 
 PULL_POLICIES = ("always", "missing", "never", "")
 
@@ -36,11 +38,15 @@ class Creation:
         self.flags = call.flags
         self.image = call.args[0]
         self.body = create_body(call.flags, self.image, call.args[1:])
+        self._signed: ImageName | None = None
+        self._tag = ""
 
     def create(self) -> str:
         """The new container's ID; warnings are printed, --cidfile is written. Raises RunError, ApiError."""
         cidfile = self._open_cidfile()
         try:
+            if enabled(self.call):
+                self._resolve_signed()
             if self.flags["pull"] == "always":
                 self._pull()
             answer = self._create_or_pull()
@@ -56,6 +62,20 @@ class Creation:
             os.write(cidfile, identifier.encode())
             os.close(cidfile)
         return identifier
+
+    def _resolve_signed(self) -> None:
+        """With content trust, a tag stands for the digest that it is signed for. Raises RunError."""
+        from rundlet.cli.reference import parse
+        from rundlet.cli.trust.pulling import signed_reference
+
+        try:
+            name = parse(self.image).with_default_tag()
+            if name.digest:
+                return
+            self._signed, self._tag = signed_reference(self.call.context, name), name.tag
+        except CommandError as exc:
+            raise RunError(exc.message) from exc
+        self.body["Image"] = self._signed.familiar
 
     def _open_cidfile(self) -> int | None:
         path = self.flags["cidfile"]
@@ -79,7 +99,7 @@ class Creation:
                 raise
         from rundlet.cli.reference import parse
 
-        name = parse(self.image).with_default_tag()
+        name = self._signed or parse(self.image).with_default_tag()
         if not self.flags["quiet"]:
             self.call.context.warn(f"Unable to find image '{name.familiar}' locally")
         self._pull()
@@ -102,10 +122,13 @@ class Creation:
         from rundlet.cli.pulling import pull_or_explain
         from rundlet.cli.reference import parse
 
+        quiet = self.flags["quiet"]
         try:
-            name = parse(self.image).with_default_tag()
-            pull_or_explain(
-                self.call.context, name, sys.stderr, platform=self.flags["platform"], quiet=self.flags["quiet"]
-            )
+            name = self._signed or parse(self.image).with_default_tag()
+            pull_or_explain(self.call.context, name, sys.stderr, platform=self.flags["platform"], quiet=quiet)
+            if self._signed is not None:
+                from rundlet.cli.trust.pulling import tag_signed
+
+                tag_signed(self.call.context, self._signed, self._tag, quiet=quiet)
         except CommandError as exc:
             raise PullError(exc.message) from exc

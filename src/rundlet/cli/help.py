@@ -95,8 +95,12 @@ def noun_help(program: str, noun: str) -> str:
     """``rundlet container --help``: the verbs of a noun."""
     verbs = sorted(catalog.NOUNS[noun][1].items())
     width = max(11, *(len(name) for name, _ in verbs))
-    parts = [f"Usage:  {program} {noun} COMMAND", "", catalog.NOUNS[noun][0], "", "Commands:"]
-    parts += _listing(verbs, width)
+    parts = [f"Usage:  {program} {noun} COMMAND", "", catalog.NOUNS[noun][0]]
+    below = [(name.removeprefix(f"{noun} "), text) for name, (text, _) in sorted(catalog.NOUNS.items())]
+    below = [(name, text) for name, text in below if f"{noun} {name}" in catalog.NOUNS]
+    if below:
+        parts += ["", "Management Commands:", *_listing(below, width)]
+    parts += ["", "Commands:", *_listing(verbs, width)]
     parts += ["", f"Run '{program} {noun} COMMAND --help' for more information on a command."]
     return "\n".join(parts) + "\n"
 
@@ -118,7 +122,7 @@ def top_help(program: str) -> str:
     for title, names in catalog.GROUPS:
         parts += ["", f"{title}:", *_listing(((name, catalog.summary(name)) for name in names), 11)]
     parts += ["", "Management Commands:"]
-    parts += _listing(((name, noun[0]) for name, noun in sorted(catalog.NOUNS.items())), 11)
+    parts += _listing(((name, noun[0]) for name, noun in sorted(catalog.NOUNS.items()) if " " not in name), 11)
     parts += ["", "Global Options:", flag_lines(GLOBAL_FLAGS, terminal_width())]
     parts += [
         "",

@@ -155,13 +155,13 @@ def _help_topic(program: str, words: list[str]) -> int:
         return _top_help(program)
     from rundlet.cli import help as texts
 
-    if len(words) == 1 and words[0] in catalog.NOUNS:
-        return _out(texts.noun_help(program, words[0]))
-    name = catalog.resolve(tuple(words[:2])) or catalog.resolve(tuple(words[:1]))
-    if not name:
-        raise CommandError(f"unknown help topic: {' '.join(words)}")
-    path = " ".join(words[:2] if catalog.resolve(tuple(words[:2])) else words[:1])
-    return _out(texts.command_help(program, path, _load(name)))
+    if " ".join(words) in catalog.NOUNS:
+        return _out(texts.noun_help(program, " ".join(words)))
+    for count in (3, 2, 1):
+        name = catalog.resolve(tuple(words[:count])) if len(words) >= count else ""
+        if name:
+            return _out(texts.command_help(program, " ".join(words[:count]), _load(name)))
+    raise CommandError(f"unknown help topic: {' '.join(words)}")
 
 
 def _load(name: str) -> Any:
@@ -195,13 +195,15 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
     if words[0] in ("--help", "-h"):
         return _out(texts.noun_help(program, noun))
     if words[0] == "help":
-        return _help_topic(program, [noun, *words[1:]])
+        return _help_topic(program, [*noun.split(), *words[1:]])
+    if f"{noun} {words[0]}" in catalog.NOUNS:
+        return _noun(program, settings, f"{noun} {words[0]}", words[1:])
     usage = f"Usage:  {program} {noun}\n\nRun '{program} {noun} --help' for more information"
     if words[0].startswith("-"):
         flag = words[0].partition("=")[0]
         shown = f"unknown flag: {flag}" if flag.startswith("--") else f"unknown shorthand flag: '{flag[1]}' in {flag}"
         raise UsageError(f"{shown}\n\n{usage}", 125)
-    name = catalog.resolve((noun, words[0]))
+    name = catalog.resolve((*noun.split(), words[0]))
     if not name:
         verbs = (*catalog.NOUNS[noun][1], *catalog.VERB_ALIASES.get(noun, {}))
         hint = _did_you_mean(words[0], verbs, f"{program} {noun} ")

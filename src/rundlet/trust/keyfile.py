@@ -1,7 +1,8 @@
 """Private keys as files, in Docker's form: PEM with the headers ``role`` and ``gun`` around PKCS#8.
 
-Notary's reader knows one kind of encryption in PKCS#8: PBES2 with AES-256-CBC and a key from PBKDF2 with HMAC-SHA-1.
-``cryptography`` reads that kind and writes others, so the container is put together here, from its primitives.
+Notary knows one kind of encryption in PKCS#8: PBES2 with AES-256-CBC and a key from PBKDF2 with HMAC-SHA-1.
+``cryptography`` does not write that kind, and refuses the version number that Notary gives a key, so this container is
+put together and taken apart here, with its primitives; every other kind is left to it.
 See: RFC 1421 (headers), RFC 5958, RFC 8018.
 """
 
@@ -90,7 +91,7 @@ def decode(data: bytes, passphrase: str) -> PrivateKey:
         if block.kind in _LEGACY:
             found: Any = serialization.load_pem_private_key(_bare(block), secret)
         else:
-            found = serialization.load_der_private_key(block.data, secret)
+            found = _load_pkcs8(block.data, secret)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         if block.encrypted:
             raise PassphraseError from exc
@@ -98,6 +99,59 @@ def decode(data: bytes, passphrase: str) -> PrivateKey:
     if not isinstance(found, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)):
         raise BadKeyError("unsupported key type: want ECDSA, RSA or Ed25519")
     return PrivateKey(found, block.role, block.gun)
+
+
+def _load_pkcs8(data: bytes, secret: bytes | None) -> Any:
+    """Raises ValueError, TypeError, UnsupportedAlgorithm."""
+    if secret is None:
+        return serialization.load_der_private_key(_first_version(data), None)
+    sealed = _notary_kind(data)
+    if sealed is None:
+        return serialization.load_der_private_key(data, secret)
+    derived = PBKDF2HMAC(hashes.SHA1(), 32, sealed.salt, sealed.iterations).derive(secret)  # noqa: S303 - the format
+    decryptor = Cipher(algorithms.AES(derived), modes.CBC(sealed.vector)).decryptor()
+    unpadder = PKCS7(128).unpadder()
+    plain = unpadder.update(decryptor.update(sealed.secret) + decryptor.finalize()) + unpadder.finalize()
+    return serialization.load_der_private_key(_first_version(plain), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    salt: bytes
+    iterations: int
+    vector: bytes
+    secret: bytes
+
+
+def _notary_kind(data: bytes) -> _Sealed | None:
+    """The parts of Notary's kind of encryption; None for other kinds. Raises ValueError for what is no DER."""
+    ((_, whole),) = _items(data)
+    (_, scheme), (_, secret) = _items(whole)
+    (_, kind), (_, parameters) = _items(scheme)
+    if kind != _PBES2[2:]:
+        return None
+    (_, kdf), (_, cipher) = _items(parameters)
+    (_, kdf_kind), (_, kdf_parameters) = _items(kdf)
+    (_, cipher_kind), (_, vector) = _items(cipher)
+    settings = _items(kdf_parameters)
+    # A third setting names another hash than SHA-1.
+    if kdf_kind != _PBKDF2[2:] or cipher_kind != _AES256_CBC[2:] or [tag for tag, _ in settings] != [0x04, 0x02]:
+        return None
+    iterations = int.from_bytes(settings[1][1])
+    if not 1 <= iterations <= ITERATIONS_LIMIT:
+        raise ValueError("iterations")
+    return _Sealed(settings[0][1], iterations, vector, secret)
+
+
+def _first_version(plain: bytes) -> bytes:
+    """Notary writes version 2 (1 in DER) without what that version adds: the same key as version 1.
+
+    Raises ValueError."""
+    ((_, whole),) = _items(plain)
+    version, *others = _items(whole)
+    if version != (0x02, b"\x01") or len(others) != 2:
+        return plain
+    return _sequence(_integer(0), *(_tagged(tag, content) for tag, content in others))
 
 
 def _bare(block: Block) -> bytes:
@@ -176,6 +230,25 @@ def _tagged(tag: int, content: bytes) -> bytes:
         return bytes((tag, size)) + content
     length = size.to_bytes((size.bit_length() + 7) // 8)
     return bytes((tag, 0x80 | len(length))) + length + content
+
+
+def _items(data: bytes) -> list[tuple[int, bytes]]:
+    """Tags and contents of values that stand side by side. Raises ValueError."""
+    found, position = [], 0
+    while position < len(data):
+        tag, size = data[position], data[position + 1] if position + 1 < len(data) else 0x80
+        position += 2
+        if size & 0x80:
+            count = size & 0x7F
+            if not 1 <= count <= 3:
+                raise ValueError("a length that is no length")
+            size = int.from_bytes(data[position : position + count])
+            position += count
+        if position + size > len(data):
+            raise ValueError("the data end too early")
+        found.append((tag, data[position : position + size]))
+        position += size
+    return found
 
 
 def _sequence(*parts: bytes) -> bytes:

@@ -72,7 +72,10 @@ def update(
     trusted.finish_root()
     data = yield Request(TIMESTAMP, TIMESTAMP_LIMIT)
     if data is None:
-        raise NoTrustDataError(server, gun) if known is None else MissingMetadataError(TIMESTAMP)
+        # A server that has nothing at all never had, or has no more, what was trusted last time.
+        if known is None or (yield Request(ROOT, ROOT_LIMIT)) is None:
+            raise NoTrustDataError(server, gun)
+        raise MissingMetadataError(TIMESTAMP)
     trusted.update_timestamp(_checked(TIMESTAMP, data, TIMESTAMP_LIMIT))
     assert trusted.timestamp is not None
     trusted.update_snapshot((yield from _file(SNAPSHOT, trusted.timestamp.meta[SNAPSHOT], cache)))

@@ -74,8 +74,10 @@ class State:
 def accept(state: State, updates: Mapping[str, bytes], keys: Keys, now: datetime) -> dict[str, bytes]:
     """The files to store: those uploaded and those that the server makes. Raises RefusedError, OldVersionError."""
     unknown = [role for role in updates if not is_role(role)]
-    if unknown or not updates:
-        raise RefusedError("ErrValidation", f"no such role: {', '.join(unknown)}" if unknown else "nothing to update")
+    if unknown:
+        raise RefusedError("ErrValidation", f"no such role: {', '.join(unknown)}")
+    if not updates and ROOT in state.files:
+        return {}  # Docker publishes also when it has found nothing to change
     if TIMESTAMP in updates:
         raise RefusedError("ErrValidation", "the timestamp is made by the server")
     root = _root(state, updates.get(ROOT), keys, now)

@@ -17,7 +17,7 @@ Output = pytest.CaptureFixture[str]
 
 
 def every_module() -> list[str]:
-    nouns = [f"{noun}.{verb}" for noun, (_, verbs) in catalog.NOUNS.items() for verb in verbs]
+    nouns = [f"{noun}.{verb}".replace(" ", ".") for noun, (_, verbs) in catalog.NOUNS.items() for verb in verbs]
     return sorted({*nouns, *catalog.SHORT_FORMS.values()})
 
 

@@ -74,8 +74,6 @@ def _refuse(flags: Any) -> None:
     for name in CLIENT_ONLY:
         if flags[name]:
             raise RunError(f"--{name} is not supported by Rundlet")
-    if not flags["disable-content-trust"]:
-        raise RunError("--disable-content-trust=false (content trust) is not supported by Rundlet")
     for name in ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"):
         if flags[name]:
             raise RunError(f"--{name} is for Windows containers and not supported by Rundlet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime
 
 from rundlet.cli.exit import CommandError
@@ -119,10 +120,15 @@ class TrustedRepository:
 
     def publish(self, draft: Draft) -> None:
         """Sign and upload. Raises TrustError."""
+        files = draft.finish(self.keys)
         try:
-            self._remote.upload(draft.finish(self.keys))
+            self._remote.upload(files)
         finally:
             self._remote.close()
+        if ROOT in files:
+            # A beginning: what was trusted before, if anything, is no longer at the server.
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._keep({ROOT: files[ROOT]})
 
     def _first_or_new(self, role: str) -> PrivateKey:
         found = self.keys.list(role)

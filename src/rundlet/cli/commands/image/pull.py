@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError
 from rundlet.cli.pulling import pull_or_explain
 from rundlet.cli.reference import parse
@@ -25,8 +26,6 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
-    if not flags["disable-content-trust"]:
-        raise CommandError("--disable-content-trust=false (content trust) is not supported by Rundlet")
     name = parse(call.args[0])
     if flags["all-tags"]:
         if name.tag or name.digest:
@@ -36,6 +35,18 @@ def run(call: Invocation) -> int:
         if not flags["quiet"]:
             call.context.say("Using default tag: latest")
     sys.stdout.flush()
-    pull_or_explain(call.context, name, sys.stdout, platform=flags["platform"], quiet=flags["quiet"])
+    if enabled(call) and not name.digest:
+        from rundlet.cli.trust.pulling import pull_signed
+
+        pull_signed(
+            call.context,
+            name,
+            sys.stdout,
+            platform=flags["platform"],
+            quiet=flags["quiet"],
+            all_tags=flags["all-tags"],
+        )
+    else:
+        pull_or_explain(call.context, name, sys.stdout, platform=flags["platform"], quiet=flags["quiet"])
     call.context.say(str(name))
     return 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from rundlet.cli.credentials import encode, registry_headers
+from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError
-from rundlet.cli.progress import show
+from rundlet.cli.pushing import push
 from rundlet.cli.reference import parse
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
-    if not flags["disable-content-trust"]:
-        raise CommandError("--disable-content-trust=false (content trust) is not supported by Rundlet")
     name = parse(call.args[0])
     if name.digest:
         raise CommandError("cannot push a digest reference")
@@ -47,16 +44,14 @@ def run(call: Invocation) -> int:
         if not flags["quiet"]:
             call.context.say("Using default tag: latest")
     sys.stdout.flush()
-    # The API wants the header on every push, even to a registry that asks for nothing.
-    headers = registry_headers(call.context, name.domain) or {"X-Registry-Auth": encode({})}
-    query = {"tag": name.tag or None}
-    if flags["platform"]:
-        from rundlet.cli.commands.image.inspect import platform_json
+    pushed = push(call.context, name, sys.stdout, platform=flags["platform"], quiet=flags["quiet"])
+    if enabled(call):
+        if not name.tag:
+            call.context.warn("No tag specified, skipping trust metadata push")
+        else:
+            from rundlet.cli.trust.pushing import sign_pushed
 
-        query["platform"] = platform_json(flags["platform"])
-    path = f"/images/{quote(name.familiar_name, '/:')}/push"
-    messages = call.context.session.stream("POST", path, query=query, headers=headers)
-    show(messages, sys.stdout, quiet=flags["quiet"])
+            sign_pushed(call.context, name, pushed)
     if flags["quiet"]:
         call.context.say(str(name))
     return 0

@@ -1,0 +1,1 @@
+"""rundlet volume …: one module per verb."""
