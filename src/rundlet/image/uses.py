@@ -1,0 +1,39 @@
+"""When each image was last used, for a policy that removes those that nobody used for long.
+
+Nothing is written when a container is made: whoever asks now and then for the images in use is precise enough, and a
+start of a container does not wait for the disk.
+"""
+
+from collections.abc import Iterable
+
+from rundlet.oci.digest import Digest
+from rundlet.util.clock import Clock
+from rundlet.util.database import Database
+
+SCHEMA: tuple[str, ...] = (
+    """CREATE TABLE IF NOT EXISTS image_uses (
+        image TEXT PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE, used_ns INTEGER NOT NULL
+    ) STRICT""",
+)
+
+
+class Uses:
+    """Made by the wiring. Blocks for a write of the database: call it in a thread."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def observe(self, used: Iterable[Digest]) -> dict[Digest, int]:
+        """When every image was last used, in nanoseconds: now for those in ``used`` and those never seen before."""
+        now = self._clock.now_ns()
+        with self._database.transaction() as cursor:
+            cursor.executemany(
+                "INSERT OR REPLACE INTO image_uses SELECT id, ? FROM images WHERE id = ?",
+                [(now, str(image)) for image in used],
+            )
+            cursor.execute("INSERT OR IGNORE INTO image_uses SELECT id, ? FROM images", (now,))
+        rows = self._database.query(
+            "SELECT image, max(used_ns, tagged_ns) FROM image_uses JOIN images ON id = image", ()
+        )
+        return {Digest.parse(image): used_ns for image, used_ns in rows}
