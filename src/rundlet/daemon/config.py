@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
-from rundlet.daemon import registries
+from rundlet.daemon import gcpolicy, registries
+from rundlet.engine.images.policy import ImagePolicy
 from rundlet.errors import InvalidParameterError
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -44,6 +45,7 @@ class Config:
     insecure_registries: tuple[str, ...] = ()
     mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mirror_logins: dict[str, registries.Login] = field(default_factory=dict)
+    gc: ImagePolicy | None = None
     bip: str = ""
     default_address_pools: tuple[tuple[str, int], ...] = ()
     log_level: str = "info"
@@ -170,6 +172,7 @@ _FILE_KEYS: dict[str, type] = {
     "registry-mirrors": list,
     "insecure-registries": list,
     "registries": dict,
+    "gc": dict,
     "bip": str,
     "default-address-pools": list,
     "log-level": str,
@@ -246,6 +249,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
                 f"flag and in the configuration file: {key}: (from flag: {flags[key]}, from file: {document[key]})"
             )
     mirrors, logins = registries.parse(document.pop("registries", {}))
+    policy = gcpolicy.parse(document.pop("gc")) if "gc" in document else None
     runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
     merged = {key.replace("-", "_"): value for key, value in {**document, **flags}.items()}
     for key in ("hosts", "registry_mirrors", "insecure_registries", "default_address_pools"):
@@ -256,6 +260,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         runtimes=runtimes,
         mirrors=mirrors,
         mirror_logins=logins,
+        gc=policy,
         config_file=path if document or required else "",
         **merged,
     )

@@ -122,6 +122,8 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
     _watch_firewall(engine)
     engine.tasks.spawn(_housekeeping(engine), name="housekeeping")
     engine.tasks.spawn(_sweeping(engine), name="sweeping")
+    if engine.policy is not None:
+        engine.tasks.spawn(engine.policy.run(), name="image policy")
     engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
     gc.collect()
     gc.freeze()

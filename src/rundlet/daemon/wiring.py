@@ -34,6 +34,7 @@ from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context, Settings
 from rundlet.engine.distribution import DistributionService
 from rundlet.engine.events import EventBus
+from rundlet.engine.images.policy import PolicyKeeper
 from rundlet.engine.images.service import ImageRooms, ImageService
 from rundlet.engine.networks import NetworkRouterService
 from rundlet.engine.proxy import ProxyKeeper
@@ -44,6 +45,7 @@ from rundlet.engine.usage import ImageUsage
 from rundlet.engine.volumes import VolumeService
 from rundlet.errors import RundletError
 from rundlet.image import store as image_store
+from rundlet.image import uses as image_uses
 from rundlet.image.commit import Committer
 from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
@@ -56,6 +58,7 @@ from rundlet.image.removal import Remover
 from rundlet.image.save import Saver
 from rundlet.image.store import ImageStore
 from rundlet.image.unpack import Unpacker
+from rundlet.image.uses import Uses
 from rundlet.network import service as network_service
 from rundlet.network.host import DaemonOptions
 from rundlet.network.ipam import DEFAULT_POOLS
@@ -91,13 +94,14 @@ class Engine:
     garbage: Garbage
     content: ContentStore
     unpacker: Unpacker
+    policy: PolicyKeeper | None
     resolver: ResolverKeeper
     proxy: ProxyKeeper
 
 
 def schemas() -> list[Sequence[str]]:
     """Every room's tables."""
-    return [snapshot.SCHEMA, image_store.SCHEMA, network_service.SCHEMA, volume_store.SCHEMA]
+    return [snapshot.SCHEMA, image_store.SCHEMA, image_uses.SCHEMA, network_service.SCHEMA, volume_store.SCHEMA]
 
 
 def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink | None = None) -> Engine:
@@ -181,6 +185,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
             registry=registry,
         ),
     )
+    policy = PolicyKeeper(context, image_service, leases, Uses(database, clock), config.gc) if config.gc else None
     volume_service = VolumeService(context)
     system = SystemService(
         context, engine_id(layout), registry, containers=views, images=image_service, volumes=volume_service
@@ -206,6 +211,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         garbage,
         content,
         Unpacker(images, layers, leases),
+        policy,
         resolver,
         proxy,
     )

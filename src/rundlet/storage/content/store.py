@@ -141,6 +141,18 @@ class ContentStore:
                 except InvalidParameterError:
                     continue  # a temporary file of a write that is under way
 
+    def usage(self) -> int:
+        """Bytes of all blobs."""
+        total = 0
+        for algorithm in os.listdir(self._blobs):
+            with os.scandir(f"{self._blobs}/{algorithm}") as entries:
+                for entry in entries:
+                    try:
+                        total += entry.stat(follow_symlinks=False).st_size
+                    except FileNotFoundError:
+                        continue  # it was deleted meanwhile
+        return total
+
     def sync(self) -> None:
         """Make all blobs durable; blocks until the disk is done, so call it in a thread. Raises StorageError.
 
