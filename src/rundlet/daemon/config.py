@@ -52,6 +52,8 @@ class Config:
     debug: bool = False
     default_runtime: str = NATIVE_RUNTIME
     runtimes: dict[str, str] = field(default_factory=dict)
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = field(default_factory=dict)
     ready_fd: int = -1
     leave_cgroup: bool = False
     rootless: int = 0
@@ -91,7 +93,7 @@ def found_runtimes() -> dict[str, str]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-# flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=PATH, repeated.
+# flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=VALUE, repeated.
 _FLAGS: dict[str, tuple[str, str]] = {
     "data-root": ("data-root", "str"),
     "exec-root": ("exec-root", "str"),
@@ -106,6 +108,8 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "debug": ("debug", "bool"),
     "default-runtime": ("default-runtime", "str"),
     "add-runtime": ("runtimes", "pair"),
+    "log-driver": ("log-driver", "str"),
+    "log-opt": ("log-opts", "pair"),
     "config-file": ("config-file", "str"),
     "ready-fd": ("ready-fd", "int"),
     "leave-cgroup": ("leave-cgroup", "bool"),
@@ -150,7 +154,8 @@ def _store(values: dict[str, Any], key: str, kind: str, name: str, text: str) ->
     elif kind == "pair":
         label, sign, path = text.partition("=")
         if not sign or not label or not path:
-            raise ConfigError(f'invalid argument "{text}" for "--{name}" flag: want NAME=PATH')
+            value = "PATH" if key == "runtimes" else "VALUE"
+            raise ConfigError(f'invalid argument "{text}" for "--{name}" flag: want NAME={value}')
         values.setdefault(key, {})[label] = path
     elif kind == "pool":
         fields = dict(field.partition("=")[::2] for field in text.split(","))
@@ -179,6 +184,8 @@ _FILE_KEYS: dict[str, type] = {
     "debug": bool,
     "default-runtime": str,
     "runtimes": dict,
+    "log-driver": str,
+    "log-opts": dict,
 }
 
 
@@ -203,6 +210,9 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
             raise ConfigError(f"{path}: {key}: want a JSON {kind.__name__}")
     if "runtimes" in document:
         document["runtimes"] = {name: _runtime(path, name, value) for name, value in document["runtimes"].items()}
+    for name, text in document.get("log-opts", {}).items():
+        if not isinstance(text, str):
+            raise ConfigError(f"{path}: log-opts: {name}: want a JSON string")
     if "default-address-pools" in document:
         found = document["default-address-pools"]
         document["default-address-pools"] = [_pool(f"{path}: default-address-pools", value) for value in found]
