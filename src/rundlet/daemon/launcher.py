@@ -25,6 +25,7 @@ from rundlet.daemon import placement
 from rundlet.daemon.workers import WORKERS
 from rundlet.linux import clean, libc, mount, pidfd
 from rundlet.runtime import protocol
+from rundlet.runtime.logger import main as logger
 from rundlet.runtime.protocol import Order
 from rundlet.runtime.shim import main as shim_main
 from rundlet.runtime.shim import rehearsal
@@ -70,6 +71,7 @@ def _warm_up() -> None:
         rehearsal.rehearse()
     except OSError:
         pass  # without a place to write, shims will be a little larger
+    logger.remember_importers()
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()

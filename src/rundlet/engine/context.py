@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from rundlet.api.container_config import LogConfig
 from rundlet.container.store import ContainerStore
 from rundlet.engine.containers.live import Registry
 from rundlet.engine.events import EventBus
 from rundlet.image.store import ImageStore
+from rundlet.network.etc_files import ResolverOptions
 from rundlet.network.service import NetworkService
 from rundlet.runtime.launch import Launcher
 from rundlet.storage.snapshot import Snapshotter
@@ -23,6 +25,8 @@ class Settings:
     registry_mirrors: tuple[str, ...]
     insecure_registries: tuple[str, ...]
     debug: bool
+    log_config: LogConfig
+    dns: ResolverOptions = ResolverOptions()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Each entry is the field as the Engine API spells it, and what of it is accepted.
 import re
 
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources
+from rundlet.engine import logdrivers
 from rundlet.errors import ConflictError, InvalidParameterError, NotSupportedError
 
 _ZERO_OR_ABSENT = (
@@ -23,8 +24,6 @@ _HOST_ABSENT = (
     ("cgroup", "Cgroup"),
     ("storage_opt", "StorageOpt (--storage-opt)"),
 )
-_LOG_DRIVERS = frozenset({"", "json-file", "none"})
-_LOG_OPTIONS = frozenset({"max-size", "max-file"})
 _RESTART = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
 _MODE = re.compile(r"(?:|host|container:.+)\Z")
 MINIMUM_MEMORY = 6 << 20
@@ -83,7 +82,7 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         raise InvalidParameterError(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
         )
-    _check_log(host)
+    logdrivers.check(host.log_config)
     _check_restart(host)
     _check_modes(host)
     _check_names(host)
@@ -109,15 +108,6 @@ def _check_health(config: ContainerConfig) -> None:
             raise InvalidParameterError(f"{title} in Healthcheck cannot be less than 1ms")
     if health.retries < 0:
         raise InvalidParameterError("Retries in Healthcheck cannot be negative")
-
-
-def _check_log(host: HostConfig) -> None:
-    if host.log_config.type not in _LOG_DRIVERS:
-        raise NotSupportedError(f"log driver {host.log_config.type}")
-    for name in host.log_config.config or {}:
-        if name not in _LOG_OPTIONS or host.log_config.type == "none":
-            driver = host.log_config.type or "json-file"
-            raise InvalidParameterError(f"unknown log opt '{name}' for {driver} log driver")
 
 
 def _check_restart(host: HostConfig) -> None:

@@ -27,7 +27,7 @@ from rundlet.api.system import (
     Version,
 )
 from rundlet.container.state import Status
-from rundlet.engine import machine
+from rundlet.engine import logdrivers, machine
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context
 from rundlet.engine.events import Event
@@ -106,7 +106,7 @@ class SystemService:
             driver="overlay2",
             driver_status=(("Backing Filesystem", _file_system(context.layout.root)), ("Native Overlay Diff", "true")),
             plugins=Plugins(
-                volume=("local",), network=("bridge", "host", "null"), authorization=None, log=("json-file", "none")
+                volume=("local",), network=("bridge", "host", "null"), authorization=None, log=logdrivers.NAMES
             ),
             memory_limit="memory" in have,
             swap_limit="memory" in have,
@@ -121,7 +121,7 @@ class SystemService:
             oom_kill_disable="memory" in have and layout.version != V2,
             n_goroutines=0,
             system_time=rfc3339_nano(context.clock.now_ns()),
-            logging_driver="json-file",
+            logging_driver=settings.log_config.type,
             cgroup_driver="cgroupfs" if have else "none",
             cgroup_version="2" if layout.version == V2 else "1",
             kernel_version=machine.kernel(),

@@ -175,6 +175,10 @@ class ShimClient:
         """Give the shim descriptors (bound sockets of published ports) to keep open until the container ends."""
         await self.request("hold", fds)
 
+    async def log(self, stream: socket.socket) -> None:
+        """Connect a logger: all output of all lives of the container goes to ``stream``, too (the caller closes it)."""
+        await self.request("log", [stream.fileno()])
+
     async def net_attach(
         self,
         link: dict[str, Any],

@@ -44,7 +44,7 @@ class AttachService:
                 with theirs:
                     border = await live.shim.attach(theirs, stdin=stdin, stdout=options.stdout, stderr=options.stderr)
             else:
-                border = _log_size(f"{self._context.layout.container(record.id)}/{record.id}-json.log")
+                border = _log_size(self._logs.path(record))
                 live.pending.append(PendingAttachment(theirs, stdin, options.stdout, options.stderr))
         except BaseException:
             ours.close()

@@ -14,12 +14,11 @@ from rundlet.engine.containers.security import Security, security
 from rundlet.engine.context import Context
 from rundlet.engine.merge import argv
 from rundlet.engine.seccomp import SeccompCache
-from rundlet.errors import ConflictError, InvalidParameterError
+from rundlet.errors import ConflictError
 from rundlet.runtime import spec
 from rundlet.runtime.spec import HOST, DeviceRequest, Limits, Namespace, NamespaceKind, Rlimit, SpecRequest, Throttle
 
 SPEC_VERSION = 1
-_SIZE_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 class BundleMaker:
@@ -29,8 +28,10 @@ class BundleMaker:
         self._context = context
         self._seccomp = seccomp
 
-    def make(self, record: Record, network: dict[str, Any], etc_mounts: list[dict[str, Any]]) -> dict[str, Any]:
-        """``network`` is the shim's ``net`` section; ``etc_mounts`` bind the files that we write for it.
+    def make(
+        self, record: Record, network: dict[str, Any], etc_mounts: list[dict[str, Any]], log: dict[str, Any]
+    ) -> dict[str, Any]:
+        """``network`` and ``log`` are the shim's sections; ``etc_mounts`` bind the files that we write for it.
 
         Raises InvalidParameterError, ConflictError (a container to join does not run), OSError.
         """
@@ -71,7 +72,7 @@ class BundleMaker:
                 "stdin_once": config.stdin_once,
                 "size": list(host.console_size),
             },
-            "log": log_section(host, f"{directory}/{record.id}-json.log"),
+            "log": log,
             "net": network,
             "cgroup": {"path": cgroup_path, "strict": request.limits.controllers()},
             "seccomp": program,
@@ -200,33 +201,3 @@ def limits(resources: Resources) -> Limits:
 
 def _throttles(devices: tuple[ThrottleDevice, ...] | None) -> tuple[Throttle, ...]:
     return tuple(Throttle(device.path, device.rate) for device in devices or ())
-
-
-def log_section(host: HostConfig, path: str) -> dict[str, Any]:
-    """The shim's ``log`` section. Raises InvalidParameterError for a size or count that is none."""
-    options = host.log_config.config or {}
-    max_size = _size(options["max-size"]) if "max-size" in options else 0
-    max_file = options.get("max-file", "1")
-    if not max_file.isdigit() or int(max_file) < 1:
-        raise InvalidParameterError("max-file cannot be less than 1")
-    if "max-file" in options and not max_size and int(max_file) > 1:
-        raise InvalidParameterError("max-file must be used with max-size")
-    return {
-        "driver": host.log_config.type or "json-file",
-        "path": path,
-        "max_size": max_size,
-        "max_file": int(max_file),
-    }
-
-
-def _size(text: str) -> int:
-    """``10m`` in bytes."""
-    number = text.lower().removesuffix("ib").removesuffix("b") or "0"
-    unit = number[-1] if number[-1] in _SIZE_UNITS else "b"
-    try:
-        value = int(float(number.rstrip("kmgtb")) * _SIZE_UNITS[unit])
-    except ValueError:
-        raise InvalidParameterError(f"invalid size: '{text}'") from None
-    if value <= 0:
-        raise InvalidParameterError(f"invalid size: '{text}'")
-    return value

@@ -12,14 +12,13 @@ import msgspec
 from rundlet.api.container_config import (
     ContainerConfig,
     HostConfig,
-    LogConfig,
     NetworkingConfig,
     RestartPolicy,
 )
 from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerCreateOptions
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record
-from rundlet.engine import machine, merge, mounts, refusals
+from rundlet.engine import logdrivers, machine, merge, mounts, refusals
 from rundlet.engine.containers import documents, network_modes
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.security import security
@@ -44,9 +43,15 @@ class Creator:
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
         """Raises what the checks raise; then nothing has been made."""
-        context = self._context
         image = self._image(body.image, options.platform)
-        config = merge.merge(body, context.images.config(image.id).config)
+        config = merge.merge(body, self._context.images.config(image.id).config)
+        return await self.create_exactly(body, options, image, config)
+
+    async def create_exactly(
+        self, body: ContainerCreate, options: ContainerCreateOptions, image: Image, config: ContainerConfig
+    ) -> ContainerCreated:
+        """A container with ``config`` as it is: nothing of it comes from the image's. Raises as :meth:`create`."""
+        context = self._context
         host, warnings = self._host_config(body.host_config or HostConfig())
         refusals.check(config, host)
         refusals.check_cpus(host, machine.cpus())
@@ -92,7 +97,6 @@ class Creator:
                 "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
                 "running out of resources."
             )
-        log_type = host.log_config.type or "json-file"
         masked: tuple[str, ...] | None = tuple(runtime_spec.MASKED_PATHS)
         readonly: tuple[str, ...] | None = tuple(runtime_spec.READONLY_PATHS)
         if host.privileged or "systempaths=unconfined" in (host.security_opt or ()):
@@ -104,7 +108,7 @@ class Creator:
                 runtime=runtime,
                 cgroup_parent=re.sub("/+", "/", f"/{host.cgroup_parent}").rstrip("/"),
                 network_mode=host.network_mode if host.network_mode not in ("", "default") else "bridge",
-                log_config=LogConfig(type=log_type, config=host.log_config.config or {}),
+                log_config=logdrivers.merged(host.log_config, settings.log_config),
                 restart_policy=RestartPolicy(
                     name=host.restart_policy.name or "no",
                     maximum_retry_count=host.restart_policy.maximum_retry_count,

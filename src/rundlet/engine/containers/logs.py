@@ -1,7 +1,8 @@
 """``logs``: a container's log as a client wants it — framed or raw, with times, a span of it, followed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import quote_plus
 
 from rundlet.api.containers import LogsOptions
 from rundlet.api.stdcopy import STDERR, STDOUT, frame
@@ -10,6 +11,7 @@ from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine.containers import documents
 from rundlet.engine.context import Context
+from rundlet.engine.logdrivers import readable_path
 from rundlet.errors import InvalidParameterError
 from rundlet.runtime.logreader import Entry, LogReader
 from rundlet.util.clock import rfc3339_nano
@@ -40,8 +42,8 @@ class LogService:
         record = self._context.containers.find(reference)
         if not (options.stdout or options.stderr):
             raise InvalidParameterError("Bad parameters: you must choose at least one stream")
-        config, host = documents.config(record), documents.host(record)
-        if host.log_config.type == "none":
+        config = documents.config(record)
+        if not self.path(record):
             raise UnreadableLogError
         return LogStream(tty=config.tty, chunks=self.chunks(record, options))
 
@@ -52,8 +54,7 @@ class LogService:
         """
         config = documents.config(record)
         format_ = Format(options, tty=config.tty)
-        path = f"{self._context.layout.container(record.id)}/{record.id}-json.log"
-        reader = LogReader(path, options.tail, end)
+        reader = LogReader(self.path(record), options.tail, end)
         try:
             while True:
                 alive = options.follow and self._alive(record.id)
@@ -71,6 +72,12 @@ class LogService:
         finally:
             reader.close()
 
+    def path(self, record: Record) -> str:
+        """The file that the log is read from; "" where the driver keeps none."""
+        return readable_path(
+            documents.host(record).log_config, self._context.layout.container(record.id), record.id
+        )
+
     def _alive(self, container_id: str) -> bool:
         if not self._context.containers.has(container_id):
             return False
@@ -78,13 +85,13 @@ class LogService:
 
 
 class Format:
-    """One client's wishes. ``details`` shows the attributes of log options; without any that is a lone space."""
+    """One client's wishes. ``details`` shows the attributes that log options asked for; none: a lone space."""
 
     def __init__(self, options: LogsOptions, *, tty: bool) -> None:
         self._streams = {name for name, wanted in (("stdout", options.stdout), ("stderr", options.stderr)) if wanted}
         self._tty = tty
         self._timestamps = options.timestamps
-        self._details = b" " if options.details else b""
+        self._details = options.details
         self._since = rfc3339_nano(options.since) if options.since else ""
         self._until = rfc3339_nano(options.until) if options.until else ""
 
@@ -98,11 +105,15 @@ class Format:
                 continue
             text = entry.log.encode("utf-8", "surrogatepass")
             if self._details:
-                text = self._details + text
+                text = _details(entry.attributes) + text
             if self._timestamps:
                 text = f"{entry.time} ".encode() + text
             parts.append(text if self._tty else frame(_NUMBERS[entry.stream], text))
         return b"".join(parts), False
+
+
+def _details(attributes: Mapping[str, str]) -> bytes:
+    return ",".join(f"{quote_plus(key)}={quote_plus(attributes[key])}" for key in sorted(attributes)).encode() + b" "
 
 
 def _later(left: str, right: str) -> bool:

@@ -23,6 +23,7 @@ from rundlet.engine.containers.execs import ExecService
 from rundlet.engine.containers.filters import Selection
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
+from rundlet.engine.logdrivers import written_path
 from rundlet.errors import InvalidParameterError, NoSuchImageError
 from rundlet.oci.digest import Digest
 from rundlet.util.clock import rfc3339_nano
@@ -127,7 +128,7 @@ class Views:
     def _inspect(self, record: Record) -> ContainerInspect:
         host = documents.host(record)
         directory = self._context.layout.container(record.id)
-        log = f"{directory}/{record.id}-json.log" if host.log_config.type == "json-file" else ""
+        log = written_path(host.log_config, directory, record.id)
         ran = record.state.started_ns > 0
         return ContainerInspect(
             id=record.id,

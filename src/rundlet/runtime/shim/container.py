@@ -77,7 +77,14 @@ class Container:
         log = spec.get("log") or {"driver": "none"}
         self.log: LogWriter | None = None
         if log["driver"] == "json-file":
-            self.log = LogWriter(log["path"], log.get("max_size") or 0, log.get("max_file") or 1)
+            self.log = LogWriter(
+                log["path"],
+                log.get("max_size") or 0,
+                log.get("max_file") or 1,
+                compress=bool(log.get("compress")),
+                attributes=log.get("attributes"),
+            )
+        self._logger = -1
         self.spawn = starter.spawn
         self._on_exit = on_exit
         self._on_event = on_event
@@ -128,6 +135,11 @@ class Container:
     def thaw(self) -> None:
         self.cgroup.group.thaw()
         self.paused = False
+
+    def log_to(self, fd: int) -> None:
+        """From now on all output also goes to the logger at ``fd``, which is the container's."""
+        self._logger = fd
+        self.hub.log_to(os.dup(fd))
 
     def policy_changed(self) -> None:
         """End a wait for the next start that the policy does not want any more."""
@@ -289,6 +301,8 @@ class Container:
 
     def _restart(self) -> None:
         self.hub = self._new_hub()
+        if self._logger >= 0:
+            self.hub.log_to(os.dup(self._logger))
         self.cgroup.restarted()
 
         def done(error: "failures.StartError | None") -> None:

@@ -70,7 +70,7 @@ class Shim:
             protocol.close_all(fds)
             reply({"error": {"step": "protocol", "errno": 0, "message": f"unknown operation {request.get('op')!r}"}})
             return
-        if request["op"] not in ("attach", "exec", "hold"):
+        if request["op"] not in ("attach", "exec", "hold", "log"):
             protocol.close_all(fds)
             fds = []
         operation(request, fds, reply)
@@ -100,6 +100,10 @@ class Shim:
         self.container.hub.attach(fds[0], wanted, bytes(request.get("detach_keys") or ()))
         log = self.container.log
         reply(ok(log_size=log.size if log is not None else 0))
+
+    def do_log(self, _request: Message, fds: list[int], reply: Reply) -> None:
+        self.container.log_to(fds[0])
+        reply(ok())
 
     def do_start(self, _request: Message, _fds: list[int], reply: Reply) -> None:
         container = self.container

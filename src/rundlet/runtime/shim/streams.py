@@ -35,11 +35,14 @@ class Log(Protocol):
 
 
 class Client:
-    """One attached connection: a stream socket."""
+    """One attached connection: a stream socket. ``logger``: framed in any case, and told of the end of a life."""
 
-    def __init__(self, hub: "Hub", fd: int, wanted: frozenset[int], detach_keys: bytes) -> None:
+    def __init__(
+        self, hub: "Hub", fd: int, wanted: frozenset[int], detach_keys: bytes, *, logger: bool = False
+    ) -> None:
         os.set_blocking(fd, False)
         self.fd = fd
+        self._logger = logger
         self.wanted = wanted
         self._hub = hub
         self._loop = hub.loop
@@ -53,7 +56,7 @@ class Client:
 
     def send(self, stream: int, data: bytes, framed: bool) -> None:
         """Queue and send what goes."""
-        if framed:
+        if framed or self._logger:
             data = _HEADER.pack(stream, len(data)) + data
         if not self._pending:
             try:
@@ -72,12 +75,14 @@ class Client:
 
     def end(self) -> None:
         """No more output will come: close once everything is sent."""
+        if self._logger and not self._ending:
+            self.send(STDOUT, b"", framed=True)  # may be the end of us: the logger is gone
         self._ending = True
         self._reading = False
         if self._pending:
             self._watch()
         else:
-            self._hub.drop(self)
+            self._hub.drop(self)  # nothing happens where it was dropped already
 
     def pause(self, paused: bool) -> None:
         """Stop or go on reading the client's input."""
@@ -203,6 +208,10 @@ class Hub:
     def attach(self, fd: int, wanted: frozenset[int], detach_keys: bytes = b"") -> None:
         """A client's stream socket, which the hub owns from now on."""
         self._clients.append(Client(self, fd, wanted, detach_keys if self.tty else b""))
+
+    def log_to(self, fd: int) -> None:
+        """A logger's stream socket, which the hub owns from now on."""
+        self._clients.append(Client(self, fd, frozenset((STDOUT, STDERR)), b"", logger=True))
 
     def feed(self, data: bytes) -> None:
         """Input from a client."""

@@ -29,7 +29,9 @@ FLAGS = (
     ("group", "G", "string", "Group that may use the socket (default rundlet, if there is one)"),
     ("host", "H", "list", "Further addresses to listen on (unix://PATH, tcp://HOST:PORT)"),
     ("insecure-registry", "", "list", "Registry without TLS (127.0.0.0/8 always)"),
+    ("log-driver", "", "string", "Log driver of containers that ask for none (default json-file)"),
     ("log-level", "l", "string", '"debug", "info", "warn", "error" or "fatal" (default "info")'),
+    ("log-opt", "", "list", "Its options (NAME=VALUE), under those of each container"),
     ("pidfile", "p", "string", "File for the process ID"),
     ("registry-mirror", "", "list", "Mirror of Docker Hub"),
 )
