@@ -46,6 +46,16 @@ class Layout:
         return f"{self.root}/volumes"
 
     @property
+    def builds(self) -> str:
+        """A directory for each build that is under way."""
+        return f"{self.root}/builds"
+
+    @property
+    def build_mounts(self) -> str:
+        """What ``RUN --mount=type=cache`` keeps between builds."""
+        return f"{self.root}/build-cache"
+
+    @property
     def cache(self) -> str:
         """Compiled seccomp programs and other things that can be made again."""
         return f"{self.root}/cache"
@@ -87,6 +97,8 @@ class Layout:
             (self.containers, 0o710),
             (self.volumes, 0o711),
             (self.cache, 0o700),
+            (self.builds, 0o700),
+            (self.build_mounts, 0o700),
             (self.shim_sockets, 0o700),
             (self.names, 0o700),
         )

@@ -1,0 +1,171 @@
+"""RUN: an ordinary container of the step's image, whose changes become the layer."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from rundlet.builder.dockerfile import ast
+from rundlet.builder.dockerfile.arguments import PREDEFINED
+from rundlet.builder.dockerfile.scripts import command_of
+from rundlet.builder.errors import BuildError, StepFailedError
+from rundlet.builder.layers import LayerMaker
+from rundlet.builder.mounts import MountMaker, Mounts
+from rundlet.builder.report import Reporter, Step
+from rundlet.builder.request import BuildRequest
+from rundlet.builder.state import StageState, key_of
+from rundlet.builder.steps import Recorder, Work
+from rundlet.image.records import Image, Layer
+from rundlet.oci.config import ContainerConfig
+
+
+class RunMount(msgspec.Struct, frozen=True):
+    """Something mounted while the step runs. ``kind`` is bind or tmpfs; ``options`` are those of a tmpfs."""
+
+    kind: str
+    target: str
+    source: str = ""
+    read_only: bool = True
+    options: str = ""
+
+
+class RunJob(msgspec.Struct, frozen=True):
+    """A container to run. ``config`` has its command in ``cmd``. ``environment`` is not part of the image."""
+
+    image: Image
+    config: ContainerConfig
+    environment: Mapping[str, str]
+    mounts: Sequence[RunMount]
+    network: str
+    insecure: bool
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """A container that has ended. ``left_out`` are absolute paths in it that the runtime made."""
+
+    container_id: str
+    code: int
+    left_out: Sequence[str]
+
+
+class Runner(Protocol):
+    """The engine's containers, for steps."""
+
+    def run(
+        self, job: RunJob, request: BuildRequest, step: Step, reporter: Reporter
+    ) -> AbstractAsyncContextManager[Ran]:
+        """Run to the end; the container is there, stopped, until the block is left. Cancelled, nothing is left."""
+
+
+class Runs:
+    """One per build."""
+
+    def __init__(
+        self, recorder: Recorder, request: BuildRequest, runner: Runner, layers: LayerMaker, mounts: MountMaker
+    ) -> None:
+        self._recorder = recorder
+        self._request = request
+        self._runner = runner
+        self._layers = layers
+        self._mounts = mounts
+
+    async def run(self, state: StageState, instruction: ast.Run, step: Step, *, cacheable: bool) -> StageState:
+        """The state after RUN (expanded). Raises StepFailedError, BuildError and what containers raise."""
+        if state.image is None:
+            raise BuildError("RUN needs an image: nothing has been added to scratch yet")
+        if instruction.devices:
+            raise BuildError("RUN --device is not supported by Rundlet")
+        insecure = instruction.security == "insecure"
+        if insecure and not self._request.insecure_allowed:
+            raise BuildError("security.insecure is not allowed")
+        script = command_of(instruction, state.shell)
+        arguments = state.run_arguments()
+        shown = " ".join(script.argv)
+        created_by = shown
+        if arguments:
+            pairs = " ".join(f"{name}={value}" for name, value in arguments.items())
+            created_by = f"|{len(arguments)} {pairs} {shown}"
+        network = instruction.network if instruction.network != "default" else self._request.network
+        mounts = await self._mounts.plan(instruction.mounts, script.files, step)
+        config = msgspec.structs.replace(state.container, cmd=list(script.argv), entrypoint=None, on_build=None)
+        work = Work(
+            step=step,
+            before=state,
+            state=state,
+            created_by=created_by,
+            result=key_of(
+                "run",
+                state.chain,
+                state.container.env or [],
+                state.container.user,
+                state.directory,
+                sorted(state.container.volumes or ()),
+                script.argv,
+                arguments,
+                network,
+                insecure,
+                mounts.key,
+                self._request.extra_hosts,
+                self._request.epoch,
+            ),
+            cacheable=cacheable,
+            kind="regular",
+        )
+        image = state.image
+
+        async def action() -> Layer | None:
+            environment = {**self._predefined(state), **arguments}
+            return await self._execute(image, config, environment, mounts, network, insecure, state, step, shown)
+
+        return await self._recorder.carry_out(work, action)
+
+    def _predefined(self, state: StageState) -> dict[str, str]:
+        taken = {item.partition("=")[0] for item in state.container.env or ()}
+        found = {
+            name: value
+            for name, value in self._request.arguments.items()
+            if value is not None and name in PREDEFINED and name not in taken
+        }
+        if self._request.epoch is not None and "SOURCE_DATE_EPOCH" not in taken:
+            found["SOURCE_DATE_EPOCH"] = str(self._request.epoch)
+        return found
+
+    async def _execute(
+        self,
+        image: Image,
+        config: ContainerConfig,
+        environment: Mapping[str, str],
+        mounts: Mounts,
+        network: str,
+        insecure: bool,
+        state: StageState,
+        step: Step,
+        shown: str,
+    ) -> Layer | None:
+        request = self._request
+        latest = request.epoch * 10**9 if request.epoch is not None else None
+        async with mounts.prepared() as prepared:
+            job = RunJob(
+                image=image,
+                config=config,
+                environment={**environment, **prepared.environment},
+                mounts=[RunMount(*item) for item in prepared.mounts],
+                network=network,
+                insecure=insecure,
+            )
+            async with self._runner.run(job, request, step, self._recorder.reporter) as ran:
+                if ran.code:
+                    raise StepFailedError(shown, ran.code)
+                return await asyncio.shield(
+                    asyncio.ensure_future(
+                        self._layers.capture(
+                            ran.container_id,
+                            state.chain,
+                            self._recorder.lease,
+                            left_out=ran.left_out,
+                            latest=latest,
+                        )
+                    )
+                )

@@ -1,0 +1,275 @@
+"""Carries a build out: stages side by side, each as soon as what it stands on is there; unused stages not at all."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from rundlet.builder.dockerfile import ast
+from rundlet.builder.dockerfile.arguments import GLOBAL, is_known, platform_arguments
+from rundlet.builder.dockerfile.errors import DockerfileError
+from rundlet.builder.dockerfile.expansion import Expander
+from rundlet.builder.dockerfile.parser import parse_instruction
+from rundlet.builder.errors import BuildError, LocatedError
+from rundlet.builder.graph import PlannedStage, plan
+from rundlet.builder.metadata import apply, with_directory, working_directory
+from rundlet.builder.report import Reporter, Step
+from rundlet.builder.request import BuildRequest
+from rundlet.builder.runs import Runs
+from rundlet.builder.state import StageState
+from rundlet.builder.steps import NOP, Recorder, Work
+from rundlet.builder.transfers import Transfers
+from rundlet.errors import RundletError
+from rundlet.image.leases import Lease
+from rundlet.image.records import Image
+from rundlet.image.store import ImageStore
+from rundlet.oci.config import ContainerConfig, ImageConfig
+from rundlet.oci.platform import Platform
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class BaseImages(Protocol):
+    """Finds images, pulling them where that is needed."""
+
+    async def get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image: ...
+
+
+class Solver:
+    """One per build: :meth:`solve` once."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        images: ImageStore,
+        bases: BaseImages,
+        recorder: Recorder,
+        lease: Lease,
+        reporter: Reporter,
+    ) -> None:
+        self._request = request
+        self._images = images
+        self._bases = bases
+        self._recorder = recorder
+        self._lease = lease
+        self._reporter = reporter
+        self._global = self._global_arguments()
+        self._used: set[str] = set()
+        self._stages: dict[int, asyncio.Future[StageState]] = {}
+        self._planned: list[PlannedStage] = self._plan()
+        self.transfers: Transfers
+        self.runs: Runs
+
+    # ── what there is to do ──────────────────────────────────────────────────────────────────────────────────
+
+    def _global_arguments(self) -> dict[str, str]:
+        request = self._request
+        values = platform_arguments(Platform.host(), request.platform, request.target)
+        for name in GLOBAL & set(request.arguments):
+            values[name] = request.arguments[name] or ""
+        for instruction in request.dockerfile.global_args:
+            for variable in instruction.variables:
+                value = self._argument(variable, Expander(values, request.dockerfile.directives.escape), values)
+                if value is not None:
+                    values[variable.name] = value
+        return values
+
+    def _argument(self, variable: ast.Variable, expander: Expander, known: Mapping[str, str]) -> str | None:
+        given = self._request.arguments.get(variable.name)
+        if given is not None:
+            return given
+        if variable.value is not None:
+            return expander.word(variable.value)
+        return known.get(variable.name)
+
+    def _plan(self) -> list[PlannedStage]:
+        dockerfile = self._request.dockerfile
+        expander = Expander(self._global, dockerfile.directives.escape)
+        bases = {}
+        for stage in dockerfile.stages:
+            base = expander.word(stage.base)
+            if not base:
+                raise DockerfileError(f"base name ({stage.base}) should not be blank", stage.position.line)
+            bases[stage.index] = (base, expander.word(stage.platform))
+        return plan(dockerfile, self._request.target, bases, self._request.contexts)
+
+    def _steps(self) -> dict[int, list[Step]]:
+        total = sum(1 + len(planned.stage.instructions) for planned in self._planned)
+        found: dict[int, list[Step]] = {}
+        number = 0
+        for planned in self._planned:
+            stage = planned.stage
+            texts = [(stage.code, stage.position), *((item.code, item.position) for item in stage.instructions)]
+            steps = []
+            for index, (text, position) in enumerate(texts, 1):
+                number += 1
+                steps.append(Step(number, total, text, planned.name, index, len(texts), position))
+            found[stage.index] = steps
+        return found
+
+    # ── doing it ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def solve(self) -> StageState:
+        """The target's last state, with an image. Raises LocatedError and what steps raise; others are cancelled."""
+        steps = self._steps()
+        self._reporter.planned([step for each in steps.values() for step in each])
+        loop = asyncio.get_running_loop()
+        for planned in self._planned:
+            self._stages[planned.stage.index] = loop.create_future()
+        tasks = [
+            loop.create_task(self._stage(planned, steps[planned.stage.index]), name=f"stage {planned.name}")
+            for planned in self._planned
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for future in self._stages.values():
+                future.cancel()
+        unused = [name for name in self._request.arguments if name not in self._used and not is_known(name)]
+        if unused:
+            self._reporter.warning(f"[Warning] One or more build-args [{' '.join(sorted(unused))}] were not consumed")
+        target = self._request.dockerfile.stage(self._request.target)
+        state = self._stages[target.index].result()
+        if state.image is None:
+            raise BuildError("No image was generated. Is your Dockerfile empty?")
+        return state
+
+    async def state_of(self, index: int) -> StageState:
+        """The last state of stage ``index``, when it is there."""
+        return await asyncio.shield(self._stages[index])
+
+    async def _stage(self, planned: PlannedStage, steps: list[Step]) -> None:
+        state = await self._located(steps[0], lambda: self._from(planned, steps[0]))
+        state = await self._triggers(planned, state, steps[0])
+        for instruction, step in zip(planned.stage.instructions, steps[1:], strict=True):
+            state = await self._located(step, self._instruction(planned, state, instruction, step))
+        self._stages[planned.stage.index].set_result(state)
+
+    def _instruction(
+        self, planned: PlannedStage, state: StageState, instruction: ast.Instruction, step: Step
+    ) -> Callable[[], Awaitable[StageState]]:
+        async def carry_out() -> StageState:
+            self._reporter.started(step)
+            after = await self._carry_out(planned, state, instruction, step)
+            self._reporter.finished(step, str(after.image.id) if after.image is not None else "")
+            return after
+
+        return carry_out
+
+    async def _located(self, step: Step, action: Callable[[], Awaitable[StageState]]) -> StageState:
+        try:
+            return await action()
+        except LocatedError:
+            raise
+        except RundletError as exc:
+            self._reporter.failed(step, str(exc))
+            raise LocatedError(exc, step.position) from exc
+
+    # ── FROM ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _from(self, planned: PlannedStage, step: Step) -> StageState:
+        if planned.base_stage is not None:
+            base = await self.state_of(planned.base_stage)
+            self._reporter.started(step)
+            self._reporter.finished(step, str(base.image.id) if base.image is not None else "")
+            return msgspec.structs.replace(base, arguments={}, command_set=False)
+        self._reporter.started(step)
+        request = self._request
+        platform = Platform.parse(planned.platform) if planned.platform else request.platform
+        if planned.base == "scratch":
+            config = ImageConfig(
+                architecture=platform.architecture, os=platform.os, variant=platform.variant, config=ContainerConfig()
+            )
+            self._reporter.finished(step, "")
+            return _with_path(StageState(config))
+        given = request.platform_given or bool(planned.platform)
+        reference = request.contexts.get(planned.base, planned.base).removeprefix("docker-image://")
+        image = await self._bases.get(reference, platform, given=given, pull=request.pull, step=step)
+        stack = tuple(self._images.layers(image.id))
+        await self._lease.hold(
+            image.id,
+            *self._images.blobs(image.id),
+            *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)),
+        )
+        self._reporter.finished(step, str(image.id))
+        return _with_path(StageState(self._images.config(image.id), stack, image))
+
+    async def _triggers(self, planned: PlannedStage, state: StageState, step: Step) -> StageState:
+        triggers = state.container.on_build or []
+        if planned.base_stage is not None or not triggers:
+            return state
+        state = state.changed(msgspec.structs.replace(state.container, on_build=None))
+        many = "s" if len(triggers) > 1 else ""
+        self._reporter.detail(step, f"# Executing {len(triggers)} build trigger{many}")
+        for trigger in triggers:
+            instruction = parse_instruction(trigger, self._request.dockerfile.directives.escape)
+            current = state
+
+            async def carry_out(
+                instruction: ast.Instruction = instruction, current: StageState = current
+            ) -> StageState:
+                return await self._carry_out(planned, current, instruction, step)
+
+            state = await self._located(step, carry_out)
+        return state
+
+    # ── the other instructions ───────────────────────────────────────────────────────────────────────────────
+
+    async def _carry_out(
+        self, planned: PlannedStage, state: StageState, instruction: ast.Instruction, step: Step
+    ) -> StageState:
+        cacheable = not self._request.no_cache and planned.name not in self._request.no_cache_stages
+        if isinstance(instruction, ast.Arg):
+            return await self._arg(state, instruction, step, cacheable)
+        expander = Expander(state.environment(), self._request.dockerfile.directives.escape)
+        instruction = instruction.expanded(expander)
+        change = apply(state, instruction)
+        if change is not None:
+            work = Work(step, state, change.state, f"{NOP} {change.comment}", cacheable=cacheable)
+            return await self._recorder.metadata(work)
+        if isinstance(instruction, ast.Workdir):
+            directory = working_directory(state, instruction.path)
+            return await self.transfers.directory(
+                state, with_directory(state, directory), directory, step, cacheable=cacheable
+            )
+        if isinstance(instruction, ast.Transfer):
+            return await self.transfers.transfer(state, instruction, step, cacheable=cacheable)
+        assert isinstance(instruction, ast.Run)
+        return await self.runs.run(state, instruction, step, cacheable=cacheable)
+
+    async def _arg(self, state: StageState, instruction: ast.Arg, step: Step, cacheable: bool) -> StageState:
+        arguments = dict(state.arguments)
+        shown = []
+        for variable in instruction.variables:
+            environment = {**state.environment(), **{k: v for k, v in arguments.items() if v is not None}}
+            expander = Expander(environment, self._request.dockerfile.directives.escape)
+            arguments[variable.name] = self._argument(variable, expander, self._global)
+            self._used.add(variable.name)
+            default = f"={variable.value}" if variable.value is not None else ""
+            shown.append(f"{variable.name}{default}")
+        after = msgspec.structs.replace(state, arguments=arguments)
+        if state.image is None:
+            return after
+        return await self._recorder.metadata(
+            Work(step, state, after, f"{NOP}  ARG {' '.join(shown)}", cacheable=cacheable)
+        )
+
+
+def _with_path(state: StageState) -> StageState:
+    """Docker gives an image without PATH the default one."""
+    env = state.container.env or []
+    if any(item.startswith("PATH=") for item in env):
+        return state
+    return state.changed(msgspec.structs.replace(state.container, env=[*env, f"PATH={DEFAULT_PATH}"]))
+
+
+def workers() -> int:
+    """RUN steps at a time."""
+    return max(2, os.cpu_count() or 2)

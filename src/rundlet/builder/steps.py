@@ -1,0 +1,169 @@
+"""What every kind of step needs: looking up, recording an image, reporting; and the order in which that is done.
+
+A step is looked up by its exact key; then by its result key; then it is carried out. While it is, no other build
+carries out the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from rundlet.builder.cache import BuildCache
+from rundlet.builder.report import Reporter, Step
+from rundlet.builder.state import StageState, key_of, with_history
+from rundlet.image.assembly import assemble
+from rundlet.image.leases import Lease
+from rundlet.image.records import Image, Layer
+from rundlet.image.store import ImageStore
+from rundlet.oci.config import ContainerConfig, History
+from rundlet.storage.snapshot import Snapshotter
+from rundlet.util.clock import Clock, rfc3339_nano
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+NOP: Final = "/bin/sh -c #(nop)"
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One step to be looked up or carried out.
+
+    ``state`` is what the step leads to, but for its layer. ``created_by`` is what the history says, ``result`` (a key)
+    what decides its files, None for a step without any. ``cacheable``: whether it may be looked up.
+    """
+
+    step: Step
+    before: StageState
+    state: StageState
+    created_by: str
+    result: str | None = None
+    cacheable: bool = True
+    kind: str = "regular"
+    comment: str = ""
+
+
+class Recorder:
+    """Turns steps into images; one per build."""
+
+    def __init__(
+        self,
+        images: ImageStore,
+        snapshots: Snapshotter,
+        cache: BuildCache,
+        clock: Clock,
+        reporter: Reporter,
+        lease: Lease,
+        epoch: int | None,
+    ) -> None:
+        self.images = images
+        self._snapshots = snapshots
+        self._cache = cache
+        self._clock = clock
+        self.reporter = reporter
+        self.lease = lease
+        self._epoch = epoch
+
+    async def carry_out(self, work: Work, action: Callable[[], Awaitable[Layer | None]]) -> StageState:
+        """The state after ``work``; ``action`` makes its layer when no earlier build has."""
+        exact = self._exact(work)
+        if work.cacheable:
+            found = await self._known(work, exact)
+            if found is not None:
+                return found
+        async with self._alone(work):
+            if work.cacheable:
+                found = await self._known(work, exact)
+                if found is not None:
+                    return found
+            layer = await action()
+            return await self._record(work, layer, exact)
+
+    async def _none(self) -> Layer | None:
+        return None
+
+    async def metadata(self, work: Work) -> StageState:
+        """The state after a step that has no files of its own."""
+        return await self.carry_out(work, self._none)
+
+    @asynccontextmanager
+    async def _alone(self, work: Work) -> "AsyncIterator[None]":
+        if work.result is None or not work.cacheable:
+            yield
+            return
+        async with self._cache.alone(work.result):
+            yield
+
+    def _exact(self, work: Work) -> str:
+        return key_of(
+            "image",
+            work.before.parent,
+            work.created_by,
+            work.comment,
+            work.result,
+            work.state.config.author,
+            msgspec.to_builtins(work.state.container),
+            self._epoch,
+        )
+
+    async def _known(self, work: Work, exact: str) -> StageState | None:
+        image = self._cache.find(exact)
+        if image is not None and (state := await self._held(work, image)) is not None:
+            self.reporter.cached(work.step)
+            return state
+        if work.result is None:
+            return None
+        image = self._cache.find(work.result)
+        if image is None:
+            return None
+        stack = self.images.layers(image.id)
+        before = [layer.chain for layer in work.before.stack]
+        if [layer.chain for layer in stack[: len(before)]] != before or len(stack) > len(before) + 1:
+            return None
+        layer = stack[-1] if len(stack) > len(before) else None
+        if layer is not None:
+            await self.lease.hold(layer.chain, layer.blob.digest)
+            if not self._snapshots.has_layer(layer.chain) or not self.images.content.has(layer.blob.digest):
+                return None
+        self.reporter.cached(work.step)
+        return await self._record(work, layer, exact)
+
+    async def _held(self, work: Work, image: Image) -> StageState | None:
+        """The image's state, with all of it leased; None when some of it has just gone."""
+        stack = tuple(self.images.layers(image.id))
+        added = stack[len(work.before.stack) :]
+        await self.lease.hold(
+            image.id, image.manifest.digest, *(d for layer in added for d in (layer.chain, layer.blob.digest))
+        )
+        if self.images.find(image.id) is None or not all(self._snapshots.has_layer(layer.chain) for layer in added):
+            return None
+        return msgspec.structs.replace(work.state, config=self.images.config(image.id), stack=stack, image=image)
+
+    async def _record(self, work: Work, layer: Layer | None, exact: str) -> StageState:
+        created = self._epoch * 10**9 if self._epoch is not None else self._clock.now_ns()
+        history = History(
+            created=rfc3339_nano(created),
+            author=work.state.config.author,
+            created_by=work.created_by,
+            comment=work.comment,
+            empty_layer=layer is None,
+        )
+        config = msgspec.structs.replace(
+            with_history(work.state.config, history),
+            created=rfc3339_nano(created),
+            config=work.state.config.config or ContainerConfig(),
+            container="",
+            container_config=None,
+            docker_version="",
+            comment="",
+        )
+        stack = (*work.before.stack, layer) if layer is not None else work.before.stack
+        parent = work.before.image.id if work.before.image is not None else None
+        image = await assemble(self.images, config, stack, created_ns=created, parent=parent)
+        await self.lease.hold(image.id, image.manifest.digest)
+        keys = [exact] if work.result is None else [exact, work.result]
+        size = layer.size if layer is not None else 0
+        await asyncio.to_thread(self._cache.put, keys, image, kind=work.kind, description=work.created_by, size=size)
+        return msgspec.structs.replace(work.state, config=config, stack=stack, image=image)

@@ -1,0 +1,216 @@
+"""COPY, ADD and WORKDIR: files into a snapshot by confined workers, which become the step's layer."""
+
+import asyncio
+import posixpath
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import msgspec
+
+from rundlet.builder.dockerfile import ast
+from rundlet.builder.errors import NoSourcesError, SourceNotFoundError, TransferError
+from rundlet.builder.globs import has_pattern, source_of
+from rundlet.builder.layers import LayerMaker
+from rundlet.builder.modes import chmod_number
+from rundlet.builder.pieces import Piece, inline, picked
+from rundlet.builder.report import Step
+from rundlet.builder.state import StageState, key_of
+from rundlet.builder.steps import NOP, Recorder, Work
+from rundlet.builder.workspace import Workspace
+from rundlet.image.records import Layer
+from rundlet.storage.files.access import FileAccess, FileAccessError, PickRequest, PlaceRequest
+from rundlet.storage.snapshot import Snapshotter
+from rundlet.util import ids
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where sources are looked for. ``owned``: the files' owners count; ``shown`` is for messages."""
+
+    reader: Callable[[], FileAccess]
+    owned: bool
+    shown: str
+    excludes: tuple[tuple[str, bool], ...] = ()
+
+
+class Places(Protocol):
+    """Finds the place that ``--from`` names; "" is the main context."""
+
+    def __call__(self, name: str, step: Step) -> Awaitable[Place]: ...
+
+
+class Extras(Protocol):
+    """What only ADD knows: archives, downloads, git."""
+
+    async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece] | None:
+        """The pieces of an ADD; None when all its sources are ordinary files and directories."""
+
+
+class Transfers:
+    """One per build."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        workspace: Workspace,
+        snapshots: Snapshotter,
+        layers: LayerMaker,
+        places: Places,
+        extras: Extras,
+        epoch: int | None,
+    ) -> None:
+        self._recorder = recorder
+        self._workspace = workspace
+        self._snapshots = snapshots
+        self._layers = layers
+        self._places = places
+        self._extras = extras
+        self._epoch = epoch
+
+    async def transfer(
+        self, state: StageState, instruction: ast.Transfer, step: Step, *, cacheable: bool
+    ) -> StageState:
+        """The state after COPY or ADD (expanded). Raises BuildError, StorageError, LayerError."""
+        keyword = instruction.keyword
+        destination = _destination(state, instruction.destination)
+        chmod = chmod_number(instruction.chmod) if instruction.chmod else None
+        try:
+            pieces = await self._pieces(instruction, step)
+        except FileAccessError as exc:
+            raise TransferError(keyword, str(exc)) from exc
+        single = len(pieces) == 1 and pieces[0].single
+        if not single and (len(pieces) > 1 or pieces[0].label == "multi") and not destination.endswith("/"):
+            raise TransferError(
+                keyword,
+                f"When using {keyword} with more than one source file, the destination must be a directory and end "
+                "with a /",
+            )
+        requests = [
+            PlaceRequest(
+                path=destination,
+                rename=single and not destination.endswith("/"),
+                own=None if piece.owned or instruction.chown else (0, 0),
+                user=instruction.chown,
+                chmod=chmod,
+                keep_kinds=piece.keep_kinds,
+            )
+            for piece in pieces
+        ]
+        digest = pieces[0].digest if len(pieces) == 1 else key_of(*(piece.digest for piece in pieces))
+        label = pieces[0].label if len(pieces) == 1 else "multi"
+        flags = f"--chown={instruction.chown} " if instruction.chown else ""
+        flags += f"--chmod={instruction.chmod} " if instruction.chmod else ""
+        work = Work(
+            step=step,
+            before=state,
+            state=state,
+            created_by=f"{NOP} {keyword} {flags}{label}:{digest} in {destination} ",
+            result=key_of("transfer", state.chain, digest, msgspec.to_builtins(requests), self._epoch),
+            cacheable=cacheable,
+        )
+
+        async def action() -> Layer | None:
+            return await self._written(state, requests, pieces, keyword)
+
+        return await self._recorder.carry_out(work, action)
+
+    async def directory(
+        self, state: StageState, after: StageState, directory: str, step: Step, *, cacheable: bool
+    ) -> StageState:
+        """The state after WORKDIR: ``after``, with the directory in it. Raises BuildError, StorageError."""
+        work = Work(
+            step=step,
+            before=state,
+            state=after,
+            created_by=f"{NOP} WORKDIR {directory}",
+            result=key_of("directory", state.chain, directory, self._epoch),
+            cacheable=cacheable,
+        )
+
+        async def action() -> Layer | None:
+            async def fill(access: FileAccess) -> None:
+                await access.make_directory(directory)
+
+            return await self._snapshot(state, [fill], "WORKDIR")
+
+        return await self._recorder.carry_out(work, action)
+
+    async def _pieces(self, instruction: ast.Transfer, step: Step) -> list[Piece]:
+        pieces: list[Piece] = []
+        if instruction.sources:
+            copy = instruction if isinstance(instruction, ast.Copy) else None
+            place = await self._places(copy.from_ if copy is not None else "", step)
+            found = await self._extras.pieces(instruction, place, step) if isinstance(instruction, ast.Add) else None
+            pieces += found if found is not None else [await pick_all(instruction, place)]
+        if instruction.files:
+            pieces.append(inline(instruction.files, (self._epoch or 0) * 10**9))
+        return pieces
+
+    async def _written(
+        self, state: StageState, requests: Sequence[PlaceRequest], pieces: Sequence[Piece], keyword: str
+    ) -> Layer | None:
+        def filler(request: PlaceRequest, piece: Piece) -> Callable[[FileAccess], Awaitable[None]]:
+            async def fill(access: FileAccess) -> None:
+                await access.start_place(request)
+                async with aclosing(piece.open()) as archive:
+                    await access.put(archive)
+
+            return fill
+
+        fillers = [filler(request, piece) for request, piece in zip(requests, pieces, strict=True)]
+        return await self._snapshot(state, fillers, keyword)
+
+    async def _snapshot(
+        self, state: StageState, fillers: Sequence[Callable[[FileAccess], Awaitable[None]]], keyword: str
+    ) -> Layer | None:
+        """The layer that workers, one after another, write on top of ``state``."""
+        container_id = ids.new_id()
+        await asyncio.to_thread(self._snapshots.prepare_container, container_id, state.chain)
+        try:
+            for fill in fillers:
+                access = self._workspace.write_snapshot(container_id)
+                try:
+                    await fill(access)
+                except FileAccessError as exc:
+                    raise _translated(exc, keyword) from exc
+                finally:
+                    await access.close()
+            latest = self._epoch * 10**9 if self._epoch is not None else None
+            return await self._layers.capture(container_id, state.chain, self._recorder.lease, latest=latest)
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._snapshots.remove_container, container_id))
+
+
+async def pick_all(instruction: ast.Transfer, place: Place) -> Piece:
+    """All sources as one piece. Raises SourceNotFoundError, NoSourcesError, FileAccessError."""
+    request = PickRequest(
+        sources=[source_of(source) for source in instruction.sources],
+        excludes=place.excludes,
+        owner=None if place.owned else (0, 0),
+        parents=isinstance(instruction, ast.Copy) and instruction.parents,
+    )
+    piece, found = await picked(place.reader, request, owned=place.owned)
+    there = {item.source for item in found}
+    for number, source in enumerate(instruction.sources):
+        if number in there:
+            continue
+        if has_pattern(source):
+            if not found:
+                raise NoSourcesError(instruction.keyword)
+            continue
+        raise SourceNotFoundError(instruction.keyword, source.lstrip("/"), place.shown)
+    return piece
+
+
+def _destination(state: StageState, text: str) -> str:
+    """Absolute; a slash at the end says that it is a directory."""
+    whole = posixpath.join(state.directory, text)
+    clean = posixpath.normpath("/" + whole.lstrip("/"))
+    is_directory = text.endswith(("/", "/.")) or posixpath.basename(text) in (".", "..", "")
+    return clean.rstrip("/") + "/" if is_directory else clean
+
+
+def _translated(error: FileAccessError, keyword: str) -> TransferError:
+    if error.kind == "not-directory":
+        return TransferError(keyword, f"cannot copy to non-directory: {error}")
+    return TransferError(keyword, str(error))

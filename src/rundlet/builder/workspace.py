@@ -1,0 +1,88 @@
+"""One build's directory on disk, and how workers get to see what its steps read and write.
+
+``<root>/builds/<name>/``: ``context`` (what the client sent), ``upper``, ``work``, ``merged``, ``empty`` (for views),
+``files`` (downloads, scripts). ``<run>/builds/<name>/``: secrets; never on a disk that outlives the machine's run. A
+directory that is there when the engine starts is what a killed engine left, and is removed.
+"""
+
+import os
+import secrets
+from collections.abc import Sequence
+
+from rundlet.image.records import Layer
+from rundlet.storage.files.access import FileAccess, Place
+from rundlet.storage.files.view import Layers
+from rundlet.storage.layer.unpack import WorkerLauncher
+from rundlet.storage.snapshot import Snapshotter
+from rundlet.storage.tree import remove_path
+from rundlet.util.layout import Layout
+
+
+class Workspace:
+    """Of one build. :meth:`remove` it at the end."""
+
+    def __init__(self, layout: Layout, snapshots: Snapshotter, workers: WorkerLauncher) -> None:
+        self.name = secrets.token_hex(8)
+        self.path = f"{layout.builds}/{self.name}"
+        self._secrets = f"{layout.run}/builds/{self.name}"
+        self._snapshots = snapshots
+        self._workers = workers
+        self._count = 0
+
+    def make(self) -> None:
+        """Raises OSError."""
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        os.mkdir(self.path, 0o700)
+        for name in ("context", "work", "merged", "empty", "files"):
+            os.mkdir(f"{self.path}/{name}", 0o755)
+
+    def remove(self) -> None:
+        """Everything; blocks. Raises OSError."""
+        remove_path(self.path)
+        remove_path(self._secrets)
+
+    @property
+    def context(self) -> str:
+        return f"{self.path}/context"
+
+    def directory(self, kind: str) -> str:
+        """A new directory of the build's own."""
+        self._count += 1
+        path = f"{self.path}/files/{kind}-{self._count}"
+        os.mkdir(path, 0o755)
+        return path
+
+    def secret_directory(self) -> str:
+        """A new directory in memory, that nobody else may enter."""
+        os.makedirs(os.path.dirname(self._secrets), 0o700, exist_ok=True)
+        os.makedirs(self._secrets, 0o700, exist_ok=True)
+        self._count += 1
+        path = f"{self._secrets}/{self._count}"
+        os.mkdir(path, 0o700)
+        return path
+
+    def read_directory(self, path: str) -> FileAccess:
+        """To read below the directory ``path``."""
+        return self._access([f"{self.path}/empty"], path)
+
+    def write_directory(self, path: str) -> FileAccess:
+        """To write below the directory ``path``."""
+        work = self.directory("work")
+        return FileAccess(self._workers, Place(layers=self._layers([f"{self.path}/empty"], path, work)))
+
+    def read_stack(self, stack: Sequence[Layer]) -> FileAccess:
+        """To read the files of an image."""
+        lower = [self._snapshots.layer(layer.chain).path for layer in reversed(stack)]
+        return self._access(lower or [f"{self.path}/empty"], f"{self.path}/empty")
+
+    def write_snapshot(self, container_id: str) -> FileAccess:
+        """To write to a container snapshot that nothing runs in."""
+        rootfs = self._snapshots.container(container_id)
+        layers = Layers(lower=rootfs.lower, upper=rootfs.upper, work=rootfs.work, merged=rootfs.merged, binds=[])
+        return FileAccess(self._workers, Place(layers=layers))
+
+    def _access(self, lower: list[str], upper: str) -> FileAccess:
+        return FileAccess(self._workers, Place(layers=self._layers(lower, upper, f"{self.path}/work")))
+
+    def _layers(self, lower: list[str], upper: str, work: str) -> Layers:
+        return Layers(lower=lower, upper=upper, work=work, merged=f"{self.path}/merged", binds=[])

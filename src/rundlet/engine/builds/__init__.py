@@ -1,0 +1,1 @@
+"""Builds as the API has them: requests in, the builder at work, streams out."""

@@ -1,0 +1,56 @@
+"""Base images: those that are here, or pulled with the client's credentials."""
+
+from collections.abc import Mapping
+
+from rundlet.api.images import AuthConfig
+from rundlet.builder.report import Reporter, Step
+from rundlet.engine.context import Context
+from rundlet.errors import NoSuchImageError
+from rundlet.image.pull import Puller
+from rundlet.image.records import Image
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.registry import Credentials
+
+
+class BaseImageService:
+    """One per build."""
+
+    def __init__(self, context: Context, puller: Puller, auth: Mapping[str, AuthConfig], reporter: Reporter) -> None:
+        self._context = context
+        self._puller = puller
+        self._auth = auth
+        self._reporter = reporter
+
+    async def get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image:
+        """The image; from its registry with ``pull``, when it is not here, or is here for another platform.
+
+        Raises NoSuchImageError, InvalidReferenceError, and what pulling raises.
+        """
+        if not pull:
+            try:
+                image = self._context.images.get(reference)
+                if not given or platform.matches(image.platform):
+                    return image
+            except NoSuchImageError:
+                pass
+        name = Reference.parse(reference)
+        results = await self._puller.pull(
+            name,
+            platform=str(platform) if given else "",
+            credentials=_credentials(self._auth, name),
+            progress=lambda progress: self._reporter.progress(step, progress),
+        )
+        self._context.events.publish("image", "pull", name.familiar, {"name": name.familiar_name})
+        return results[0].image
+
+
+def _credentials(auth: Mapping[str, AuthConfig], name: Reference) -> Credentials | None:
+    hosts = [name.domain]
+    if name.domain == "docker.io":
+        hosts += ["https://index.docker.io/v1/", "index.docker.io"]
+    for host in hosts:
+        for key, found in auth.items():
+            if key == host or key.removeprefix("https://").removeprefix("http://").rstrip("/") == host:
+                return Credentials(found.username, found.password, found.identitytoken, found.registrytoken)
+    return None

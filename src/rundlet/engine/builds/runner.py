@@ -1,0 +1,171 @@
+"""Steps as containers: made, started and watched like any other, with no right more."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from rundlet.api import stdcopy
+from rundlet.api.container_config import (
+    ContainerConfig,
+    HealthConfig,
+    HostConfig,
+    LogConfig,
+    Mount,
+    TmpfsOptions,
+    Ulimit,
+)
+from rundlet.api.containers import ContainerCreate, ContainerCreateOptions, RemoveOptions
+from rundlet.builder.report import Reporter, Step
+from rundlet.builder.request import BuildRequest
+from rundlet.builder.runs import Ran, RunJob
+from rundlet.engine.containers.changes import mount_points
+from rundlet.engine.containers.create import Creator
+from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.containers.live import PendingAttachment
+from rundlet.engine.context import Context
+from rundlet.errors import RundletError
+from rundlet.oci.config import ContainerConfig as ImageDefaults
+from rundlet.util.ids import short
+from rundlet.util.tasks import TaskGroup
+
+_log = logging.getLogger(__name__)
+MARK: Final = "dev.rundlet.build"
+"""The annotation of a step's container: one that an engine finds at its start is a killed build's, and is removed."""
+_CHUNK: Final = 256 << 10
+
+
+class ContainerRunner:
+    """Made by the wiring."""
+
+    def __init__(self, context: Context, creator: Creator, lifecycle: Lifecycle, tasks: TaskGroup) -> None:
+        self._context = context
+        self._creator = creator
+        self._lifecycle = lifecycle
+        self._tasks = tasks
+
+    @asynccontextmanager
+    async def run(self, job: RunJob, request: BuildRequest, step: Step, reporter: Reporter) -> AsyncIterator[Ran]:
+        """See builder.runs.Runner."""
+        host = _host(job, request, step)
+        config = _config(job)
+        body = ContainerCreate(image=str(job.image.id), host_config=host)
+        created = await self._creator.create_exactly(body, ContainerCreateOptions(), job.image, config)
+        keep = request.keep_containers
+        try:
+            reporter.running(step, created.id)
+            code = await self._watch(created.id, lambda stream, data: reporter.output(step, stream, data))
+            keep = keep or (code != 0 and request.keep_failed)
+            record = self._context.containers.by_id(created.id)
+            yield Ran(created.id, code, mount_points(record))
+        finally:
+            if not keep or _cancelled():
+                reporter.removed(step, created.id)
+                removal = self._tasks.spawn(self._remove(created.id), name=f"remove step {short(created.id)}")
+                if _cancelled():
+                    await asyncio.shield(asyncio.wait([removal]))
+
+    async def _watch(self, container_id: str, output: Callable[[int, bytes], None]) -> int:
+        live = self._context.live.of(container_id)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        live.pending.append(PendingAttachment(theirs, False, True, True))
+        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        live.exited.append(exited)
+        reading = asyncio.create_task(_read(ours, output))
+        try:
+            await self._lifecycle.start(container_id)
+            code = await exited
+            await reading
+            return code
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+            ours.close()
+
+    async def _remove(self, container_id: str) -> None:
+        try:
+            await self._lifecycle.remove(container_id, RemoveOptions(force=True, volumes=True))
+        except RundletError as error:
+            _log.warning("container %s of a build: %s", short(container_id), error)
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _read(ours: socket.socket, output: Callable[[int, bytes], None]) -> None:
+    splitter = stdcopy.Splitter()
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(ours, _CHUNK):
+        for stream, payload in splitter.feed(data):
+            output(stream, payload)
+
+
+def _config(job: RunJob) -> ContainerConfig:
+    given = job.config
+    names = set(job.environment)
+    env = [item for item in given.env or () if item.partition("=")[0] not in names]
+    return ContainerConfig(
+        user=given.user,
+        env=(*env, *(f"{name}={value}" for name, value in job.environment.items())),
+        cmd=tuple(given.cmd or ()),
+        image=str(job.image.id),
+        working_dir=given.working_dir,
+        entrypoint=None,
+        healthcheck=HealthConfig(test=("NONE",)),
+        labels=given.labels or {},
+        shell=tuple(given.shell) if given.shell else None,
+        attach_stdout=True,
+        attach_stderr=True,
+        volumes=None,
+    )
+
+
+def _host(job: RunJob, request: BuildRequest, step: Step) -> HostConfig:
+    limits = request.limits
+    fields: dict[str, Any] = {}
+    if limits.ulimits:
+        fields["ulimits"] = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in limits.ulimits)
+    return HostConfig(
+        network_mode=job.network if job.network not in ("", "default") else "bridge",
+        memory=limits.memory,
+        memory_swap=limits.memory_swap,
+        cpu_shares=limits.cpu_shares,
+        cpu_period=limits.cpu_period,
+        cpu_quota=limits.cpu_quota,
+        cpuset_cpus=limits.cpuset_cpus,
+        cpuset_mems=limits.cpuset_mems,
+        shm_size=limits.shm_size,
+        cgroup_parent=limits.cgroup_parent,
+        extra_hosts=request.extra_hosts or None,
+        security_opt=request.security or None,
+        privileged=job.insecure,
+        log_config=LogConfig(type="json-file" if request.keep_containers else "none"),
+        annotations={MARK: str(step.number)},
+        mounts=tuple(
+            _mount(mount.kind, mount.target, mount.source, mount.read_only, mount.options) for mount in job.mounts
+        ),
+        **fields,
+    )
+
+
+def _mount(kind: str, target: str, source: str, read_only: bool, options: str) -> Mount:
+    if kind == "tmpfs":
+        size = int(options.removeprefix("size=")) if options else 0
+        return Mount(type="tmpfs", target=target, tmpfs_options=TmpfsOptions(size_bytes=size))
+    return Mount(type="bind", source=source, target=target, read_only=read_only)
+
+
+def is_build_container(annotations: dict[str, str]) -> bool:
+    """Whether a container is a step's."""
+    return MARK in annotations
+
+
+def defaults(config: ImageDefaults) -> ImageDefaults:
+    return msgspec.structs.replace(config)
