@@ -80,12 +80,13 @@ class Session:
         body: Any = None,
         stream: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        connection: Connection | None = None,
     ) -> Connection:
-        """Write a request and return the connection its answer will come on.
+        """Write a request and return the connection its answer will come on: ``connection``, or one that is free.
 
         ``body`` is sent as JSON, ``stream`` as it is, in chunks.
         """
-        connection = self.connect()
+        connection = connection or self.connect()
         prefix = f"{self.endpoint.prefix}/v{self.version}" if self.version else self.endpoint.prefix
         sent = {**self.headers, **(headers or {})}
         data: bytes | Iterable[bytes] | None = stream
