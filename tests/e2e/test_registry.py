@@ -1,6 +1,7 @@
 """push and pull against a real registry, and against ones that lie."""
 
 import base64
+import gzip
 import json
 import os
 import re
@@ -29,6 +30,22 @@ def test_push_then_pull_gives_the_same_image(client: Client, registry: Registry)
     assert client.ok("run", "--rm", name, "echo", "pulled") == "pulled"
     assert f"Status: Image is up to date for {name}" in client.ok("pull", name)
     client.ok("rmi", name)
+
+
+def test_a_layer_that_is_here_in_another_compression(
+    engine: Engine, registry: Registry, busybox_tar: Path, scratch: Path
+) -> None:
+    """Its files are not unpacked again, but the pulled image can be saved and pushed as it is."""
+    name, packed = f"{registry.address}/other/gzip:1", scratch / "packed.tar.gz"
+    packed.write_bytes(gzip.compress(busybox_tar.read_bytes(), 9))
+    engine.ok("import", "-c", "LABEL other=1", str(packed), name)
+    engine.ok("push", "-q", name)
+    engine.ok("rmi", name)
+    assert "Already exists" in engine.ok("pull", name)
+    engine.ok("save", "-o", str(scratch / "saved.tar"), name)
+    engine.ok("tag", name, f"{registry.address}/elsewhere")
+    engine.ok("push", "-q", f"{registry.address}/elsewhere")
+    engine.ok("rmi", name, f"{registry.address}/elsewhere")
 
 
 def test_pull_by_digest(client: Client, registry: Registry) -> None:

@@ -94,6 +94,7 @@ class LayerImporter:
         what fetching, verification and unpacking raise.
         """
         if self._snapshots.has_layer(work.chain):
+            await self._keep_blob(work, fetcher, progress)
             progress(Progress("Already exists", work.short))
             return
         job = self._jobs.get(work.chain)
@@ -110,6 +111,20 @@ class LayerImporter:
             await _join(job)
         finally:
             job.listeners.remove(progress)
+
+    async def _keep_blob(self, work: LayerWork, fetcher: Fetcher | None, progress: OnProgress) -> None:
+        """The files are here from another compression of the same layer; this one is what a push or save will need."""
+        if fetcher is None:
+            return
+        async with self._slots, self._blob_locks.setdefault(work.blob.digest, asyncio.Lock()):
+            if await asyncio.to_thread(self._content.has, work.blob.digest):
+                return
+            job = _Job(work)
+            job.listeners.append(progress)
+            ingest = await asyncio.to_thread(self._content.ingest, str(work.blob.digest), work.blob)
+            async with aclosing(self._fetched(job, fetcher, ingest)) as chunks:
+                async for _ in chunks:
+                    pass
 
     async def _run(self, job: _Job, fetcher: Fetcher | None) -> None:
         work = job.work
