@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rundlet.api.container_config import LogConfig
+from rundlet.builder import cache as build_cache
+from rundlet.builder.layers import LayerMaker
 from rundlet.daemon import recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, ConfigError, found_runtimes
 from rundlet.daemon.recovery import Recovery
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.engine import logdrivers
+from rundlet.engine.builds.runner import ContainerRunner
+from rundlet.engine.builds.service import BuildRooms, BuildService
 from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
@@ -101,7 +105,14 @@ class Engine:
 
 def schemas() -> list[Sequence[str]]:
     """Every room's tables."""
-    return [snapshot.SCHEMA, image_store.SCHEMA, image_uses.SCHEMA, network_service.SCHEMA, volume_store.SCHEMA]
+    return [
+        snapshot.SCHEMA,
+        image_store.SCHEMA,
+        image_uses.SCHEMA,
+        build_cache.SCHEMA,
+        network_service.SCHEMA,
+        volume_store.SCHEMA,
+    ]
 
 
 def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink | None = None) -> Engine:
@@ -157,9 +168,10 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     views = Views(context, networking, execs)
     logs = LogService(context)
     files = ContainerFiles(context)
+    creator = Creator(context)
     container_service = ContainerService(
         context,
-        creator=Creator(context),
+        creator=creator,
         lifecycle=lifecycle,
         views=views,
         logs=logs,
@@ -172,10 +184,11 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         commit=CommitService(context, lifecycle, Committer(images, snapshots, launcher, leases, clock)),
     )
     layers = LayerImporter(content, snapshots, launcher)
+    puller = Puller(images, snapshots, layers, registry, leases, garbage)
     image_service = ImageService(
         context,
         ImageRooms(
-            puller=Puller(images, snapshots, layers, registry, leases, garbage),
+            puller=puller,
             pusher=Pusher(images, registry, leases),
             importer=Importer(images, snapshots, launcher, leases, clock),
             remover=Remover(images, garbage, ImageUsage(containers)),
@@ -190,6 +203,16 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     system = SystemService(
         context, engine_id(layout), registry, containers=views, images=image_service, volumes=volume_service
     )
+    build_service = BuildService(
+        context,
+        BuildRooms(
+            cache=build_cache.BuildCache(database, images, clock),
+            layers=LayerMaker(content, snapshots, launcher),
+            runner=ContainerRunner(context, creator, lifecycle, tasks),
+            puller=puller,
+            leases=leases,
+        ),
+    )
     backends = Backends(
         containers=container_service,
         exec=execs,
@@ -198,6 +221,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         volumes=volume_service,
         system=system,
         distribution=DistributionService(registry),
+        builds=build_service,
     )
     return Engine(
         context,

@@ -1,15 +1,123 @@
-"""Builds are not there yet: every endpoint says so."""
+"""``/build``."""
 
+import base64
+import binascii
 from collections.abc import Iterable
+from typing import TypeVar
 
+import msgspec
+from aiohttp import web
+
+from rundlet.api.builds import BuildOptions, Ulimit
+from rundlet.api.images import AuthConfig
+from rundlet.api.versions import APIVersion
+from rundlet.errors import InvalidParameterError
+from rundlet.server import answers
+from rundlet.server.call import Call
+from rundlet.server.call import platform as platform_of
+from rundlet.server.routers.builds.backend import BuildBackend
 from rundlet.server.routers.refusal import refused
-from rundlet.server.routing import Route
+from rundlet.server.routing import Route, WhenClientLeaves
+
+T = TypeVar("T")
 
 
-def routes() -> Iterable[Route]:
-    """``docker build`` and what BuildKit's clients open first."""
-    yield Route("POST", "/build", refused("build"))
+class BuildRouter:
+    """Parses, calls, encodes."""
+
+    def __init__(self, backend: BuildBackend) -> None:
+        self._backend = backend
+
+    async def build(self, call: Call) -> web.StreamResponse:
+        messages = await self._backend.build(_options(call), call.body())
+        return await answers.progress_stream(call, messages)
+
+    async def cancel(self, call: Call) -> web.StreamResponse:
+        if not call.text("id"):
+            raise InvalidParameterError("build ID not provided")
+        await self._backend.cancel(call.text("id"))
+        return answers.empty(204)
+
+
+def _options(call: Call) -> BuildOptions:
+    return BuildOptions(
+        dockerfile=call.text("dockerfile"),
+        tags=tuple(tag for tag in call.texts("t") if tag),
+        extra_hosts=_words(call, "extrahosts"),
+        remote=call.text("remote"),
+        quiet=call.flag("q"),
+        no_cache=call.flag("nocache"),
+        no_cache_filter=_json(call, "nocachefilter", tuple[str, ...], ()),
+        cache_from=_json(call, "cachefrom", tuple[str, ...], ()),
+        cache_to=_json(call, "cacheto", tuple[str, ...], ()),
+        pull=call.flag("pull"),
+        remove=call.flag("rm", default=call.version >= APIVersion(1, 12)),
+        force_remove=call.flag("forcerm"),
+        memory=call.integer("memory") or 0,
+        memory_swap=call.integer("memswap") or 0,
+        cpu_shares=call.integer("cpushares") or 0,
+        cpuset_cpus=call.text("cpusetcpus"),
+        cpuset_mems=call.text("cpusetmems"),
+        cpu_period=call.integer("cpuperiod") or 0,
+        cpu_quota=call.integer("cpuquota") or 0,
+        build_args=_json(call, "buildargs", dict[str, str | None], {}),
+        shm_size=call.integer("shmsize") or 0,
+        squash=call.flag("squash"),
+        labels=_json(call, "labels", dict[str, str], {}),
+        network_mode=call.text("networkmode"),
+        platform=platform_of(call),
+        target=call.text("target"),
+        outputs=call.text("outputs"),
+        version=call.text("version"),
+        build_id=call.text("buildid"),
+        security=_json(call, "securityopt", tuple[str, ...], ()),
+        ulimits=_json(call, "ulimits", tuple[Ulimit, ...], ()),
+        cgroup_parent=call.text("cgroupparent"),
+        auth=_header(call, "X-Registry-Config", dict[str, AuthConfig]),
+        progress=call.text("progress"),
+        contexts=_json(call, "contexts", dict[str, str], {}),
+        secrets=_header(call, "X-Rundlet-Secrets", dict[str, str]),
+        ssh=_header(call, "X-Rundlet-SSH", dict[str, str]),
+        allow=_json(call, "allow", tuple[str, ...], ()),
+        attest=_json(call, "attest", tuple[str, ...], ()),
+    )
+
+
+def _json(call: Call, key: str, kind: type[T], default: T) -> T:
+    text = call.text(key)
+    if not text or text == "null":
+        return default
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as exc:
+        raise InvalidParameterError(f"error reading {key}: {exc}") from exc
+
+
+def _words(call: Call, key: str) -> tuple[str, ...]:
+    """Docker's client sends a JSON list, or the parameter several times."""
+    values = call.texts(key)
+    if len(values) == 1 and values[0].startswith("["):
+        return _json(call, key, tuple[str, ...], ())
+    return tuple(word for value in values for word in value.split(",") if word)
+
+
+def _header(call: Call, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
+    encoded = call.header(name)
+    if not encoded:
+        return {}
+    try:
+        padded = encoded + "=" * (-len(encoded) % 4)
+        data = base64.b64decode(padded.replace("-", "+").replace("_", "/"), validate=True)
+        return msgspec.json.decode(data, type=kind)
+    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError) as exc:
+        raise InvalidParameterError(f"the header {name} can't be read") from exc
+
+
+def routes(backend: BuildBackend) -> Iterable[Route]:
+    """Bind the backend. What BuildKit's clients open first is refused by name."""
+    router = BuildRouter(backend)
+    yield Route("POST", "/build", router.build, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/build/cancel", router.cancel)
     yield Route("POST", "/build/prune", refused("build prune"))
-    yield Route("POST", "/build/cancel", refused("build cancel"))
     yield Route("POST", "/session", refused("build session"))
     yield Route("POST", "/grpc", refused("build session"))
