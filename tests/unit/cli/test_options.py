@@ -176,7 +176,6 @@ def test_seccomp_profile_is_sent_as_content(tmp_path: Path) -> None:
         (["--storage-opt", "a"], "invalid storage option"),
         (["--security-opt", "foo"], 'Invalid --security-opt: "foo"'),
         (["--use-api-socket"], "--use-api-socket is not supported by Rundlet"),
-        (["--disable-content-trust=false"], "not supported by Rundlet"),
         (["--cpu-count", "1"], "--cpu-count is for Windows containers and not supported by Rundlet"),
     ],
 )
