@@ -9,22 +9,14 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
-from rundlet.daemon import gcpolicy, registries
+from rundlet.daemon import gcpolicy, networks, registries
+from rundlet.daemon.errors import ConfigError
 from rundlet.engine.images.policy import ImagePolicy
-from rundlet.errors import InvalidParameterError
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 NATIVE_RUNTIME = "rundlet"
-_LONGEST_POOL = 30
-
-
-class ConfigError(InvalidParameterError):
-    """A flag or a key of the configuration file is wrong."""
-
-    reason = "bad-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +25,7 @@ class Config:
 
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; 0: root's.
+    ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
 
@@ -46,8 +39,6 @@ class Config:
     mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mirror_logins: dict[str, registries.Login] = field(default_factory=dict)
     gc: ImagePolicy | None = None
-    bip: str = ""
-    default_address_pools: tuple[tuple[str, int], ...] = ()
     log_level: str = "info"
     debug: bool = False
     default_runtime: str = NATIVE_RUNTIME
@@ -57,7 +48,18 @@ class Config:
     ready_fd: int = -1
     leave_cgroup: bool = False
     rootless: int = 0
+    tls: bool | None = None
+    tlsverify: bool | None = None
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
     config_file: str = ""
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TCP is served inside TLS; ``tlsverify`` implies it."""
+        return bool(self.tls or self.tlsverify)
 
     @property
     def effective_log_level(self) -> str:
@@ -102,8 +104,6 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "group": ("group", "str"),
     "registry-mirror": ("registry-mirrors", "list"),
     "insecure-registry": ("insecure-registries", "list"),
-    "bip": ("bip", "str"),
-    "default-address-pool": ("default-address-pools", "pool"),
     "log-level": ("log-level", "str"),
     "debug": ("debug", "bool"),
     "default-runtime": ("default-runtime", "str"),
@@ -114,6 +114,12 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "ready-fd": ("ready-fd", "int"),
     "leave-cgroup": ("leave-cgroup", "bool"),
     "rootless": ("rootless", "int"),
+    "tls": ("tls", "bool"),
+    "tlsverify": ("tlsverify", "bool"),
+    "tlscacert": ("tlscacert", "str"),
+    "tlscert": ("tlscert", "str"),
+    "tlskey": ("tlskey", "str"),
+    **networks.FLAGS,
 }
 _SHORT = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
 _BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
@@ -159,7 +165,10 @@ def _store(values: dict[str, Any], key: str, kind: str, name: str, text: str) ->
         values.setdefault(key, {})[label] = path
     elif kind == "pool":
         fields = dict(field.partition("=")[::2] for field in text.split(","))
-        values.setdefault(key, []).append(_pool(f"--{name}", fields))
+        values.setdefault(key, []).append(networks.pool(f"--{name}", fields))
+    elif kind == "netopt":
+        driver, option, value = networks.driver_option(text)
+        values.setdefault(key, {}).setdefault(driver, {})[option] = value
     elif kind == "int":
         if not text.isdigit():
             raise ConfigError(f'invalid argument "{text}" for "--{name}" flag')
@@ -178,14 +187,18 @@ _FILE_KEYS: dict[str, type] = {
     "insecure-registries": list,
     "registries": dict,
     "gc": dict,
-    "bip": str,
-    "default-address-pools": list,
     "log-level": str,
     "debug": bool,
     "default-runtime": str,
     "runtimes": dict,
     "log-driver": str,
     "log-opts": dict,
+    "tls": bool,
+    "tlsverify": bool,
+    "tlscacert": str,
+    "tlscert": str,
+    "tlskey": str,
+    **networks.KEYS,
 }
 
 
@@ -215,22 +228,10 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
             raise ConfigError(f"{path}: log-opts: {name}: want a JSON string")
     if "default-address-pools" in document:
         found = document["default-address-pools"]
-        document["default-address-pools"] = [_pool(f"{path}: default-address-pools", value) for value in found]
+        document["default-address-pools"] = [
+            networks.pool(f"{path}: default-address-pools", value) for value in found
+        ]
     return document
-
-
-def _pool(where: str, value: object) -> tuple[str, int]:
-    """``{"base": "10.10.0.0/16", "size": 24}``: what networks' subnets are cut from, and how long their prefix is."""
-    if isinstance(value, dict) and set(value) == {"base", "size"} and str(value["size"]).isdigit():
-        size = int(value["size"])
-        try:
-            base = IPv4Network(value["base"])
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{where}: invalid base pool {value['base']!r}: {error}") from error
-        if base.prefixlen <= size <= _LONGEST_POOL:
-            return str(base), size
-        raise ConfigError(f"{where}: invalid size {size} for pool {base}: want {base.prefixlen} to {_LONGEST_POOL}")
-    raise ConfigError(f'{where}: want {{"base": "…", "size": …}}')
 
 
 def _runtime(path: str, name: str, value: object) -> str:
@@ -261,8 +262,10 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     mirrors, logins = registries.parse(document.pop("registries", {}))
     policy = gcpolicy.parse(document.pop("gc")) if "gc" in document else None
     runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
-    merged = {key.replace("-", "_"): value for key, value in {**document, **flags}.items()}
-    for key in ("hosts", "registry_mirrors", "insecure_registries", "default_address_pools"):
+    every = {**document, **flags}
+    network = {key: every.pop(key) for key in networks.KEYS if key in every}
+    merged = {key.replace("-", "_"): value for key, value in every.items()}
+    for key in ("hosts", "registry_mirrors", "insecure_registries"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)
@@ -271,6 +274,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         mirrors=mirrors,
         mirror_logins=logins,
         gc=policy,
+        network=network,
         config_file=path if document or required else "",
         **merged,
     )
@@ -287,15 +291,8 @@ def _validate(config: Config) -> None:
     for host in config.hosts:
         if not host.startswith(("unix://", "tcp://", "fd://")):
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
-    if config.bip:
-        try:
-            IPv4Interface(config.bip)
-        except ValueError as error:
-            raise ConfigError(f"invalid bip: {config.bip}: {error}") from error
-        if "/" not in config.bip:
-            raise ConfigError(
-                f"invalid bip: {config.bip}: want an address with its prefix length, as in 192.168.5.1/24"
-            )
+    networks.options(config.network)
+    networks.resolver(config.network)
     for name, path in config.runtimes.items():
         if name == NATIVE_RUNTIME:
             raise ConfigError(f"runtime name {name} is reserved")

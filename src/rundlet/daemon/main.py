@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import grp
 import logging
 import os
 import socket
@@ -12,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rundlet.container.state import is_running
-from rundlet.daemon import activation, placement, service, wiring
+from rundlet.daemon import activation, listening, placement, service, wiring
 from rundlet.daemon.config import Config, load
+from rundlet.daemon.errors import StartError
 from rundlet.daemon.lock import acquire, check_owner
 from rundlet.daemon.notify import Notifier
 from rundlet.daemon.rootless.link import KeeperLink
@@ -29,12 +29,6 @@ BACKLOG = 512
 PARENT_TRIES, PARENT_SECONDS = 20, 0.05
 SWEEP_SECONDS = 30.0
 SWEEP_PAUSE = 0.5
-
-
-class StartError(RundletError):
-    """The engine can't start, in one line for whoever started it."""
-
-    reason = "engine-start-failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +96,9 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
     """Until a stop signal."""
     keeper = KeeperLink(layout.run) if config.rootless else None
     engine = wiring.build(config, layout, launcher, keeper)
-    sockets = _listen(config, layout, starter.activated)
-    names = [activation.address(listening) for listening in sockets]
+    tls = listening.tls_context(config)
+    sockets = listening.listen(config, layout, starter.activated)
+    names = [activation.address(one) for one in sockets]
     await _check_storage(engine)
     engine.context.network.start()
     await engine.recovery.run(list(engine.unfinished))
@@ -112,8 +107,8 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
     if any(engine.context.network.proxied(record.id)[1] for record in engine.context.containers):
         await engine.proxy.ensure()
     server = APIServer(engine.backends)
-    for listening in sockets:
-        await server.listen(listening)
+    for one in sockets:
+        await server.listen(one, tls if one.family != socket.AF_UNIX else None)
     stop = asyncio.Event()
     service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
     if keeper is not None:
@@ -134,7 +129,7 @@ async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Lau
         await stop.wait()
     finally:
         starter.notifier.stopping()
-        if not any(_is_own(listening, layout) for listening in starter.activated):
+        if not any(listening.is_own(one, layout) for one in starter.activated):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(layout.engine_socket)
         await asyncio.shield(_close(config, layout, engine, server, launcher))
@@ -252,81 +247,3 @@ def _command() -> list[str]:
         f"import sys; sys.path.insert(0, {home!r}); from rundlet.daemon.main import main; sys.exit(main(sys.argv[1:]))"
     )
     return [sys.executable, "-I", "-c", program, *arguments]
-
-
-def _listen(config: Config, layout: Layout, activated: Sequence[socket.socket]) -> list[socket.socket]:
-    """Sockets for every configured host, those that were handed over, and the engine's own. Raises StartError."""
-    if "fd://" in config.hosts and not activated:
-        raise StartError("no sockets found via socket activation: make sure the service was started by systemd")
-    for listening in activated:
-        if listening.family != socket.AF_UNIX:
-            _check_loopback(listening.getsockname()[0], activation.address(listening))
-    own = f"unix://{layout.engine_socket}"
-    addresses = [host for host in config.hosts if host not in ("fd://", own)]
-    if not any(_is_own(listening, layout) for listening in activated):
-        addresses.insert(0, own)
-    return [*activated, *(_bind(address, config.group) for address in addresses)]
-
-
-def _is_own(listening: socket.socket, layout: Layout) -> bool:
-    """Whether it is bound to the engine's own path, perhaps by another of its names."""
-    if listening.family != socket.AF_UNIX:
-        return False
-    name = os.fsdecode(listening.getsockname())
-    return os.path.realpath(name) == os.path.realpath(layout.engine_socket)
-
-
-def _check_loopback(host: str, address: str) -> None:
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        raise StartError(f"{address}: the API over TCP is root on this machine: only loopback is allowed without TLS")
-
-
-def _bind(address: str, group: str) -> socket.socket:
-    kind, _, rest = address.partition("://")
-    if kind == "unix":
-        return _bind_unix(rest, group)
-    if kind == "tcp":
-        host, _, port = rest.rpartition(":")
-        _check_loopback(host.strip("[]"), address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host.strip("[]"), int(port)))
-        except (OSError, ValueError) as error:
-            listening.close()
-            raise StartError(f"cannot listen on {address}: {error}") from error
-        return listening
-    raise StartError(f"cannot listen on {address}: of the sockets handed over by systemd all are used: want fd://")
-
-
-def _bind_unix(path: str, group: str) -> socket.socket:
-    """Mode 0660; owned by the group where it exists. A socket that nobody answers is replaced."""
-    if len(path.encode()) > 107:
-        raise StartError(f"the path of the socket is too long (107 bytes at most): {path}")
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.connect(path)
-        raise StartError(f"cannot listen on unix://{path}: another program answers there")
-    except (FileNotFoundError, ConnectionRefusedError):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    except OSError as error:
-        raise StartError(f"cannot listen on unix://{path}: {error}") from error
-    finally:
-        probe.close()
-    mask = os.umask(0o117)
-    try:
-        os.makedirs(os.path.dirname(path), 0o711, exist_ok=True)
-        listening.bind(path)
-    except OSError as error:
-        listening.close()
-        raise StartError(f"cannot listen on unix://{path}: {error}") from error
-    finally:
-        os.umask(mask)
-    try:
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
-    except (KeyError, PermissionError):
-        pass  # the group is optional: without it the socket is the user's own
-    return listening

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from rundlet.api.container_config import LogConfig
 from rundlet.builder import cache as build_cache
 from rundlet.builder.layers import LayerMaker
-from rundlet.daemon import recovery, registries
-from rundlet.daemon.config import NATIVE_RUNTIME, Config, ConfigError, found_runtimes
+from rundlet.daemon import networks, recovery, registries
+from rundlet.daemon.config import NATIVE_RUNTIME, Config, found_runtimes
+from rundlet.daemon.errors import ConfigError
 from rundlet.daemon.recovery import Recovery
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.engine import logdrivers
@@ -64,8 +65,6 @@ from rundlet.image.store import ImageStore
 from rundlet.image.unpack import Unpacker
 from rundlet.image.uses import Uses
 from rundlet.network import service as network_service
-from rundlet.network.host import DaemonOptions
-from rundlet.network.ipam import DEFAULT_POOLS
 from rundlet.network.service import NetworkService
 from rundlet.registry import Credentials, HostsConfig, Registry
 from rundlet.runtime.launch import Launcher
@@ -126,7 +125,14 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     snapshots = OverlaySnapshotter(layout.snapshots, database, clock)
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
-    network = NetworkService(database, clock, layout.instance, _network_options(config), names=layout.names, proxy=True)
+    network = NetworkService(
+        database,
+        clock,
+        layout.instance,
+        networks.options(config.network),
+        names=layout.names,
+        proxy=networks.proxied(config.network),
+    )
     hosts = HostsConfig(
         insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors
     )
@@ -241,10 +247,6 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     )
 
 
-def _network_options(config: Config) -> DaemonOptions:
-    return DaemonOptions(bip=config.bip, pools=config.default_address_pools or DEFAULT_POOLS)
-
-
 def _settings(config: Config) -> Settings:
     runtimes = {**found_runtimes(), **config.runtimes}
     if config.default_runtime not in ("", NATIVE_RUNTIME, *runtimes):
@@ -260,6 +262,7 @@ def _settings(config: Config) -> Settings:
         registry_mirrors=config.registry_mirrors,
         insecure_registries=config.insecure_registries,
         debug=config.debug,
+        dns=networks.resolver(config.network),
         log_config=log_config,
     )
 

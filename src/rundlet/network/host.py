@@ -41,6 +41,8 @@ class DaemonOptions(msgspec.Struct, frozen=True):
     masquerade: bool = True
     forwarding: bool = True
     """Turn the host's IP forwarding on."""
+    host_gateways: tuple[str, ...] = ()
+    """What ``host-gateway`` stands for; empty: the default bridge's address of this host."""
     defaults: dict[str, dict[str, str]] = {}
     """Options that new networks of a driver have unless they are given others."""
 

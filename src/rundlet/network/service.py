@@ -161,7 +161,8 @@ class NetworkService:
 
     def host_gateway(self) -> str:
         """The host's address on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
-        return self._networks.find(DEFAULT_BRIDGE).gateway(4)
+        chosen = self._options.host_gateways
+        return chosen[0] if chosen else self._networks.find(DEFAULT_BRIDGE).gateway(4)
 
     def warnings(self) -> list[str]:
         """What keeps containers from the network on this host, for ``info``; one sentence each."""

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rundlet.daemon.config import ConfigError, load
+from rundlet.daemon import networks
+from rundlet.daemon.config import load
+from rundlet.daemon.errors import ConfigError
+from rundlet.network.networks import MTU
 
 
 def test_defaults_by_user(tmp_path: Path) -> None:
@@ -27,7 +30,7 @@ def test_flags_in_all_their_forms() -> None:
         0,
     )
     assert config.hosts == ("unix:///a", "unix:///b", "unix:///c")
-    assert config.debug and config.bip == "10.9.0.1/24" and config.runtimes == {"x": "/y"}
+    assert config.debug and config.network["bip"] == "10.9.0.1/24" and config.runtimes == {"x": "/y"}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,15 @@ def test_flags_in_all_their_forms() -> None:
         (["--default-address-pool", "base=10.0.0.0/16"], "want"),
         (["--default-address-pool", "base=10.0.0.0/16,size=8"], "invalid size 8"),
         (["--default-address-pool", "base=10.0.0.1/16,size=24"], "invalid base pool"),
+        (["--dns", "odd"], "invalid dns: odd"),
+        (["--dns-search", "a b"], "invalid dns-search"),
+        (["--mtu", "20"], "invalid mtu: 20"),
+        (["--ip", "::1"], "want an IPv4 address"),
+        (["--fixed-cidr", "odd"], "invalid fixed-cidr"),
+        (["--fixed-cidr-v6", "fd00::/64"], "fixed-cidr-v6 needs ipv6"),
+        (["--bip", "10.0.0.1/24", "--fixed-cidr", "10.1.0.0/24"], "is outside of the subnet of bip"),
+        (["--default-network-opt", "bridge=odd=1"], "default-network-opts: bridge: .*option odd"),
+        (["--default-network-opt", "bridge"], "want DRIVER=OPTION=VALUE"),
         (["stray"], "accepts no arguments"),
     ],
 )
@@ -56,9 +68,34 @@ def test_bad_flags_are_one_clear_line(argv: list[str], message: str) -> None:
 
 def test_address_pools(tmp_path: Path) -> None:
     flags = ["--default-address-pool", "base=10.10.0.0/16,size=24", "--default-address-pool=base=10.20.0.0/24,size=28"]
-    assert load(flags, {}, 0).default_address_pools == (("10.10.0.0/16", 24), ("10.20.0.0/24", 28))
+    assert load(flags, {}, 0).network["default-address-pools"] == [("10.10.0.0/16", 24), ("10.20.0.0/24", 28)]
     path = write(tmp_path, {"default-address-pools": [{"base": "10.10.0.0/16", "size": 24}]})
-    assert load(["--config-file", path], {}, 0).default_address_pools == (("10.10.0.0/16", 24),)
+    assert load(["--config-file", path], {}, 0).network["default-address-pools"] == [("10.10.0.0/16", 24)]
+
+
+def test_network_options() -> None:
+    flags = [
+        "--ipv6",
+        "--fixed-cidr-v6=fd00:1::/64",
+        "--icc=false",
+        "--mtu",
+        "1400",
+        "--ip",
+        "192.0.2.1",
+        "--dns=192.0.2.3",
+    ]
+    values = load([*flags, "--default-network-opt", f"bridge={MTU}=1300"], {}, 0).network
+    made = networks.options(values)
+    assert (made.ipv6, made.fixed_cidr_v6, made.icc, made.mtu, made.binding) == (
+        True,
+        "fd00:1::/64",
+        False,
+        1400,
+        "192.0.2.1",
+    )
+    assert made.defaults == {"bridge": {MTU: "1300"}}
+    assert networks.resolver(values).nameservers == ("192.0.2.3",)
+    assert networks.proxied(values) and not networks.proxied(load(["--userland-proxy=false"], {}, 0).network)
 
 
 def write(tmp_path: Path, document: object) -> str:

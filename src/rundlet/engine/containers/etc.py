@@ -45,7 +45,7 @@ class EtcFiles:
 
     def servers(self, record: Record) -> tuple[Server, ...]:
         """Where the container's questions go that our resolver can't answer."""
-        chosen = _chosen(record)
+        chosen = self._chosen(record)
         text = etc_files.read_host_resolv_conf()
         return names.servers(etc_files.forward_to(text, chosen), chosen=bool(chosen.nameservers))
 
@@ -75,9 +75,18 @@ class EtcFiles:
     def _resolv_conf(self, record: Record, *, internal: bool, ipv6: bool = False) -> str:
         text = etc_files.read_host_resolv_conf()
         if internal:
-            return etc_files.internal_resolv_conf(text, _chosen(record))
+            return etc_files.internal_resolv_conf(text, self._chosen(record))
         shared = documents.host(record).network_mode == "host"
-        return etc_files.resolv_conf(text, _chosen(record), own_loopback=not shared, ipv6=ipv6)
+        return etc_files.resolv_conf(text, self._chosen(record), own_loopback=not shared, ipv6=ipv6)
+
+    def _chosen(self, record: Record) -> ResolverOptions:
+        """The container's own choice, else the engine's."""
+        host, engine = documents.host(record), self._context.settings.dns
+        return ResolverOptions(
+            tuple(host.dns or ()) or engine.nameservers,
+            tuple(host.dns_search or ()) or engine.search,
+            tuple(host.dns_options or ()) or engine.options,
+        )
 
     def _mounts(self, directory: str, *, writable: bool) -> list[dict[str, Any]]:
         options = ["rbind", "rprivate", "rw" if writable else "ro"]
@@ -89,11 +98,6 @@ class EtcFiles:
 
 def _reaches_ipv6(allocation: Allocation) -> bool:
     return any(endpoint.is_gateway and endpoint.gateway6 for endpoint in allocation.endpoints)
-
-
-def _chosen(record: Record) -> ResolverOptions:
-    host = documents.host(record)
-    return ResolverOptions(tuple(host.dns or ()), tuple(host.dns_search or ()), tuple(host.dns_options or ()))
 
 
 def _write(path: str, text: str) -> None:
