@@ -36,6 +36,7 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage images",
         {
+            "build": "Build an image from a Dockerfile",
             "diff": "Show how the files of two images differ",
             "history": "Show the history of an image",
             "import": "Import the contents from a tarball to create a filesystem image",
@@ -49,6 +50,22 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "rm": "Remove one or more images",
             "save": "Save one or more images to a tar archive (streamed to STDOUT by default)",
             "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        },
+    ),
+    "builder": (
+        "Manage builds",
+        {
+            "build": "Build an image from a Dockerfile",
+            "du": "Show what the build cache takes up",
+            "prune": "Remove build cache",
+        },
+    ),
+    "buildx": (
+        "Manage builds, under the name that Docker's plugin has",
+        {
+            "build": "Build an image from a Dockerfile",
+            "du": "Show what the build cache takes up",
+            "prune": "Remove build cache",
         },
     ),
     "manifest": (
@@ -142,6 +159,14 @@ VERB_ALIASES: dict[str, dict[str, str]] = {
     "volume": {"list": "ls", "remove": "rm"},
 }
 
+# Verbs whose code is another noun's.
+SAME_AS: dict[str, str] = {
+    "builder.build": "image.build",
+    "buildx.build": "image.build",
+    "buildx.du": "builder.du",
+    "buildx.prune": "builder.prune",
+}
+
 # Commands without a noun: their module, and a description where they are none of the above.
 SHORT_FORMS: dict[str, str] = {
     **{
@@ -151,7 +176,7 @@ SHORT_FORMS: dict[str, str] = {
             "unpause update wait"
         ).split()
     },
-    **{name: f"image.{name}" for name in "history import load pull push save tag".split()},
+    **{name: f"image.{name}" for name in "build history import load pull push save tag".split()},
     "ps": "container.ls",
     "images": "image.ls",
     "rmi": "image.rm",
@@ -173,7 +198,10 @@ SUMMARIES = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Common Commands", ("run", "exec", "ps", "logs", "stop", "rm", "pull", "push", "images", "version", "info")),
+    (
+        "Common Commands",
+        ("run", "exec", "ps", "logs", "stop", "rm", "build", "pull", "push", "images", "version", "info"),
+    ),
     (
         "More about containers",
         tuple(
@@ -188,9 +216,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 # What Docker has and Rundlet has not: refused by name, never taken for a typing error.
-NOT_SUPPORTED = frozenset(
-    ("build builder buildx checkpoint compose config context node plugin scout secret service stack swarm").split()
-)
+NOT_SUPPORTED = frozenset(("checkpoint compose config context node plugin scout secret service stack swarm").split())
 
 
 def resolve(words: tuple[str, ...]) -> str:
@@ -201,7 +227,8 @@ def resolve(words: tuple[str, ...]) -> str:
     if noun not in NOUNS:
         return ""
     verb = VERB_ALIASES.get(noun, {}).get(verb, verb)
-    return f"{noun}.{verb}".replace(" ", ".") if verb in NOUNS[noun][1] else ""
+    name = f"{noun}.{verb}".replace(" ", ".") if verb in NOUNS[noun][1] else ""
+    return SAME_AS.get(name, name)
 
 
 def summary(name: str) -> str:
@@ -216,4 +243,5 @@ def names_of(module: str) -> list[str]:
     noun = noun.replace(".", " ")
     names = [f"{noun} {verb}"] if dot else []
     names += [f"{noun} {alias}" for alias, target in VERB_ALIASES.get(noun, {}).items() if target == verb]
+    names += [name.replace(".", " ") for name, target in SAME_AS.items() if target == module]
     return names + [name for name, target in SHORT_FORMS.items() if target == module]

@@ -1,0 +1,168 @@
+"""One build from beginning to end, as the command line sees it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rundlet.cli.building import query as wire
+from rundlet.cli.building.display import QuietDisplay, choose_display, default_mode, standard_error
+from rundlet.cli.building.failure import build_error, check_report
+from rundlet.cli.building.lending import Lending
+from rundlet.cli.building.outputs import fetch
+from rundlet.cli.building.secrets import read_agents, read_secrets
+from rundlet.cli.building.sources import open_source
+from rundlet.cli.building.upload import Upload
+from rundlet.cli.exit import CommandError
+from rundlet.cli.progress import show
+from rundlet.client.errors import ApiError
+from rundlet.client.wire import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from rundlet.cli.building.display import Display
+    from rundlet.cli.building.outputs import Output
+    from rundlet.cli.building.sources import Source
+    from rundlet.cli.context import Context
+    from rundlet.client.http import Response
+
+_RICH = ("vertexes", "statuses", "logs", "warnings")
+_CHECK = "rundlet.build.check"
+
+
+class _Outcome:
+    """What the engine said besides progress."""
+
+    def __init__(self) -> None:
+        self.image = ""
+        self.metadata: dict[str, Any] = {}
+        self.outputs: list[dict[str, Any]] = []
+        self.check: dict[str, Any] | None = None
+
+    def take(self, aux: Any) -> None:
+        if not isinstance(aux, dict):
+            return
+        if aux.get("ID") == _CHECK:
+            self.check = aux
+            return
+        self.image = str(aux.get("ID") or self.image)
+        self.metadata.update(aux.get("Metadata") or {})
+        self.outputs += aux.get("Outputs") or ()
+
+
+def build(context: Context, flags: dict[str, Any], path: str) -> int:
+    """Run one build; the exit code. Raises CommandError."""
+    wanted = wire.outputs(flags)
+    query = wire.build_query(context, flags, wanted)
+    quiet = flags["quiet"] or wire.is_check(flags)
+    mode = default_mode(flags["progress"])
+    display = QuietDisplay() if quiet else choose_display(mode, standard_error())
+    source = open_source(path, flags["file"])
+    lending = Lending(context.session)
+    lending.secrets(read_secrets(flags["secret"]))
+    lending.contexts(flags["build-context"])
+    lending.agents(read_agents(flags["ssh"]))
+    headers = {"Accept": wire.ACCEPT, **wire.registry_config(context)}
+    body = source.body
+    if flags["compress"] and body is not None:
+        body = _compressed(body)
+    upload = Upload(context.session, "/build", {**query, **source.query, **lending.query()}, headers)
+    try:
+        outcome = _follow(upload, body, source, display, quiet=quiet)
+    finally:
+        display.finish()
+    if outcome.check is not None:
+        return _checked(outcome.check, source)
+    return _finish(context, flags, wanted, outcome)
+
+
+def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:
+    import zlib
+
+    packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    for piece in body:
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+def _follow(upload: Upload, body: Iterator[bytes] | None, source: Source, display: Display, *, quiet: bool) -> _Outcome:
+    """Send and show. Raises CommandError when the build fails."""
+    answer = upload.start(body)
+    try:
+        response = answer()
+    except ApiError as exc:
+        # Refused before it began.
+        display.finish()
+        raise build_error(str(exc), {}, source, display.steps) from exc
+    outcome = _Outcome()
+    others = _sorted_out(_messages(response, upload), source, display)
+    # What is no state of a step comes from an engine that knows the classic builder's text only.
+    show(others, sys.stdout, aux=outcome.take, quiet=quiet)
+    upload.check()
+    return outcome
+
+
+def _sorted_out(messages: Iterator[dict[str, Any]], source: Source, display: Display) -> Iterator[dict[str, Any]]:
+    """Show the states of steps, and raise what has failed; the rest is passed on."""
+    for message in messages:
+        detail = message.get("errorDetail")
+        if detail or message.get("error"):
+            display.finish()
+            text = str((detail or {}).get("message") or message["error"])
+            raise build_error(text, detail or {}, source, display.steps)
+        if any(key in message for key in _RICH):
+            display.update(message)
+        else:
+            yield message
+
+
+def _messages(response: Response, upload: Upload) -> Iterator[dict[str, Any]]:
+    from rundlet.client.errors import ClientError
+
+    try:
+        yield from response.json_stream()
+    except ClientError:
+        # A context that could not be sent whole ends the engine's answer too; the reason is on this side.
+        upload.check()
+        raise
+
+
+def _checked(found: dict[str, Any], source: Source) -> int:
+    text = (source.dockerfile or b"").decode("utf-8", "replace") or str(found.get("Source") or "")
+    warnings = found.get("Warnings") or []
+    sys.stdout.write(check_report(warnings, source, text))
+    return 1 if warnings else 0
+
+
+def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outcome: _Outcome) -> int:
+    for entry in outcome.outputs:
+        index = int(entry.get("index") or 0)
+        if 0 <= index < len(wanted):
+            fetch(context.session, wanted[index], str(entry["url"]))
+    if flags["iidfile"]:
+        _write(flags["iidfile"], outcome.image)
+    if flags["metadata-file"]:
+        metadata = outcome.metadata or {"containerimage.config.digest": outcome.image}
+        _write(flags["metadata-file"], _indented(metadata))
+    if flags["quiet"] and outcome.image:
+        context.say(outcome.image)
+    return 0
+
+
+def _indented(metadata: dict[str, Any]) -> str:
+    rows = [f"  {dumps(key)}: {dumps(value)}" for key, value in sorted(metadata.items())]
+    return "{\n" + ",\n".join(rows) + "\n}"
+
+
+def _write(path: str, text: str) -> None:
+    """A file that appears whole or not at all."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "x", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(temporary, path)
+    except OSError as exc:
+        raise CommandError(f"ERROR: failed to build: open {path}: {(exc.strerror or '').lower()}") from exc

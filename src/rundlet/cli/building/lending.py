@@ -1,0 +1,84 @@
+"""What a build borrows from this side while it runs: secrets, agents, other directories.
+
+Everything hangs on an identifier that the client makes up; the engine forgets it all when the build ends.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rundlet.cli.building.packing import pack_context
+from rundlet.cli.building.sources import is_remote, patterns_for
+from rundlet.cli.exit import CommandError
+from rundlet.client.wire import dumps, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from rundlet.client.session import Session
+
+_SCHEMES = ("docker-image://", "oci-layout://", "target:")
+
+
+class Lending:
+    """The identifier, made when the first thing is lent; :meth:`query` is what /build is told."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._identifier = ""
+        self._contexts: dict[str, str] = {}
+
+    @property
+    def identifier(self) -> str:
+        if not self._identifier:
+            self._identifier = os.urandom(16).hex()
+        return self._identifier
+
+    def query(self) -> dict[str, Any]:
+        return {
+            "session": self._identifier or None,
+            "contexts": dumps(self._contexts) if self._contexts else None,
+        }
+
+    def secrets(self, secrets: Mapping[str, bytes]) -> None:
+        """Hand contents over, by name; the engine keeps them in memory only."""
+        if not secrets:
+            return
+        from binascii import b2a_base64
+
+        body = {"secrets": {name: b2a_base64(value, newline=False).decode() for name, value in secrets.items()}}
+        self._session.post(f"/rundlet/builds/{self.identifier}/secrets", body=body)
+
+    def contexts(self, words: Iterable[str]) -> None:
+        """``NAME=directory``, ``NAME=URL``, ``NAME=docker-image://…``. Raises CommandError."""
+        for word in words:
+            name, equals, value = word.partition("=")
+            if not equals or not name or not value:
+                raise CommandError(f"ERROR: failed to build: invalid context value: {word}, expected key=value")
+            name = name.lower()
+            if value.startswith("oci-layout://"):
+                raise CommandError(f"--build-context {word} (oci-layout) is not supported by Rundlet")
+            if value.startswith(_SCHEMES) or is_remote(value):
+                self._contexts[name] = value
+                continue
+            if not os.path.isdir(value):
+                raise CommandError(
+                    f"ERROR: failed to build: failed to get build context {name}: {value}: no such directory"
+                )
+            root = os.path.realpath(value)
+            path = f"/rundlet/builds/{self.identifier}/contexts/{quote(name)}"
+            response = self._session.request("POST", path, stream=pack_context(root, patterns_for(root, ""), {}))
+            response.read()
+            self._session.release(response.connection)
+            self._contexts[name] = f"input:{name}"
+
+    def agents(self, agents: Mapping[str, str]) -> None:
+        """Keep a line open for each agent: the engine speaks on it when a step does."""
+        if not agents:
+            return
+        from rundlet.cli.building.agents import serve
+
+        for name, path in agents.items():
+            serve(self._session, f"/rundlet/builds/{self.identifier}/ssh/{quote(name)}", path)

@@ -1,0 +1,167 @@
+"""The build command's flags as the API's query and headers."""
+
+from __future__ import annotations
+
+import os
+
+from rundlet.cli.building.outputs import Output, parse_output
+from rundlet.cli.exit import CommandError
+from rundlet.client.wire import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from rundlet.cli.context import Context
+
+ACCEPT = "application/vnd.rundlet.build.v1+json"
+"""Asks the engine for the state of each step instead of the classic builder's text."""
+_PROXIES = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "noProxy": "NO_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "allProxy": "ALL_PROXY",
+}
+
+
+def pairs(words: Iterable[str]) -> dict[str, str]:
+    """``NAME=value`` to a map; a NAME alone has the value of this environment, and is left out where there is none."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def build_arguments(context: Context, words: Iterable[str]) -> dict[str, str]:
+    """``--build-arg``, and what config.json and the environment add to it."""
+    found = pairs(words)
+    proxies = context.config.get("proxies") or {}
+    settings = proxies.get(os.environ.get("DOCKER_HOST", "")) or proxies.get("default") or {}
+    for key, name in _PROXIES.items():
+        if settings.get(key):
+            found.setdefault(name, settings[key])
+            found.setdefault(name.lower(), settings[key])
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        found.setdefault("SOURCE_DATE_EPOCH", os.environ["SOURCE_DATE_EPOCH"])
+    return found
+
+
+def tags(words: Iterable[str]) -> list[str]:
+    """Checked names for the result. Raises CommandError."""
+    from rundlet.cli.reference import parse
+
+    for word in words:
+        try:
+            name = parse(word)
+        except CommandError as exc:
+            raise CommandError(f'ERROR: failed to build: invalid tag "{word}": {exc.message}') from exc
+        if name.digest:
+            raise CommandError(f'ERROR: failed to build: invalid tag "{word}": refusing to create a tag with a digest')
+    return list(words)
+
+
+def outputs(flags: dict[str, Any]) -> list[Output]:
+    """``--output``, ``--load`` and ``--push`` together. Raises CommandError."""
+    found = [parse_output(text) for text in flags["output"]]
+    if flags["push"]:
+        images = [output for output in found if output.type == "image"]
+        for output in images:
+            output.attributes["push"] = "true"
+        if not images:
+            found.append(Output("image", {"push": "true"}, ""))
+    if flags["load"] and found and not any(output.type in ("image", "docker") for output in found):
+        found.append(Output("docker", {}, ""))
+    return found
+
+
+def attestations(flags: dict[str, Any]) -> list[str]:
+    """``--attest``, ``--provenance`` and ``--sbom`` as one list of ``type=…``. Raises CommandError."""
+    found = list(flags["attest"])
+    for name in ("provenance", "sbom"):
+        text = flags[name]
+        if not text or text.lower() in ("false", "0"):
+            continue
+        if text.lower() in ("true", "1"):
+            found.append(f"type={name}")
+        elif "=" in text:
+            found.append(f"type={name},{text}")
+        else:
+            raise CommandError(f"ERROR: failed to build: invalid value for {name}: {text}")
+    return found
+
+
+def build_query(context: Context, flags: dict[str, Any], wanted: list[Output]) -> dict[str, Any]:
+    """The query of POST /build, but for what the source adds. Empty things are left out."""
+
+    def document(value: Any) -> str | None:
+        return dumps(value) if value else None
+
+    query: dict[str, Any] = {
+        "version": "1",
+        "t": tags(flags["tag"]) or None,
+        "buildargs": document(build_arguments(context, flags["build-arg"])),
+        "labels": document(pairs(flags["label"])),
+        "target": flags["target"] or None,
+        "platform": ",".join(flags["platform"]) or None,
+        "networkmode": flags["network"] if flags["network"] not in ("", "default") else None,
+        "extrahosts": flags["add-host"] or None,
+        "nocache": flags["no-cache"] or None,
+        "nocachefilter": document(flags["no-cache-filter"]),
+        "pull": "1" if flags["pull"] else None,
+        "q": flags["quiet"] or None,
+        "rm": flags["rm"],
+        "forcerm": flags["force-rm"] or None,
+        "squash": flags["squash"] or None,
+        "cachefrom": document(flags["cache-from"]),
+        "cacheto": document(flags["cache-to"]),
+        "ulimits": document(flags["ulimit"]),
+        "cgroupparent": flags["cgroup-parent"] or None,
+        "securityopt": flags["security-opt"] or None,
+        "outputs": document([output.wire() for output in wanted]),
+        "attests": document(attestations(flags)),
+        "annotations": document(flags["annotation"]),
+        "allow": document(flags["allow"]),
+        "check": "1" if is_check(flags) else None,
+    }
+    for flag, name in (
+        ("shm-size", "shmsize"),
+        ("memory", "memory"),
+        ("memory-swap", "memswap"),
+        ("cpu-shares", "cpushares"),
+        ("cpu-period", "cpuperiod"),
+        ("cpu-quota", "cpuquota"),
+        ("cpuset-cpus", "cpusetcpus"),
+        ("cpuset-mems", "cpusetmems"),
+    ):
+        query[name] = flags[flag] or None
+    return query
+
+
+def is_check(flags: dict[str, Any]) -> bool:
+    """``--check`` or ``--call=check``. Raises CommandError for other calls."""
+    name = flags["call"].lower()
+    if name not in ("build", "check", "lint"):
+        raise CommandError(f"--call={flags['call']} is not supported by Rundlet")
+    return bool(flags["check"]) or name != "build"
+
+
+def registry_config(context: Context) -> dict[str, str]:
+    """The header with the user's credentials for every registry, since only the engine knows which a build needs."""
+    from rundlet.cli.credentials import call_helper, encode, lookup
+    from rundlet.client.wire import loads
+
+    config = context.config
+    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {})}
+    store = config.get("credsStore")
+    if store:
+        listed = call_helper(store, "list", "")
+        servers |= set(loads(listed)) if listed else set()
+    found = {server: lookup(context, server) for server in sorted(servers)}
+    found = {server: credentials for server, credentials in found.items() if credentials}
+    return {"X-Registry-Config": encode(found)} if found else {}  # type: ignore[arg-type]

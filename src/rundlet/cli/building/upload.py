@@ -1,0 +1,71 @@
+"""The context goes up while the engine's messages come down."""
+
+from __future__ import annotations
+
+from rundlet.cli.exit import CommandError
+from rundlet.client.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from rundlet.client.http import Response
+    from rundlet.client.session import Session
+
+
+class Upload:
+    """One POST whose body is sent by a thread of its own. ``sent`` counts bytes, ``done`` says that it is all of it."""
+
+    def __init__(self, session: Session, path: str, query: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        self._session = session
+        self._path = path
+        self._query = query
+        self._headers = headers
+        self._failure: CommandError | ClientError | None = None
+        self.sent = 0
+        self.done = False
+
+    def start(self, body: Iterator[bytes] | None) -> Callable[[], Response]:
+        """Begin; the result gives the answer, once it begins. Raises CommandError, ClientError, ApiError."""
+        from threading import Thread
+
+        connection = self._session.connect()
+
+        def send() -> None:
+            try:
+                self._session.send(
+                    "POST",
+                    self._path,
+                    query=self._query,
+                    stream=None if body is None else self._counted(body),
+                    headers=self._headers,
+                    connection=connection,
+                )
+                self.done = True
+            except (CommandError, ClientError) as exc:
+                self._failure = exc
+                # Without its end the engine can't take the body for a whole one.
+                connection.socket.shutdown(2)
+
+        thread = Thread(target=send, daemon=True)
+        thread.start()
+
+        def answer() -> Response:
+            try:
+                return self._session.answer(connection)
+            except ClientError:
+                self.check()
+                raise
+
+        return answer
+
+    def check(self) -> None:
+        """Raise what ended the sending early, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _counted(self, body: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in body:
+            yield piece
+            self.sent += len(piece)

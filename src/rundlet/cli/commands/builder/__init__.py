@@ -1,0 +1,1 @@
+"""``rundlet builder …``, one module per verb."""
