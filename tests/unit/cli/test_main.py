@@ -23,7 +23,7 @@ def every_module() -> list[str]:
 
 @pytest.mark.parametrize("name", every_module())
 def test_every_command_is_there_and_explains_itself(name: str, capsys: Output) -> None:
-    module = __import__(f"rundlet.cli.commands.{name}", fromlist=("run",))
+    module = __import__(f"rundlet.cli.commands.{catalog.SAME_AS.get(name, name)}", fromlist=("run",))
     assert module.ARGS[0] >= 0
     letters = [flag[1] for flag in module.FLAGS if flag[1]]
     assert len(letters) == len(set(letters))

@@ -54,7 +54,7 @@ class LiveDisplay:
     def _draw(self, *, final: bool) -> None:
         try:
             size = os.get_terminal_size(self._out.fileno())
-            width, height = max(size.columns, 20), max(size.lines, 6)
+            width, height = max(size.columns or 80, 20), max(size.lines or 24, 6)
         except OSError:
             width, height = 80, 24
         with self._lock:
