@@ -6,6 +6,7 @@ import ssl
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -34,6 +35,7 @@ from rundlet.server.routers.system.router import routes as system_routes
 from rundlet.server.routers.volumes.backend import VolumeBackend
 from rundlet.server.routers.volumes.router import routes as volume_routes
 from rundlet.server.routing import Route, RouteTable
+from rundlet.server.tls import TlsConnection
 
 _MAX_BODY: Final = 16 * 1024 * 1024
 """Of JSON bodies; archives are streamed and have no limit here."""
@@ -89,14 +91,15 @@ class APIServer:
         self._listeners: list[asyncio.Server] = []
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve on a bound socket, unix or TCP; it is owned from now on."""
+        """Serve on a bound socket, unix or TCP (inside ``tls``); it is owned from now on."""
         loop = asyncio.get_running_loop()
         if sock.family == socket.AF_UNIX:
             # From 3.13 on asyncio would remove the path at the end: it may be a service manager's.
             keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-            server = await loop.create_unix_server(self._server, sock=sock, ssl=tls, backlog=512, **keep)
+            server = await loop.create_unix_server(self._server, sock=sock, backlog=512, **keep)
         else:
-            server = await loop.create_server(self._server, sock=sock, ssl=tls, backlog=512)
+            factory = self._server if tls is None else partial(TlsConnection, tls, self._server)
+            server = await loop.create_server(factory, sock=sock, backlog=512)
         self._listeners.append(server)
 
     async def close(self) -> None:
