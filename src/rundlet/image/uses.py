@@ -23,17 +23,22 @@ class Uses:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._watching = False
 
     def observe(self, used: Iterable[Digest]) -> dict[Digest, int]:
-        """When every image was last used, in nanoseconds: now for those in ``used`` and those never seen before."""
+        """When every image was last used, in nanoseconds: now for those in ``used``.
+
+        One that was never seen before counts from when it got its tag, or from now. What was there before anybody
+        watched counts from now: nobody knows.
+        """
         now = self._clock.now_ns()
+        new = "SELECT id, iif(tagged_ns, tagged_ns, ?) FROM images" if self._watching else "SELECT id, ? FROM images"
         with self._database.transaction() as cursor:
             cursor.executemany(
                 "INSERT OR REPLACE INTO image_uses SELECT id, ? FROM images WHERE id = ?",
                 [(now, str(image)) for image in used],
             )
-            cursor.execute("INSERT OR IGNORE INTO image_uses SELECT id, ? FROM images", (now,))
-        rows = self._database.query(
-            "SELECT image, max(used_ns, tagged_ns) FROM image_uses JOIN images ON id = image", ()
-        )
+            cursor.execute(f"INSERT OR IGNORE INTO image_uses {new}", (now,))  # noqa: S608
+        self._watching = True
+        rows = self._database.query("SELECT image, max(used_ns, tagged_ns) FROM image_uses JOIN images ON id = image")
         return {Digest.parse(image): used_ns for image, used_ns in rows}
