@@ -131,7 +131,8 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         layout.instance,
         networks.options(config.network),
         names=layout.names,
-        proxy=networks.proxied(config.network),
+        proxy=outside is not None or networks.proxied(config.network),
+        outside=outside.new_socket if outside is not None else None,
     )
     hosts = HostsConfig(
         insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors

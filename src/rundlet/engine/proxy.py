@@ -77,7 +77,7 @@ def _sockets(
                 continue
             copy = socket.socket(fileno=pidfd.getfd(process, int(name)))
             opened.callback(copy.close)
-            if copy.family == socket.AF_INET6:
+            if copy.family in (socket.AF_INET, socket.AF_INET6):
                 address, number = copy.getsockname()[:2]
                 protocol = "tcp" if copy.type == socket.SOCK_STREAM else "udp"
                 port = wanted.pop((protocol, address, number), None)

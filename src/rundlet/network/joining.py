@@ -32,7 +32,7 @@ from rundlet.network.firewall import Firewall, Publication
 from rundlet.network.host import Host
 from rundlet.network.names import NameTables, Server
 from rundlet.network.networks import Network, NetworkStore, Subnet
-from rundlet.network.portmap import PortAllocator, PortRequest, PublishedPort, Reach, Reservation, TakenPorts
+from rundlet.network.portmap import NewSocket, PortAllocator, PortRequest, PublishedPort, Reach, Reservation, TakenPorts
 from rundlet.network.sandbox import Allocation, Change
 from rundlet.util.database import Database
 from rundlet.util.ids import new_id
@@ -56,6 +56,7 @@ class Joiner:
         names: NameTables | None,
         *,
         proxy: bool = False,
+        outside: NewSocket | None = None,
     ) -> None:
         self._database = database
         self._instance = instance
@@ -65,7 +66,8 @@ class Joiner:
         self._host = host
         self._names = names
         self._proxy = proxy
-        self._ports = PortAllocator()
+        self._outside = outside is not None
+        self._ports = PortAllocator(outside or socket.socket)
 
     # -- a container starts and ends --------------------------------------------------------------------------------
 
@@ -300,7 +302,11 @@ class Joiner:
     ) -> Reservation:
         made, network = way_out
         reach = Reach(
-            _way(network, made.address, 4), _way(network, made.address6, 6), self._proxy, portmap.host_has_ipv6()
+            _way(network, made.address, 4),
+            _way(network, made.address6, 6),
+            self._proxy,
+            portmap.host_has_ipv6(),
+            self._outside,
         )
         try:
             reservation = self._ports.reserve(requests, taken, reach, made.address or made.address6)
@@ -316,7 +322,9 @@ class Joiner:
         """What the proxy does for a running container: the address that it leads to, and the ports."""
         for made, network in self.joined(container_id):
             if made.is_gateway:
-                ports = [port for port in self._endpoints.ports(container_id) if ":" in port.host_address]
+                ports = [
+                    port for port in self._endpoints.ports(container_id) if self._outside or ":" in port.host_address
+                ]
                 return _proxy_target(network, made), ports if self._proxy else []
         return "", []
 

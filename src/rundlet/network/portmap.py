@@ -13,8 +13,9 @@ import os
 import re
 import socket
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from typing import TypeAlias
 
 import msgspec
 
@@ -51,6 +52,9 @@ _PORT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
 _SPEC = re.compile(r"(?:(?:(?P<address>\[[^\]]*\]|[^:\[\]]*):)?(?P<host>[^:]*):)?(?P<container>[^:]*)")
 
 
+NewSocket: TypeAlias = Callable[[int, int, int], socket.socket]
+
+
 class PortRequest(msgspec.Struct, frozen=True):
     """One container port to publish on one host port out of ``first`` … ``last`` (0, 0: any ephemeral port)."""
 
@@ -82,10 +86,17 @@ class Reach(msgspec.Struct, frozen=True):
     """Whether a proxy may answer where the firewall can't send on."""
     host_v6: bool = False
     """Whether the host has IPv6."""
+    outside: bool = False
+    """The host's ports are in another network than our firewall: the proxy answers at all of them."""
 
     def addresses(self, request: PortRequest) -> list[str]:
         """The host's addresses to hold a port on. Raises PortUnavailableError: there is no way from a chosen one."""
         chosen = request.host_address
+        if self.outside and request.protocol not in _PROXIED:
+            raise PortUnavailableError(
+                f"cannot publish {request.container_port}/{request.protocol}: without root only TCP and UDP ports are "
+                "passed on"
+            )
         bridged = self.proxy and self.v4 == "nat" and not self.v6 and request.protocol in _PROXIED
         if chosen == EVERY:
             wanted = [ANY] if self.v4 == "nat" else []
@@ -114,6 +125,8 @@ class Reach(msgspec.Struct, frozen=True):
 
     def proxied(self, port: "PublishedPort") -> bool:
         """Whether (also) the proxy answers at a host port."""
+        if self.outside:
+            return port.protocol in _PROXIED
         if not self.proxy or ":" not in port.host_address or port.protocol not in _PROXIED:
             return False
         return self.v6 != "nat" or port.host_address == ANY6 or ipaddress.ip_address(port.host_address).is_loopback
@@ -269,8 +282,10 @@ class Reservation:
 class PortAllocator:
     """Chooses host ports and reserves them."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_socket: NewSocket = socket.socket) -> None:
+        """``new_socket`` makes sockets in the network whose ports are published."""
         self._last: dict[str, int] = {}
+        self._new_socket = new_socket
 
     def reserve(self, requests: Sequence[PortRequest], taken: "TakenPorts", reach: Reach, address: str) -> Reservation:
         """Bound sockets for every request, or none at all. ``address`` is the container's, for messages.
@@ -309,7 +324,7 @@ class PortAllocator:
                 failure = PortUnavailableError(f"Bind for {where} failed: port is already allocated")
                 continue
             try:
-                held = _bind_all(ports, reach, address)
+                held = _bind_all(ports, reach, address, self._new_socket)
             except PortUnavailableError as exc:
                 failure = exc
                 continue
@@ -364,13 +379,15 @@ def _ephemeral_range() -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _bind_all(ports: Sequence[PublishedPort], reach: Reach, address: str) -> list[socket.socket | None]:
+def _bind_all(
+    ports: Sequence[PublishedPort], reach: Reach, address: str, new_socket: NewSocket
+) -> list[socket.socket | None]:
     """Raises PortUnavailableError; then nothing stays bound."""
     with contextlib.ExitStack() as undo:
         held: list[socket.socket | None] = []
         for port in ports:
             try:
-                made = _bind(port, proxied=reach.proxied(port))
+                made = _bind(port, new_socket, proxied=reach.proxied(port))
             except OSError as exc:
                 raise _bind_error(exc, port, address) from exc
             held.append(made)
@@ -380,12 +397,12 @@ def _bind_all(ports: Sequence[PublishedPort], reach: Reach, address: str) -> lis
         return held
 
 
-def _bind(port: PublishedPort, *, proxied: bool) -> socket.socket | None:
+def _bind(port: PublishedPort, new_socket: NewSocket, *, proxied: bool) -> socket.socket | None:
     """None: the kernel has no such sockets, so nobody on this host can have the port."""
     family = socket.AF_INET6 if ":" in port.host_address else socket.AF_INET
     kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
     try:
-        held = socket.socket(family, kind | socket.SOCK_CLOEXEC, PROTOCOLS[port.protocol])
+        held = new_socket(family, kind | socket.SOCK_CLOEXEC, PROTOCOLS[port.protocol])
     except OSError as exc:
         if port.protocol == "sctp" and exc.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
             return None
@@ -419,7 +436,8 @@ def _bind_error(exc: OSError, port: PublishedPort, address: str) -> PortUnavaila
     known = {
         errno.EADDRINUSE: "address already in use",
         errno.EADDRNOTAVAIL: "cannot assign requested address",
-        errno.EACCES: "permission denied",
+        errno.EACCES: "permission denied (which ports are open to every user is up to the machine's sysctl "
+        "net.ipv4.ip_unprivileged_port_start)",
     }
     reason = known.get(exc.errno or 0) or str(exc.strerror)
     return PortUnavailableError(f"failed to bind host port for {what}: {reason}")

@@ -40,7 +40,8 @@ class NetworkService:
     """Networks, endpoints and published ports of one engine.
 
     ``names`` is the directory of the name tables (below the run directory); empty: no names are served. ``proxy``:
-    somebody answers at the published ports that the firewall can't send on.
+    somebody answers at the published ports that the firewall can't send on. ``outside`` makes sockets in the machine's
+    network, where ports are published, if that is not the one that the containers' bridges are in.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class NetworkService:
         *,
         names: str = "",
         proxy: bool = False,
+        outside: portmap.NewSocket | None = None,
     ) -> None:
         self._database = database
         self._instance = instance
@@ -62,7 +64,15 @@ class NetworkService:
         self._host = Host(database, instance, self._networks, self._endpoints, self._firewall, options=self._options)
         self._names = NameTables(names) if names else None
         self._joiner = Joiner(
-            database, instance, self._networks, self._endpoints, self._firewall, self._host, self._names, proxy=proxy
+            database,
+            instance,
+            self._networks,
+            self._endpoints,
+            self._firewall,
+            self._host,
+            self._names,
+            proxy=proxy,
+            outside=outside,
         )
         self.on_release: Callable[[], None] = _nothing
         """Called when something was released that :meth:`sweep` should clear up behind."""

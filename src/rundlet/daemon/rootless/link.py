@@ -29,7 +29,7 @@ class KeeperLink:
     def close(self) -> None:
         self._held.close()
 
-    def new_socket(self, family: int, kind: int) -> socket.socket:
+    def new_socket(self, family: int, kind: int, _protocol: int = 0) -> socket.socket:
         """A new socket in the machine's network. Raises: OSError."""
         fds = self._request({"op": "socket", "family": family, "type": kind & 0xF})[1]
         return socket.socket(fileno=fds[0])

@@ -12,6 +12,7 @@ _MOST: Final = 1024  # clients of one port
 _AT_ONCE: Final = 16  # datagrams, before it is others' turn
 _INFO_SIZE: Final = 20
 _NO_LINK: Final = bytes(4)
+_IP_PKTINFO: Final = 8
 
 Client = tuple[tuple[object, ...], bytes]
 """A client's address, and the address of ours that it asked, as the kernel says it."""
@@ -27,7 +28,11 @@ class Datagrams:
         self._clients: dict[Client, tuple[socket.socket, Timer]] = {}
         listening.setblocking(False)
         # An answer must come from the address that was asked.
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        self._six = listening.family == socket.AF_INET6
+        if self._six:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            listening.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         loop.add(listening.fileno(), READ, self._readable)
 
     def close(self) -> None:
@@ -46,7 +51,8 @@ class Datagrams:
                 data, ancillary, _, peer = self._listening.recvmsg(_LARGEST, socket.CMSG_SPACE(_INFO_SIZE))
             except OSError:
                 return
-            info = next((payload for _level, kind, payload in ancillary if kind == socket.IPV6_PKTINFO), b"")
+            wanted = socket.IPV6_PKTINFO if self._six else _IP_PKTINFO
+            info = next((payload for _level, kind, payload in ancillary if kind == wanted), b"")
             upstream = self._upstream((peer, info))
             if upstream is not None:
                 try:
@@ -77,9 +83,7 @@ class Datagrams:
 
     def _answer(self, client: Client, upstream: socket.socket) -> None:
         peer, info = client
-        # The link is told only where the address means nothing without it.
-        local = info if info[:1] == b"\xfe" else info[:16] + _NO_LINK
-        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local)] if info else []
+        ancillary = [self._from(info)] if info else []
         for _ in range(_AT_ONCE):
             try:
                 data = upstream.recv(_LARGEST)
@@ -88,6 +92,15 @@ class Datagrams:
                 return
             except OSError:
                 continue  # "Connection refused" is an answer, too, but not one that can be passed on.
+
+    def _from(self, info: bytes) -> tuple[int, int, bytes]:
+        """The address that was asked, as the one to answer by."""
+        if not self._six:
+            # struct in_pktinfo: interface, the machine's own address, the header's.
+            return socket.IPPROTO_IP, _IP_PKTINFO, _NO_LINK + info[4:8] + bytes(4)
+        # The link is told only where the address means nothing without it.
+        local = info if info[:1] == b"\xfe" else info[:16] + _NO_LINK
+        return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local
 
     def _drop(self, client: Client) -> None:
         upstream, timer = self._clients.pop(client)
