@@ -38,7 +38,7 @@ class Uses:
                 "INSERT OR REPLACE INTO image_uses SELECT id, ? FROM images WHERE id = ?",
                 [(now, str(image)) for image in used],
             )
-            cursor.execute(f"INSERT OR IGNORE INTO image_uses {new}", (now,))  # noqa: S608
+            cursor.execute(f"INSERT OR IGNORE INTO image_uses {new}", (now,))
         self._watching = True
         rows = self._database.query("SELECT image, max(used_ns, tagged_ns) FROM image_uses JOIN images ON id = image")
         return {Digest.parse(image): used_ns for image, used_ns in rows}
