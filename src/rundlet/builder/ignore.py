@@ -30,7 +30,7 @@ class BadPatternError(ValueError):
 
 
 class _Pattern:
-    __slots__ = ("keeps", "match", "text")
+    __slots__ = ("expression", "keeps", "match", "text")
 
     def __init__(self, text: str) -> None:
         self.keeps = text.startswith("!")
@@ -39,7 +39,8 @@ class _Pattern:
             if not text:
                 raise BadPatternError('illegal exclusion pattern: "!"')
         self.text = text
-        self.match = re.compile(_Translator(text).regex(), re.DOTALL).match
+        self.expression = _Translator(text).regex()
+        self.match = re.compile(self.expression, re.DOTALL).match
 
 
 class Patterns:
@@ -59,6 +60,11 @@ class Patterns:
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
+
+    def rules(self) -> list[tuple[str, bool]]:
+        """Each pattern as a regular expression (for a whole path, or that of a directory above), and whether it takes
+        back in."""
+        return [(pattern.expression, pattern.keeps) for pattern in self._patterns]
 
     def state(self, path: str, above: int = NOTHING) -> int:
         """Which pattern decides about ``path`` (relative, ``/`` between parts); ``above`` is its directory's state."""
