@@ -4,7 +4,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterable
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 from rundlet.linux import libc
 from rundlet.runtime.init import program, reaper
@@ -14,12 +14,24 @@ from rundlet.runtime.init.steps import Context, Step
 _LOWEST: Final = 10  # descriptors are moved out of the way of 0 to 2
 
 
+class Gate(Protocol):
+    """What an OCI runtime's ``create`` leaves a container at, until ``start``."""
+
+    @property
+    def step(self) -> str: ...
+
+    def hold(self, context: Context) -> None:
+        """Returns when the program is to be executed. Raises: OSError when it is not."""
+        ...
+
+
 class Program(NamedTuple):
-    """What is executed in the end. ``reaped``: as a child of our own pid 1."""
+    """What is executed in the end. ``reaped``: as a child of our own pid 1. ``gate``: what it waits at before."""
 
     args: list[str]
     env: dict[bytes, bytes]
     reaped: bool = False
+    gate: Gate | None = None
 
 
 class Wiring(NamedTuple):
@@ -41,6 +53,7 @@ def run(plan: Iterable[Step], what: Program, wiring: Wiring) -> NoReturn:
         signal.set_wakeup_fd(-1)
         stdio = [_high(fd) for fd in (wiring.stdin, wiring.stdout, wiring.stderr)]
         close_others({wiring.report, wiring.master_to, *stdio, *wiring.keep, 0, 1, 2} - {-1})
+        memory = reaper.open_memory() if what.reaped else -1  # before a filter that may forbid it
         context = Context(reporter, stdio[0], stdio[1], stdio[2], wiring.master_to)
         for item in plan:
             step = item.step
@@ -49,24 +62,27 @@ def run(plan: Iterable[Step], what: Program, wiring: Wiring) -> NoReturn:
         path = program.find(what.args[0], os.fsdecode(what.env.get(b"PATH", b"")))
         step = "stdio"
         program.install_stdio(context)
+        if what.gate is not None:
+            step = what.gate.step
+            what.gate.hold(context)
         step = "exec"
-        _execute(path, what, reporter)
+        _execute(path, what, reporter, memory)
     except BaseException as exc:
         reporter.exception(step, exc)
     finally:
         os._exit(127)
 
 
-def _execute(path: str, what: Program, reporter: Reporter) -> NoReturn:
+def _execute(path: str, what: Program, reporter: Reporter, memory: int) -> NoReturn:
     if what.reaped:
-        _supervise(path, what, reporter)
+        _supervise(path, what, reporter, memory)
     program.reset_signals()
     reporter.ready()
     os.execve(path, what.args, what.env)
 
 
-def _supervise(path: str, what: Program, reporter: Reporter) -> NoReturn:
-    """The program as a child; this process becomes the reaper once the child's execve has succeeded."""
+def _supervise(path: str, what: Program, reporter: Reporter, memory: int) -> NoReturn:
+    """The program as a child; this process becomes the reaper."""
     forward = reaper.forwarded()
     signal.pthread_sigmask(signal.SIG_SETMASK, forward | {signal.SIGCHLD})
     child = os.fork()
@@ -80,9 +96,8 @@ def _supervise(path: str, what: Program, reporter: Reporter) -> NoReturn:
         program.reset_signals()
         reporter.ready()
         os.execve(path, what.args, what.env)
-    libc.set_name("rundlet-init")
-    libc.close_range(3)
-    reaper.reap(child, forward)
+    reaper.become(memory, child, what.args)
+    raise AssertionError("execve returned")
 
 
 def _high(fd: int) -> int:
