@@ -20,6 +20,7 @@ from rundlet.api.versions import APIVersion
 from rundlet.server import answers, detach, errors
 from rundlet.server.call import Call
 from rundlet.server.detach import DetachScanner
+from rundlet.server.framing import Translate, translator
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +77,14 @@ class Hijack:
         return self._response()
 
     async def begin(self, begin: Begin, *, tty: bool) -> web.StreamResponse:
-        """Answer, then start what is to be joined; its failure is printed where the output would have been."""
+        """Answer, then start what is to be joined; its failure is printed where the output would have been.
+
+        ``tty``: the client wants plain bytes, else frames, whatever the process has.
+        """
         client = self._open(tty)
         try:
             attachment = await _begun(begin)
+            client.translate = translator(framed=not attachment.tty, wanted=not tty)
             await _serve(client, attachment, True, detach.parse(attachment.detach_keys))
         except Exception as exc:
             line = f"{errors.describe(exc).message}\r\n".encode()
@@ -239,7 +244,8 @@ class _Backend(_Side):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._client.write(data)
+        translate = self._client.translate
+        self._client.write(data if translate is None else translate(data))
 
     def eof_received(self) -> bool:
         self._end()
@@ -270,6 +276,7 @@ class _Client(_Side):
         self._stdin = True
         self._at_eof = False
         self._hangup: asyncio.TimerHandle | None = None
+        self.translate: Translate | None = None
         self.gone: asyncio.Future[None] = loop.create_future()
         self.detached: asyncio.Future[None] = loop.create_future()
         self._closed_input: asyncio.Future[None] = loop.create_future()

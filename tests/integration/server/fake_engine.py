@@ -13,6 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from rundlet.api import jsonstream, stdcopy
+from rundlet.api.builds import BuildOptions
 from rundlet.api.container_config import ContainerConfig, EndpointSettings
 from rundlet.api.containers import (
     ArchivePutOptions,
@@ -580,6 +581,21 @@ class FakeNetworks:
         return NetworksPruned()
 
 
+class FakeBuilds:
+    """BuildBackend: reads the context and says how large it was."""
+
+    async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        size = sum([len(chunk) async for chunk in body])
+
+        async def messages() -> AsyncIterator[JSONMessage]:
+            yield JSONMessage(stream=f"{size} bytes\n")
+
+        return messages()
+
+    async def cancel(self, build_id: str) -> None:
+        raise NotFoundError(f"no such build: {build_id}")
+
+
 class FakeVolumes:
     """VolumeBackend."""
 
@@ -681,4 +697,5 @@ class FakeEngine:
             volumes=self.volumes,
             system=self.system,
             distribution=self.distribution,
+            builds=FakeBuilds(),
         )

@@ -188,6 +188,22 @@ async def test_exec(server: Server) -> None:
     assert (await server.request("POST", f"/exec/{exec_id}/resize?h=1&w=2")).status == 200
 
 
+@pytest.mark.parametrize("tty", [False, True])
+async def test_the_start_of_an_exec_decides_about_frames(server: Server, tty: bool) -> None:
+    """docker-py starts every exec without a terminal, and expects frames of those that were created with one."""
+    await server.container("host", "sleep")
+    exec_id = await new_exec(server, "host", "cat", Tty=tty)
+    connection = await server.hijack(f"/exec/{exec_id}/start", {"Tty": not tty})
+    await connection.head()
+    connection.writer.write(b"typed")
+    connection.writer.write_eof()
+    got = await connection.rest()
+    if tty:
+        assert b"".join(payload for _, payload in stdcopy.Splitter().feed(got)).startswith(b"typed")
+    else:
+        assert got == b"typedend of input\n"
+
+
 async def test_exec_detached(server: Server) -> None:
     await server.container("host", "sleep")
     exec_id = await new_exec(server, "host", "exit", "5")

@@ -33,9 +33,9 @@ from rundlet.server import answers, detach, errors, timestamps
 from rundlet.server.call import Call, container_name, platform
 from rundlet.server.hijack import Hijack
 from rundlet.server.routers.containers.backend import ContainerBackend
-from rundlet.server.routers.refusal import refused
 from rundlet.server.routers.sizes import terminal_size
 from rundlet.server.routing import Route, WhenClientLeaves
+from rundlet.server.websocket import WebSocketAttach
 
 _CONDITIONS: Final[dict[str, WaitCondition]] = {name: name for name in get_args(WaitCondition)}
 _NOTHING: Final = ContainerCreate()
@@ -92,17 +92,16 @@ class ContainerRouter:
         return await answers.follow_stream(call, found.chunks, content_type)
 
     async def attach(self, call: Call) -> web.StreamResponse:
-        options = AttachOptions(
-            stdin=call.flag("stdin"),
-            stdout=call.flag("stdout"),
-            stderr=call.flag("stderr"),
-            stream=call.flag("stream"),
-            logs=call.flag("logs"),
-            detach_keys=call.text("detachKeys"),
-        )
-        keys = detach.parse(options.detach_keys)
+        options, keys = _attach_options(call)
         attachment = await self._backend.attach(call["name"], options)
         return await Hijack(call).join(attachment, stdin=options.stdin, detach_keys=keys)
+
+    async def attach_websocket(self, call: Call) -> web.StreamResponse:
+        client = WebSocketAttach(call)
+        client.check()
+        options, keys = _attach_options(call)
+        attachment = await self._backend.attach(call["name"], options)
+        return await client.join(attachment, stdin=options.stdin, detach_keys=keys)
 
     async def start(self, call: Call) -> web.StreamResponse:
         length = call.request.content_length
@@ -235,6 +234,19 @@ def _stop_options(call: Call) -> StopOptions:
     return StopOptions(signal=signal, timeout=call.integer("t"))
 
 
+def _attach_options(call: Call) -> tuple[AttachOptions, bytes]:
+    """And the detach keys as bytes. Raises: InvalidParameterError for keys that there are not."""
+    options = AttachOptions(
+        stdin=call.flag("stdin"),
+        stdout=call.flag("stdout"),
+        stderr=call.flag("stderr"),
+        stream=call.flag("stream"),
+        logs=call.flag("logs"),
+        detach_keys=call.text("detachKeys"),
+    )
+    return options, detach.parse(options.detach_keys)
+
+
 def _tail(text: str) -> int | None:
     """``all``, and anything that is not a number, means all lines."""
     return int(text) if text.isascii() and text.isdigit() else None
@@ -265,7 +277,7 @@ def routes(backend: ContainerBackend) -> Iterable[Route]:
     yield Route("GET", "/containers/{name}/stats", router.stats, cancel)
     yield Route("GET", "/containers/{name}/changes", router.changes, cancel)
     yield Route("GET", "/containers/{name}/export", router.export, cancel)
-    yield Route("GET", "/containers/{name}/attach/ws", refused("attach over a WebSocket"))
+    yield Route("GET", "/containers/{name}/attach/ws", router.attach_websocket, cancel)
     yield Route("GET", "/containers/{name}/archive", router.archive_get, cancel)
     yield Route("HEAD", "/containers/{name}/archive", router.archive_stat, cancel)
     yield Route("PUT", "/containers/{name}/archive", router.archive_put, cancel)
