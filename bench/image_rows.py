@@ -11,6 +11,7 @@ from bench.contenders import Contender, run
 from bench.rows import Limit, Row, milliseconds, settle_disk
 
 MANY = 1000
+NEW_LAYER_BYTES = 128 << 20
 
 
 def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
@@ -52,6 +53,8 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
             limits=(Limit("docker", 0.5),)),
         Row("`push` of the big image to another name of the loopback registry", "ms", few, _push(big),
             before=fetch, limits=(Limit("docker", 0.5),)),
+        Row("`push` of a new layer (128 MB, imported before)", "ms", few, _push_new(big, directory),
+            limits=(Limit("docker", 0.5),)),
         Row("`save` of the big image", "ms", few, save, before=fetch, limits=(Limit("docker", 0.6),)),
         Row("`load` of the big image, as each saved it", "ms", few, load, before=fetch_and_save, after=forget,
             limits=(Limit("docker", 0.3),)),
@@ -73,6 +76,32 @@ def _push(big: str) -> Callable[[Contender], float]:
         return elapsed
 
     return push
+
+
+def _push_new(big: str, directory: Path) -> Callable[[Contender], float]:
+    """Of an image that no registry has seen: every byte is sent, by docker and podman compressed on the way."""
+    rounds: dict[str, int] = {}
+    path = directory / "new.tar"
+
+    def push(one: Contender) -> float:
+        number = rounds[one.name] = rounds.get(one.name, 0) + 1
+        name = f"{big.rpartition('/')[0]}/new-{one.name}:{number}"
+        _new_layer(path, name)
+        run(one.command("import", str(path), name))
+        elapsed = milliseconds(one.push(name))
+        run(one.command("rmi", name))
+        path.unlink()
+        return elapsed
+
+    return push
+
+
+def _new_layer(path: Path, seed: str) -> None:
+    """A tar of text-like data that compresses to about half and that no other seed gives."""
+    words = b"".join(hashlib.sha256(f"{seed} {number}".encode()).hexdigest().encode() for number in range(1 << 14))
+    with tarfile.open(path, "w") as archive:
+        for number in range(NEW_LAYER_BYTES // len(words)):
+            _add(archive, f"file-{number}", number.to_bytes(8, "big") + words[number:] + words[:number])
 
 
 def _many_images(path: Path) -> Path:
