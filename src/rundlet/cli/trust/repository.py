@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from datetime import UTC, datetime
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.trust.passphrases import Passphrases
 from rundlet.cli.trust.remote import Remote
 from rundlet.trust import canonical
+from rundlet.trust.cache import MetadataCache
 from rundlet.trust.errors import NoTrustDataError, TrustError
 from rundlet.trust.keys import PrivateKey, decode_public, generate
 from rundlet.trust.keystore import KeyStore
-from rundlet.trust.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, TOP_LEVEL, is_delegation
+from rundlet.trust.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 from rundlet.trust.signing import Draft
 from rundlet.trust.updater import every_role, only_releases, update
-from rundlet.util.fs import write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.context import Context
     from rundlet.cli.reference import ImageName
     from rundlet.trust.trusted_set import TrustedSet
-
-FILE_LIMIT = 32 << 20
 
 
 def key_store(context: Context, passphrases: Passphrases) -> KeyStore:
@@ -40,7 +36,7 @@ class TrustedRepository:
         self.gun = name.name
         self._context = context
         self._remote = Remote(context, name, "push,pull" if writing else "pull")
-        self._directory = f"{context.config_directory}/trust/tuf/{self.gun}/metadata"
+        self._cache = MetadataCache(f"{context.config_directory}/trust/tuf")
         self._passphrases = Passphrases(context)
         self.keys = key_store(context, self._passphrases)
 
@@ -52,13 +48,9 @@ class TrustedRepository:
 
     def fetch(self, *, releases_only: bool = False) -> TrustedSet:
         """What the repository has signed now; kept for the next time. Raises TrustError."""
-        exchange = update(
-            self.gun,
-            self._remote.host,
-            self._cached(),
-            datetime.now(UTC),
-            only_releases if releases_only else every_role,
-        )
+        known = self._known()
+        wanted = only_releases if releases_only else every_role
+        exchange = update(self.gun, self._remote.host, known, datetime.now(UTC), wanted)
         try:
             request = next(exchange)
             while True:
@@ -67,7 +59,7 @@ class TrustedRepository:
             trusted: TrustedSet = end.value
         finally:
             self._remote.close()
-        self._keep(trusted.files())
+        self._keep(trusted.files(), known)
         return trusted
 
     def fetch_or_none(self) -> TrustedSet | None:
@@ -77,24 +69,15 @@ class TrustedRepository:
         except NoTrustDataError:
             return None
 
-    def _cached(self) -> dict[str, bytes]:
-        """By role; what was trusted last time."""
-        found: dict[str, bytes] = {}
-        for parent, _, names in os.walk(self._directory):
-            for name in names:
-                path = f"{parent}/{name}"
-                role = path.removeprefix(f"{self._directory}/").removesuffix(".json")
-                if name.endswith(".json") and (role in TOP_LEVEL or is_delegation(role)):
-                    with open(path, "rb") as file:
-                        found[role] = file.read(FILE_LIMIT)
-        return found
-
-    def _keep(self, files: dict[str, bytes]) -> None:
+    def _known(self) -> dict[str, bytes]:
         try:
-            for role, data in files.items():
-                path = f"{self._directory}/{role}.json"
-                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-                write_atomic(path, data, durable=role == ROOT)
+            return self._cache.load(self.gun)
+        except OSError as exc:
+            raise CommandError(f"cannot read trust data: {exc.filename}: {(exc.strerror or '').lower()}") from exc
+
+    def _keep(self, files: dict[str, bytes], known: dict[str, bytes] | None = None) -> None:
+        try:
+            self._cache.save(self.gun, files, known)
         except OSError as exc:
             # Without it the next rollback would not be noticed.
             raise CommandError(f"cannot keep trust data: {exc.filename}: {(exc.strerror or '').lower()}") from exc
@@ -127,7 +110,7 @@ class TrustedRepository:
             self._remote.close()
         if ROOT in files:
             # A beginning: what was trusted before, if anything, is no longer at the server.
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._cache.forget(self.gun)
             self._keep({ROOT: files[ROOT]})
 
     def _first_or_new(self, role: str) -> PrivateKey:
