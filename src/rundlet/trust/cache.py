@@ -1,0 +1,49 @@
+"""Where trusted metadata are kept between two looks: ``<directory>/<repository>/metadata/<role>.json``, as Docker does.
+
+What is kept is the memory against rollbacks: a version that was seen once is the least that is accepted.
+"""
+
+import os
+import shutil
+from typing import Final
+
+from rundlet.trust.metadata import ROOT, TOP_LEVEL, is_delegation
+from rundlet.util.fs import write_atomic
+
+_LIMIT: Final = 32 << 20
+
+
+class MetadataCache:
+    """``directory`` is made when something is kept. Methods block for small files."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def _of(self, gun: str) -> str:
+        return f"{self._directory}/{gun}/metadata"
+
+    def load(self, gun: str) -> dict[str, bytes]:
+        """By role. Raises OSError for what is there and can't be read: forgetting it would switch protection off."""
+        directory = self._of(gun)
+        found: dict[str, bytes] = {}
+        for parent, _, names in os.walk(directory):
+            for name in names:
+                path = f"{parent}/{name}"
+                role = path.removeprefix(f"{directory}/").removesuffix(".json")
+                if name.endswith(".json") and (role in TOP_LEVEL or is_delegation(role)):
+                    with open(path, "rb") as file:
+                        found[role] = file.read(_LIMIT)
+        return found
+
+    def save(self, gun: str, files: dict[str, bytes], known: dict[str, bytes] | None = None) -> None:
+        """Keep ``files``, but for those that are ``known`` to be there. Raises OSError."""
+        for role, data in files.items():
+            if known is not None and known.get(role) == data:
+                continue
+            path = f"{self._of(gun)}/{role}.json"
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            write_atomic(path, data, durable=role == ROOT)
+
+    def forget(self, gun: str) -> None:
+        """For a repository that was begun anew by its owner."""
+        shutil.rmtree(self._of(gun), ignore_errors=True)
