@@ -68,8 +68,6 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     for name, wire in _HOST_ABSENT:
         if getattr(host, name):
             raise NotSupportedError(wire)
-    if host.links and host.network_mode in ("", "default", "bridge"):
-        raise NotSupportedError("Links on the default bridge (--link)")
     if host.isolation not in ("", "default"):
         raise InvalidParameterError(f"invalid isolation '{host.isolation}' on linux")
     if host.volume_driver not in ("", "local"):

@@ -136,6 +136,16 @@ def forward_to(host_text: str, chosen: ResolverOptions) -> list[str]:
     return list(chosen.nameservers) or _nameservers(host_text) or list(FALLBACK_NAMESERVERS)
 
 
+def with_entry(hosts_text: str, entry: HostEntry) -> str:
+    """/etc/hosts with ``entry``'s names at its address; the line that had these names before is where it goes."""
+    new = f"{entry.address}\t{entry.name}\n"
+    lines = hosts_text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.split()[1:] == entry.name.split():
+            return "".join([*lines[:number], new, *lines[number + 1 :]])
+    return hosts_text + new
+
+
 def with_address(hosts_text: str, address: str, names: str) -> str:
     """/etc/hosts with one more line for the container itself."""
     text = hosts_text if not hosts_text or hosts_text.endswith("\n") else hosts_text + "\n"

@@ -10,11 +10,13 @@ from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import mounts
 from rundlet.engine.containers import documents
+from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import Security, security
 from rundlet.engine.context import Context
 from rundlet.engine.merge import argv
 from rundlet.engine.seccomp import SeccompCache
 from rundlet.errors import ConflictError
+from rundlet.linux import cgroup, userns
 from rundlet.runtime import spec
 from rundlet.runtime.spec import HOST, DeviceRequest, Limits, Namespace, NamespaceKind, Rlimit, SpecRequest, Throttle
 
@@ -27,6 +29,7 @@ class BundleMaker:
     def __init__(self, context: Context, seccomp: SeccompCache) -> None:
         self._context = context
         self._seccomp = seccomp
+        self._links = Links(context.containers, context.network)
 
     def make(
         self, record: Record, network: dict[str, Any], etc_mounts: list[dict[str, Any]], log: dict[str, Any]
@@ -74,7 +77,7 @@ class BundleMaker:
             },
             "log": log,
             "net": network,
-            "cgroup": {"path": cgroup_path, "strict": request.limits.controllers()},
+            "cgroup": {"path": cgroup_path, "strict": _strict(request)},
             "seccomp": program,
             "init": bool(host.init),
             "restart": {
@@ -92,7 +95,7 @@ class BundleMaker:
         request = msgspec.structs.replace(
             request,
             args=list(wanted.cmd or ()),
-            env=[*(config.env or ()), *(wanted.env or ())],
+            env=[*request.env, *(wanted.env or ())],
             cwd=wanted.working_dir or config.working_dir or "/",
             tty=wanted.tty,
             privileged=host.privileged or wanted.privileged,
@@ -114,7 +117,7 @@ class BundleMaker:
         own = [mount for mount in etc_mounts if mount["destination"] not in named]
         return SpecRequest(
             args=argv(config),
-            env=config.env or (),
+            env=[*self._links.environment(record), *(config.env or ())],
             cwd=config.working_dir or "/",
             tty=config.tty,
             hostname=config.hostname,
@@ -201,3 +204,12 @@ def limits(resources: Resources) -> Limits:
 
 def _throttles(devices: tuple[ThrottleDevice, ...] | None) -> tuple[Throttle, ...]:
     return tuple(Throttle(device.path, device.rate) for device in devices or ())
+
+
+def _strict(request: SpecRequest) -> list[str]:
+    """What must be limited or the start fails. In a user namespace create has said what can't be."""
+    asked = request.limits.controllers()
+    if not asked or userns.INITIAL:
+        return asked
+    have = cgroup.detect().controllers
+    return [name for name in asked if name in have]

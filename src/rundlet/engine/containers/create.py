@@ -19,14 +19,15 @@ from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerC
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record
 from rundlet.engine import logdrivers, machine, merge, mounts, refusals
-from rundlet.engine.containers import documents, network_modes
+from rundlet.engine.containers import documents, health, limits, network_modes
 from rundlet.engine.containers.attributes import event_attributes
+from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.records import Image
-from rundlet.linux import cgroup
+from rundlet.linux import cgroup, userns
 from rundlet.oci.platform import Platform
 from rundlet.runtime import spec as runtime_spec
 from rundlet.util import ids
@@ -55,8 +56,11 @@ class Creator:
         host, warnings = self._host_config(body.host_config or HostConfig())
         refusals.check(config, host)
         refusals.check_cpus(host, machine.cpus())
+        if host.restart_unhealthy and health.command(config) is None:
+            raise InvalidParameterError("--restart-unhealthy needs a health check")
         security(host)
         warnings += network_modes.check_shared(body, host)
+        host = Links(context.containers, context.network).recorded(host)
         networking = self._networking(body, host)
         container_id = ids.new_id()
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
@@ -89,6 +93,8 @@ class Creator:
         runtime = host.runtime or settings.default_runtime
         if runtime != NATIVE and runtime not in settings.runtimes:
             raise InvalidParameterError(f'unknown or invalid runtime name: "{runtime}"')
+        if not userns.INITIAL:
+            host, warnings = limits.without_unsupported(host, cgroup.detect().controllers)
         for name in ("memory_swap",):
             if host.memory > 0 and getattr(host, name) == 0:
                 host = msgspec.structs.replace(host, memory_swap=host.memory * 2)

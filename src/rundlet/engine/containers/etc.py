@@ -4,7 +4,9 @@ import os
 from typing import Any
 
 from rundlet.container.record import Record
+from rundlet.container.state import is_running
 from rundlet.engine.containers import documents
+from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
 from rundlet.network import etc_files, names
 from rundlet.network.etc_files import ResolverOptions
@@ -19,6 +21,7 @@ class EtcFiles:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._links = Links(context.containers, context.network)
 
     def write(self, record: Record, allocation: Allocation) -> list[dict[str, Any]]:
         """Write the files; returns the OCI mounts. A joined network's container lends its own. Raises OSError."""
@@ -29,6 +32,7 @@ class EtcFiles:
         directory = self._context.layout.container(record.id)
         gateway = self._context.network.host_gateway()
         extra = [etc_files.parse_extra_host(value, gateway) for value in host.extra_hosts or ()]
+        extra += self._links.hosts(record)
         if host.network_mode == "host":
             hosts = etc_files.host_network_hosts(_read("/etc/hosts"), extra)
         else:
@@ -63,6 +67,16 @@ class EtcFiles:
             # Somebody in the container may have written another one: that stays.
             if _read(path) == self._resolv_conf(record, internal=False):
                 _write(path, self._resolv_conf(record, internal=True))
+
+    def relinked(self, record: Record) -> None:
+        """A container that others link to runs again, perhaps at another address. Raises OSError."""
+        for parent, _ in self._links.parents(record):
+            path = f"{self._context.layout.container(parent.id)}/hosts"
+            if is_running(parent.state.status) and os.path.exists(path):
+                text = _read(path)
+                for entry in self._links.hosts(parent):
+                    text = etc_files.with_entry(text, entry)
+                _write(path, text)
 
     def left(self, record: Record, change: Change) -> None:
         """A running container has one address less. Raises OSError."""

@@ -40,6 +40,7 @@ from rundlet.engine.containers.changes import ChangesService
 from rundlet.engine.containers.commit import CommitService
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.logs import LogService
 from rundlet.engine.containers.stats import StatsService
 from rundlet.engine.containers.top import TopService
@@ -116,7 +117,8 @@ class ContainerService:
 
     async def remove(self, ref: str, options: RemoveOptions) -> None:
         if options.link:
-            raise NotSupportedError("link")
+            Links(self._context.containers, self._context.network).remove(ref)
+            return
         await self._lifecycle.remove(ref, options)
 
     async def resize(self, ref: str, size: Size) -> None:

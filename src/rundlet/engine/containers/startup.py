@@ -16,6 +16,7 @@ from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.execs import ExecService
 from rundlet.engine.containers.failures import start_error
+from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
@@ -59,6 +60,7 @@ class Starter:
         self.execs = execs
         self._resolver = resolver
         self._proxy = proxy
+        self._links = Links(context.containers, context.network)
 
     async def start(self, record: Record, live: Live) -> Started:
         """Run the container's process. Raises StartFailedError and what the rooms below raise; nothing is left."""
@@ -68,6 +70,7 @@ class Starter:
             os.unlink(f"{directory}/exit")
         self._make_bind_sources(record)
         await live.end_writers(WRITER_SECONDS)
+        self._links.check_running(record)
         allocation = self._networking.allocate(record)
         try:
             if allocation.sandbox.resolver:
@@ -78,6 +81,7 @@ class Starter:
             log = await self._plan_log(record)
             bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts, log.section)
             shim = await self._launch(record, bundle, allocation, live, log)
+            self._etc.relinked(record)
         except BaseException:
             context.network.release(record.id)
             raise

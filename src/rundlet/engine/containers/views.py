@@ -1,7 +1,7 @@
 """Containers as the API's answers: lists and inspect."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from rundlet.container.state import Status, is_running
 from rundlet.engine.containers import documents, status
 from rundlet.engine.containers.execs import ExecService
 from rundlet.engine.containers.filters import Selection
+from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
 from rundlet.engine.logdrivers import written_path
@@ -36,15 +37,17 @@ class Views:
         self._context = context
         self._networking = networking
         self._execs = execs
+        self._links = Links(context.containers, context.network)
 
     # -- list -------------------------------------------------------------------------------------------------------
 
     async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
         """Newest first. Raises InvalidFilterError."""
         records = self.selected(options)
+        linked = self._links.names()
         if options.size:
-            return await asyncio.to_thread(lambda: [self._summary(record, size=True) for record in records])
-        return [self._summary(record, size=False) for record in records]
+            return await asyncio.to_thread(lambda: [self._summary(record, linked, size=True) for record in records])
+        return [self._summary(record, linked, size=False) for record in records]
 
     def selected(self, options: ContainerListOptions) -> Sequence[Record]:
         selection = Selection(
@@ -64,12 +67,12 @@ class Views:
         ]
         return found[: options.limit] if options.limit > 0 else found
 
-    def _summary(self, record: Record, *, size: bool) -> ContainerSummary:
+    def _summary(self, record: Record, linked: Mapping[str, Sequence[str]], *, size: bool) -> ContainerSummary:
         config, host = documents.config(record), documents.host(record)
         rw, root = self._sizes(record) if size else (0, 0)
         return ContainerSummary(
             id=record.id,
-            names=(f"/{record.name}",),
+            names=(f"/{record.name}", *linked.get(record.id, ())),
             image=self._image_name(record),
             image_id=record.image_id,
             command=" ".join([record.path, *(_quoted(word) for word in record.args)]),
@@ -127,6 +130,8 @@ class Views:
 
     def _inspect(self, record: Record) -> ContainerInspect:
         host = documents.host(record)
+        if host.links:
+            host = msgspec.structs.replace(host, links=self._links.shown(record) or host.links)
         directory = self._context.layout.container(record.id)
         log = written_path(host.log_config, directory, record.id)
         ran = record.state.started_ns > 0
