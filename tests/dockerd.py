@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests import leaks
@@ -15,7 +15,7 @@ from tests.conftest import docker_programs, lacking, need
 
 
 @contextlib.contextmanager
-def running_dockerd(client: str = "") -> Iterator[tuple[str, Path]]:
+def running_dockerd(client: str = "", flags: Sequence[str] = ()) -> Iterator[tuple[str, Path]]:
     """A daemon without networks: (its ``DOCKER_HOST``, its directory). ``client`` is the command line that asks it."""
     daemon = need("dockerd")
     client = client or (docker_programs() or [""])[0] or need("docker")
@@ -25,7 +25,7 @@ def running_dockerd(client: str = "") -> Iterator[tuple[str, Path]]:
     places = [f"--data-root={directory}/root", f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"]
     nets = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([daemon, f"--host={host}", *places, *nets], stdout=log, stderr=log)
+        process = subprocess.Popen([daemon, f"--host={host}", *places, *nets, *flags], stdout=log, stderr=log)
     ask = [client, "-H", host]
     try:
         deadline = time.monotonic() + 60

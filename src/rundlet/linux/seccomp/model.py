@@ -60,6 +60,16 @@ FAMILIES: Final = {"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64", "arm")}
 _EPERM: Final = 1
 
 
+def known_actions() -> list[str]:
+    """The names of actions that a profile may use."""
+    return list(_ACTIONS)
+
+
+def known_flags() -> list[str]:
+    """The names of flags that a profile may use."""
+    return list(_FLAGS)
+
+
 class SeccompProfileError(InvalidParameterError):
     """A seccomp profile that can't be understood."""
 

@@ -49,6 +49,7 @@ class Request(NamedTuple):
     home: str
     seccomp: bytes
     size: tuple[int, int]
+    guarded: bool = True  # dies with its parent
 
 
 def spawn(request: Request, joining: Joining, wiring: Wiring, birth: int) -> tuple[int, int]:
@@ -64,7 +65,7 @@ def run(request: Request, joining: Joining, wiring: Wiring) -> NoReturn:
     reporter = Reporter(wiring.report)
     step = "internal"
     try:
-        keep = {joining.init, *joining.cgroup}
+        keep = {joining.init, *joining.cgroup, *wiring.keep}
         init_main.close_others(
             {wiring.report, wiring.master_to, wiring.stdin, wiring.stdout, wiring.stderr, *keep, 0, 1, 2} - {-1}
         )
@@ -72,6 +73,8 @@ def run(request: Request, joining: Joining, wiring: Wiring) -> NoReturn:
         user, home = _user(request, joining.init)
         step = "internal"
         steps = build(request.process, request.container, user, request.seccomp, request.size)
+        if not request.guarded:
+            steps = plan.unguarded(steps)
         what = Program(request.process["args"], environment(request.process.get("env") or (), home))
         step = "cgroup"
         for fd in joining.cgroup:

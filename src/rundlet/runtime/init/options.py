@@ -77,6 +77,16 @@ def parse(options: Iterable[str]) -> Options:
     )
 
 
+def known() -> list[str]:
+    """Every option that is not a file system's own."""
+    plain = [*_SET, *_CLEAR, *_ATIME]
+    return sorted({*plain, *(f"r{name}" for name in plain), *_propagations(), *_IGNORED})
+
+
+def _propagations() -> list[str]:
+    return [*mount.PROPAGATION, *(f"r{name}" for name in mount.PROPAGATION)]
+
+
 def _apply(attributes: list[int], name: str) -> None:
     if name in _SET:
         attributes[0] |= _SET[name]

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux import caps, libc, ns
@@ -187,6 +187,11 @@ def process_steps(process: Config, user: User, seccomp: bytes, *, create_cwd: bo
         if seccomp:
             plan.append(rights.Filter(seccomp))
     return plan
+
+
+def unguarded(steps: Iterable[Step]) -> list[Step]:
+    """The same steps for a process that is to outlive the one that starts it."""
+    return [step._replace(guarded=False) if isinstance(step, rights.ChangeUser) else step for step in steps]
 
 
 def _mounts(entries: Sequence[Config], prepared: Prepared, private: bool) -> list[Step]:

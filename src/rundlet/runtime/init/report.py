@@ -39,6 +39,8 @@ STEPS: Final = (
     "exec",
     "stdio",
     "apparmor",
+    "hook",
+    "selinux",
 )
 _NUMBERS: Final = {name: number for number, name in enumerate(STEPS)}
 
@@ -61,6 +63,11 @@ class Reporter:
         self._fd = fd
         self._ready = _HEAD.pack(_READY, 0, 0, 0).ljust(SIZE, b"\0")
         self._buffer = bytearray(SIZE)
+
+    def move(self, fd: int) -> None:
+        """Report to ``fd`` from now on; closes the former one."""
+        os.close(self._fd)
+        self._fd = fd
 
     def ready(self) -> None:
         """Raises: BrokenPipeError when the shim is gone: nothing may be executed then."""

@@ -27,8 +27,11 @@ class SetLimits(NamedTuple):
         for number, soft, hard in self.limits:
             try:
                 resource.setrlimit(number, (soft, hard))
-            except ValueError as exc:
-                raise OSError(errno.EINVAL, str(exc)) from None
+            except ValueError:
+                # Python says this both for "not allowed" and for "soft above hard".
+                bad = hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard)
+                kind = errno.EINVAL if bad else errno.EPERM
+                raise OSError(kind, os.strerror(kind), f"error setting rlimit type {number}") from None
 
 
 class OomScore(NamedTuple):
@@ -62,13 +65,17 @@ class AppArmor(NamedTuple):
 
 
 class ChangeUser(NamedTuple):
-    """From root to the container's user; capabilities are kept for the steps that still need them."""
+    """From root to the container's user; capabilities are kept for the steps that still need them.
+
+    ``guarded``: if the shim dies nobody watches this process any more: it dies, too.
+    """
 
     uid: int
     gid: int
     groups: tuple[int, ...]
     umask: int
     bounding: int
+    guarded: bool = True
     step: str = "user"
 
     def describe(self) -> str:
@@ -87,8 +94,8 @@ class ChangeUser(NamedTuple):
         if self.uid != 0:
             permitted = caps.get_capabilities()[1]
             caps.set_capabilities(permitted, permitted, 0)
-        # If the shim dies nobody watches this process any more: it dies, too.
-        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self.guarded:
+            libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def _own(self, fd: int) -> None:
         """The user may open /dev/stdout again, as under runc."""

@@ -35,9 +35,17 @@ class StartError(Exception):
 def from_report(report: Report | None, program: str, *, is_exec: bool) -> StartError:
     """The error for what init reported; None: it ended without a word."""
     prefix = _EXEC if is_exec else _CREATE + _INIT
+    step, number, text = explain(report, program)
+    if step == "user" and not number:
+        return StartError(step, number, text)
+    return StartError("exec" if step == "lookup" else step, number, f"{prefix}{text}: unknown")
+
+
+def explain(report: Report | None, program: str) -> tuple[str, int, str]:
+    """Step, errno (0: none) and what is to be said, without the words around it."""
     program = program[:_LONGEST_NAME]
     if report is None:
-        return StartError("internal", 0, f"{prefix}init ended before the program was started: unknown")
+        return "internal", 0, "init ended before the program was started"
     step, number = report.step, report.errno
     if step == "lookup" and number == 0:
         number = errno.ENOENT
@@ -58,12 +66,12 @@ def from_report(report: Report | None, program: str, *, is_exec: bool) -> StartE
     elif step == "mount":
         text = f'error mounting to rootfs at "{report.detail}": {_said(number)}'
     elif step == "user" and not number:
-        return StartError(step, number, report.detail)
+        text = report.detail
     elif number:
         text = f"{step}: {report.detail + ': ' if report.detail else ''}{_said(number)}"
     else:
         text = f"{step}: {report.detail}"
-    return StartError("exec" if step == "lookup" else step, number, f"{prefix}{text}: unknown")
+    return step, number, text
 
 
 def from_exception(step: str, exc: BaseException) -> StartError:

@@ -1,0 +1,226 @@
+"""What is only told: ``state``, ``list``, ``ps``, ``events``, ``features``; and ``update``, which tells back."""
+
+import json
+import os
+import pwd
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rundlet import __version__
+from rundlet.linux import caps
+from rundlet.linux.cgroup import stats
+from rundlet.runtime.command import hooks, states
+from rundlet.runtime.command.arguments import Arguments
+from rundlet.runtime.command.errors import CommandError, UsageError
+from rundlet.runtime.command.states import State, States
+
+SPEC_VERSION: Final = "1.0.2"
+_NEWEST_SPEC: Final = "1.2.0"
+_UNITS: Final = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def document(state: State) -> dict[str, Any]:
+    """``state``, with the words that runc adds and some clients read."""
+    status = state.status()
+    return state.document(status) | {"rootfs": state.rootfs, "created": state.created, "owner": ""}
+
+
+def list_all(everything: States, arguments: Arguments) -> str:
+    found = everything.all()
+    if arguments.on("quiet"):
+        return "".join(f"{state.id}\n" for state in found)
+    form = arguments.text("format", "table")
+    documents = [document(state) | {"owner": _owner(state)} for state in found]
+    if form == "json":
+        return json.dumps(documents) + "\n"
+    if form != "table":
+        raise UsageError(f"invalid format option: {form}")
+    keys = ("id", "pid", "status", "bundle", "created", "owner")
+    rows = [tuple(key.upper() for key in keys), *(tuple(str(item[key]) for key in keys) for item in documents)]
+    widths = [max(12, *(len(row[column]) + 3 for row in rows)) for column in range(len(keys))]
+    lines = ("".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _owner(state: State) -> str:
+    uid = os.stat(state.directory).st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def processes(state: State, arguments: Arguments) -> str:
+    """``ps``: the numbers as JSON, or the lines of ps(1) about them."""
+    pids = state.group().pids()
+    form = arguments.text("format", "table")
+    if form == "json":
+        return json.dumps(pids) + "\n"
+    if form != "table":
+        raise UsageError(f"invalid format option: {form}")
+    import subprocess
+
+    options = arguments.words[1:] or ["-ef"]
+    done = subprocess.run(["ps", *options], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CommandError(f"ps: {done.stderr.strip()}")
+    header, *lines = done.stdout.splitlines()
+    if "PID" not in header.split():
+        raise CommandError("couldn't find PID field in ps output")
+    column = header.split().index("PID")
+    kept = (line for line in lines if line.split()[column].isdigit() and int(line.split()[column]) in pids)
+    return "".join(f"{line}\n" for line in (header, *kept))
+
+
+def watch(state: State, arguments: Arguments) -> None:
+    """``events``: statistics now (``--stats``), or every interval until the container has stopped."""
+    if state.status() == states.STOPPED:
+        raise CommandError(f"container with id {state.id} is not running")
+    interval = _seconds(arguments.text("interval", "5s"))
+    while True:
+        line = json.dumps({"type": "stats", "id": state.id, "data": _statistics(state.group().stats())})
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        if arguments.on("stats"):
+            return
+        time.sleep(interval)
+        if state.status() == states.STOPPED:
+            return
+
+
+def _seconds(text: str) -> float:
+    number, unit = text.rstrip("smh"), text[len(text.rstrip("smh")) :]
+    try:
+        value = float(number) * {"": 1, "s": 1, "ms": 0.001, "m": 60, "h": 3600}[unit]
+    except (ValueError, KeyError):
+        raise UsageError(f"invalid duration {text!r}") from None
+    if value <= 0:
+        raise UsageError("duration interval must be greater than 0")
+    return value
+
+
+def _statistics(found: stats.Stats) -> dict[str, Any]:
+    memory, cpu = found.memory, found.cpu
+    return {
+        "cpu": {
+            "usage": {"total": cpu.total, "percpu": list(cpu.per_cpu), "kernel": cpu.system, "user": cpu.user},
+            "throttling": {
+                "periods": cpu.periods,
+                "throttledPeriods": cpu.throttled_periods,
+                "throttledTime": cpu.throttled_time,
+            },
+        },
+        "memory": {
+            "usage": {
+                "usage": memory.usage,
+                "max": memory.max_usage or 0,
+                "limit": memory.limit or 0,
+                "failcnt": memory.failures or 0,
+            },
+            "swap": {"usage": memory.swap_usage or 0},
+            "raw": memory.detail,
+        },
+        "pids": {"current": found.pids.current, "limit": found.pids.limit or 0},
+        "blkio": {
+            "ioServiceBytesRecursive": [_block(item) for item in found.block_bytes],
+            "ioServicedRecursive": [_block(item) for item in found.block_operations],
+        },
+    }
+
+
+def _block(item: stats.BlockStats) -> dict[str, Any]:
+    return {"major": item.major, "minor": item.minor, "op": item.operation.capitalize(), "value": item.value}
+
+
+def update(state: State, arguments: Arguments) -> list[str]:
+    """Change limits; returns warnings. Raises: CommandError."""
+    if state.status() == states.STOPPED:
+        raise CommandError("container not running")
+    try:
+        return list(state.group().update(_resources(arguments)))
+    except (OSError, ValueError) as exc:
+        raise CommandError(f"update: {exc}") from exc
+
+
+def _resources(arguments: Arguments) -> Mapping[str, Any]:
+    source = arguments.text("resources")
+    if source:
+        try:
+            data = sys.stdin.buffer.read() if source == "-" else _read(source)
+            found = json.loads(data)
+        except (OSError, ValueError) as exc:
+            raise CommandError(f"resources: {exc}") from exc
+        if not isinstance(found, dict):
+            raise CommandError("resources: not an object")
+        return found
+    wanted: dict[str, dict[str, Any]] = {}
+    for flag, (group, key, convert) in UPDATES.items():
+        if arguments.given(flag):
+            try:
+                wanted.setdefault(group, {})[key] = convert(arguments.text(flag))
+            except ValueError:
+                raise UsageError(f"invalid value for {flag}: {arguments.text(flag)}") from None
+    return wanted
+
+
+def size(text: str) -> int:
+    """``512m`` in bytes; -1 is no limit. Raises: ValueError."""
+    word = text.strip().lower().removesuffix("ib").removesuffix("b") or text
+    return int(word[:-1]) * _UNITS[word[-1]] if word[-1] in _UNITS else int(word)
+
+
+UPDATES: Final[dict[str, tuple[str, str, Callable[[str], int | str]]]] = {
+    "blkio-weight": ("blockIO", "weight", int),
+    "cpu-period": ("cpu", "period", int),
+    "cpu-quota": ("cpu", "quota", int),
+    "cpu-burst": ("cpu", "burst", int),
+    "cpu-share": ("cpu", "shares", int),
+    "cpu-rt-period": ("cpu", "realtimePeriod", int),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime", int),
+    "cpu-idle": ("cpu", "idle", int),
+    "cpuset-cpus": ("cpu", "cpus", str),
+    "cpuset-mems": ("cpu", "mems", str),
+    "memory": ("memory", "limit", size),
+    "memory-swap": ("memory", "swap", size),
+    "memory-reservation": ("memory", "reservation", size),
+    "pids-limit": ("pids", "limit", int),
+}
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def features() -> dict[str, Any]:
+    """See: OCI runtime-spec, features.md."""
+    from rundlet.linux.seccomp import model
+    from rundlet.runtime.init import options
+
+    flags = model.known_flags()
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": _NEWEST_SPEC,
+        "hooks": list(hooks.KINDS),
+        "mountOptions": options.known(),
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "capabilities": caps.names(caps.kernel_mask()),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": model.known_actions(),
+                "operators": sorted(model.OPERATORS),
+                "archs": sorted(model.ARCHITECTURES),
+                "knownFlags": flags,
+                "supportedFlags": flags,
+            },
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": False}},
+        },
+        "annotations": {"org.rundlet.runtime.version": __version__},
+    }

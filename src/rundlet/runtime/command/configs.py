@@ -1,0 +1,192 @@
+"""A bundle's config.json: read, checked, and turned into what the shim's sandbox and init's plan take.
+
+What the specification has and this runtime doesn't do is refused by name; what only other platforms have is left
+alone. See: OCI runtime-spec, config.md and config-linux.md.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rundlet.runtime.command import hooks
+from rundlet.runtime.command.errors import CommandError, RefusedError
+from rundlet.runtime.init import options
+
+Config = dict[str, Any]
+
+FILE: Final = "config.json"
+DEFAULT_PARENT: Final = "/rundlet-runtime"
+_REFUSED_LINUX: Final = ("intelRdt", "timeOffsets", "uidMappings", "gidMappings", "netDevices", "memoryPolicy")
+_REFUSED_PROCESS: Final = ("scheduler", "ioPriority", "execCPUAffinity")
+_REFUSED_OPTIONS: Final = frozenset({"idmap", "ridmap"})
+_NAMESPACES: Final = frozenset({"mount", "pid", "network", "ipc", "uts", "cgroup", "user", "time"})
+# What every container may use, whatever else it is denied: as runc, whose users' configurations leave it out.
+_DEVICES: Final = (
+    ("c", None, None, "m"),
+    ("b", None, None, "m"),
+    *(("c", 1, minor, "rwm") for minor in (3, 5, 7, 8, 9)),
+    *(("c", 5, minor, "rwm") for minor in (0, 1, 2)),
+    ("c", 136, None, "rwm"),
+)
+_CONTROLLERS: Final = {
+    "memory": ("memory",),
+    "cpu": ("cpu", "cpuset"),
+    "pids": ("pids",),
+    "blockIO": ("blkio", "io"),
+    "hugepageLimits": ("hugetlb",),
+    "network": ("net_cls", "net_prio"),
+    "rdma": ("rdma",),
+}
+
+
+def load(bundle: str) -> Config:
+    """The checked configuration of the bundle. Raises: CommandError."""
+    path = f"{bundle}/{FILE}"
+    try:
+        with open(path, "rb") as file:
+            config = json.loads(file.read())
+    except FileNotFoundError:
+        raise CommandError(f"JSON specification file {FILE} not found") from None
+    except (OSError, ValueError) as exc:
+        raise CommandError(f"{path}: {exc}") from exc
+    check(config)
+    return absolute(config, bundle)
+
+
+def check(config: object) -> None:
+    """Raises: CommandError for what is invalid, RefusedError for what isn't done."""
+    if not isinstance(config, dict):
+        raise CommandError("config.json must be an object")
+    version = config.get("ociVersion")
+    if not isinstance(version, str) or not version.startswith("1."):
+        raise CommandError(f"unsupported ociVersion: {version!r}")
+    if not isinstance(config.get("root"), dict) or not config["root"].get("path"):
+        raise CommandError("root.path is missing")
+    check_process(config.get("process"))
+    _check_linux(config.get("linux") or {})
+    for entry in config.get("mounts") or ():
+        if not entry.get("destination"):
+            raise CommandError("a mount without destination")
+        refused = _REFUSED_OPTIONS.intersection(entry.get("options") or ())
+        if refused or entry.get("uidMappings") or entry.get("gidMappings"):
+            raise RefusedError(f"an idmapped mount ({entry['destination']})")
+    for kind in hooks.KINDS:
+        for hook in (config.get("hooks") or {}).get(kind) or ():
+            if not os.path.isabs(hook.get("path") or ""):
+                raise CommandError(f"the path of a {kind} hook must be absolute: {hook.get('path')!r}")
+            if hook.get("timeout") is not None and hook["timeout"] <= 0:
+                raise CommandError(f"the timeout of a {kind} hook must be greater than 0")
+
+
+def check_process(process: object) -> None:
+    """Raises: CommandError, RefusedError."""
+    if not isinstance(process, dict):
+        raise CommandError("process property must not be empty")
+    arguments = process.get("args")
+    if not isinstance(arguments, list) or not arguments or not all(isinstance(item, str) for item in arguments):
+        raise CommandError("args must not be empty")
+    if not os.path.isabs(process.get("cwd") or ""):
+        raise CommandError("Cwd must be an absolute path")
+    for key in _REFUSED_PROCESS:
+        if process.get(key):
+            raise RefusedError(f"process.{key}")
+
+
+def _check_linux(linux: Mapping[str, Any]) -> None:
+    for key in _REFUSED_LINUX:
+        if linux.get(key):
+            raise RefusedError(f"linux.{key}")
+    kinds = [entry.get("type") for entry in linux.get("namespaces") or ()]
+    for kind in kinds:
+        if kind not in _NAMESPACES:
+            raise CommandError(f"unknown namespace type {kind!r}")
+        if kind in ("user", "time"):
+            raise RefusedError(f"a {kind} namespace")
+        if kinds.count(kind) > 1:
+            raise CommandError(f"duplicate {kind} namespace")
+    mounts = [entry for entry in linux.get("namespaces") or () if entry["type"] == "mount"]
+    if not mounts or mounts[0].get("path"):
+        raise RefusedError("a container without a mount namespace of its own")
+    if linux.get("mountLabel") and not selinux_enabled():
+        raise CommandError("linux.mountLabel: SELinux is not enabled")
+    for entry in (linux.get("maskedPaths") or ()), (linux.get("readonlyPaths") or ()):
+        for path in entry:
+            if not os.path.isabs(path):
+                raise CommandError(f"not an absolute path: {path!r}")
+
+
+def absolute(config: Config, bundle: str) -> Config:
+    """With relative paths made absolute from the bundle."""
+    root = dict(config["root"])
+    root["path"] = os.path.realpath(os.path.join(bundle, root["path"]))
+    if not os.path.isdir(root["path"]):
+        raise CommandError(f"invalid rootfs: {root['path']}: no such directory")
+    mounts = []
+    for item in config.get("mounts") or ():
+        entry = {key: value for key, value in item.items() if key not in ("mountNamespace", "rundlet_copy_up")}
+        if entry.get("type") == "bind" or options.parse(entry.get("options") or ()).bind:
+            entry["type"] = "bind"
+            entry["source"] = os.path.join(bundle, entry.get("source") or "")
+        entry["destination"] = os.path.join("/", entry["destination"])
+        mounts.append(entry)
+    return config | {"root": root, "mounts": mounts, "linux": config.get("linux") or {}}
+
+
+def specification(container: str, config: Config) -> dict[str, Any]:
+    """The same as the shim would get it."""
+    linux = config["linux"]
+    network = next((entry for entry in linux.get("namespaces") or () if entry["type"] == "network"), None)
+    if network is None:
+        net: dict[str, Any] = {"mode": "host"}
+    elif network.get("path"):
+        net = {"mode": "join", "join": network["path"]}
+    else:
+        net = {"mode": "none"}
+    size = config["process"].get("consoleSize") or {}
+    return {
+        "id": container,
+        "oci": config,
+        "net": net,
+        "rootfs": {"path": config["root"]["path"]},
+        "stdio": {"size": [size.get("height") or 0, size.get("width") or 0]},
+        "cgroup": {"path": cgroup_path(container, linux), "strict": _asked(linux.get("resources") or {})},
+    }
+
+
+def cgroup_path(container: str, linux: Mapping[str, Any]) -> str:
+    """Raises: RefusedError for systemd's three-part names."""
+    wanted = linux.get("cgroupsPath") or f"{DEFAULT_PARENT}/{container}"
+    if wanted.count(":") == 2 and not wanted.startswith("/"):
+        raise RefusedError(f"the systemd cgroup path {wanted} (use the cgroupfs manager)")
+    path = os.path.normpath("/" + wanted)
+    if path in ("/", "//"):
+        raise CommandError(f"invalid cgroupsPath {wanted!r}")
+    return path.replace("//", "/")
+
+
+def resources(linux: Mapping[str, Any]) -> dict[str, Any]:
+    """``linux.resources`` with the devices that every container may use."""
+    wanted = dict(linux.get("resources") or {})
+    rules = list(wanted.get("devices") or ())
+    if rules:
+        for kind, major, minor, access in _DEVICES:
+            numbers = {key: value for key, value in (("major", major), ("minor", minor)) if value is not None}
+            rules.append({"allow": True, "type": kind, "access": access, **numbers})
+        wanted["devices"] = rules
+    return wanted
+
+
+def _asked(wanted: Mapping[str, Any]) -> list[str]:
+    """The controllers that must be there: something was asked of them."""
+    return [name for key, names in _CONTROLLERS.items() if _something(wanted.get(key)) for name in names]
+
+
+def _something(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_something(item) for item in value.values())
+    return bool(value)
+
+
+def selinux_enabled() -> bool:
+    return os.path.isdir("/sys/fs/selinux/booleans")

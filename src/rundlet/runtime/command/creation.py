@@ -1,0 +1,256 @@
+"""``create``: everything but the program itself. Leaves the container's first process at its gate.
+
+This process makes the cgroup and the state, and runs the runtime's hooks; a starter forked from it moves into the new
+namespaces and clones init from there, as a child of ours (and, once we have ended, of the subreaper who called us).
+"""
+
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from rundlet.linux import libc, ns, passwd
+from rundlet.runtime.command import configs, filters, gate, hooks, imports, states
+from rundlet.runtime.command.errors import CommandError, UsageError
+from rundlet.runtime.command.gate import Synchronizer
+from rundlet.runtime.command.states import State, States
+from rundlet.runtime.init import main as init_main
+from rundlet.runtime.init import plan, report
+from rundlet.runtime.init.main import Program, Wiring
+from rundlet.runtime.init.program import environment
+from rundlet.runtime.init.report import Report, Reporter
+from rundlet.runtime.shim import failures
+from rundlet.runtime.shim.cgroups import ContainerCgroup
+from rundlet.runtime.shim.sandbox import Sandbox
+
+_CLONE_PARENT: Final = 0x8000
+_STDIO: Final = 3
+_EMPTYING: Final = 5.0  # seconds
+
+
+class Request(NamedTuple):
+    """What the command line says. ``console`` is a connected socket for the terminal's master, or -1."""
+
+    root: str
+    bundle: str
+    console: int = -1
+    preserved: int = 0
+    keyring: bool = True
+
+
+def create(container: str, request: Request) -> tuple[State, list[str]]:
+    """Returns the created container and warnings. Raises: CommandError; nothing is left then."""
+    config = configs.load(request.bundle)
+    if bool(config["process"].get("terminal")) != (request.console >= 0):
+        raise UsageError(
+            "cannot allocate a terminal without --console-socket"
+            if request.console < 0
+            else "--console-socket makes no sense for a process without a terminal"
+        )
+    cgroup = configs.cgroup_path(container, config["linux"])
+    directory = States(request.root).make(container)
+    state = State(
+        container,
+        directory,
+        request.bundle,
+        config["root"]["path"],
+        0,
+        0,
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}Z",
+        cgroup,
+        config.get("annotations") or {},
+        any(entry["type"] == "pid" for entry in config["linux"].get("namespaces") or ()),
+        config,
+    )
+    held = states.lock(directory)
+    try:
+        return _Creation(state, request).run()
+    except BaseException:
+        states.clean_up(state)
+        raise
+    finally:
+        os.close(held)
+
+
+class _Creation:
+    def __init__(self, state: State, request: Request) -> None:
+        self._state = state
+        self._request = request
+        self._hooks: Mapping[str, Any] = state.config.get("hooks") or {}
+
+    def run(self) -> tuple[State, list[str]]:
+        state, config = self._state, self._state.config
+        states.save(state)
+        os.mkfifo(state.fifo, 0o622)
+        os.chmod(state.fifo, 0o622)  # noqa: S103 - the container's user opens it, by a descriptor that only init has
+        specification = configs.specification(state.id, config)
+        cgroup = ContainerCgroup(specification)
+        try:
+            warnings = cgroup.create(configs.resources(config["linux"]))
+        except (OSError, ValueError) as exc:
+            raise CommandError(f"cgroup: {exc}") from exc
+        program = filters.program(self._request.root, config["linux"].get("seccomp"), config["process"])
+        pid = self._spawn(specification, cgroup, program)
+        state = state._replace(pid=pid, birth=states.born(pid))
+        states.save(state)
+        return state, warnings
+
+    def _spawn(self, specification: dict[str, Any], cgroup: ContainerCgroup, seccomp: bytes) -> int:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        starter, _ = libc.clone3(0, pidfd=False)
+        if starter == 0:
+            os.close(reading)
+            ours.close()
+            child = _Starter(self._state, self._request, specification, cgroup, seccomp)
+            child.run(writing, theirs.detach())
+        os.close(writing)
+        theirs.close()
+        try:
+            return self._follow(reading, ours)
+        finally:
+            os.close(reading)
+            ours.close()
+            os.waitpid(starter, 0)
+
+    def _follow(self, reading: int, line: socket.socket) -> int:
+        """Watch init until it stands at its gate; returns its process number. Raises: CommandError."""
+        data, reports, asked = b"", list[Report](), False
+        poll = select.poll()
+        poll.register(reading, select.POLLIN)
+        poll.register(line, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == reading:
+                    read = os.read(reading, 8192)
+                    data += read
+                    reports = report.parse(data)
+                    if not read or any(item.kind == "ready" for item in reports):
+                        return self._judge(reports)
+                else:
+                    asked = bool(line.recv(16))
+                    poll.unregister(line)
+            pid = _pid(reports)
+            # Init may be faster than the one who cloned it and says its number.
+            if asked and pid:
+                asked = False
+                self._runtime_hooks(pid, line)
+
+    def _runtime_hooks(self, pid: int, line: socket.socket) -> None:
+        said = self._state._replace(pid=pid).document(states.CREATING)
+        try:
+            for kind in ("prestart", "createRuntime"):
+                hooks.run(kind, self._hooks.get(kind) or (), said)
+        except hooks.HookError as exc:
+            raise CommandError(str(exc.filename)) from exc
+        line.send(json.dumps(said).encode())
+
+    def _judge(self, reports: Sequence[Report]) -> int:
+        failed = next((item for item in reports if item.kind == "failed"), None)
+        pid = _pid(reports)
+        if failed is None and pid and any(item.kind == "ready" for item in reports):
+            return pid
+        text = failures.explain(failed, self._state.config["process"]["args"][0])[2]
+        raise CommandError(f"unable to start container process: error during container init: {text}")
+
+
+def _pid(reports: Sequence[Report]) -> int:
+    return next((item.errno for item in reports if item.kind == "pid"), 0)
+
+
+class _Starter:
+    """In the child. Like the shim's, with this room's steps."""
+
+    def __init__(
+        self, state: State, request: Request, specification: dict[str, Any], cgroup: ContainerCgroup, seccomp: bytes
+    ) -> None:
+        self._state = state
+        self._request = request
+        self._specification = specification
+        self._cgroup = cgroup
+        self._seccomp = seccomp
+        self._step = "internal"
+
+    def run(self, writing: int, line: int) -> NoReturn:
+        reporter = Reporter(writing)
+        try:
+            imports.end()
+            reporter.pid(self._set_up(writing, line))
+        except (passwd.UserError, ValueError) as exc:
+            reporter.failed(self._step, 0, str(exc).encode())
+        except BaseException as exc:
+            reporter.exception(self._step, exc)
+        finally:
+            os._exit(0)
+
+    def _set_up(self, writing: int, line_fd: int) -> int:
+        config = self._state.config
+        fifo = os.open(self._state.fifo, os.O_PATH | os.O_CLOEXEC)
+        sandbox = Sandbox(self._specification)
+        self._step = "rootfs"
+        sandbox.enter()
+        self._step = "network"
+        sandbox.connect()
+        self._step = "user"
+        user, home = resolve(config["process"], sandbox.rootfs)
+        self._step = "namespace"
+        flags = sandbox.open_namespaces()
+        entry = next((item for item in config["linux"]["namespaces"] if item["type"] == "cgroup"), None)
+        if entry is not None and entry.get("path"):
+            opened = os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)
+            sandbox.namespaces.append((opened, ns.CLONE_NEWCGROUP))
+        self._step = "cgroup"
+        size = self._specification["stdio"]["size"]
+        prepared = plan.Prepared(
+            sandbox.rootfs,
+            user,
+            sandbox.binds,
+            sandbox.namespaces,
+            self._cgroup.join_fds(),
+            self._cgroup.view(private=entry is not None),
+            self._seccomp,
+            (size[0], size[1]),
+        )
+        self._step = "internal"
+        steps, gate_ = self._plan(prepared, line_fd, fifo)
+        process = config["process"]
+        program = Program(process["args"], environment(process.get("env") or (), home), gate=gate_)
+        self._step = "namespace"
+        if sandbox.pid_namespace >= 0:
+            libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
+        pid, _ = libc.clone3(flags | _CLONE_PARENT, pidfd=False, cgroup_fd=self._cgroup.birth_fd())
+        if pid == 0:
+            kept = (*prepared.descriptors(), fifo, line_fd, *range(_STDIO, _STDIO + self._request.preserved))
+            init_main.run(steps, program, wiring(writing, self._request.console, kept))
+        return pid
+
+    def _plan(self, prepared: plan.Prepared, line_fd: int, fifo: int) -> tuple[list[Any], gate.StartGate]:
+        config = self._state.config
+        wanted = config.get("hooks") or {}
+        line = Synchronizer(line_fd)
+        asking = any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer", "startContainer"))
+        steps = plan.unguarded(plan.build(config, self._state.id, prepared))
+        steps = gate.adapt(steps, config, line if asking else None, keyring=self._request.keyring)
+        return steps, gate.StartGate(fifo, line, wanted.get("startContainer") or ())
+
+
+def resolve(process: Mapping[str, Any], rootfs: str) -> tuple[plan.User, str]:
+    """The user as the configuration says it, and the home that the container's own files give them."""
+    wanted = process.get("user") or {}
+    user = plan.User(wanted.get("uid", 0), wanted.get("gid", 0), tuple(wanted.get("additionalGids") or ()))
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return user, passwd.resolve_user(root, str(user.uid)).home
+    except (passwd.UserError, OSError):
+        return user, "/"
+    finally:
+        os.close(root)
+
+
+def wiring(report_fd: int, console: int, kept: tuple[int, ...] = ()) -> Wiring:
+    """Our own standard streams for the container, or a terminal whose master goes to ``console``."""
+    streams = (-1, -1, -1) if console >= 0 else (0, 1, 2)
+    return Wiring(report_fd, *streams, console, kept)

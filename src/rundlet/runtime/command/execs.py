@@ -1,0 +1,123 @@
+"""``exec``: one more process in a running container."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rundlet.linux import pidfd
+from rundlet.runtime.command import configs, creation, filters, imports, states
+from rundlet.runtime.command.errors import CommandError
+from rundlet.runtime.command.states import State
+from rundlet.runtime.exec import main as exec_main
+from rundlet.runtime.init import report
+from rundlet.runtime.init.report import Report
+from rundlet.runtime.shim import failures
+
+_STDIO: Final = 3
+
+
+class Options(NamedTuple):
+    """``console`` as for ``create``. ``ignore_paused``: it starts once the container goes on."""
+
+    root: str
+    console: int = -1
+    preserved: int = 0
+    ignore_paused: bool = False
+
+
+def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple[int, int]:
+    """Start it; returns its number and pidfd. Raises: CommandError."""
+    configs.check_process(process)
+    status = state.status()
+    if status == states.PAUSED and not options.ignore_paused:
+        raise CommandError("cannot exec in a paused container (use --ignore-paused to override)")
+    if status not in (states.RUNNING, states.CREATED, states.PAUSED):
+        raise CommandError("cannot exec in a stopped container")
+    init = pidfd.open(state.pid)
+    if not state.alive():
+        raise CommandError("cannot exec in a stopped container")
+    user, home = creation.resolve(process, f"/proc/{state.pid}/root")
+    size = process.get("consoleSize") or {}
+    request = exec_main.Request(
+        dict(process),
+        state.id,
+        None,
+        user,
+        home,
+        filters.program(options.root, state.config["linux"].get("seccomp"), process),
+        (size.get("height") or 0, size.get("width") or 0),
+        guarded=False,
+    )
+    group = state.group()
+    joining = exec_main.Joining(init, tuple(group.join_fds(unified=False)))
+    birth = group.clone_fd(state.pid)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    wiring = creation.wiring(writing, options.console, tuple(range(_STDIO, _STDIO + options.preserved)))
+    imports.end()
+    first, first_fd = exec_main.spawn(request, joining, wiring, -1 if birth is None else birth)
+    os.close(writing)
+    os.close(first_fd)
+    try:
+        return _started(_read(reading), process["args"])
+    finally:
+        os.close(reading)
+        os.waitpid(first, 0)
+
+
+def _read(reading: int) -> list[Report]:
+    """All that is said until the program is executed, which closes the pipe."""
+    data = b""
+    while read := os.read(reading, 8192):
+        data += read
+    return report.parse(data)
+
+
+def _started(reports: Sequence[Report], arguments: Sequence[str]) -> tuple[int, int]:
+    failed = next((item for item in reports if item.kind == "failed"), None)
+    pid = next((item.errno for item in reports if item.kind == "pid"), 0)
+    if failed is None and pid and any(item.kind == "ready" for item in reports):
+        return pid, pidfd.open(pid)
+    if pid:
+        os.waitpid(pid, 0)
+    text = failures.explain(failed, arguments[0])[2]
+    raise CommandError(f"exec failed: unable to start container process: {text}", 255)
+
+
+def process(state: State, arguments: Any) -> dict[str, Any]:
+    """The process that the command line's flags describe: the container's own, changed. Raises: CommandError."""
+    if not arguments.words:
+        raise CommandError("exec args cannot be empty")
+    made = dict(state.config["process"]) | {"args": arguments.words, "terminal": arguments.on("tty")}
+    if arguments.given("cwd"):
+        made["cwd"] = arguments.text("cwd")
+    made["env"] = [*(made.get("env") or ()), *arguments.texts("env")]
+    for flag, key in (("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
+        if arguments.given(flag):
+            made[key] = arguments.text(flag)
+    if arguments.on("no-new-privs"):
+        made["noNewPrivileges"] = True
+    _add_capabilities(made, arguments.texts("cap"))
+    if arguments.given("user") or arguments.given("additional-gids"):
+        made["user"] = _user(made.get("user") or {}, arguments)
+    return made
+
+
+def _add_capabilities(made: dict[str, Any], names: Sequence[str]) -> None:
+    if names:
+        sets = {kind: list(found or ()) for kind, found in (made.get("capabilities") or {}).items()}
+        for kind in ("bounding", "effective", "permitted"):
+            sets[kind] = [*dict.fromkeys([*sets.get(kind, ()), *names])]
+        made["capabilities"] = sets
+
+
+def _user(user: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
+    made = dict(user)
+    uid, _, gid = arguments.text("user").partition(":")
+    try:
+        if uid:
+            made["uid"], made["gid"] = int(uid), int(gid or 0)
+        if arguments.given("additional-gids"):
+            made["additionalGids"] = [int(item) for item in arguments.texts("additional-gids")]
+    except ValueError as exc:
+        raise CommandError(f"users and groups must be numbers: {exc}") from None
+    return made

@@ -1,0 +1,146 @@
+"""What init does for an OCI runtime besides the shared plan: hooks in between, and the wait for ``start``.
+
+These run in the container's first process; modules are all imported by then.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rundlet.linux import libc, path
+from rundlet.runtime.command import hooks
+from rundlet.runtime.init import mounts
+from rundlet.runtime.init.plan import NewSession
+from rundlet.runtime.init.steps import Context, Step
+from rundlet.runtime.shim import copyup
+
+_ANSWER: Final = 1 << 20
+_COPY_UP: Final = "tmpcopyup"
+_PERSONALITIES: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
+
+
+class Synchronizer:
+    """The line to the runtime's process; ``state`` is what it answered."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.state: dict[str, Any] = {}
+
+    def ask(self) -> None:
+        """Have the runtime run its hooks; returns when they are over. Raises: HookError when it gave up."""
+        os.write(self.fd, b"hooks")
+        answer = os.read(self.fd, _ANSWER)
+        os.close(self.fd)
+        if not answer:
+            raise hooks.HookError("the runtime ended")
+        self.state = json.loads(answer)
+
+
+class CreationHooks(NamedTuple):
+    """Where all is mounted and the host is still in sight: the runtime's hooks, then createContainer's here."""
+
+    line: Synchronizer
+    hooks: Sequence[Mapping[str, Any]]
+    step: str = "hook"
+
+    def describe(self) -> str:
+        return f"hooks of the runtime, and {len(self.hooks)} of createContainer"
+
+    def execute(self, context: Context) -> None:
+        self.line.ask()
+        hooks.run("createContainer", self.hooks, self.line.state)
+
+
+class StartGate(NamedTuple):
+    """Tell the runtime that the container is created, then wait until somebody opens the FIFO for reading.
+
+    Whoever does reads init's report there: nothing but the end of it when the program was executed.
+    """
+
+    fifo: int
+    line: Synchronizer
+    hooks: Sequence[Mapping[str, Any]]
+    step: str = "hook"
+
+    def hold(self, context: Context) -> None:
+        # By then proc() is the container's own procfs: no path of the image takes part.
+        proc = context.proc()
+        context.reporter.ready()
+        released = os.open(f"self/fd/{self.fifo}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+        context.reporter.move(released)
+        os.close(self.fifo)
+        if self.hooks:
+            hooks.run("startContainer", self.hooks, self.line.state | {"status": "created"})
+
+
+class FilledTmpfs(NamedTuple):
+    """A tmpfs that begins with what the image has in its place (podman's ``tmpcopyup``)."""
+
+    inner: mounts.MountFilesystem
+    step: str = "mount"
+
+    def describe(self) -> str:
+        return f"{self.inner.describe()}, with what the image has there"
+
+    def execute(self, context: Context) -> None:
+        # Looked up beforehand, as the mount covers it.
+        source = path.makedirs_in_root(context.root, self.inner.destination)
+        try:
+            self.inner.execute(context)
+            target = path.makedirs_in_root(context.root, self.inner.destination)
+            try:
+                copyup.fill(source, ".", target)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+
+class Personality(NamedTuple):
+    """``linux.personality``: a 32-bit program on a 64-bit kernel, say."""
+
+    domain: str
+    step: str = "internal"
+
+    def describe(self) -> str:
+        return f"personality {self.domain}"
+
+    def execute(self, context: Context) -> None:
+        libc.call("personality", _PERSONALITIES[self.domain], path=self.domain)
+
+
+class OldSession(NamedTuple):
+    """``--no-new-keyring``: a session, and the keyring that we were started with."""
+
+    step: str = "session"
+
+    def describe(self) -> str:
+        return "new session"
+
+    def execute(self, context: Context) -> None:
+        os.setsid()
+
+
+def adapt(
+    steps: Sequence[Step], config: Mapping[str, Any], line: Synchronizer | None, *, keyring: bool = True
+) -> list[Step]:
+    """The plan with this room's own steps in their places. Raises: ValueError."""
+    result: list[Step] = []
+    personality = (config["linux"].get("personality") or {}).get("domain")
+    if personality is not None and personality not in _PERSONALITIES:
+        raise ValueError(f"unknown personality {personality!r}")
+    for item in steps:
+        if isinstance(item, mounts.Pivot) and line is not None:
+            wanted = (config.get("hooks") or {}).get("createContainer") or ()
+            result.append(CreationHooks(line, wanted))
+        if isinstance(item, NewSession) and not keyring:
+            result.append(OldSession())
+        elif isinstance(item, mounts.MountFilesystem) and (_COPY_UP, None) in item.options.data:
+            data = tuple(entry for entry in item.options.data if entry[0] != _COPY_UP)
+            result.append(FilledTmpfs(item._replace(options=item.options._replace(data=data))))
+        else:
+            result.append(item)
+        if isinstance(item, mounts.Pivot) and personality is not None:
+            result.append(Personality(personality))
+    return result

@@ -1,0 +1,82 @@
+"""Hooks: programs that the configuration wants to be run at points of a container's life.
+
+Each gets the state on standard input and may write to the other two, which an error then quotes. Where they run is
+the caller's business: some in the host's namespaces, some in the container's. See: OCI runtime-spec, config.md.
+"""
+
+import json
+import os
+import select
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rundlet.linux import pidfd
+
+KINDS: Final = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+_MOST: Final = 2048  # bytes of a hook's output in an error
+
+
+class HookError(OSError):
+    """A hook that failed; ``filename`` is what to say (init's reports carry no more)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(0, "hook", text)
+
+
+def run(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
+    """One after another. Raises: HookError at the first that fails; the others aren't run then."""
+    for position, hook in enumerate(hooks):
+        said = _run(hook, state)
+        if said:
+            raise HookError(f"error running {kind} hook #{position}: {said}")
+
+
+def run_all(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[str]:
+    """Every one, whatever becomes of the others; returns what went wrong."""
+    said = [(position, _run(hook, state)) for position, hook in enumerate(hooks)]
+    return [f"error running {kind} hook #{position}: {text}" for position, text in said if text]
+
+
+def _run(hook: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    """What is to be complained about; empty: nothing."""
+    path = hook["path"]
+    given = os.memfd_create("state", os.MFD_CLOEXEC)
+    said = os.memfd_create("said", os.MFD_CLOEXEC)
+    try:
+        os.write(given, json.dumps(state).encode())
+        os.lseek(given, 0, os.SEEK_SET)
+        environment = dict(entry.split("=", 1) for entry in hook.get("env") or () if "=" in entry)
+        actions = [(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, said, 1), (os.POSIX_SPAWN_DUP2, said, 2)]
+        try:
+            pid = os.posix_spawn(
+                path, hook.get("args") or [path], environment, file_actions=actions, setsigdef=[signal.SIGPIPE]
+            )
+        except OSError as exc:
+            return f"{path}: {exc.strerror}"
+        timed_out = _too_late(pid, hook.get("timeout"))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        output = os.pread(said, _MOST, 0).decode("utf-8", "replace").strip()
+    finally:
+        os.close(given)
+        os.close(said)
+    if timed_out:
+        return f"{path}: hook ran past specified timeout of {hook['timeout']}s"
+    if code == 0:
+        return ""
+    how = f"exit status {code}" if code > 0 else f"signal {-code}"
+    return f"{path}: {how}, output: {output}"
+
+
+def _too_late(pid: int, timeout: float | None) -> bool:
+    """Wait for the hook's end; kill it after ``timeout`` seconds."""
+    if not timeout:
+        return False
+    process = pidfd.open(pid)
+    try:
+        if select.select([process], [], [], timeout)[0]:
+            return False
+        pidfd.send_signal(process, signal.SIGKILL)
+        return True
+    finally:
+        os.close(process)

@@ -1,0 +1,465 @@
+"""The command line's main: one function for each verb, errors to the log and to standard error.
+
+What enters a container (``create``, ``run``, ``exec``) runs from a clone of the interpreter (:mod:`entry`), with
+nothing of the caller's signal settings.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from rundlet import __version__
+from rundlet.runtime.command import entry
+from rundlet.runtime.command.arguments import Arguments, Flag, parse
+from rundlet.runtime.command.errors import CommandError, RefusedError, UsageError
+from rundlet.runtime.command.states import State, States
+
+_GLOBAL: Final = (
+    Flag("root"),
+    Flag("log"),
+    Flag("log-format"),
+    Flag("debug", "bool"),
+    Flag("systemd-cgroup", "bool"),
+    Flag("rootless"),
+    Flag("criu"),
+    Flag("version", "bool", "v"),
+    Flag("help", "bool", "h"),
+)
+_CREATE: Final = (
+    Flag("bundle", "value", "b"),
+    Flag("console-socket"),
+    Flag("pid-file"),
+    Flag("pidfd-socket", "refused"),
+    Flag("no-pivot", "refused"),
+    Flag("no-new-keyring", "bool"),
+    Flag("preserve-fds"),
+)
+_EXEC: Final = (
+    Flag("console-socket"),
+    Flag("pid-file"),
+    Flag("pidfd-socket", "refused"),
+    Flag("process", "value", "p"),
+    Flag("detach", "bool", "d"),
+    Flag("tty", "bool", "t"),
+    Flag("cwd"),
+    Flag("env", "list", "e"),
+    Flag("user", "value", "u"),
+    Flag("additional-gids", "list", "g"),
+    Flag("cap", "list", "c"),
+    Flag("process-label"),
+    Flag("apparmor"),
+    Flag("no-new-privs", "bool"),
+    Flag("preserve-fds"),
+    Flag("ignore-paused", "bool"),
+    Flag("cgroup", "refused"),
+    Flag("no-subreaper", "bool"),
+)
+_FORMAT: Final = Flag("format", "value", "f")
+_UPDATE_NAMES: Final = (
+    "blkio-weight cpu-period cpu-quota cpu-burst cpu-share cpu-rt-period cpu-rt-runtime cpu-idle cpuset-cpus "
+    "cpuset-mems memory memory-swap memory-reservation pids-limit"
+).split()
+
+
+class Invocation(NamedTuple):
+    """What the global options say, and the words of the whole command line."""
+
+    root: str
+    log: str
+    log_format: str
+    words: list[str]
+    pinned: bool
+
+    @property
+    def states(self) -> States:
+        return States(self.root)
+
+
+def main(words: Sequence[str]) -> NoReturn:
+    """Never returns. The first word is ``--pinned`` in a process that was started again."""
+    pinned = bool(words) and words[0] == entry.PINNED
+    log, log_format = "", "text"
+    try:
+        rest = list(words[1:] if pinned else words)
+        options = parse(_GLOBAL, rest)
+        log, log_format = options.text("log"), options.text("log-format", "text")
+        if log_format not in ("text", "json"):
+            raise UsageError(f'invalid log-format "{log_format}"')
+        invocation = Invocation(options.text("root") or _default_root(), log, log_format, rest, pinned)
+        code = _dispatch(invocation, options)
+    except CommandError as exc:
+        code = exc.code
+        _complain(log, log_format, "error", str(exc))
+    except OSError as exc:
+        code = 1
+        name = f"{exc.filename}: " if exc.filename else ""
+        _complain(log, log_format, "error", f"{name}{exc.strerror or exc}")
+    except KeyboardInterrupt:
+        code = 130
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1
+    os._exit(code)
+
+
+def _dispatch(invocation: Invocation, options: Arguments) -> int:
+    if options.on("version"):
+        sys.stdout.write(f"rundlet-runtime version {__version__}\nspec: 1.0.2\n")
+        return 0
+    if options.on("help") or not options.words or options.words[0] == "help":
+        sys.stdout.write(_usage())
+        return 0
+    if options.on("systemd-cgroup"):
+        raise RefusedError("--systemd-cgroup")
+    verb, *words = options.words
+    found = _VERBS.get(verb)
+    if found is None:
+        if verb in ("checkpoint", "restore"):
+            raise RefusedError(verb)
+        raise UsageError(f"No help topic for '{verb}'")
+    arguments = parse((*found.flags, Flag("help", "bool", "h")), words)
+    if arguments.on("help"):
+        names = " ".join(f"[--{flag.name}]" for flag in found.flags if flag.kind != "refused")
+        sys.stdout.write(f"rundlet-runtime {verb} {names} {found.usage}\n\n{found.about}\n".replace("  ", " "))
+        return 0
+    if found.enters and not invocation.pinned:
+        entry.pin(invocation.words)
+    return found.call(invocation, arguments)
+
+
+def _prepare() -> None:
+    """What a container would otherwise inherit from our caller, or find out through us."""
+    from rundlet.linux import clean, libc
+
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)  # the lowest free number; a missing stream must not become another file
+            os.set_inheritable(number, True)
+    clean.signals()
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+
+
+# ── verbs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _create(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import creation, terminal
+
+    _prepare()
+    console = terminal.connect(arguments.text("console-socket")) if arguments.given("console-socket") else -1
+    state, warnings = creation.create(arguments.container(), _request(invocation, arguments, console))
+    _warn(invocation, warnings)
+    _write_pid(arguments, state.pid)
+    return 0
+
+
+def _run(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.linux import pidfd
+    from rundlet.runtime.command import configs, creation, life, terminal
+
+    _prepare()
+    container, ours, console = arguments.container(), None, -1
+    detached = arguments.on("detach")
+    if arguments.given("console-socket"):
+        console = terminal.connect(arguments.text("console-socket"))
+    elif not detached and configs.load(_bundle(arguments))["process"].get("terminal"):
+        ours, console = terminal.pair()
+    state, warnings = creation.create(container, _request(invocation, arguments, console))
+    _warn(invocation, warnings)
+    _write_pid(arguments, state.pid)
+    process = pidfd.open(state.pid)
+    try:
+        _warn(invocation, life.start(invocation.states, container))
+    except BaseException:
+        life.delete(invocation.states, container, force=True)
+        raise
+    if detached:
+        return 0
+    if console >= 0:
+        os.close(console)
+    try:
+        code = _follow(state.pid, process, terminal.take(ours) if ours is not None else -1)
+    finally:
+        if not arguments.on("keep"):
+            _warn(invocation, life.delete(invocation.states, container, force=True))
+    return code
+
+
+def _exec(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import execs, terminal
+
+    _prepare()
+    if not arguments.words:
+        raise UsageError("at least 1 argument is needed: the container's ID")
+    container = arguments.words.pop(0)
+    state = invocation.states.load(container)
+    process = _process_file(arguments) if arguments.given("process") else execs.process(state, arguments)
+    if arguments.on("tty"):
+        process["terminal"] = True
+    ours, console = None, -1
+    if arguments.given("console-socket"):
+        console = terminal.connect(arguments.text("console-socket"))
+    elif process.get("terminal"):
+        if arguments.on("detach"):
+            raise UsageError("cannot allocate tty when detached without setting console socket")
+        ours, console = terminal.pair()
+    options = execs.Options(invocation.root, console, arguments.number("preserve-fds"), arguments.on("ignore-paused"))
+    pid, process_fd = execs.execute(state, process, options)
+    _write_pid(arguments, pid)
+    if arguments.on("detach"):
+        return 0
+    if console >= 0:
+        os.close(console)
+    return _follow(pid, process_fd, terminal.take(ours) if ours is not None else -1)
+
+
+def _follow(pid: int, process: int, master: int) -> int:
+    """Pass on signals, or carry a terminal, until the process has ended; its exit code."""
+    from rundlet.linux import pidfd
+    from rundlet.runtime.command import terminal
+
+    if master >= 0:
+        terminal.carry(master, process)
+    else:
+
+        def forward(number: int, _frame: object) -> None:
+            try:
+                pidfd.send_signal(process, number)
+            except ProcessLookupError:
+                pass
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, forward)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def _start(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import life
+
+    _warn(invocation, life.start(invocation.states, arguments.container()))
+    return 0
+
+
+def _state(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import accounts
+
+    found = accounts.document(_loaded(invocation, arguments))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+def _kill(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import life
+
+    words = arguments.words
+    if words and words[-1] in ("--all", "-a"):
+        words.pop()
+        every = True
+    else:
+        every = arguments.on("all")
+    if len(words) not in (1, 2):
+        raise UsageError("1 or 2 arguments are needed: the container's ID, and a signal")
+    life.kill(invocation.states, words[0], words[1] if len(words) == 2 else "SIGTERM", every=every)
+    return 0
+
+
+def _delete(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import life
+
+    _warn(invocation, life.delete(invocation.states, arguments.container(), force=arguments.on("force")))
+    return 0
+
+
+def _pause(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import life
+
+    life.pause(invocation.states, arguments.container())
+    return 0
+
+
+def _resume(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import life
+
+    life.resume(invocation.states, arguments.container())
+    return 0
+
+
+def _list(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import accounts
+
+    sys.stdout.write(accounts.list_all(invocation.states, arguments))
+    return 0
+
+
+def _ps(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import accounts
+
+    if not arguments.words:
+        raise UsageError("at least 1 argument is needed: the container's ID")
+    sys.stdout.write(accounts.processes(invocation.states.load(arguments.words[0]), arguments))
+    return 0
+
+
+def _events(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import accounts
+
+    accounts.watch(_loaded(invocation, arguments), arguments)
+    return 0
+
+
+def _update(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import accounts
+
+    _warn(invocation, accounts.update(_loaded(invocation, arguments), arguments))
+    return 0
+
+
+def _features(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime.command import accounts
+
+    sys.stdout.write(json.dumps(accounts.features(), indent=2) + "\n")
+    return 0
+
+
+def _spec(invocation: Invocation, arguments: Arguments) -> int:
+    from rundlet.runtime import spec
+
+    path = os.path.join(_bundle(arguments), "config.json")
+    request = spec.SpecRequest(args=["sh"], tty=True, hostname="rundlet", read_only=True)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(json.dumps(spec.build(request), indent=2) + "\n")
+    except FileExistsError:
+        raise CommandError("File config.json exists. Remove it first") from None
+    return 0
+
+
+# ── what verbs share ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _loaded(invocation: Invocation, arguments: Arguments) -> State:
+    return invocation.states.load(arguments.container())
+
+
+def _bundle(arguments: Arguments) -> str:
+    return os.path.realpath(arguments.text("bundle") or ".")
+
+
+def _request(invocation: Invocation, arguments: Arguments, console: int) -> Any:
+    from rundlet.runtime.command import creation
+
+    preserved = arguments.number("preserve-fds")
+    listen = os.environ.get("LISTEN_FDS", "")
+    if listen.isdigit():
+        preserved += int(listen)
+    keyring = not arguments.on("no-new-keyring")
+    return creation.Request(invocation.root, _bundle(arguments), console, preserved, keyring)
+
+
+def _process_file(arguments: Arguments) -> dict[str, Any]:
+    path = arguments.text("process")
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read())
+    except ValueError as exc:
+        raise CommandError(f"{path}: {exc}") from exc
+    if not isinstance(found, dict):
+        raise CommandError(f"{path}: not an object")
+    return found
+
+
+def _write_pid(arguments: Arguments, pid: int) -> None:
+    path = arguments.text("pid-file")
+    if path:
+        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(str(pid))
+        os.rename(temporary, path)
+
+
+def _default_root() -> str:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return f"{runtime}/rundlet-runtime" if os.geteuid() != 0 and runtime else "/run/rundlet-runtime"
+
+
+def _warn(invocation: Invocation, warnings: Sequence[str]) -> None:
+    for text in warnings:
+        _write_log(invocation.log, invocation.log_format, "warning", text)
+
+
+def _complain(log: str, log_format: str, level: str, text: str) -> None:
+    """Clients read the log's last error; people read standard error."""
+    if log:
+        _write_log(log, log_format, level, text)
+    if not log or log_format == "text":
+        sys.stderr.write(f"rundlet-runtime: {text}\n")
+    else:
+        sys.stderr.write(f"{text}\n")
+
+
+def _write_log(log: str, log_format: str, level: str, text: str) -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if log_format == "json":
+        line = json.dumps({"level": level, "msg": text, "time": now})
+    else:
+        line = f'time="{now}" level={level} msg={json.dumps(text)}'
+    if not log:
+        sys.stderr.write(f"{line}\n")
+        return
+    try:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+    except OSError:
+        sys.stderr.write(f"{line}\n")
+
+
+class _Verb(NamedTuple):
+    call: Callable[[Invocation, Arguments], int]
+    usage: str
+    about: str
+    flags: tuple[Flag, ...] = ()
+    enters: bool = False
+
+
+_VERBS: Final = {
+    "create": _Verb(_create, "CONTAINER", "Make a container; its program waits for start", _CREATE, True),
+    "start": _Verb(_start, "CONTAINER", "Execute the program of a created container"),
+    "run": _Verb(
+        _run,
+        "CONTAINER",
+        "Create and start a container, and wait for its end",
+        (*_CREATE, Flag("detach", "bool", "d"), Flag("keep", "bool"), Flag("no-subreaper", "bool")),
+        True,
+    ),
+    "exec": _Verb(_exec, "CONTAINER COMMAND [ARG...]", "Run one more process in a container", _EXEC, True),
+    "state": _Verb(_state, "CONTAINER", "Print the state of a container as JSON"),
+    "kill": _Verb(_kill, "CONTAINER [SIGNAL]", "Send a signal (default SIGTERM)", (Flag("all", "bool", "a"),)),
+    "delete": _Verb(_delete, "CONTAINER", "Remove a stopped container", (Flag("force", "bool", "f"),)),
+    "pause": _Verb(_pause, "CONTAINER", "Stop all processes of a container"),
+    "resume": _Verb(_resume, "CONTAINER", "Let the processes of a container go on"),
+    "list": _Verb(_list, "", "List containers", (_FORMAT, Flag("quiet", "bool", "q"))),
+    "ps": _Verb(_ps, "CONTAINER [PS OPTIONS]", "List the processes of a container", (_FORMAT,)),
+    "events": _Verb(_events, "CONTAINER", "Print statistics of a container", (Flag("stats", "bool"), Flag("interval"))),
+    "update": _Verb(
+        _update,
+        "CONTAINER",
+        "Change the limits of a container",
+        (Flag("resources", "value", "r"), *(Flag(name) for name in _UPDATE_NAMES)),
+    ),
+    "features": _Verb(_features, "", "Print what this runtime can do as JSON"),
+    "spec": _Verb(_spec, "", "Write an example config.json", (Flag("bundle", "value", "b"),)),
+}
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10}{verb.about}" for name, verb in _VERBS.items()]
+    head = "rundlet-runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND [OPTIONS] [CONTAINER]\n\n"
+    return head + "\n".join(lines) + "\n"

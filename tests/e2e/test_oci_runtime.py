@@ -1,0 +1,540 @@
+"""``rundlet-runtime`` as an OCI runtime: by hand through a container's life, under podman, under dockerd."""
+
+import array
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import leaks
+from tests.conftest import need
+from tests.dockerd import running_dockerd
+from tests.engines import SOURCE, Done, succeeded, wait_for
+
+pytestmark = [pytest.mark.root]
+
+# Machines of continuous integration give less than podman and dockerd ask for by themselves.
+ULIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=9000:9000")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command as one file, like the installed one."""
+    path = tmp_path_factory.mktemp("bin") / "rundlet-runtime"
+    lines = [f"#!{sys.executable}", "import sys", f"sys.path.insert(0, {str(SOURCE)!r})"]
+    lines += ["from rundlet.runtime.command.entry import script", "script()"]
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def rootfs(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rootfs")
+    with tarfile.open(busybox_tar) as archive:
+        archive.extractall(path, filter="fully_trusted")
+    path.chmod(0o755)
+    return path
+
+
+class Runtime:
+    """The command line with its own state directory, and one bundle."""
+
+    def __init__(self, program: Path, rootfs: Path, directory: Path) -> None:
+        self.program = program
+        self.directory = directory
+        self.state_root = directory / "state"
+        self.parent = f"/rl-oci-{secrets.token_hex(4)}"
+        self.bundle = directory / "bundle"
+        self.bundle.mkdir()
+        shutil.copytree(rootfs, self.bundle / "rootfs", symlinks=True)
+        self.ok("spec", "--bundle", str(self.bundle))
+        self.config: dict[str, Any] = json.loads((self.bundle / "config.json").read_text())
+        self.config["process"]["terminal"] = False
+        self.config["root"]["readonly"] = False
+        self.name = f"box-{secrets.token_hex(3)}"
+        self.config["linux"]["cgroupsPath"] = f"{self.parent}/{self.name}"
+
+    def __call__(self, *arguments: str, **more: Any) -> Done:
+        command = [str(self.program), "--root", str(self.state_root), *arguments]
+        more.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+
+    def ok(self, *arguments: str, **more: Any) -> str:
+        return succeeded(self(*arguments, **more))
+
+    def write(self, script: str = "", **process: Any) -> None:
+        """The bundle's configuration, for a shell script or for other properties of the process."""
+        if script:
+            process["args"] = ["sh", "-c", script]
+        self.config["process"].update(process)
+        (self.bundle / "config.json").write_text(json.dumps(self.config))
+
+    def create(self, *flags: str) -> Done:
+        """Its standard streams are files: a pipe would be held open by the waiting container."""
+        with (self.directory / "out").open("ab") as out:
+            command = [str(self.program), "--root", str(self.state_root), "create", "--bundle", str(self.bundle)]
+            done = subprocess.run(
+                [*command, *flags, self.name], stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False
+            )
+        return Done(done.args, done.returncode, "", self.output())
+
+    def output(self) -> str:
+        return (self.directory / "out").read_text()
+
+    def status(self) -> str:
+        return str(json.loads(self.ok("state", self.name))["status"])
+
+    def groups(self) -> list[str]:
+        return [group for group in leaks.cgroups() if self.parent in group]
+
+
+@pytest.fixture
+def runtime(program: Path, rootfs: Path, tmp_path: Path) -> Iterator[Runtime]:
+    made = Runtime(program, rootfs, tmp_path)
+    mounts = set(leaks.mounts())
+    yield made
+    made("delete", "--force", made.name)
+    left = [group for group in made.groups() if not group.endswith(made.parent)]
+    for group in made.groups():
+        os.rmdir(group)
+    assert not left
+    assert not list(made.state_root.glob("[!.]*"))
+    assert set(leaks.mounts()) == mounts
+
+
+# ── a container's life ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_life(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.config["annotations"] = {"org.example": "yes"}
+    runtime.write("echo started; trap 'exit 7' TERM; while :; do sleep 0.05; done")
+    pidfile = tmp_path / "pid"
+    assert runtime.create("--pid-file", str(pidfile)).returncode == 0
+    state = json.loads(runtime.ok("state", runtime.name))
+    pid = int(pidfile.read_text())
+    assert (state["status"], state["pid"], state["bundle"]) == ("created", pid, str(runtime.bundle))
+    assert state["annotations"] == {"org.example": "yes"}
+    assert state["ociVersion"].startswith("1.")
+    assert runtime.output() == ""  # the program waits
+    assert "already exists" in runtime.create().stderr
+    runtime.ok("start", runtime.name)
+    wait_for(lambda: runtime.output().endswith("started\n"))
+    assert runtime.status() == "running"
+    assert "cannot start an already running container" in runtime("start", runtime.name).stderr
+    assert "that is not stopped: running" in runtime("delete", runtime.name).stderr
+    assert json.loads(runtime.ok("list", "--format", "json"))[0]["id"] == runtime.name
+    assert runtime.ok("list", "-q") == runtime.name
+    assert pid in json.loads(runtime.ok("ps", "--format", "json", runtime.name))
+    assert json.loads(runtime.ok("events", "--stats", runtime.name))["data"]["pids"]["current"] >= 1
+    runtime.ok("kill", runtime.name)
+    wait_for(lambda: runtime.status() == "stopped")
+    done = runtime("kill", runtime.name)
+    assert (done.returncode, done.stderr) == (1, "rundlet-runtime: container not running\n")
+    assert runtime("start", runtime.name).returncode == 1
+    assert runtime.ok("kill", "--all", runtime.name) == ""
+    runtime.ok("delete", runtime.name)
+    assert "does not exist" in runtime("state", runtime.name).stderr
+    assert runtime("delete", runtime.name).returncode == 1
+    runtime.ok("delete", "--force", runtime.name)
+
+
+def test_run_gives_the_exit_status_and_leaves_nothing(runtime: Runtime) -> None:
+    runtime.write("cat; exit 3")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name, stdin=None, input="given\n")
+    assert (done.returncode, done.stdout) == (3, "given\n")
+
+
+def test_created_container_may_be_deleted(runtime: Runtime) -> None:
+    runtime.write("echo never")
+    assert runtime.create().returncode == 0
+    runtime.ok("delete", runtime.name)
+    assert runtime.output() == ""
+
+
+def test_exec(runtime: Runtime) -> None:
+    runtime.write("sleep 600")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    assert runtime.ok("exec", "--env", "A=b", "--cwd", "/etc", runtime.name, "sh", "-c", "pwd; echo $A") == "/etc\nb"
+    assert runtime("exec", runtime.name, "sh", "-c", "exit 5").returncode == 5
+    assert runtime.ok("exec", "--user", "7:8", runtime.name, "id", "-u") == "7"
+    done = runtime("exec", runtime.name, "nope")
+    assert (done.returncode, 'exec: "nope": executable file not found in $PATH' in done.stderr) == (255, True)
+    runtime.ok("pause", runtime.name)
+    assert runtime.status() == "paused"
+    assert "cannot exec in a paused container" in runtime("exec", runtime.name, "true").stderr
+    runtime.ok("resume", runtime.name)
+    process = dict(runtime.config["process"]) | {
+        "args": ["sh", "-c", "cat /proc/self/oom_score_adj"],
+        "oomScoreAdj": 77,
+    }
+    (runtime.directory / "process").write_text(json.dumps(process))
+    assert runtime.ok("exec", "--process", str(runtime.directory / "process"), runtime.name) == "77"
+
+
+def test_update_changes_limits(runtime: Runtime) -> None:
+    runtime.write("sleep 600")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    given = json.dumps({"memory": {"limit": 48 << 20}, "pids": {"limit": 17}})
+    runtime.ok("update", "--resources", "-", runtime.name, stdin=None, input=given)
+    limit = json.loads(runtime.ok("events", "--stats", runtime.name))["data"]
+    assert limit["memory"]["usage"]["limit"] == 48 << 20
+    assert limit["pids"]["limit"] == 17
+    runtime.ok("update", "--memory", "64m", runtime.name)
+    limit = json.loads(runtime.ok("events", "--stats", runtime.name))["data"]
+    assert limit["memory"]["usage"]["limit"] == 64 << 20
+
+
+def test_what_the_container_is_like(runtime: Runtime) -> None:
+    linux = runtime.config["linux"]
+    linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}], "pids": {"limit": 40}}
+    runtime.config["hostname"] = "inside"
+    runtime.config["root"]["readonly"] = True
+    runtime.write(
+        "hostname; id; umask; echo $HOME; touch /x; cat /proc/sys/kernel/hostname; mknod /dev/b b 7 0; cat /dev/b;"
+        "head -c1 /dev/zero | wc -c; grep -E 'CapEff|NoNew' /proc/self/status; ls -d /proc/self/fd/*",
+        user={"uid": 0, "gid": 0, "additionalGids": [0, 9], "umask": 0o027},
+        env=["PATH=/bin"],
+        noNewPrivileges=True,
+        capabilities={kind: ["CAP_MKNOD", "CAP_KILL"] for kind in ("bounding", "effective", "permitted")},
+    )
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    lines = done.stdout.splitlines()
+    assert lines[:5] == ["inside", "uid=0(root) gid=0(root) groups=0(root),9", "0027", "/root", "inside"]
+    assert "Read-only file system" in done.stderr
+    assert "Operation not permitted" in done.stderr  # a device that nobody allowed
+    assert lines[5] == "1"
+    assert re.findall(r"0x?[0-9a-f]{16}|\t(\w+)$", "\n".join(lines[6:8]), re.M) == ["0000000008000020", "1"]
+    assert {line.rpartition("/")[2] for line in lines[8:]} <= {"0", "1", "2", "3"}
+
+
+def test_tmpfs_begins_with_what_the_image_has(runtime: Runtime) -> None:
+    runtime.config["mounts"].append(
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "tmpcopyup"]}
+    )
+    runtime.write("grep ^root /etc/passwd; touch /etc/new; mount | grep -c ' /etc type tmpfs'")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    assert done.stdout.splitlines() == ["root:x:0:0:root:/root:/bin/sh", "1"]
+    assert not (runtime.bundle / "rootfs/etc/new").exists()
+
+
+def test_descriptors_are_passed_on(runtime: Runtime) -> None:
+    runtime.write("cat <&3; ls /proc/self/fd | wc -l")
+    reader, writer = os.pipe()
+    os.write(writer, b"through\n")
+    os.close(writer)
+    try:
+        done = runtime(
+            "run", "--preserve-fds", "1", "--bundle", str(runtime.bundle), runtime.name,
+            stdin=subprocess.DEVNULL, preexec_fn=lambda: os.dup2(reader, 3), pass_fds=[3],
+        )  # fmt: skip
+    finally:
+        os.close(reader)
+    assert done.stdout.splitlines()[0] == "through", done.stderr
+
+
+def test_terminal_comes_through_the_console_socket(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.write("tty; stty size; test -c /dev/console && echo console", terminal=True)
+    runtime.config["process"]["consoleSize"] = {"height": 24, "width": 100}
+    runtime.write()
+    # Longer than a socket's path may be.
+    place = tmp_path / ("d" * 100)
+    place.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.open(place, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{here}/console")
+        os.close(here)
+        listener.listen(1)
+        masters: list[int] = []
+
+        def take() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                _, ancillary, _, _ = connection.recvmsg(100, socket.CMSG_SPACE(4))
+                masters.extend(array.array("i", ancillary[0][2]))
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        assert runtime.create("--console-socket", str(place / "console")).returncode == 0, runtime.output()
+        taker.join(20)
+    runtime.ok("start", runtime.name)
+    data = b""
+    try:
+        while chunk := os.read(masters[0], 4096):
+            data += chunk
+    except OSError:
+        pass  # EIO: the other side is closed
+    finally:
+        os.close(masters[0])
+    assert data.decode().split("\r\n")[:3] == ["/dev/pts/0", "24 100", "console"]
+
+
+# ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def hook(script: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin", "X=y"], **more}]
+
+
+def test_hooks_run_where_and_when_they_should(runtime: Runtime, tmp_path: Path) -> None:
+    log = tmp_path / "hooks"
+    line = "echo $X {} $(cat | tr -d ' ' | sed 's/.*\"status\":\"\\([a-z]*\\)\".*/\\1/') $(readlink /proc/self/ns/{})"
+    runtime.config["hooks"] = {
+        kind: hook(line.format(kind, "mnt") + f" >> {log if kind != 'startContainer' else '/hooks'}")
+        for kind in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    }
+    runtime.write("readlink /proc/self/ns/mnt; sleep 600")
+    assert runtime.create().returncode == 0, runtime.output()
+    assert [row.split()[1:3] for row in log.read_text().splitlines()] == [
+        ["prestart", "creating"],
+        ["createRuntime", "creating"],
+        ["createContainer", "creating"],
+    ]
+    inside_hooks = runtime.bundle / "rootfs/hooks"
+    assert not inside_hooks.exists()
+    runtime.ok("start", runtime.name)
+    wait_for(lambda: "mnt:" in runtime.output())
+    namespace = runtime.output().strip()
+    runtime.ok("delete", "--force", runtime.name)
+    rows = {row.split()[1]: row.split() for row in (log.read_text() + inside_hooks.read_text()).splitlines()}
+    assert all(row[0] == "y" for row in rows.values())
+    assert [rows[kind][2] for kind in ("startContainer", "poststart", "poststop")] == ["created", "running", "stopped"]
+    own = os.readlink("/proc/self/ns/mnt")
+    assert {kind: row[3] == own for kind, row in rows.items()} == {
+        "prestart": True, "createRuntime": True, "createContainer": False,
+        "startContainer": False, "poststart": True, "poststop": True,
+    }  # fmt: skip
+    assert rows["createContainer"][3] == rows["startContainer"][3] == namespace
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
+def test_failed_hook_ends_the_creation(runtime: Runtime, kind: str) -> None:
+    runtime.config["hooks"] = {kind: hook("echo why >&2; exit 9"), "poststop": hook("true")}
+    runtime.write("echo never")
+    done = runtime.create()
+    assert done.returncode == 1
+    assert f"error running {kind} hook #0: /bin/sh: exit status 9, output: why" in done.stderr
+    assert "does not exist" in runtime("state", runtime.name).stderr
+
+
+def test_hook_that_takes_too_long_is_killed(runtime: Runtime) -> None:
+    runtime.config["hooks"] = {"createRuntime": hook("sleep 600", timeout=1)}
+    runtime.write("echo never")
+    assert "ran past specified timeout of 1s" in runtime.create().stderr
+
+
+def test_failed_hooks_that_only_warn(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.config["hooks"] = {"poststart": hook("exit 1"), "poststop": hook("exit 2")}
+    runtime.write("sleep 600")
+    runtime.create()
+    log = tmp_path / "log"
+    runtime.ok("--log", str(log), "--log-format", "json", "start", runtime.name)
+    runtime.ok("--log", str(log), "--log-format", "json", "delete", "--force", runtime.name)
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(item["level"], item["msg"].split(":")[0]) for item in said] == [
+        ("warning", "error running poststart hook #0"),
+        ("warning", "error running poststop hook #0"),
+    ]
+
+
+def test_failed_start_hook_stops_the_container(runtime: Runtime) -> None:
+    runtime.config["hooks"] = {"startContainer": hook("exit 4")}
+    runtime.write("echo never")
+    runtime.create()
+    done = runtime("start", runtime.name)
+    assert "error running startContainer hook #0: /bin/sh: exit status 4" in done.stderr
+    wait_for(lambda: runtime.status() == "stopped")
+    assert runtime.output() == ""
+
+
+# ── what is refused, and failures ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["process"].update(args=["nope"]), 'exec: "nope": executable file not found in $PATH'),
+        (lambda c: c["process"].update(args=["/etc"]), 'exec: "/etc": is a directory: permission denied'),
+        (lambda c: c["process"].update(args=[]), "args must not be empty"),
+        (lambda c: c["process"].update(cwd="x"), "Cwd must be an absolute path"),
+        (lambda c: c["root"].update(path="missing"), "invalid rootfs"),
+        (lambda c: c.update(ociVersion="3.0"), "unsupported ociVersion"),
+        (lambda c: c["linux"]["namespaces"].append({"type": "user"}), "a user namespace is not supported"),
+        (lambda c: c["linux"]["namespaces"].append({"type": "pid"}), "duplicate pid namespace"),
+        (lambda c: c["linux"]["namespaces"].append({"type": "x"}), "unknown namespace type 'x'"),
+        (lambda c: c["linux"].update(cgroupsPath="a.slice:b:c"), "systemd cgroup path"),
+        (lambda c: c["linux"].update(intelRdt={"closID": "x"}), "linux.intelRdt is not supported"),
+        (lambda c: c["linux"].update(personality={"domain": "VMS"}), "unknown personality 'VMS'"),
+        (lambda c: c["linux"].update(sysctl={"kernel.core_pattern": "x"}), "not in a separate kernel namespace"),
+        (lambda c: c["process"].update(ioPriority={"class": "x"}), "process.ioPriority is not supported"),
+        (lambda c: c["process"].update(rlimits=[{"type": "RLIMIT_X", "soft": 1, "hard": 1}]), "invalid rlimit type"),
+        (lambda c: c.update(hooks={"poststop": [{"path": "sh"}]}), "must be absolute"),
+        (
+            lambda c: c["mounts"].append({"destination": "/m", "type": "bind", "source": "/nowhere/at/all"}),
+            "/nowhere/at/all",
+        ),
+        (
+            lambda c: c["mounts"].append({"destination": "/m", "type": "bind", "source": "/", "options": ["ridmap"]}),
+            "an idmapped mount",
+        ),
+    ],
+    ids=lambda value: re.sub(r"\W+", "-", value)[:30] if isinstance(value, str) else "",
+)
+def test_bad_configurations(runtime: Runtime, change: Callable[[dict[str, Any]], object], message: str) -> None:
+    change(runtime.config)
+    runtime.write()
+    done = runtime.create()
+    assert (done.returncode, message in done.stderr) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("create", "--no-pivot", "x"), "--no-pivot is not supported"),
+        (("--systemd-cgroup", "list"), "--systemd-cgroup is not supported"),
+        (("checkpoint", "x"), "checkpoint is not supported"),
+        (("create", "../x"), "JSON specification file config.json not found"),
+        (("state", "../x"), "invalid container ID format: ../x"),
+        (("state", "none"), 'container "none" does not exist'),
+        (("kill", "none", "FOO"), 'unknown signal "FOO"'),
+        (("state",), "exactly 1 argument"),
+        (("frobnicate",), "No help topic for 'frobnicate'"),
+        (("list", "--wrong"), "flag provided but not defined: --wrong"),
+    ],
+)
+def test_bad_command_lines(runtime: Runtime, words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    done = runtime("--log", str(log), "--log-format", "json", *words, cwd=tmp_path)
+    assert (done.returncode, message in done.stderr) == (1, True), done.stderr
+    assert message in json.loads(log.read_text().splitlines()[-1])["msg"]
+
+
+def test_features_names_what_there_is(runtime: Runtime) -> None:
+    said = json.loads(runtime.ok("features"))
+    assert said["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    assert "SCMP_ACT_ERRNO" in said["linux"]["seccomp"]["actions"]
+    assert "user" not in said["linux"]["namespaces"]
+    assert "rro" in said["mountOptions"]
+    assert runtime.ok("--version").splitlines()[1] == "spec: 1.0.2"
+
+
+def test_images_own_python_is_never_run(runtime: Runtime) -> None:
+    """Set-up goes on inside the container's root: whatever it imports there would be the image's (CVE-2019-14271)."""
+    trap = "import os\nos.system('touch /trapped')\nopen('/trapped', 'w')\n"
+    for place in {str(SOURCE), os.path.dirname(os.__file__), *filter(None, sys.path)}:
+        inside = Path(f"{runtime.bundle}/rootfs{place}")
+        for name in ("rundlet/linux/seccomp", "rundlet", "json", "traceback", "socket", "termios"):
+            (inside / name).mkdir(parents=True, exist_ok=True)
+            (inside / name / "__init__.py").write_text(trap)
+    runtime.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    runtime.config["hooks"] = {"startContainer": hook("true")}
+    runtime.write("grep Seccomp: /proc/self/status; sleep 600")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    runtime("exec", runtime.name, "nope")
+    assert runtime.ok("exec", runtime.name, "grep", "Seccomp:", "/proc/self/status").split()[1] == "2"
+    wait_for(lambda: runtime.output().split() == ["Seccomp:", "2"])
+    assert not (runtime.bundle / "rootfs/trapped").exists()
+
+
+# ── other people's engines ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def podman(program: Path, busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Done]]:
+    """``podman`` on directories of its own, with our runtime, and the image ``busybox``."""
+    binary, directory = need("podman"), tmp_path_factory.mktemp("podman")
+    parent = f"/rl-podman-{secrets.token_hex(4)}"
+    own = ["--root", f"{directory}/root", "--runroot", f"{directory}/run", "--tmpdir", f"{directory}/tmp"]
+    own += ["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", str(program)]
+
+    def call(verb: str, *arguments: str, terminal: bool = False) -> Done:
+        if verb in ("run", "create"):
+            arguments = ("--network", "none", "--cgroup-parent", parent, *ULIMITS, *arguments)
+        command = [binary, *own, verb, *arguments]
+        if terminal:
+            command = [need("script"), "-qec", subprocess.list2cmdline(command), "/dev/null"]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL
+        )
+
+    before = set(leaks.cgroups())
+    succeeded(call("import", str(busybox_tar), "busybox"))
+    yield call
+    call("rm", "-af", "-t", "0")
+    for group in sorted(set(leaks.cgroups()) - before, reverse=True):
+        if parent in group:
+            os.rmdir(group)
+    for mounted in sorted(leaks.mounts(), reverse=True):
+        if str(directory) in mounted:
+            subprocess.run(["umount", "-l", mounted.split()[0]], check=False)
+
+
+def test_under_podman(podman: Callable[..., Done]) -> None:
+    run = ("run", "--rm")
+    assert succeeded(podman(*run, "busybox", "echo", "hi")) == "hi"
+    assert podman(*run, "busybox", "sh", "-c", "exit 9").returncode == 9
+    assert podman(*run, "busybox", "nope").returncode == 127
+    assert podman(*run, "busybox", "/etc").returncode == 126
+    assert podman(*run, "-t", "busybox", "tty", terminal=True).stdout.strip().endswith("/dev/pts/0")
+    limits = podman(*run, "-m", "64m", "--read-only", "busybox", "sh", "-c", "touch /x; touch /tmp/y && ls /tmp")
+    assert limits.stdout.split() == ["y"]
+    assert "Read-only file system" in limits.stderr
+    assert succeeded(podman(*run, "--user", "7:8", "busybox", "id", "-g")) == "8"
+
+
+def test_podmans_containers_live(podman: Callable[..., Done]) -> None:
+    succeeded(
+        podman("run", "-d", "--name", "box", "busybox", "sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.1; done")
+    )
+    assert succeeded(podman("exec", "box", "hostname"))
+    assert "/dev/pts/" in podman("exec", "-t", "box", "tty", terminal=True).stdout
+    assert podman("exec", "box", "sh", "-c", "exit 6").returncode == 6
+    succeeded(podman("pause", "box"))
+    succeeded(podman("unpause", "box"))
+    succeeded(podman("stop", "-t", "10", "box"))
+    assert succeeded(podman("inspect", "-f", "{{.State.ExitCode}}", "box")) == "4"
+    succeeded(podman("start", "box"))
+    succeeded(podman("kill", "box"))
+    wait_for(lambda: "137" in podman("inspect", "-f", "{{.State.ExitCode}}", "box").stdout, 20)
+    succeeded(podman("rm", "box"))
+
+
+def test_under_dockerd(program: Path, busybox_tar: Path) -> None:
+    with running_dockerd(flags=[f"--add-runtime=rundlet={program}"]) as (host, _):
+
+        def docker(verb: str, *arguments: str) -> Done:
+            more = ("--runtime", "rundlet", "--network", "none", *ULIMITS) if verb in ("run", "create") else ()
+            command = [need("docker"), "-H", host, verb, *more, *arguments]
+            return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+
+        succeeded(docker("import", str(busybox_tar), "busybox"))
+        assert succeeded(docker("run", "--rm", "busybox", "echo", "hi")) == "hi"
+        assert docker("run", "--rm", "busybox", "nope").returncode == 127
+        assert docker("run", "--rm", "busybox", "/etc").returncode == 126
+        succeeded(docker("run", "-d", "--name", "box", "-m", "64m", "busybox", "sleep", "600"))
+        assert succeeded(docker("exec", "box", "hostname"))
+        assert "sleep 600" in succeeded(docker("top", "box"))
+        succeeded(docker("pause", "box"))
+        succeeded(docker("unpause", "box"))
+        succeeded(docker("update", "-m", "96m", "--memory-swap", "96m", "box"))
+        succeeded(docker("stop", "-t", "0", "box"))
+        assert succeeded(docker("inspect", "-f", "{{.State.ExitCode}}", "box")) == "137"
+        succeeded(docker("start", "box"))
+        succeeded(docker("rm", "-f", "box"))
