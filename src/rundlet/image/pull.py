@@ -169,7 +169,7 @@ class Puller:
 
     async def _document(self, fetcher: Fetcher, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
         """A manifest or index: from the content store, else from the registry into it."""
-        if await asyncio.to_thread(self._content.has, descriptor.digest):
+        if self._content.has(descriptor.digest):
             data = await asyncio.to_thread(self._content.read, descriptor.digest, MANIFEST_LIMIT)
             return msgspec.structs.replace(descriptor, size=len(data)), data
         found, data = await fetcher.manifest(descriptor)
@@ -181,11 +181,10 @@ class Puller:
         if descriptor.media_type not in mediatype.CONFIGS:
             raise NotAnImageError(descriptor.media_type)
         await lease.hold(descriptor.digest)
-        if await asyncio.to_thread(self._content.has, descriptor.digest):
-            data = await asyncio.to_thread(self._content.read, descriptor.digest, SIZE_LIMIT)
-        else:
-            data = await fetcher.small(descriptor, SIZE_LIMIT)
-            await asyncio.to_thread(self._content.write, data, descriptor.digest)
+        if self._content.has(descriptor.digest):
+            return await asyncio.to_thread(self._store.config, descriptor.digest)
+        data = await fetcher.small(descriptor, SIZE_LIMIT)
+        await asyncio.to_thread(self._content.write, data, descriptor.digest)
         return await asyncio.to_thread(ImageConfig.decode, data)
 
     # ── layers and record ────────────────────────────────────────────────────────────────────────────────────
