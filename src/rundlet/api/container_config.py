@@ -232,6 +232,8 @@ class HostConfig(Resources, frozen=True):
     masked_paths: tuple[str, ...] | None = always(None)
     readonly_paths: tuple[str, ...] | None = always(None)
     init: bool | None = None
+    restart_unhealthy: bool = False
+    """Ours: start the container again when its health check says that it is unhealthy."""
 
 
 class EndpointIPAMConfig(Wire, frozen=True):

@@ -43,6 +43,7 @@ class ContainerUpdate(Resources, frozen=True):
     """Body of ``POST /containers/{id}/update``. Zero values mean: leave as it is."""
 
     restart_policy: RestartPolicy = always(RestartPolicy())
+    restart_unhealthy: bool | None = None
 
 
 class ContainerUpdated(Wire, frozen=True):

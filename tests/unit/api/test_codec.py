@@ -148,7 +148,8 @@ def test_every_published_field_of_create_is_known() -> None:
         ExtraHosts GroupAdd IpcMode Cgroup Links OomScoreAdj PidMode Privileged PublishAllPorts ReadonlyRootfs
         SecurityOpt StorageOpt Tmpfs UTSMode UsernsMode ShmSize Sysctls Runtime Isolation MaskedPaths ReadonlyPaths
     """.split()
-    assert known == set(published)
+    ours = {"RestartUnhealthy"}
+    assert known == {*published, *ours}
 
 
 def test_connect_without_endpoint() -> None:

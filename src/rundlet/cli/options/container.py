@@ -149,6 +149,8 @@ def _host_config(flags: Any, body: dict[str, Any]) -> dict[str, Any]:
         if flags["log-driver"] == "none" and flags["log-opt"]:
             raise RunError("invalid logging opts for driver none")
         host["LogConfig"] = {"Type": flags["log-driver"], "Config": dict(_pairs(flags["log-opt"]))}
+    if flags["restart-unhealthy"]:
+        host["RestartUnhealthy"] = True
     if flags["annotation"]:
         host["Annotations"] = dict(flags["annotation"])
     return host

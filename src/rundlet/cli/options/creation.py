@@ -123,6 +123,7 @@ _COMMON: tuple[tuple[Any, ...], ...] = (
     ("quiet", "q", "bool", "Suppress the pull output"),
     ("read-only", "", "bool", "Mount the container's root filesystem as read only"),
     ("restart", "", "string", 'Restart policy to apply when a container exits (default "no")', "no"),
+    ("restart-unhealthy", "", "bool", "Restart the container when its health check finds it unhealthy"),
     ("rm", "", "bool", "Automatically remove the container and its associated anonymous volumes when it exits"),
     ("runtime", "", "string", "Runtime to use for this container"),
     ("security-opt", "", "list", "Security Options"),

@@ -205,4 +205,6 @@ class Creator:
 
 def _cgroup_namespace(*, privileged: bool) -> str:
     """Docker's default: on cgroup v2 a container has a namespace of its own even if it is privileged."""
+    if not userns.INITIAL:
+        return "private"  # no other view of the groups can be mounted there
     return "host" if privileged and cgroup.detect().version != cgroup.V2 else "private"

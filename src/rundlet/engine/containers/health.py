@@ -10,7 +10,7 @@ See: Dockerfile reference, HEALTHCHECK.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rundlet.api.container_config import ContainerConfig, HealthConfig
 from rundlet.api.containers import Health, HealthResult
@@ -51,6 +51,8 @@ class HealthMonitor:
     def __init__(self, context: Context, execs: ExecService) -> None:
         self._context = context
         self._execs = execs
+        self.on_unhealthy: Callable[[str], None] = lambda _container_id: None
+        """Called with the container's ID when its health has turned so that it is to be started again."""
 
     def begin(self, record: Record, live: Live) -> None:
         """The container has been started (or found running)."""
@@ -116,6 +118,8 @@ class HealthMonitor:
         if status != before.status:
             attributes = event_attributes(record)
             self._context.events.publish("container", f"health_status: {status}", record.id, attributes)
+            if status == UNHEALTHY and documents.host(record).restart_unhealthy:
+                self.on_unhealthy(record.id)
 
 
 def _duration(seconds: float) -> str:

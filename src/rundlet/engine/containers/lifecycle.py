@@ -63,6 +63,7 @@ class Lifecycle:
         self._starter = starter
         self._health = health
         self._tasks = tasks
+        health.on_unhealthy = self._unhealthy
 
     # -- start ------------------------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class Lifecycle:
         self._publish(record, "die", exitCode=str(state.exit_code))
         publish_joined(self._context, "disconnect", container_id, joined)
         live.settle_exit(state.exit_code)
-        if documents.host(record).auto_remove:
+        if documents.host(record).auto_remove and not live.restarting:
             await self._auto_remove(container_id)
 
     def _give_back(self, container_id: str) -> None:
@@ -328,10 +329,29 @@ class Lifecycle:
 
     async def restart(self, reference: str, options: StopOptions) -> None:
         record = self._context.containers.find(reference)
-        if is_running(record.state.status):
-            await self._stop(record, options)
+        live = self._context.live.of(record.id)
+        live.restarting = True  # a container of `run --rm` is not removed for an end that is none
+        try:
+            if is_running(record.state.status):
+                await self._stop(record, options)
+        finally:
+            live.restarting = False
         await self.start(record.id)
         self._publish(record, "restart")
+
+    def _unhealthy(self, container_id: str) -> None:
+        """Not in the prober's task: that ends with the container."""
+        self._tasks.spawn(self._restart_unhealthy(container_id), name=f"unhealthy {container_id[:12]}")
+
+    async def _restart_unhealthy(self, container_id: str) -> None:
+        """``--restart-unhealthy``; counted like the restarts of a policy."""
+        try:
+            await self.restart(container_id, StopOptions())
+            record = self._context.containers.by_id(container_id)
+            state = msgspec.structs.replace(record.state, restart_count=record.state.restart_count + 1)
+            self._context.containers.save(record.with_state(state))
+        except RundletError as error:
+            _log.warning("container %s is unhealthy and could not be restarted: %s", container_id[:12], error)
 
     async def _mark_stopped(self, record: Record, shim: ShimClient) -> None:
         """A stop by hand: restart policies leave the container alone from now on."""

@@ -38,6 +38,7 @@ class Live:
     exited: list[asyncio.Future[int]] = field(default_factory=list)
     removed: list[asyncio.Future[int]] = field(default_factory=list)
     removing: bool = False
+    restarting: bool = False
     health: Health | None = None
     prober: asyncio.Task[None] | None = None
 

@@ -68,6 +68,8 @@ class Updater:
             )
         if body.restart_policy.name:
             given["restart_policy"] = body.restart_policy
+        if body.restart_unhealthy is not None:
+            given["restart_unhealthy"] = body.restart_unhealthy
         refusals.check_resources(body)
         return msgspec.structs.replace(host, **given)
 

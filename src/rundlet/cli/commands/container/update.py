@@ -29,6 +29,7 @@ FLAGS = (
     ("memory-swap", "", "swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
     ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
     ("restart", "", "string", "Restart policy to apply when a container exits"),
+    ("restart-unhealthy", "", "bool", "Restart the container when its health check finds it unhealthy"),
 )
 FIELDS = {
     "blkio-weight": "BlkioWeight",
@@ -44,6 +45,7 @@ FIELDS = {
     "memory-reservation": "MemoryReservation",
     "memory-swap": "MemorySwap",
     "pids-limit": "PidsLimit",
+    "restart-unhealthy": "RestartUnhealthy",
 }
 
 
