@@ -7,6 +7,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.patterns import replace, trim_prefix, trim_suffix
 
@@ -93,7 +95,11 @@ class _Scan:
         self._depth = 0
 
     def whole(self) -> tuple[str, tuple[str, ...]]:
-        return self._until("", raw_escapes=self._expander.keep_quotes)
+        try:
+            return self._until("", raw_escapes=self._expander.keep_quotes)
+        except DockerfileError as exc:
+            shown = msgspec.json.encode(self._text).decode()
+            raise DockerfileError(f"failed to process {shown}: {exc.why}") from None
 
     def _peek(self) -> str:
         return self._text[self._position : self._position + 1]

@@ -259,9 +259,10 @@ def _interval(name: str, text: str) -> int:
     """Nanoseconds of a Go duration, at least a millisecond; 0 for none."""
     if not text:
         return 0
-    nanoseconds = duration_ns(text)
-    if nanoseconds is None:
-        raise InstructionError(f'time: invalid duration "{text}"')
+    try:
+        nanoseconds = duration_ns(text)
+    except ValueError as exc:
+        raise InstructionError(str(exc)) from None
     if nanoseconds and nanoseconds < _SHORTEST_NS:
         raise InstructionError(f'Interval "{name}" cannot be less than 1ms')
     return nanoseconds

@@ -29,15 +29,13 @@ def command_of(run: Run, shell: Sequence[str]) -> Script:
     """What to execute. ``shell`` is the stage's SHELL, ``("/bin/sh", "-c")`` where it has none.
 
     A here-document alone is the script itself (one with ``#!`` a program); with words before or after it, it is put
-    behind them for the shell to read. Raises InstructionError for a RUN without a command.
+    behind them for the shell to read. Raises InstructionError for ``RUN []``.
     """
     if not run.shell:
         if not run.words:
-            raise InstructionError("RUN requires at least one argument", run.position.line, run.position.end)
+            raise InstructionError("No command specified", run.position.line, run.position.end)
         return Script(run.words)
-    if not run.words:
-        raise InstructionError("RUN requires at least one argument", run.position.line, run.position.end)
-    text = run.words[0]
+    text = run.words[0] if run.words else ""
     if not run.heredocs:
         return Script((*shell, text))
     first = run.heredocs[0]

@@ -127,5 +127,5 @@ def json_words(text: str) -> tuple[str, ...] | None:
     if not isinstance(found, list):
         return None
     if not all(isinstance(word, str) for word in found):
-        raise DockerfileSyntaxError("When using JSON array syntax, arrays must be comprised of strings only.")
+        raise DockerfileSyntaxError("when using JSON array syntax, arrays must be comprised of strings only")
     return tuple(found)

@@ -1,0 +1,1 @@
+FROM a is b

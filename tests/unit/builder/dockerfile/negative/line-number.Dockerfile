@@ -1,0 +1,7 @@
+FROM scratch
+
+# comment
+RUN a \
+  b
+
+FOO

@@ -1,0 +1,2 @@
+FROM scratch
+RUN --mount=type=tmpfs,target=/x,mode=0700 true

@@ -1,0 +1,2 @@
+FROM scratch
+RUN --mount=target=/x,size=1m true

@@ -1,0 +1,9 @@
+FROM scratch
+MAINTAINER Somebody <a@b.c>
+EXPOSE 80 443/udp 8000-8002/TCP $port
+USER 1000:1000
+WORKDIR /a b
+WORKDIR ../c
+VOLUME /a /b
+VOLUME ["/c d"]
+STOPSIGNAL SIGTERM

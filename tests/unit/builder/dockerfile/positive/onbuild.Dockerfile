@@ -1,0 +1,4 @@
+FROM scratch
+ONBUILD RUN true
+onbuild   copy  . /app
+ONBUILD FOO is found out when it is used
