@@ -54,6 +54,7 @@ class Config:
     tlscert: str = ""
     tlskey: str = ""
     network: dict[str, Any] = field(default_factory=dict)
+    trust_policy: str = ""
     config_file: str = ""
 
     @property
@@ -114,6 +115,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "ready-fd": ("ready-fd", "int"),
     "leave-cgroup": ("leave-cgroup", "bool"),
     "rootless": ("rootless", "int"),
+    "trust-policy": ("trust-policy", "str"),
     "tls": ("tls", "bool"),
     "tlsverify": ("tlsverify", "bool"),
     "tlscacert": ("tlscacert", "str"),
@@ -193,6 +195,7 @@ _FILE_KEYS: dict[str, type] = {
     "runtimes": dict,
     "log-driver": str,
     "log-opts": dict,
+    "trust-policy": str,
     "tls": bool,
     "tlsverify": bool,
     "tlscacert": str,
@@ -228,9 +231,7 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
             raise ConfigError(f"{path}: log-opts: {name}: want a JSON string")
     if "default-address-pools" in document:
         found = document["default-address-pools"]
-        document["default-address-pools"] = [
-            networks.pool(f"{path}: default-address-pools", value) for value in found
-        ]
+        document["default-address-pools"] = [networks.pool(f"{path}: default-address-pools", value) for value in found]
     return document
 
 
@@ -283,7 +284,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
 
 
 def _validate(config: Config) -> None:
-    for name in ("data_root", "exec_root"):
+    for name in ("data_root", "exec_root", *(("trust_policy",) if config.trust_policy else ())):
         if not os.path.isabs(getattr(config, name)):
             raise ConfigError(f"{name.replace('_', '-')} must be an absolute path: {getattr(config, name)}")
     if config.log_level not in LEVELS:

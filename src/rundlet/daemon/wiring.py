@@ -49,8 +49,10 @@ from rundlet.engine.system import SystemService
 from rundlet.engine.usage import ImageUsage
 from rundlet.engine.volumes import VolumeService
 from rundlet.errors import RundletError
+from rundlet.image import admission as image_admission
 from rundlet.image import store as image_store
 from rundlet.image import uses as image_uses
+from rundlet.image.admission import Admission
 from rundlet.image.commit import Committer
 from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
@@ -73,6 +75,7 @@ from rundlet.storage import snapshot
 from rundlet.storage.content import ContentStore
 from rundlet.storage.snapshot import OverlaySnapshotter
 from rundlet.transport import HttpClient
+from rundlet.trust.policy import DEFAULT_PATH, PolicyFile
 from rundlet.util import fs, ids
 from rundlet.util.clock import SystemClock
 from rundlet.util.database import Database
@@ -106,6 +109,7 @@ def schemas() -> list[Sequence[str]]:
     """Every room's tables."""
     return [
         snapshot.SCHEMA,
+        image_admission.SCHEMA,
         image_store.SCHEMA,
         image_uses.SCHEMA,
         build_cache.SCHEMA,
@@ -145,6 +149,9 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         hosts,
         mirror_credentials={host: Credentials(user, registries.password(path)) for host, (user, path) in logins},
     )
+    trust_policy = PolicyFile(config.trust_policy or DEFAULT_PATH, required=bool(config.trust_policy))
+    trust_policy.current()  # an engine with a policy that can't be read does not start
+    admission = Admission(trust_policy, registry, layout.trust, database, clock)
     leases = Leases()
     context = Context(
         layout=layout,
@@ -154,6 +161,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         containers=containers,
         live=LiveRegistry(),
         images=images,
+        admission=admission,
         snapshots=snapshots,
         volumes=volumes,
         network=network,
@@ -191,7 +199,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         commit=CommitService(context, lifecycle, Committer(images, snapshots, launcher, leases, clock)),
     )
     layers = LayerImporter(content, snapshots, launcher)
-    puller = Puller(images, snapshots, layers, registry, leases, garbage)
+    puller = Puller(images, snapshots, layers, registry, leases, garbage, admission)
     image_service = ImageService(
         context,
         ImageRooms(
@@ -265,6 +273,7 @@ def _settings(config: Config) -> Settings:
         debug=config.debug,
         dns=networks.resolver(config.network),
         log_config=log_config,
+        rootless=bool(config.rootless),
     )
 
 

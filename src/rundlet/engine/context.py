@@ -6,6 +6,7 @@ from rundlet.api.container_config import LogConfig
 from rundlet.container.store import ContainerStore
 from rundlet.engine.containers.live import Registry
 from rundlet.engine.events import EventBus
+from rundlet.image.admission import Admission
 from rundlet.image.store import ImageStore
 from rundlet.network.etc_files import ResolverOptions
 from rundlet.network.service import NetworkService
@@ -27,6 +28,8 @@ class Settings:
     debug: bool
     log_config: LogConfig
     dns: ResolverOptions = ResolverOptions()
+    rootless: bool = False
+    """It is an ordinary user's engine, in a user namespace of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Context:
     containers: ContainerStore
     live: Registry
     images: ImageStore
+    admission: Admission
     snapshots: Snapshotter
     volumes: VolumeStore
     network: NetworkService

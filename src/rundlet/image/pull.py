@@ -6,6 +6,7 @@ Cancelling leaves finished layers and the beginnings of others, which the next p
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -62,6 +63,19 @@ class _Found(msgspec.Struct, frozen=True):
     blobs: tuple[Digest, ...]
 
 
+class Gate(Protocol):
+    """Decides what a reference stands for, and whether it may be pulled."""
+
+    async def resolve(self, fetcher: Fetcher, reference: Reference, credentials: Credentials | None) -> Descriptor: ...
+
+
+class OpenGate:
+    """Whatever the registry says."""
+
+    async def resolve(self, fetcher: Fetcher, reference: Reference, credentials: Credentials | None) -> Descriptor:
+        return await fetcher.resolve(reference)
+
+
 class Puller:
     """Made by the wiring."""
 
@@ -73,7 +87,9 @@ class Puller:
         registry: Registry,
         leases: Leases,
         garbage: Garbage,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate or OpenGate()
         self._store = store
         self._content: ContentStore = store.content
         self._snapshots = snapshots
@@ -100,21 +116,29 @@ class Puller:
         fetcher = self._registry.fetcher(reference, credentials)
         if not all_tags:
             named = reference if reference.digest else reference.with_default_tag()
-            result = await self._one(fetcher, named, platform, progress)
+            result = await self._one(fetcher, named, credentials, platform, progress)
             _say_status(progress, named, changed=result.changed)
             return [result]
         if not reference.name_only:
             raise TagWithAllTagsError
         tags = await fetcher.tags()
-        results = [await self._one(fetcher, reference.with_tag(tag), platform, progress) for tag in tags]
+        results = [await self._one(fetcher, reference.with_tag(tag), credentials, platform, progress) for tag in tags]
         _say_status(progress, reference, changed=any(result.changed for result in results))
         return results
 
-    async def _one(self, fetcher: Fetcher, reference: Reference, platform: str, progress: OnProgress) -> PullResult:
+    async def _one(
+        self,
+        fetcher: Fetcher,
+        reference: Reference,
+        credentials: Credentials | None,
+        platform: str,
+        progress: OnProgress,
+    ) -> PullResult:
         wanted = Platform.parse(platform) if platform else Platform.host()
         held: list[Digest] = []
         try:
-            result, config = await self._all(fetcher, reference, wanted, platform or str(wanted), held, progress)
+            shown = platform or str(wanted)
+            result, config = await self._all(fetcher, reference, credentials, wanted, shown, held, progress)
         except (TransportError, RegistryError, RegistryUnreachableError):
             raise  # what is here is good, and the next try goes on with it
         except RundletError:
@@ -130,6 +154,7 @@ class Puller:
         self,
         fetcher: Fetcher,
         reference: Reference,
+        credentials: Credentials | None,
         wanted: Platform,
         shown: str,
         held: list[Digest],
@@ -137,7 +162,7 @@ class Puller:
     ) -> tuple[PullResult, ImageConfig]:
         """Everything of one reference; ``held`` gets the digests of what was brought in for it."""
         async with self._leases.lease(held) as lease:
-            target = await fetcher.resolve(reference)
+            target = await self._gate.resolve(fetcher, reference, credentials)
             # Said only now: an error before it becomes the whole answer, with its own status.
             label = str(reference.digest) if reference.digest else reference.tag or ""
             progress(Progress(f"Pulling from {reference.path}", label))

@@ -1,6 +1,7 @@
 """All registries, as one service of the engine: remembers servers, challenges and tokens between requests."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -92,6 +93,11 @@ class Registry:
             refusal = from_answer(answer.status, answer.reason, answer.headers, answer.body)
             raise LoginError(url, refusal.message) from refusal
         return token
+
+    def trust_server(self, url: str, credentials: Credentials | None = None) -> Connection:
+        """A server of trust data: always over TLS, and always verified."""
+        found = urlsplit(url)
+        return self._connect(Endpoint(found.netloc, prefix=found.path.rstrip("/")), credentials)
 
     def _connect(self, endpoint: Endpoint, credentials: Credentials | None) -> Connection:
         server = self._servers.get(endpoint)

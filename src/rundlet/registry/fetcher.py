@@ -14,7 +14,7 @@ from rundlet.errors import DigestMismatchError, InvalidParameterError, RundletEr
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
-from rundlet.oci.manifest import SIZE_LIMIT, document_type
+from rundlet.oci.manifest import SIZE_LIMIT, Index, document_type
 from rundlet.oci.reference import DEFAULT_TAG, Reference
 from rundlet.registry.connection import ERROR_LIMIT, Connection
 from rundlet.registry.errors import BadAnswerError, for_pull, from_answer
@@ -175,6 +175,27 @@ class Fetcher:
                     return found
                 path = following
             raise BadAnswerError(answer.url, "the list of tags does not end")
+
+        return await self._first(ask, self._name)
+
+    async def referrers(self, digest: Digest) -> list[Descriptor]:
+        """The manifests whose subject is ``digest``, by the API or, where a registry has none, by the tag that stands
+        for it. See: distribution-spec v1.1, "Listing Referrers".
+        """
+
+        async def ask(connection: Connection) -> list[Descriptor]:
+            for path in (f"referrers/{digest}", f"manifests/{str(digest).replace(':', '-')}"):
+                answer = await connection.call(
+                    "GET",
+                    f"{self._name.path}/{path}",
+                    scopes=self._scopes,
+                    headers={"Accept": mediatype.OCI_INDEX},
+                    limit=SIZE_LIMIT,
+                    accept=(200, 400, 404, 405),
+                )
+                if answer.status == 200:
+                    return list(Index.decode(answer.body).manifests or ())
+            return []
 
         return await self._first(ask, self._name)
 

@@ -61,6 +61,11 @@ class Layout:
         return f"{self.root}/cache"
 
     @property
+    def trust(self) -> str:
+        """What repositories had signed when they were last asked."""
+        return f"{self.root}/trust"
+
+    @property
     def lock(self) -> str:
         """Held (flock) by the one engine that owns this root."""
         return f"{self.root}/engine.lock"

@@ -9,7 +9,7 @@ from rundlet.errors import NoSuchImageError
 from rundlet.image.pull import Puller
 from rundlet.image.records import Image
 from rundlet.oci.platform import Platform
-from rundlet.oci.reference import Reference
+from rundlet.oci.reference import InvalidReferenceError, Reference
 from rundlet.registry import Credentials
 
 
@@ -31,6 +31,7 @@ class BaseImageService:
             try:
                 image = self._context.images.get(reference)
                 if not given or platform.matches(image.platform):
+                    await self._context.admission.admit(reference, image, self._credentials_for(reference))
                     return image
             except NoSuchImageError:
                 pass
@@ -38,11 +39,18 @@ class BaseImageService:
         results = await self._puller.pull(
             name,
             platform=str(platform) if given else "",
-            credentials=_credentials(self._auth, name),
+            credentials=self._credentials_for(reference),
             progress=lambda progress: self._reporter.progress(step, progress),
         )
         self._context.events.publish("image", "pull", name.familiar, {"name": name.familiar_name})
         return results[0].image
+
+    def _credentials_for(self, reference: str) -> Credentials | None:
+        """None for an ID, which no registry has to be asked about."""
+        try:
+            return _credentials(self._auth, Reference.parse(reference))
+        except InvalidReferenceError:
+            return None
 
 
 def _credentials(auth: Mapping[str, AuthConfig], name: Reference) -> Credentials | None:

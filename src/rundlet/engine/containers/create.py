@@ -45,6 +45,7 @@ class Creator:
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
         """Raises what the checks raise; then nothing has been made."""
         image = self._image(body.image, options.platform)
+        await self._context.admission.admit(body.image, image)
         config = merge.merge(body, self._context.images.config(image.id).config)
         return await self.create_exactly(body, options, image, config)
 

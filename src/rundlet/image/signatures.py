@@ -1,0 +1,87 @@
+"""Signatures that lie beside an image in its registry: found by the referrers API or by their tag, and verified."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+from rundlet.errors import NotFoundError, RundletError
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import Manifest
+from rundlet.oci.reference import Reference
+from rundlet.registry import Fetcher
+from rundlet.trust import cosign
+from rundlet.trust.errors import TrustError
+from rundlet.trust.policy import Rule
+
+SIGNATURES_AT_MOST: Final = 64
+"""Of one image; more are an attempt to keep the engine busy."""
+
+
+class NoSignatureError(TrustError):
+    """No signature that the rule asks for."""
+
+    reason = "trust-no-signature"
+
+    def __init__(self, found: int) -> None:
+        seen = f"none of its {found} signatures is good" if found else "it is not signed"
+        super().__init__(f"no matching signatures: {seen}")
+
+
+class Signatures:
+    """Of one repository's images."""
+
+    def __init__(self, fetcher: Fetcher, name: Reference) -> None:
+        self._fetcher = fetcher
+        self._name = name
+
+    async def check(self, digest: Digest, rule: Rule, now: datetime) -> None:
+        """Raises TrustError unless ``digest`` is signed as ``rule`` demands."""
+        if rule.kind == "cosign":
+            await self._cosign(str(digest), rule)
+        else:
+            raise TrustError(f"{rule.kind} signatures can't be verified")
+
+    # ── cosign ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _cosign(self, digest: str, rule: Rule) -> None:
+        keys = [cosign.load_public(data) for data in rule.files.values()]
+        found = 0
+        async for layer in self._cosign_layers(digest):
+            if found >= SIGNATURES_AT_MOST:
+                break
+            found += 1
+            data = await self._fetcher.small(layer, cosign.DOCUMENT_LIMIT)
+            if layer.media_type.startswith(cosign.BUNDLE_PREFIX):
+                good = cosign.bundle_is_good(data, digest, keys)
+            else:
+                text = (layer.annotations or {}).get(cosign.ANNOTATION, "")
+                good = cosign.simple_is_good(data, text, digest, keys)
+            if good:
+                return
+        raise NoSignatureError(found)
+
+    async def _cosign_layers(self, digest: str) -> AsyncIterator[Descriptor]:
+        async for manifest in self._manifests(digest, cosign.signature_tag(digest)):
+            for layer in manifest.layers:
+                if layer.media_type == cosign.SIMPLE or layer.media_type.startswith(cosign.BUNDLE_PREFIX):
+                    yield layer
+
+    async def _manifests(self, digest: str, tag: str) -> AsyncIterator[Manifest]:
+        """The manifest under ``tag``, where there is one, and all that refer to ``digest``."""
+        if tag:
+            try:
+                target = await self._fetcher.resolve(self._name.trimmed().with_tag(tag))
+            except NotFoundError:
+                target = None
+            if target is not None:
+                yield await self._manifest(target)
+        for descriptor in (await self._fetcher.referrers(Digest.parse(digest)))[:SIGNATURES_AT_MOST]:
+            try:
+                yield await self._manifest(descriptor)
+            except RundletError:
+                continue  # what is no manifest is no signature
+
+    async def _manifest(self, descriptor: Descriptor) -> Manifest:
+        _, data = await self._fetcher.manifest(descriptor)
+        return Manifest.decode(data)

@@ -1,0 +1,229 @@
+"""Which images may be used at all: one file, enforced by the engine on pull, run and build, for every client.
+
+    {"default": {"type": "accept-unsigned"},
+     "rules": {
+       "docker.io/library": {"type": "dct"},
+       "registry.example/team": {"type": "cosign", "keys": ["/etc/rundlet/keys/team.pub"]},
+       "ghcr.io/org": {"type": "cosign", "identity": "…", "issuer": "…", "trust-root": "/etc/rundlet/root.json"},
+       "registry.example/ops": {"type": "notation", "trust-store": "/etc/rundlet/ca", "identities": ["…"]},
+       "evil.example": {"type": "reject"}}}
+
+A rule's name is a registry, or a registry and the beginning of a path; the longest one that fits counts. What can't be
+read or understood is no policy: then nothing is let through.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rundlet.trust import canonical
+from rundlet.trust.errors import TrustError
+
+DEFAULT_PATH: Final = "/etc/rundlet/trust-policy.json"
+_FILE_LIMIT: Final = 1 << 20
+
+Read = Callable[[str], bytes]
+
+
+class PolicyError(TrustError):
+    """The policy can't be used."""
+
+    reason = "trust-policy-broken"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"trust policy {path}: {why}")
+        self.path = path
+
+
+class RejectedError(TrustError):
+    """The policy does not let this image through."""
+
+    reason = "trust-policy"
+
+    def __init__(self, reference: str, rule: str, why: str) -> None:
+        super().__init__(f"{reference} is refused by the trust policy ({rule}): {why}")
+        self.reference = reference
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``kind`` is the type in the file; ``files`` the contents of the files that the rule names, by path.
+
+    ``fingerprint`` changes with the rule and with those files: what was verified under another is verified again.
+    """
+
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        parts = {path: hashlib.sha256(data).hexdigest() for path, data in self.files.items()}
+        return hashlib.sha256(canonical.encode([self.kind, dict(self.settings), parts])).hexdigest()
+
+    @property
+    def accepts_all(self) -> bool:
+        return self.kind == "accept-unsigned"
+
+    def __str__(self) -> str:
+        if self.kind == "cosign":
+            if "identity" in self.settings:
+                return f"cosign: {self.settings['identity']} by {self.settings['issuer']}"
+            return f"cosign: {len(self.files)} key{'' if len(self.files) == 1 else 's'}"
+        return self.kind
+
+
+ACCEPT: Final = Rule("accept-unsigned")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """``rules`` by scope: ``registry`` or ``registry/path``."""
+
+    default: Rule = ACCEPT
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    def rule_for(self, repository: str) -> Rule:
+        """``repository`` is a whole name: ``docker.io/library/debian``."""
+        scope = repository
+        while scope:
+            if scope in self.rules:
+                return self.rules[scope]
+            scope = scope.rpartition("/")[0]
+        return self.default
+
+
+def parse(path: str, data: bytes, read: Read) -> Policy:
+    """``read`` gives the content of a file that the policy names. Raises PolicyError."""
+
+    def fail(why: str) -> PolicyError:
+        return PolicyError(path, why)
+
+    try:
+        document = canonical.decode(data, "the file")
+    except TrustError as exc:
+        raise fail(str(exc)) from exc
+    if not isinstance(document, dict) or not set(document) <= {"default", "rules"}:
+        raise fail('want {"default": {…}, "rules": {…}}')
+    rules = document.get("rules", {})
+    if not isinstance(rules, dict):
+        raise fail("rules: want a JSON object")
+    made = {}
+    for scope, rule in rules.items():
+        if not _is_scope(scope):
+            raise fail(f"rules: {scope!r} is no registry with or without the beginning of a path")
+        made[scope] = _rule(f"rules: {scope}", rule, read, fail)
+    default = _rule("default", document["default"], read, fail) if "default" in document else ACCEPT
+    return Policy(default, made)
+
+
+def _is_scope(scope: str) -> bool:
+    host = scope.partition("/")[0]
+    known = "." in host or ":" in host or host == "localhost"
+    return known and scope == scope.strip("/ ") and not any(mark in scope for mark in ("//", "@", "*", " "))
+
+
+_KEYS: Final[dict[str, tuple[frozenset[str], ...]]] = {
+    "reject": (frozenset(),),
+    "accept-unsigned": (frozenset(),),
+    "dct": (frozenset(), frozenset(("server",)), frozenset(("root-keys",)), frozenset(("server", "root-keys"))),
+    "cosign": (frozenset(("keys",)), frozenset(("identity", "issuer", "trust-root"))),
+    "notation": (frozenset(("trust-store",)), frozenset(("trust-store", "identities"))),
+}
+
+
+def _rule(where: str, value: Any, read: Read, fail: Callable[[str], PolicyError]) -> Rule:
+    kind = value.get("type") if isinstance(value, dict) else None
+    shapes = _KEYS.get(kind) if isinstance(kind, str) else None
+    if shapes is None:
+        raise fail(f"{where}: type: want one of {', '.join(_KEYS)}")
+    assert isinstance(kind, str)
+    settings = {key: item for key, item in value.items() if key != "type"}
+    if frozenset(settings) not in shapes:
+        wanted = " or ".join(", ".join(sorted(shape)) or "nothing" for shape in shapes)
+        raise fail(f"{where}: {kind} takes {wanted}")
+    for key, item in settings.items():
+        listed = key in ("keys", "root-keys", "identities")
+        good = isinstance(item, list) and item and all(isinstance(part, str) for part in item)
+        if not (good if listed else isinstance(item, str) and item):
+            raise fail(f"{where}: {key}: want {'a list of strings' if listed else 'a string'}")
+    if not settings.get("server", "https://").startswith("https://"):
+        raise fail(f"{where}: server: want an https URL")
+    paths = [*settings.get("keys", ()), *(settings[key] for key in ("trust-root",) if key in settings)]
+    files = {}
+    try:
+        if "trust-store" in settings:
+            paths += certificates_in(settings["trust-store"])
+        for name in paths:
+            files[name] = read(name)
+    except OSError as exc:
+        raise fail(f"{where}: {exc.filename}: {(exc.strerror or str(exc)).lower()}") from exc
+    return Rule(kind, settings, files)
+
+
+def certificates_in(directory: str) -> list[str]:
+    """The certificates of a trust store. Raises OSError."""
+    names = sorted(os.listdir(directory))
+    found = [f"{directory}/{name}" for name in names if name.endswith((".crt", ".pem", ".cer"))]
+    if not found:
+        raise FileNotFoundError(2, "No certificate (*.crt, *.pem) in this directory", directory)
+    return found
+
+
+def read_file(path: str) -> bytes:
+    """Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(_FILE_LIMIT)
+
+
+class PolicyFile:
+    """The policy as it is now: read again when the file, or one that it names, changes.
+
+    ``required``: the file was asked for by name, so its absence is no licence.
+    """
+
+    def __init__(self, path: str, *, required: bool) -> None:
+        self.path = path
+        self._required = required
+        self._policy = Policy()
+        self._seen: tuple[object, ...] | None = None
+        self._paths: list[str] = []
+
+    def current(self) -> Policy:
+        """Raises PolicyError."""
+        seen = self._look()
+        if seen != self._seen:
+            self._policy = self._load()
+            self._paths = [path for rule in self._all() for path in (*rule.files, *self._directories(rule))]
+            self._seen = self._look()
+        return self._policy
+
+    def _all(self) -> list[Rule]:
+        return [self._policy.default, *self._policy.rules.values()]
+
+    def _directories(self, rule: Rule) -> list[str]:
+        return [rule.settings["trust-store"]] if "trust-store" in rule.settings else []
+
+    def _load(self) -> Policy:
+        self._seen, self._paths = None, []
+        try:
+            data = read_file(self.path)
+        except FileNotFoundError as exc:
+            if self._required:
+                raise PolicyError(self.path, "no such file or directory") from exc
+            return Policy()
+        except OSError as exc:
+            raise PolicyError(self.path, (exc.strerror or str(exc)).lower()) from exc
+        return parse(self.path, data, read_file)
+
+    def _look(self) -> tuple[object, ...]:
+        found: list[object] = []
+        for path in (self.path, *self._paths):
+            try:
+                status = os.stat(path)
+                found.append((path, status.st_ino, status.st_size, status.st_mtime_ns))
+            except OSError:
+                found.append((path, None))
+        return tuple(found)
