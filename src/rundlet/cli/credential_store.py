@@ -1,11 +1,11 @@
-"""Keeping and forgetting credentials: a configured helper, else config.json (mode 0600)."""
+"""Keeping and forgetting credentials: a configured or detected helper, else config.json (mode 0600)."""
 
 from __future__ import annotations
 
 import os
 
 from rundlet.cli.config import read_config
-from rundlet.cli.credentials import TOKEN_USER, call_helper, helper_for
+from rundlet.cli.credentials import TOKEN_USER, call_helper, helper_for, with_detected_store
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -24,7 +24,8 @@ WARNING = (
 def store(context: Context, server: str, username: str, password: str, token: str) -> str:
     """Keep credentials; ``token`` (an identity token) replaces the password. Returns a warning for the user, or
     nothing. Raises CommandError."""
-    config = read_config(context.config_directory)
+    # What was detected is written down: from then on the configuration says where the credentials are.
+    config = with_detected_store(read_config(context.config_directory))
     helper = helper_for(config, server)
     auths = config.setdefault("auths", {})
     if helper:

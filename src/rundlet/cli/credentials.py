@@ -1,6 +1,13 @@
-"""Registry credentials from Docker's configuration: ``auths``, ``credsStore`` and ``credHelpers``."""
+"""Registry credentials from Docker's configuration: ``auths``, ``credsStore`` and ``credHelpers``.
+
+A configuration that names no helper and holds no credentials gets the platform's own helper where that is installed, as
+with Docker's command line: ``pass`` where there is pass(1), else ``secretservice``.
+"""
 
 from __future__ import annotations
+
+import os
+import sys
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.reference import DOCKER_HUB, INDEX_SERVER
@@ -18,6 +25,28 @@ NOT_FOUND = "credentials not found in native keychain"
 def config_key(domain: str) -> str:
     """The key under which Docker files a registry's credentials."""
     return INDEX_SERVER if domain in (DOCKER_HUB, "index.docker.io", "registry-1.docker.io") else domain
+
+
+def contains_auth(config: dict[str, Any]) -> bool:
+    """Whether the configuration says where credentials are, or has some."""
+    return bool(config.get("auths") or config.get("credsStore") or config.get("credHelpers"))
+
+
+def detected_store() -> str:
+    """The platform's helper, if its program is on PATH; else empty."""
+    wanted = "osxkeychain" if sys.platform == "darwin" else "pass" if _on_path("pass") else "secretservice"
+    return wanted if _on_path(f"docker-credential-{wanted}") else ""
+
+
+def _on_path(program: str) -> bool:
+    directories = os.environ.get("PATH", "").split(":")
+    return any(os.access(f"{directory}/{program}", os.X_OK) for directory in directories if directory)
+
+
+def with_detected_store(config: dict[str, Any]) -> dict[str, Any]:
+    """``config``, with ``credsStore`` where it says nothing and there is a helper."""
+    store = "" if contains_auth(config) else detected_store()
+    return {**config, "credsStore": store} if store else config
 
 
 def helper_for(config: dict[str, Any], server: str) -> str:
@@ -44,12 +73,17 @@ def call_helper(name: str, action: str, data: str) -> str:
 
 def lookup(context: Context, server: str) -> dict[str, str]:
     """{username, password, identitytoken, serveraddress} for a key of :func:`config_key`; empty when unknown."""
-    config = context.config
+    config = with_detected_store(context.config)
     helper = helper_for(config, server)
     if helper:
         from rundlet.client.wire import loads
 
-        text = call_helper(helper, "get", server)
+        try:
+            text = call_helper(helper, "get", server)
+        except CommandError:
+            if contains_auth(context.config):
+                raise
+            text = ""  # nobody asked for this helper: without a desktop or a key it has nothing to say
         if not text:
             return {}
         found = loads(text)
@@ -98,8 +132,5 @@ def encode(credentials: dict[str, str]) -> str:
 
 def registry_headers(context: Context, domain: str) -> dict[str, str]:
     """The header that carries the user's credentials for ``domain``; none when there are none."""
-    config = context.config
-    if not (config.get("auths") or config.get("credsStore") or config.get("credHelpers")):
-        return {}
     found = lookup(context, config_key(domain))
     return {"X-Registry-Auth": encode(found)} if found else {}
