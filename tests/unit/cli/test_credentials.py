@@ -10,6 +10,7 @@ import pytest
 
 from rundlet.cli import credential_store, credentials
 from rundlet.cli.config import read_config
+from rundlet.cli.exit import CommandError
 
 HELPER = """#!/bin/sh
 case $1 in
@@ -93,5 +94,5 @@ def test_what_the_file_holds_stays_there(context: Any, programs: Path) -> None:
 def test_a_detected_helper_that_fails_says_nothing_of_a_pull(context: Any, programs: Path) -> None:
     install(programs, "docker-credential-secretservice", "#!/bin/sh\necho Cannot autolaunch D-Bus; exit 1\n")
     assert credentials.registry_headers(context, SERVER) == {}
-    with pytest.raises(credentials.CommandError, match="autolaunch"):
+    with pytest.raises(CommandError, match="autolaunch"):
         credential_store.store(context, SERVER, "someone", "secret", "")
