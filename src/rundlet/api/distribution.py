@@ -17,12 +17,14 @@ class RemoteManifest(Wire, frozen=True):
 class ManifestPush(Wire, frozen=True):
     """Body of ``POST /distribution/{name}/manifest``: base64 of what to store under that name.
 
-    ``source`` is another repository of the same registry: the blobs of the manifest are taken over from it.
+    ``source`` is another repository of the same registry: the blobs of the manifest are taken over from it. ``blobs``
+    are small ones (base64) that come along, as a signature's.
     """
 
     media_type: str = ""
     raw: str = ""
     source: str = ""
+    blobs: tuple[str, ...] = ()
 
 
 class ManifestPushed(Wire, frozen=True):

@@ -68,9 +68,20 @@ def fetch_image(context: Context, name: ImageName, *, insecure: bool) -> dict[st
     return found
 
 
-def push(context: Context, name: ImageName, data: bytes, media_type: str, source: str, *, insecure: bool) -> str:
-    """Store ``data`` under ``name``; its blobs are taken over from ``source``. The digest it has there."""
-    body = {"MediaType": media_type, "Raw": to_base64(data), "Source": source}
+def push(
+    context: Context,
+    name: ImageName,
+    data: bytes,
+    media_type: str,
+    source: str,
+    *,
+    insecure: bool,
+    blobs: Sequence[bytes] = (),
+) -> str:
+    """Store ``data`` under ``name``. Its blobs are sent along or taken over from ``source``. The digest it has there."""
+    body: dict[str, Any] = {"MediaType": media_type, "Raw": to_base64(data), "Source": source}
+    if blobs:
+        body["Blobs"] = [to_base64(blob) for blob in blobs]
     try:
         answer = context.session.json(
             "POST",

@@ -12,6 +12,7 @@ from rundlet.oci import descriptor as descriptors
 from rundlet.oci import manifest as manifests
 from rundlet.oci import mediatype
 from rundlet.oci.config import SIZE_LIMIT, ImageConfig
+from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform as StoredPlatform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Credentials, Fetcher, Registry, RepositoryPusher
@@ -68,10 +69,7 @@ class DistributionService:
     ) -> ManifestPushed:
         """Store a manifest, with its blobs when they are in ``push.source``. Raises WrongSourceError and others."""
         name = Reference.parse(reference).with_default_tag()
-        try:
-            data = base64.b64decode(push.raw, validate=True)
-        except binascii.Error as exc:
-            raise InvalidParameterError(f"Raw is not base64: {exc}") from exc
+        data = _decode("Raw", push.raw)
         document = manifests.decode_any(data, push.media_type)
         descriptor = descriptors.Descriptor.of(manifests.document_type(data, push.media_type), data)
         if name.digest is not None and name.digest != descriptor.digest:
@@ -86,11 +84,33 @@ class DistributionService:
             for blob in (document.config, *document.layers):
                 if not mediatype.is_foreign_layer(blob.media_type):
                     await _take_over(blob, source, fetcher, pusher)
+        for text in push.blobs:
+            await _send(_decode("Blobs", text), pusher)
         await pusher.put_manifest(data, descriptor, name.tag)
         return ManifestPushed(descriptor=_descriptor(descriptor))
 
     def _at(self, name: Reference, insecure: bool) -> Registry:
         return self._registry.trusting(name.domain) if insecure else self._registry
+
+
+def _decode(field: str, text: str) -> bytes:
+    """Raises InvalidParameterError."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as exc:
+        raise InvalidParameterError(f"{field} is not base64: {exc}") from exc
+
+
+async def _send(data: bytes, pusher: RepositoryPusher) -> None:
+    """A blob that is here as a whole."""
+    digest = Digest.of(data)
+    if await pusher.has_blob(digest):
+        return
+
+    async def chunks(offset: int) -> AsyncIterator[bytes]:
+        yield data[offset:]
+
+    await pusher.upload(digest, len(data), chunks, await pusher.begin(), lambda _sent: None)
 
 
 async def _take_over(

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 USAGE = "IMAGE:TAG"
 SHORT = "Sign an image"
 ARGS = (1, 1)
-FLAGS = (("local", "", "bool", "Sign a locally tagged image"),)
+FLAGS = (
+    ("cosign", "", "string", "Sign with this private key (PEM) in cosign's form instead, beside the image"),
+    ("local", "", "bool", "Sign a locally tagged image"),
+)
 
 
 def run(call: Invocation) -> int:
@@ -23,6 +26,11 @@ def run(call: Invocation) -> int:
     from rundlet.cli.trust.repository import TrustedRepository
 
     name = with_tag(call.args[0])
+    if call.flags["cosign"]:
+        from rundlet.cli.trust.cosigning import sign_with_cosign
+
+        sign_with_cosign(call.context, name, call.flags["cosign"])
+        return 0
     repository = TrustedRepository(call.context, name, writing=True)
     with explained(name.name):
         trusted = repository.fetch_or_none()
