@@ -95,7 +95,6 @@ class SystemService:
         name, release = machine.distribution()
         runtimes = {path_name: Runtime(path=path) for path_name, path in settings.runtimes.items()}
         runtimes["rundlet"] = Runtime(path="built in")
-        root_user = os.geteuid() == 0
         return Info(
             id=self._id,
             containers=len(context.containers),
@@ -140,9 +139,11 @@ class SystemService:
             runtimes=runtimes,
             default_runtime=settings.default_runtime,
             init_binary="rundlet-init",
-            security_options=("name=seccomp,profile=builtin", "name=cgroupns")
-            if root_user
-            else ("name=seccomp,profile=builtin", "name=cgroupns", "name=rootless"),
+            security_options=(
+                "name=seccomp,profile=builtin",
+                *(("name=rootless",) if context.settings.rootless else ()),
+                "name=cgroupns",
+            ),
             warnings=self._warnings(have),
         )
 

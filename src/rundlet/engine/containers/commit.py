@@ -89,7 +89,7 @@ class CommitService:
         try:
             await self._lifecycle.pause(record.id)
         except ConflictError:
-            yield  # it ended, or somebody paused it, just now
+            yield  # it ended, or somebody paused it, just now; or there is no freezer, as in a user namespace
             return
         try:
             yield

@@ -18,7 +18,7 @@ from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, Wa
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
-from rundlet.engine.containers import documents, signals
+from rundlet.engine.containers import documents, processes, signals
 from rundlet.engine.containers.attributes import event_attributes, publish_joined
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
@@ -381,6 +381,7 @@ class Lifecycle:
                 raise ConflictError(f"container {reference} is already paused")
             if record.state.status is not Status.RUNNING or live.shim is None:
                 raise NotRunningError(record.id)
+            processes.check_freezer(record, self._context.layout.instance)
             await live.shim.freeze()
             self._to(record, Status.PAUSED)
         self._publish(record, "pause")

@@ -18,9 +18,8 @@ from rundlet.api.stats import (
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import machine
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, processes
 from rundlet.engine.context import Context
-from rundlet.linux import cgroup
 from rundlet.linux.cgroup.stats import BlockStats
 from rundlet.util.clock import rfc3339_nano
 
@@ -64,9 +63,8 @@ class StatsService:
         if not is_running(record.state.status):
             return ContainerStats(name=base.name, id=base.id)
         host = documents.host(record)
-        path = f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}"
-        layout = cgroup.detect()
-        found = cgroup.Cgroup(path, layout).stats()
+        group = processes.group(record, self._context.layout.instance)
+        found = group.stats() if group.directories else processes.usage(record)
         cpus = machine.cpus()
         limit = found.memory.limit if found.memory.limit is not None else machine.memory()
         return ContainerStats(

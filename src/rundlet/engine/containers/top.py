@@ -14,10 +14,9 @@ from rundlet.container.errors import NotRunningError
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import machine
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import processes
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError
-from rundlet.linux import cgroup
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -61,11 +60,9 @@ class TopService:
         )
 
     def _processes(self, record: Record) -> list[Process]:
-        host = documents.host(record)
-        path = f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}"
         users = _users(record.state.pid)
         found = []
-        for pid in sorted(cgroup.Cgroup(path, cgroup.detect()).pids()):
+        for pid in processes.members(record, self._context.layout.instance):
             try:
                 found.append(_read(pid, users))
             except (OSError, IndexError, ValueError):

@@ -97,6 +97,7 @@ class Cgroup(Places):
     def _directory_of(self, process: int) -> str | None:
         for line in stats.read_text(f"/proc/{process}/cgroup").splitlines():
             number, _, path = line.split(":", 2)
+            path = path.removeprefix(self.layout.base)
             if number == "0" and (path == self.path or path.startswith(f"{self.path}/")):
                 return f"{self.layout.unified}{path}"
         return None

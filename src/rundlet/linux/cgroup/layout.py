@@ -8,10 +8,14 @@ import os
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from rundlet.linux import userns
+
 V1: Final = "v1"
 V2: Final = "v2"
 HYBRID: Final = "hybrid"
 
+DELEGATED: Final = "RUNDLET_CGROUP"
+"""The environment variable with the v2 group that an ordinary user's engine may use."""
 _NAMED: Final = "name="
 
 
@@ -29,6 +33,8 @@ class Layout(NamedTuple):
     hierarchies: tuple[Hierarchy, ...]
     unified: str | None
     unified_controllers: tuple[str, ...]
+    base: str = ""
+    """The group, from the hierarchy's root, that ``unified`` is the directory of; empty: the root itself."""
 
     @property
     def controllers(self) -> frozenset[str]:
@@ -45,7 +51,13 @@ class Layout(NamedTuple):
 
 
 def detect() -> Layout:
-    """Look at the mounts of the calling process. Without any cgroup mount the layout is an empty v1."""
+    """Look at the mounts of the calling process. Without any cgroup mount the layout is an empty v1.
+
+    In a user namespace only a group that was given to its user counts, by ``$RUNDLET_CGROUP``: all others are the
+    machine's.
+    """
+    if not userns.INITIAL:
+        return _delegated(os.environ.get(DELEGATED, ""))
     with open("/proc/self/mountinfo", "rb") as file:
         hierarchies, unified = parse_mountinfo(os.fsdecode(file.read()).splitlines())
     controllers: tuple[str, ...] = ()
@@ -59,6 +71,19 @@ def detect() -> Layout:
         return Layout(V1, hierarchies, None, ())
     limiting = any(not name.startswith(_NAMED) for hierarchy in hierarchies for name in hierarchy.controllers)
     return Layout(HYBRID if limiting else V2, hierarchies if limiting else (), unified, controllers)
+
+
+def _delegated(base: str) -> Layout:
+    """The v2 hierarchy from the group ``base`` on."""
+    if base:
+        with open("/proc/self/mountinfo", "rb") as file:
+            _, unified = parse_mountinfo(os.fsdecode(file.read()).splitlines())
+        try:
+            with open(f"{unified}{base}/cgroup.controllers", encoding="ascii") as lines:
+                return Layout(V2, (), f"{unified}{base}", tuple(lines.read().split()), base)
+        except OSError:
+            pass  # taken away again
+    return Layout(V1, (), None, ())
 
 
 def unified_options() -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from rundlet.runtime.init.steps import Context
 
 # File systems that are the container's own: read-only means that nobody can make them writable by another mount.
 _OWN_SUPERBLOCK: Final = frozenset({"tmpfs", "sysfs"})
+# In a namespace that another user namespace owns (--network host, --cgroupns host) no new instance is to be had.
+_BOUND_INSTEAD: Final = {"sysfs": "/sys", "cgroup2": "/sys/fs/cgroup", "mqueue": "/dev/mqueue"}
 _LOCKED: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
@@ -106,7 +108,18 @@ class MountFilesystem(NamedTuple):
         if self.kind in _OWN_SUPERBLOCK and self.options.set & mount.MOUNT_ATTR_RDONLY:
             data["ro"] = None
         data.update(self.options.data)
-        return mount.new_filesystem(self.kind, data, self.options.set)
+        try:
+            return mount.new_filesystem(self.kind, data, self.options.set)
+        except PermissionError:
+            if self.kind not in _BOUND_INSTEAD:
+                raise
+        return self._bound(_BOUND_INSTEAD[self.kind])
+
+    def _bound(self, source: str) -> int:
+        """What the machine has mounted, with the same attributes: a user namespace may not make another."""
+        fd = mount.open_tree(libc.AT_FDCWD, source, mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
+        mount.mount_setattr(fd, "", self.options.set & ~mount.MOUNT_ATTR_ATIME, recursive=True)
+        return fd
 
 
 class MountProc(NamedTuple):
@@ -139,7 +152,10 @@ def _another(proc: int) -> int:
     except OSError as exc:
         if exc.errno != errno.EINVAL:
             raise
+    try:
         return mount.detached_proc()
+    except PermissionError:
+        return mount.open_tree(proc, "", mount.OPEN_TREE_CLONE | libc.AT_EMPTY_PATH | libc.AT_RECURSIVE)
 
 
 class MountCgroupTree(NamedTuple):

@@ -3,10 +3,11 @@
 The same plan is executed by init, printed in logs and compared in tests.
 """
 
+import errno
 import os
 from typing import Protocol
 
-from rundlet.linux import mount
+from rundlet.linux import libc, mount
 from rundlet.runtime.init.report import Reporter
 
 
@@ -32,7 +33,10 @@ class Context:
         """A procfs of the container's PID namespace that nothing can be mounted over."""
         if self._proc < 0:
             attributes = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
-            self._proc = mount.new_filesystem("proc", {"source": "proc"}, attributes)
+            try:
+                self._proc = mount.new_filesystem("proc", {"source": "proc"}, attributes)
+            except PermissionError:
+                self._proc = _present_proc()
             mount.require_filesystem(self._proc, mount.PROC_SUPER_MAGIC, "/proc")
         return self._proc
 
@@ -48,6 +52,26 @@ class Context:
             raise
         finally:
             os.close(fd)
+
+
+def _present_proc() -> int:
+    """The procfs that is mounted, where a user namespace may not make another and it is of our PID namespace.
+
+    Raises: PermissionError. The kernel gives no new procfs to a user namespace that sees a part of one only (which is
+    what containers get to see), for that would uncover the rest.
+    """
+    try:
+        ours = os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        ours = False
+    if not ours:
+        raise OSError(
+            errno.EPERM,
+            "no new procfs here, as this is a container with a masked /proc (start that one with "
+            "--security-opt systempaths=unconfined, or use --pid host)",
+            "/proc",
+        )
+    return mount.open_tree(libc.AT_FDCWD, "/proc", mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
 
 
 class Step(Protocol):

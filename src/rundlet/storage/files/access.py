@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from rundlet.errors import InternalError, UnavailableError
+from rundlet.linux import userns
 from rundlet.storage.files.view import Layers
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.layer.unpack import WorkerLauncher, WorkerProcess
@@ -48,12 +49,14 @@ class PathInfo(msgspec.Struct, frozen=True):
 class Place(msgspec.Struct, frozen=True):
     """Where a container's files are: ``pid`` of one that runs, ``layers`` of one that doesn't.
 
-    ``owner`` has to be part of the process's cgroup path: its number may have gone to another one.
+    ``owner`` has to be part of the process's cgroup path, or ``parent`` its parent where an ordinary user's engine has
+    no groups: its number may have gone to another process.
     ``first_time``: it never ran, so that its mount points may have to be made even to read.
     """
 
     pid: int = 0
     owner: str = ""
+    parent: int = 0
     layers: Layers | None = None
     first_time: bool = False
 
@@ -279,7 +282,7 @@ class FileAccess:
             for fd in (self._data, self._answers):
                 os.set_blocking(fd, False)
             if self._place.pid:
-                theirs.append(_namespace(self._place.pid, self._place.owner))
+                theirs.append(_namespace(self._place))
             self._process = await self._workers.worker(WORKER, theirs)
         finally:
             for fd in theirs:
@@ -319,13 +322,17 @@ class FileAccess:
             raise FileAccessError(verdict.kind, verdict.message)
 
 
-def _namespace(pid: int, owner: str) -> int:
+def _namespace(place: Place) -> int:
     try:
-        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        namespace = os.open(f"/proc/{place.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         # Looked at after the opening: if it is the right process now, it was then.
-        with open(f"/proc/{pid}/cgroup") as file:
-            if owner in file.read():
+        with open(f"/proc/{place.pid}/cgroup") as file:
+            if place.owner in file.read():
                 return namespace
+        if place.parent and not userns.INITIAL:
+            with open(f"/proc/{place.pid}/stat", errors="replace") as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == place.parent:
+                    return namespace
         os.close(namespace)
     except (FileNotFoundError, ProcessLookupError):
         pass
