@@ -71,12 +71,12 @@ def _command(
 def _environment(asked: tuple[str, ...] | None, given: list[str] | None) -> tuple[str, ...]:
     """The request's variables, then the image's that the request does not name.
 
-    A word without ``=`` in the request removes the image's variable.
+    A word without ``=`` in the request stays, and takes the image's variable away when the container is started.
     """
     result = list(asked or ())
     names = {word.partition("=")[0] for word in result}
     result += [word for word in given or () if word.partition("=")[0] not in names]
-    return tuple(word for word in result if "=" in word)
+    return tuple(result)
 
 
 def _union(asked: Mapping[str, object] | None, given: Mapping[str, object] | None) -> dict[str, Empty | None] | None:

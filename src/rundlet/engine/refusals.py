@@ -7,7 +7,7 @@ import re
 
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources
 from rundlet.engine import logdrivers
-from rundlet.errors import ConflictError, InvalidParameterError, NotSupportedError
+from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
 
 _ZERO_OR_ABSENT = (
     ("cpu_realtime_period", "CpuRealtimePeriod"),
@@ -70,8 +70,10 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
             raise NotSupportedError(wire)
     if host.isolation not in ("", "default"):
         raise InvalidParameterError(f"invalid isolation '{host.isolation}' on linux")
-    if host.volume_driver not in ("", "local"):
-        raise NotSupportedError(f"volume driver {host.volume_driver}")
+    if host.volume_driver not in ("", "local") and _makes_volumes(config, host):
+        raise NotFoundError(
+            f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
+        )
     if host.userns_mode not in ("", "host"):
         raise NotSupportedError(f"UsernsMode {host.userns_mode}")
     if config.healthcheck is not None and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
@@ -150,3 +152,8 @@ def _check_names(host: HostConfig) -> None:
 def _check_hostname(name: str) -> None:
     if len(name) > 63 or not re.fullmatch(r"[a-zA-Z0-9._-]+", name):
         raise InvalidParameterError(f"invalid hostname format: {name}")
+
+
+def _makes_volumes(config: ContainerConfig, host: HostConfig) -> bool:
+    """Whether the driver would be asked for one: it is for the volumes of ``-v`` and of the image."""
+    return bool(config.volumes) or any(not bind.startswith("/") or ":" not in bind for bind in host.binds or ())

@@ -83,10 +83,12 @@ async def follow_stream(call: Call, chunks: AsyncIterator[bytes], content_type: 
     return await _copy(call, answer, None, chunks, _cut)
 
 
-async def progress_stream(call: Call, messages: AsyncIterator[JSONMessage]) -> web.StreamResponse:
-    """Progress. An error before the first message is a plain failed answer; a later one is the last message."""
+async def progress_stream(
+    call: Call, messages: AsyncIterator[JSONMessage], *, refuse: bool = True
+) -> web.StreamResponse:
+    """Progress. An error is the last message; if ``refuse``, one before the first message is a plain failed answer."""
     chunks = encoded(messages, jsonstream.encode)
-    first = await anext(chunks, None)
+    first = await anext(chunks, None) if refuse else None
     answer = await open_stream(call, JSON)
     return await _copy(call, answer, first, chunks, _tell)
 

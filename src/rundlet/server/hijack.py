@@ -6,8 +6,11 @@ container, never fills memory. Each side's end of file is passed on to the other
 """
 
 import asyncio
+import fcntl
 import logging
 import select
+import struct
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -33,6 +36,8 @@ _SETTLE: Final = 1.0
 _HANGUP_POLL: Final = 1.0
 """Seconds between looks at a client that half-closed: a full close shows as a hang-up only."""
 _BUFFER: Final = 512 * 1024
+_HEAD_POLL: Final = 0.001
+_HEAD_POLLS: Final = 50
 
 
 class HijackedResponse(web.StreamResponse):
@@ -140,6 +145,7 @@ async def _serve(client: "_Client", attachment: Attachment, stdin: bool, detach_
     sock = attachment.socket
     try:
         if attachment.backlog is not None:
+            await client.head_taken()
             await _replay(client, attachment.backlog)
         if sock is None:
             return
@@ -183,6 +189,12 @@ async def _replay(client: "_Client", backlog: AsyncIterator[bytes]) -> None:
             await client.drain()
     finally:
         await answers.close(backlog)
+
+
+def _unread(fd: int) -> int:
+    """Bytes that the peer of a socket has not taken yet (of a TCP peer: its kernel)."""
+    count: int = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))[0]
+    return count
 
 
 class _Side(asyncio.Protocol):
@@ -283,6 +295,17 @@ class _Client(_Side):
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=_BUFFER)
         self.stop_reading()
+
+    async def head_taken(self) -> None:
+        """Wait, a moment at most, until the client has read the answer's head.
+
+        docker-py reads it through a buffer that it then forgets: what came together with the head would be lost.
+        """
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        for _ in range(_HEAD_POLLS):
+            if sock is None or sock.fileno() < 0 or not _unread(sock.fileno()):
+                return
+            await asyncio.sleep(_HEAD_POLL)
 
     def connect(self, backend: _Backend, stdin: bool, scanner: DetachScanner | None) -> None:
         """Input goes to ``backend`` from now on."""

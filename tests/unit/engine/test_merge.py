@@ -42,7 +42,7 @@ def test_environment_labels_ports() -> None:
     merged = merge(
         ContainerCreate(env=("A=mine", "PATH", "B=2"), labels={"a": "mine"}, exposed_ports={"81/udp": None}), IMAGE
     )
-    assert merged.env == ("A=mine", "B=2")
+    assert merged.env == ("A=mine", "PATH", "B=2")  # as a word of its own: no PATH in the container
     assert merged.labels == {"a": "mine", "b": "image"}
     assert set(merged.exposed_ports) == {"80/tcp", "81/udp"}
     assert merged.working_dir == "/srv"

@@ -279,14 +279,24 @@ class Lifecycle:
         number = signals.parse(signal or "KILL")
         record, shim = self._running(reference, "cannot kill container")
         config = documents.config(record)
-        if number == signals.parse("KILL") or number == signals.parse(config.stop_signal or "TERM"):
-            await self._mark_stopped(record, shim)
-        if record.state.status is Status.RESTARTING:
-            return  # nothing runs at the moment, and nothing will
-        if record.state.status is Status.PAUSED and number == signals.parse("KILL"):
-            await shim.thaw()
-        await shim.signal(number)
+        final = number == signals.parse("KILL")
+        ended = self._next_exit(self._context.live.of(record.id)) if final else None
+        try:
+            if final or number == signals.parse(config.stop_signal or "TERM"):
+                await self._mark_stopped(record, shim)
+            if record.state.status is Status.PAUSED and final:
+                await shim.thaw()
+            if record.state.status is not Status.RESTARTING:  # else nothing runs at the moment, and nothing will
+                await shim.signal(number)
+        except ShimGoneError:
+            if ended is None:
+                raise NotRunningError(record.id) from None
         self._publish(record, "kill", signal=str(number))
+        if ended is not None:
+            # As Docker: who kills for good may remove, or look at the state, with the next request.
+            done, _ = await asyncio.wait([ended], timeout=KILL_GRACE)
+            if not done:
+                raise InternalError(f"tried to kill container, but did not receive an exit event: {record.id}")
 
     async def stop(self, reference: str, options: StopOptions) -> None:
         """Signal, wait, kill. Raises AlreadyStoppedError (304) when it does not run."""
@@ -382,7 +392,10 @@ class Lifecycle:
             if record.state.status is not Status.RUNNING or live.shim is None:
                 raise NotRunningError(record.id)
             processes.check_freezer(record, self._context.layout.instance)
-            await live.shim.freeze()
+            try:
+                await live.shim.freeze()
+            except ShimGoneError:
+                raise NotRunningError(record.id) from None  # it ended just now
             self._to(record, Status.PAUSED)
         self._publish(record, "pause")
 

@@ -114,7 +114,9 @@ class ImageRouter:
 
     async def load(self, call: Call) -> web.StreamResponse:
         options = LoadOptions(quiet=call.flag("quiet", default=True), platforms=_many_platforms(call))
-        return await answers.progress_stream(call, await self._backend.load(options, call.body()))
+        # Docker's clients look for what is wrong with an archive in the answer, never at its status.
+        messages = await self._backend.load(options, call.body())
+        return await answers.progress_stream(call, messages, refuse=False)
 
 
 def _pull_options(call: Call) -> PullOptions:
