@@ -98,6 +98,7 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "ls": "List volumes",
             "prune": "Remove unused local volumes",
             "rm": "Remove one or more volumes",
+            "update": "Update a volume (cluster volumes only)",
         },
     ),
     "system": (

@@ -50,6 +50,10 @@ class Recovery:
             elif record.state.status is Status.REMOVING:
                 unfinished.append(record.id)
         context.network.recover(live)
+        await asyncio.to_thread(
+            context.mounted.recover,
+            {record.id: [point.name for point in record.mounts] for record in records if record.id in live},
+        )
         self._lifecycle.sweep_cgroups()
         await asyncio.to_thread(self._remove_unfinished, unfinished)
         await asyncio.to_thread(self._remove_orphans)

@@ -82,6 +82,7 @@ from rundlet.util.database import Database
 from rundlet.util.layout import Layout
 from rundlet.util.tasks import TaskGroup
 from rundlet.volume import store as volume_store
+from rundlet.volume.mounting import VolumeMounts
 from rundlet.volume.store import VolumeStore
 
 
@@ -164,6 +165,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         admission=admission,
         snapshots=snapshots,
         volumes=volumes,
+        mounted=VolumeMounts(volumes),
         network=network,
         launcher=launcher,
     )

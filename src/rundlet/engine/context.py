@@ -1,6 +1,6 @@
 """What the engine's services share: the rooms below, joined by the wiring. Data only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rundlet.api.container_config import LogConfig
 from rundlet.container.store import ContainerStore
@@ -14,6 +14,7 @@ from rundlet.runtime.launch import Launcher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.clock import Clock
 from rundlet.util.layout import Layout
+from rundlet.volume.mounting import VolumeMounts
 from rundlet.volume.store import VolumeStore
 
 
@@ -27,7 +28,7 @@ class Settings:
     insecure_registries: tuple[str, ...]
     debug: bool
     log_config: LogConfig
-    dns: ResolverOptions = ResolverOptions()
+    dns: ResolverOptions = field(default_factory=ResolverOptions)
     rootless: bool = False
     """It is an ordinary user's engine, in a user namespace of its own."""
 
@@ -44,5 +45,6 @@ class Context:
     admission: Admission
     snapshots: Snapshotter
     volumes: VolumeStore
+    mounted: VolumeMounts
     network: NetworkService
     launcher: Launcher

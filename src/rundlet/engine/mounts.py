@@ -239,7 +239,8 @@ def to_oci(points: Iterable[MountPoint], tmpfs: dict[str, str], *, first_start: 
     """
     mounts: list[dict[str, Any]] = []
     for point in points:
-        options = ["rbind", point.propagation or "rprivate", "rw" if point.rw else "ro"]
+        # Without "ro" it is as writable as its source, and no more.
+        options = ["rbind", point.propagation or "rprivate", *(() if point.rw else ("ro",))]
         mount: dict[str, Any] = {
             "type": "bind",
             "source": point.source,

@@ -33,8 +33,11 @@ class VolumeService:
         return VolumeList(volumes=tuple(self._wire(volume) for volume in self._selected(options.filters)))
 
     def with_usage(self) -> Sequence[Volume]:
-        """All volumes with their sizes: walks every file, so call it in a thread."""
-        return [self._wire(volume, usage=True) for volume in self._context.volumes.all()]
+        """The volumes that take room here with their sizes, as Docker lists them: not what is mounted from elsewhere.
+
+        Walks every file, so call it in a thread.
+        """
+        return [self._wire(volume, usage=True) for volume in self._context.volumes.all() if not volume.options]
 
     async def inspect(self, name: str) -> Volume:
         return self._wire(self._context.volumes.get(name))
@@ -76,7 +79,7 @@ class VolumeService:
                 continue
             if excluded or not filters.labels(volume.labels):
                 continue
-            freed += await asyncio.to_thread(tree_size, volume.path)
+            freed += 0 if volume.options else await asyncio.to_thread(tree_size, volume.path)
             await self.remove(volume.name, VolumeRemoveOptions())
             deleted.append(volume.name)
         self._context.events.publish("volume", "prune", "", {"reclaimed": str(freed)})

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
+from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
 from rundlet.util import fs, ids
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
+from rundlet.volume.options import check
 
 SCHEMA: tuple[str, ...] = ("CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT",)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -62,6 +63,13 @@ class VolumeConflictError(ConflictError):
         super().__init__(f"create {name}: conflict: volume name must be unique")
 
 
+class VolumeBusyError(ConflictError):
+    reason = "volume-busy"
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__(f"remove {volume.name}: {volume.path}: device or resource busy")
+
+
 class VolumeStore:
     """The only writer below ``volumes/``."""
 
@@ -76,7 +84,8 @@ class VolumeStore:
         """Remove directories that no row owns (creation or removal was cut off); returns their names."""
         lost = [name for name in sorted(os.listdir(self._root)) if name not in self._volumes]
         for name in lost:
-            fs.remove_tree(f"{self._root}/{name}")
+            if not _is_mounted(f"{self._root}/{name}/_data"):  # What is mounted there is not ours to remove.
+                fs.remove_tree(f"{self._root}/{name}")
         return lost
 
     def get(self, name: str) -> Volume:
@@ -100,12 +109,10 @@ class VolumeStore:
     ) -> Volume:
         """Make a volume, or return the one of that name. No name makes an anonymous one.
 
-        Raises InvalidVolumeNameError, VolumeConflictError (same name, other options), NotSupportedError.
+        Raises InvalidVolumeNameError, VolumeOptionError, NotFoundError (for a driver).
         """
         if driver not in ("", "local"):
             raise NotFoundError(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options:
-            raise NotSupportedError(f"volume option {sorted(options)[0]} of the local driver")
         known = self._volumes.get(name)
         if known is not None:
             return known
@@ -113,11 +120,19 @@ class VolumeStore:
         name = name or ids.new_id()
         if not _NAME.match(name):
             raise InvalidVolumeNameError(name)
+        check(name, options or {})
         path = f"{self._root}/{name}/_data"
         os.makedirs(path, 0o755, exist_ok=True)
         os.chmod(path, 0o755)  # noqa: S103  containers of any user write below it
         os.chmod(f"{self._root}/{name}", 0o701)
-        volume = Volume(name=name, path=path, created_ns=self._clock.now_ns(), labels=labels or {}, anonymous=anonymous)
+        volume = Volume(
+            name=name,
+            path=path,
+            created_ns=self._clock.now_ns(),
+            labels=labels or {},
+            options=options or {},
+            anonymous=anonymous,
+        )
         with self._database.transaction() as cursor:
             cursor.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(volume)))
         self._volumes[name] = volume
@@ -138,5 +153,19 @@ class VolumeStore:
         return volume
 
     def discard(self, volume: Volume) -> None:
-        """Remove a forgotten volume's directory; takes as long as its files are many (call it in a thread)."""
+        """Remove a forgotten volume's directory; takes as long as its files are many (call it in a thread).
+
+        Raises VolumeBusyError while something is mounted there: that is not the volume's to remove.
+        """
+        if _is_mounted(volume.path):
+            raise VolumeBusyError(volume)
         fs.remove_tree(os.path.dirname(volume.path))
+
+
+def _is_mounted(path: str) -> bool:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return any(_unescaped(line.split(" ", 5)[4]) == os.path.realpath(path) for line in file)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -190,6 +190,8 @@ class Lifecycle:
             self._context.containers.save(record)
             joined = self._context.network.joined(container_id)
             self._give_back(container_id)
+            if self._context.mounted.uses(container_id):
+                await asyncio.to_thread(self._context.mounted.release, container_id)
         self._publish(record, "die", exitCode=str(state.exit_code))
         publish_joined(self._context, "disconnect", container_id, joined)
         live.settle_exit(state.exit_code)

@@ -71,6 +71,7 @@ class Starter:
         self._make_bind_sources(record)
         await live.end_writers(WRITER_SECONDS)
         self._links.check_running(record)
+        await self._mount_volumes(record)
         allocation = self._networking.allocate(record)
         try:
             if allocation.sandbox.resolver:
@@ -84,6 +85,7 @@ class Starter:
             self._etc.relinked(record)
         except BaseException:
             context.network.release(record.id)
+            await self._unmount_volumes(record)
             raise
         finally:
             allocation.close()
@@ -168,6 +170,16 @@ class Starter:
             file.flush()
             await self._context.launcher.worker("logger", [memory, far.fileno()])
             await shim.log(near)
+
+    async def _mount_volumes(self, record: Record) -> None:
+        """Raises VolumeMountError."""
+        names = [point.name for point in record.mounts if point.kind == "volume"]
+        if self._context.mounted.needed(names):
+            await asyncio.to_thread(self._context.mounted.acquire, record.id, names)
+
+    async def _unmount_volumes(self, record: Record) -> None:
+        if self._context.mounted.uses(record.id):
+            await asyncio.shield(asyncio.to_thread(self._context.mounted.release, record.id))
 
     def _net_section(self, record: Record, allocation: Allocation) -> dict[str, Any]:
         section = allocation.sandbox.spec()

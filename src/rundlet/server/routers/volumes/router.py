@@ -8,11 +8,21 @@ from rundlet.api import filters
 from rundlet.api.filters import Filters
 from rundlet.api.versions import APIVersion
 from rundlet.api.volumes import VolumeCreate, VolumeListOptions, VolumeRemoveOptions
+from rundlet.errors import UnavailableError
 from rundlet.server import answers
 from rundlet.server.call import Call
-from rundlet.server.routers.refusal import refused
 from rundlet.server.routers.volumes.backend import VolumeBackend
 from rundlet.server.routing import Route
+
+
+class ClusterVolumeError(UnavailableError):
+    """An update changes volumes of a cluster, which there is none of."""
+
+    reason = "cluster-volume"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("volume update only valid for cluster volumes, but swarm is unavailable")
+        self.name = name
 
 
 class VolumeRouter:
@@ -35,6 +45,9 @@ class VolumeRouter:
         await self._backend.remove(call["name"], VolumeRemoveOptions(force=call.flag("force")))
         return answers.empty()
 
+    async def update(self, call: Call) -> web.StreamResponse:
+        raise ClusterVolumeError(call["name"])
+
     async def prune(self, call: Call) -> web.StreamResponse:
         chosen = call.filters(filters.VOLUMES_PRUNE)
         if call.version < APIVersion(1, 42) and "all" not in chosen:
@@ -50,5 +63,5 @@ def routes(backend: VolumeBackend) -> Iterable[Route]:
     yield Route("POST", "/volumes/create", router.create)
     yield Route("POST", "/volumes/prune", router.prune)
     yield Route("GET", "/volumes/{name}", router.inspect)
-    yield Route("PUT", "/volumes/{name}", refused("volume update (cluster volumes)"))
+    yield Route("PUT", "/volumes/{name}", router.update)
     yield Route("DELETE", "/volumes/{name}", router.remove)

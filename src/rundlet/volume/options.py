@@ -1,0 +1,114 @@
+"""The ``local`` driver's options: what is mounted where a volume is, as mount(8) would take it.
+
+``type`` and ``device`` go together, ``o`` has the options. See: docker volume create, "Driver-specific options".
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from rundlet.errors import InvalidParameterError
+from rundlet.linux import mount
+
+_KNOWN: Final = ("type", "o", "device", "size")
+_NEEDED: Final = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
+_BY_NETWORK: Final = ("nfs", "nfs4", "cifs")
+_SET: Final = {
+    "ro": mount.MS_RDONLY,
+    "nosuid": mount.MS_NOSUID,
+    "nodev": mount.MS_NODEV,
+    "noexec": mount.MS_NOEXEC,
+    "sync": mount.MS_SYNCHRONOUS,
+    "mand": mount.MS_MANDLOCK,
+    "dirsync": mount.MS_DIRSYNC,
+    "noatime": mount.MS_NOATIME,
+    "nodiratime": mount.MS_NODIRATIME,
+    "relatime": mount.MS_RELATIME,
+    "strictatime": mount.MS_STRICTATIME,
+    "bind": mount.MS_BIND,
+    "rbind": mount.MS_BIND | mount.MS_REC,
+    "remount": mount.MS_REMOUNT,
+    "private": mount.MS_PRIVATE,
+    "rprivate": mount.MS_PRIVATE | mount.MS_REC,
+    "shared": mount.MS_SHARED,
+    "rshared": mount.MS_SHARED | mount.MS_REC,
+    "slave": mount.MS_SLAVE,
+    "rslave": mount.MS_SLAVE | mount.MS_REC,
+}
+_CLEAR: Final = {
+    "rw": mount.MS_RDONLY,
+    "suid": mount.MS_NOSUID,
+    "dev": mount.MS_NODEV,
+    "exec": mount.MS_NOEXEC,
+    "async": mount.MS_SYNCHRONOUS,
+    "nomand": mount.MS_MANDLOCK,
+    "atime": mount.MS_NOATIME,
+    "diratime": mount.MS_NODIRATIME,
+    "norelatime": mount.MS_RELATIME,
+    "nostrictatime": mount.MS_STRICTATIME,
+    "defaults": 0,
+}
+
+Resolve = Callable[[str], str]
+
+
+class VolumeOptionError(InvalidParameterError):
+    """An option that the driver can't heed."""
+
+    reason = "invalid-volume-option"
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"create {name}: {problem}")
+
+
+class MountPlan(msgspec.Struct, frozen=True):
+    """The arguments of mount(2)."""
+
+    device: str
+    kind: str
+    flags: int
+    data: str
+
+
+def check(name: str, options: Mapping[str, str]) -> None:
+    """Raises VolumeOptionError, in Docker's words."""
+    for option in options:
+        if option not in _KNOWN:
+            raise VolumeOptionError(name, f'invalid option: "{option}"')
+    if "size" in options:
+        raise VolumeOptionError(name, "quota size requested but no quota support")
+    for option, needed in _NEEDED.items():
+        missing = [other for other in needed if option in options and other not in options]
+        if missing:
+            raise VolumeOptionError(name, f'missing required option: "{missing[0]}"')
+
+
+def plan(options: Mapping[str, str], resolve: Resolve) -> MountPlan:
+    """``resolve`` gives the address of a host's name: the kernel takes addresses only. Raises OSError (of resolve)."""
+    flags, data = 0, []
+    kind = options.get("type", "")
+    for word in options.get("o", "").split(","):
+        if word in _SET:
+            flags |= _SET[word]
+        elif word in _CLEAR:
+            flags &= ~_CLEAR[word]
+        elif word.startswith("addr=") and kind in _BY_NETWORK:
+            data.append(f"addr={_address(word.removeprefix('addr='), resolve)}")
+        elif word:
+            data.append(word)
+    return MountPlan(options.get("device", ""), kind, flags, ",".join(data))
+
+
+def resolved(host: str) -> str:
+    """By the system's resolver. Raises OSError."""
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def _address(host: str, resolve: Resolve) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return resolve(host)
