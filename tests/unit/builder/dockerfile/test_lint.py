@@ -1,0 +1,162 @@
+"""Each rule of ``build --check`` on a file that breaks it and one that doesn't."""
+
+import pytest
+
+from rundlet.builder.dockerfile.errors import DockerfileError
+from rundlet.builder.dockerfile.lint import Settings, Surroundings, check, fails
+from rundlet.builder.dockerfile.parser import parse
+from rundlet.builder.ignore import Patterns
+
+BAD = {
+    "StageNameCasing": ("FROM alpine AS Build", 1, "Stage name 'Build' should be lowercase"),
+    "FromAsCasing": ("FROM alpine as build", 1, "'as' and 'FROM' keywords' casing do not match"),
+    "NoEmptyContinuation": ("FROM alpine\nRUN a \\\n\n b", 2, "Empty continuation line"),
+    "ConsistentInstructionCasing": (
+        "FROM alpine\nRUN a\nrun b",
+        3,
+        "Command 'run' should match the case of the command majority (uppercase)",
+    ),
+    "DuplicateStageName": (
+        "FROM alpine AS a\nFROM alpine AS a",
+        2,
+        'Duplicate stage name "a", stage names should be unique',
+    ),
+    "ReservedStageName": (
+        "FROM alpine AS scratch",
+        1,
+        'Stage name should not use the same name as reserved stage "scratch"',
+    ),
+    "JSONArgsRecommended": (
+        "FROM alpine\nCMD npm start",
+        2,
+        "JSON arguments recommended for CMD to prevent unintended behavior related to OS signals",
+    ),
+    "MaintainerDeprecated": (
+        "FROM alpine\nMAINTAINER me",
+        2,
+        "Maintainer instruction is deprecated in favor of using label",
+    ),
+    "UndefinedArgInFrom": (
+        "ARG VERSION=1\nFROM alpine:${VERSOIN:-1}$VERSOIN",
+        2,
+        "FROM argument 'VERSOIN' is not declared (did you mean VERSION?)",
+    ),
+    "WorkdirRelativePath": (
+        "FROM alpine\nWORKDIR app",
+        2,
+        'Relative workdir "app" can have unexpected results if the base image changes',
+    ),
+    "UndefinedVar": ("FROM scratch\nENV PATH=$PAHT:/x", 2, "Usage of undefined variable '$PAHT' (did you mean $PATH?)"),
+    "MultipleInstructionsDisallowed": (
+        'FROM alpine\nCMD ["a"]\nCMD ["b"]',
+        2,
+        "Multiple CMD instructions should not be used in the same stage because only the last one will be used",
+    ),
+    "LegacyKeyValueFormat": (
+        "FROM alpine\nENV a b",
+        2,
+        '"ENV key=value" should be used instead of legacy "ENV key value" format',
+    ),
+    "RedundantTargetPlatform": (
+        "FROM --platform=$TARGETPLATFORM alpine",
+        1,
+        "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",
+    ),
+    "SecretsUsedInArgOrEnv": (
+        "FROM alpine\nARG AWS_SECRET_ACCESS_KEY",
+        2,
+        'Do not use ARG or ENV instructions for sensitive data (ARG "AWS_SECRET_ACCESS_KEY")',
+    ),
+    "InvalidDefaultArgInFrom": (
+        "ARG TAG\nFROM busybox:${TAG}",
+        2,
+        "Default value for ARG busybox:${TAG} results in empty or invalid base image name",
+    ),
+    "FromPlatformFlagConstDisallowed": (
+        "FROM --platform=linux/amd64 alpine",
+        1,
+        'FROM --platform flag should not use constant value "linux/amd64"',
+    ),
+    "CopyIgnoredFile": (
+        "FROM alpine\nCOPY ./tmp/x .",
+        2,
+        'Attempting to Copy file "./tmp/x" that is excluded by .dockerignore',
+    ),
+    "ExposeProtoCasing": (
+        "FROM alpine\nEXPOSE 80/TcP",
+        2,
+        "Defined protocol '80/TcP' in EXPOSE instruction should be lowercase",
+    ),
+    "ExposeInvalidFormat": (
+        "FROM alpine\nEXPOSE 127.0.0.1:80:80",
+        2,
+        "EXPOSE instruction should not define an IP address or host-port mapping, found '127.0.0.1:80:80'",
+    ),
+}
+
+GOOD = [
+    "ARG VERSION=1\nFROM alpine:${VERSION} AS build\nFROM build",
+    "from alpine as build\nrun a",
+    'FROM alpine\nCMD ["a"]\nENTRYPOINT ["b"]',
+    'FROM alpine\nSHELL ["/bin/bash", "-c"]\nCMD npm start',
+    "FROM alpine\nCMD []",
+    "FROM alpine AS base\nWORKDIR /app\nWORKDIR sub\nFROM base\nWORKDIR further",
+    "FROM alpine\nWORKDIR $somewhere",
+    "FROM scratch\nARG a\nENV b=$a c=${d:-x} PATH=$PATH:/y\nCOPY $b $HTTP_PROXY /z",
+    "FROM unknown-base\nENV a=$anything",
+    "FROM alpine\nENV a=b\nLABEL c=d",
+    "FROM --platform=$BUILDPLATFORM alpine",
+    "FROM --platform=linux/arm64 alpine AS build-arm64",
+    "FROM alpine\nARG PUBLIC_KEY\nENV MONKEY=1 TOKENS=2",
+    "ARG TAG=1\nFROM busybox:${TAG}\nFROM busybox${MISSING:-x}",
+    "FROM alpine\nCOPY other *.tmp https://x/tmp/y $tmp /\nCOPY --from=0 tmp /",
+    "FROM alpine\nEXPOSE 80/tcp 90 $port/udp",
+]
+
+
+def rules(text: str) -> list[tuple[str, int, str]]:
+    around = Surroundings(ignored=Patterns(["tmp"]).ignored)
+    return [(one.rule, one.position.line, one.text) for one in check(parse(text.encode()), around)]
+
+
+@pytest.mark.parametrize("rule", BAD)
+def test_broken(rule: str) -> None:
+    text, line, message = BAD[rule]
+    assert (rule, line, message) in rules(text)
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_kept(text: str) -> None:
+    assert rules(text) == []
+
+
+def test_variables_of_a_base_image_that_is_known() -> None:
+    around = Surroundings(
+        {"GIVEN": "1"}, None, lambda name: frozenset(("PYTHON_VERSION",)) if name == "python" else None
+    )
+    text = b"FROM python\nENV a=$PYTHON_VERSION b=$GIVEN c=$PYTHON_VERSON"
+    assert [one.text for one in check(parse(text), around)] == [
+        "Usage of undefined variable '$PYTHON_VERSON' (did you mean $PYTHON_VERSION?)"
+    ]
+
+
+def test_what_a_stage_sets_its_children_see() -> None:
+    text = b"FROM scratch AS a\nENV x=1\nFROM a\nENV y=$x z=$w"
+    assert [one.text for one in check(parse(text))] == ["Usage of undefined variable '$w' (did you mean $x?)"]
+
+
+def test_the_directive_leaves_rules_out() -> None:
+    text = b"# check=skip=JSONArgsRecommended,stagenamecasing;error=true\nFROM alpine AS A\nCMD a\nENV b c"
+    file = parse(text)
+    found = check(file)
+    assert [one.rule for one in found] == ["LegacyKeyValueFormat"]
+    assert fails(file, found)
+    assert not fails(file, [])
+    assert check(parse(b"# check=skip=all\nFROM alpine\nCMD a")) == []
+    assert not fails(parse(b"FROM alpine\nCMD a"), found)
+
+
+@pytest.mark.parametrize("text", ["what", "error=perhaps", "skp=all"])
+def test_bad_directives(text: str) -> None:
+    with pytest.raises(DockerfileError, match="invalid check option"):
+        Settings.parse(text)
