@@ -16,15 +16,15 @@ from rundlet.image.archive import (
     DockerEntry,
     blob_path,
 )
-from rundlet.image.errors import MissingBlobError, PlatformMismatchError
+from rundlet.image.errors import MissingBlobError
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image
 from rundlet.image.store import ImageStore, parse_name
+from rundlet.image.variants import choose
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Index, Manifest, decode_any
-from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 
 BLOCK = 512
@@ -73,9 +73,7 @@ class Saver:
         return plan
 
     def _add(self, plan: _Plan, image: Image, tag: Reference | None, platform: str) -> None:
-        if platform and Platform.parse(platform).rank(image.platform) is None:
-            wanted = Platform.parse(platform)
-            raise PlatformMismatchError(tag.familiar if tag else str(image.id), wanted, image.platform)
+        image = choose(self._store, tag.canonical if tag else str(image.id), platform)
         target = self._store.target(tag) if tag is not None and not platform else None
         if target is None or not self._take_index(plan, target):
             target = image.manifest

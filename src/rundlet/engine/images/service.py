@@ -23,6 +23,7 @@ from rundlet.api.images import (
     ImageSummary,
     ImportOptions,
     LoadOptions,
+    ManifestSummary,
     PullOptions,
     PushOptions,
     SaveOptions,
@@ -33,8 +34,7 @@ from rundlet.engine.context import Context
 from rundlet.engine.images import anatomy, streams, views
 from rundlet.engine.times import parse_until
 from rundlet.errors import InvalidParameterError, NotSupportedError
-from rundlet.image import history
-from rundlet.image.errors import PlatformMismatchError
+from rundlet.image import history, variants
 from rundlet.image.import_ import Importer, download
 from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
@@ -77,10 +77,18 @@ class ImageService:
         return [self._with_manifests(item) for item in found] if options.manifests else found
 
     def _with_manifests(self, item: ImageSummary) -> ImageSummary:
-        image = self._context.images.get(item.id)
-        users = [record.id for record in self._context.containers if record.image_id == item.id]
-        shown = views.manifest(image, self._context.images.layers(image.id), users)
-        return msgspec.structs.replace(item, manifests=(shown,), containers=len(users))
+        shown = self._manifests((*item.repo_tags, item.id)[0])
+        used = {user for summary in shown if summary.image_data for user in summary.image_data.containers}
+        return msgspec.structs.replace(item, manifests=shown, containers=len(used))
+
+    def _manifests(self, ref: str) -> tuple[ManifestSummary, ...]:
+        users: dict[str, list[str]] = {}
+        for record in self._context.containers:
+            users.setdefault(record.image_id, []).append(record.id)
+        return tuple(
+            views.manifest(variant, users.get(str(variant.image.id), ()) if variant.image is not None else ())
+            for variant in variants.variants(self._context.images, ref)
+        )
 
     def summaries(self, options: ImageListOptions) -> Sequence[ImageSummary]:
         """Newest first, as the filters select."""
@@ -102,22 +110,15 @@ class ImageService:
         ]
 
     async def inspect(self, ref: str, options: ImageInspectOptions) -> ImageInspect:
-        image = self._context.images.get(ref)
-        if options.platform:
-            wanted = Platform.parse(options.platform)
-            if not wanted.matches(image.platform):
-                raise PlatformMismatchError(ref, wanted, image.platform)
-        if options.manifests:
-            raise NotSupportedError("manifests=1 of the image's inspect")
+        image = variants.choose(self._context.images, ref, options.platform)
         store = self._context.images
         layers = store.layers(image.id)
         directories = [self._context.snapshots.layer(layer.chain).path for layer in reversed(layers)]
-        return views.inspect(image, store.config(image.id), layers, directories)
+        answer = views.inspect(image, store.config(image.id), layers, directories)
+        return msgspec.structs.replace(answer, manifests=self._manifests(ref)) if options.manifests else answer
 
     async def history(self, ref: str, platform: str) -> Sequence[ImageHistoryItem]:
-        image = self._context.images.get(ref)
-        if platform and not Platform.parse(platform).matches(image.platform):
-            raise PlatformMismatchError(ref, Platform.parse(platform), image.platform)
+        image = variants.choose(self._context.images, ref, platform)
         rows = history.history(self._context.images, image)
         return [
             ImageHistoryItem(

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from rundlet.api.base import EMPTY
 from rundlet.api.container_config import HealthConfig
 from rundlet.api.containers import GraphDriver
 from rundlet.api.descriptor import Descriptor as WireDescriptor
 from rundlet.api.descriptor import Platform as WirePlatform
 from rundlet.api.images import (
+    AttestationProperties,
     ImageConfig,
     ImageInspect,
     ImageMetadata,
@@ -18,6 +21,7 @@ from rundlet.api.images import (
     RootFS,
 )
 from rundlet.image.records import Image, Layer
+from rundlet.image.variants import Variant
 from rundlet.oci.config import ContainerConfig, Healthcheck
 from rundlet.oci.config import ImageConfig as StoredConfig
 from rundlet.oci.descriptor import Descriptor
@@ -39,19 +43,26 @@ def summary(image: Image, *, containers: int, shared: int, digests: bool = True)
     )
 
 
-def manifest(image: Image, layers: Sequence[Layer], containers: Sequence[str]) -> ManifestSummary:
-    """The one manifest of an image that is here: what travels (content) and the files it unpacks to."""
-    content = image.manifest.size + sum(layer.blob.size for layer in layers)
-    platform = image.platform
-    return ManifestSummary(
-        id=str(image.manifest.digest),
-        descriptor=descriptor(image.manifest),
-        available=True,
-        size=ManifestSize(content=content, total=content + image.size),
+def manifest(variant: Variant, containers: Sequence[str]) -> ManifestSummary:
+    """One manifest of an image: what travels (content), and the files it is unpacked to."""
+    unpacked = variant.image.size if variant.image is not None else 0
+    size = ManifestSize(content=variant.content, total=variant.content + unpacked)
+    platform = variant.platform
+    common = ManifestSummary(
+        id=str(variant.descriptor.digest),
+        descriptor=descriptor(variant.descriptor),
+        available=variant.available,
+        size=size,
         kind="image",
+    )
+    if variant.attests is not None:
+        attested = AttestationProperties(for_=str(variant.attests))
+        return msgspec.structs.replace(common, kind="attestation", attestation_data=attested)
+    return msgspec.structs.replace(
+        common,
         image_data=ImageProperties(
             platform=WirePlatform(architecture=platform.architecture, os=platform.os, variant=platform.variant),
-            size={"Unpacked": image.size},
+            size={"Unpacked": unpacked},
             containers=tuple(containers),
         ),
     )
