@@ -1,0 +1,210 @@
+"""What an archive of images holds, once all of its files are in the content store: images, their layers and names."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rundlet.errors import DigestMismatchError
+from rundlet.image.archive import (
+    DOCKER_MANIFEST,
+    DOCUMENT_LIMIT,
+    INDEX,
+    LEGACY_REPOSITORIES,
+    NAME_ANNOTATION,
+    REF_ANNOTATION,
+    ArchiveError,
+    DockerEntry,
+    blob_path,
+)
+from rundlet.image.legacy import legacy_images
+from rundlet.image.store import parse_name
+from rundlet.image.unarchive import Part, Parts
+from rundlet.oci import mediatype
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import Index, Manifest, decode_any
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+from rundlet.storage.content import ContentStore
+
+INDEX_DEPTH = 3
+
+
+class FoundImage(msgspec.Struct, frozen=True):
+    """An image found in the archive: where its config and layers are, and what it is called."""
+
+    config: bytes
+    layers: tuple[Descriptor, ...]
+    names: tuple[Reference, ...]
+    manifest: bytes | None = None
+    manifest_type: str = ""
+    index: Descriptor | None = None
+    """The index that the names point at, when the archive has all that it lists."""
+    besides: tuple[Digest, ...] = ()
+    """What the index needs besides this image."""
+
+
+def found_images(parts: Parts, content: ContentStore, platform: str) -> list[FoundImage]:
+    """The images of an archive; ``platform`` chooses from an index, the host's by default.
+
+    Reads documents: to be called in a thread. Raises ArchiveError, DigestMismatchError, StorageError.
+    """
+    return _Finder(parts, content, platform).find()
+
+
+class _Finder:
+    def __init__(self, parts: Parts, content: ContentStore, platform: str) -> None:
+        self._parts = parts
+        self._content = content
+        self._platform = platform
+        self._wanted = Platform.parse(platform) if platform else Platform.host()
+
+    def find(self) -> list[FoundImage]:
+        parts = self._parts
+        found = self._from_index() if INDEX in parts.files else []
+        if DOCKER_MANIFEST in parts.files and not (self._platform and found):
+            found = self._from_docker(found)
+        elif not found and LEGACY_REPOSITORIES in parts.files:
+            repositories = self._text(LEGACY_REPOSITORIES)
+            found = [
+                FoundImage(image.config, tuple(part.blob for part in image.layers), _references(image.names))
+                for image in legacy_images(parts, repositories, self._content)
+            ]
+        if not found:
+            raise ArchiveError("unrecognized image format")
+        return found
+
+    def _from_docker(self, from_index: Sequence[FoundImage]) -> list[FoundImage]:
+        try:
+            entries = msgspec.json.decode(self._text(DOCKER_MANIFEST), type=list[DockerEntry])
+        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
+            raise ArchiveError(f"invalid manifest.json: {exc}") from exc
+        originals = {Digest.of(candidate.config): candidate for candidate in from_index}
+        found = []
+        for entry in entries:
+            config = self._text(entry.config)
+            names = _references(entry.repo_tags or ())
+            original = originals.get(Digest.of(config))
+            if original is not None:
+                merged = tuple(dict.fromkeys((*names, *original.names)))
+                found.append(msgspec.structs.replace(original, names=merged))
+            else:
+                layers = tuple(_layer(self._parts, name) for name in entry.layers or ())
+                found.append(FoundImage(config, layers, names))
+        return found
+
+    def _from_index(self) -> list[FoundImage]:
+        index = Index.decode(self._text(INDEX))
+        found: dict[Digest, FoundImage] = {}
+        for descriptor in index.manifests or ():
+            candidate = self._from_descriptor(descriptor, INDEX_DEPTH)
+            if candidate is None:
+                continue
+            image_id = Digest.of(candidate.config)
+            names = (*_annotated_names(descriptor), *(found[image_id].names if image_id in found else ()))
+            found[image_id] = msgspec.structs.replace(candidate, names=tuple(dict.fromkeys(names)))
+        return list(found.values())
+
+    def _from_descriptor(self, descriptor: Descriptor, depth: int) -> FoundImage | None:
+        part = _blob(self._parts, descriptor.digest)
+        if part is None or not depth:
+            return None
+        data = self._content.read(part.blob.digest, DOCUMENT_LIMIT)
+        document = decode_any(data, descriptor.media_type)
+        if isinstance(document, Index):
+            return self._chosen(descriptor, document, depth)
+        if document.config.media_type not in mediatype.CONFIGS:
+            return None
+        described = _blob(self._parts, document.config.digest)
+        layers = [_blob(self._parts, layer.digest) for layer in document.layers]
+        if described is None or not all(layers):
+            return None
+        config = self._content.read(described.blob.digest, DOCUMENT_LIMIT)
+        # A layer that was compressed on the way in is another blob: then the manifest has to be a new one.
+        same = all(
+            part.blob.digest == layer.digest for part, layer in zip(_parts(layers), document.layers, strict=True)
+        )
+        return FoundImage(
+            config,
+            document.layers if same else tuple(part.blob for part in _parts(layers)),
+            (),
+            data if same else None,
+            descriptor.media_type,
+        )
+
+    def _chosen(self, descriptor: Descriptor, index: Index, depth: int) -> FoundImage | None:
+        chosen = index.choose(self._wanted)
+        found = self._from_descriptor(chosen, depth - 1) if chosen is not None else None
+        # A platform that was asked for comes alone, as with a push of one.
+        whole = None if found is None or self._platform else self._whole(index)
+        if found is None or whole is None or found.manifest is None:
+            return found
+        return msgspec.structs.replace(found, index=_bare(descriptor), besides=(descriptor.digest, *whole))
+
+    def _whole(self, index: Index) -> list[Digest] | None:
+        """Every blob that ``index`` lists, if the archive has them all as they are listed."""
+        blobs: list[Digest] = []
+        for child in index.manifests or ():
+            part = _blob(self._parts, child.digest)
+            if part is None:
+                return None
+            document = decode_any(self._content.read(part.blob.digest, DOCUMENT_LIMIT), child.media_type)
+            if not isinstance(document, Manifest):
+                return None
+            listed = (document.config, *document.layers)
+            stored = [_blob(self._parts, descriptor.digest) for descriptor in listed]
+            if any(part is None or part.blob.digest != part.digest for part in stored):
+                return None
+            blobs += (child.digest, *(descriptor.digest for descriptor in listed))
+        return blobs
+
+    def _text(self, name: str) -> bytes:
+        part = self._parts.find(name)
+        if part is None:
+            raise ArchiveError(f"invalid archive: {name} is missing")
+        return self._content.read(part.blob.digest, DOCUMENT_LIMIT)
+
+
+def _layer(parts: Parts, name: str) -> Descriptor:
+    part = parts.find(name)
+    if part is None:
+        raise ArchiveError(f"invalid archive: {name} is missing")
+    return part.blob
+
+
+def _blob(parts: Parts, digest: Digest) -> Part | None:
+    """The file that an OCI layout keeps under ``digest``. Raises DigestMismatchError when it is another."""
+    part = parts.find(blob_path(digest))
+    if part is not None and part.digest != digest:
+        raise DigestMismatchError(str(digest), str(part.digest))
+    return part
+
+
+def _parts(found: Sequence[Part | None]) -> list[Part]:
+    return [part for part in found if part is not None]
+
+
+def _references(names: Sequence[str]) -> tuple[Reference, ...]:
+    found = []
+    for name in names:
+        reference = parse_name(name)
+        if reference is None or reference.digest is not None:
+            raise ArchiveError(f'invalid tag "{name[:300]}"')
+        found.append(reference.with_default_tag())
+    return tuple(found)
+
+
+def _annotated_names(descriptor: Descriptor) -> tuple[Reference, ...]:
+    annotations = descriptor.annotations or {}
+    name = annotations.get(NAME_ANNOTATION, "")
+    text = annotations.get(REF_ANNOTATION, "")
+    if not name and ("/" in text or ":" in text):
+        name = text
+    reference = parse_name(name) if name else None
+    if reference is None or reference.digest is not None:
+        return ()
+    return (reference.with_default_tag(),)
+
+
+def _bare(descriptor: Descriptor) -> Descriptor:
+    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
