@@ -78,7 +78,7 @@ def push(
     insecure: bool,
     blobs: Sequence[bytes] = (),
 ) -> str:
-    """Store ``data`` under ``name``. Its blobs are sent along or taken over from ``source``. The digest it has there."""
+    """Store ``data`` under ``name``; its blobs come along, or are taken over from ``source``. Its digest there."""
     body: dict[str, Any] = {"MediaType": media_type, "Raw": to_base64(data), "Source": source}
     if blobs:
         body["Blobs"] = [to_base64(blob) for blob in blobs]

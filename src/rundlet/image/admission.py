@@ -170,5 +170,6 @@ def _is_name(text: str, image: Image) -> bool:
 
 
 def _digests(name: Reference, image: Image) -> list[Digest]:
-    """The manifests' digests of an image in the repository of ``name``."""
-    return [item.digest for item in image.digests if item.name == name.name and item.digest is not None]
+    """The manifests' digests of an image: its own, and those in the repository of ``name`` that led to it."""
+    named = [item.digest for item in image.digests if item.name == name.name and item.digest is not None]
+    return [*named, image.manifest.digest]

@@ -1,5 +1,6 @@
 """Signatures that lie beside an image in its registry: found by the referrers API or by their tag, and verified."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
@@ -37,10 +38,12 @@ class Signatures:
 
     async def check(self, digest: Digest, rule: Rule, now: datetime) -> None:
         """Raises TrustError unless ``digest`` is signed as ``rule`` demands."""
-        if rule.kind == "cosign":
-            await self._cosign(str(digest), rule)
+        if rule.kind == "notation":
+            await self._notation(str(digest), rule, now)
+        elif "identity" in rule.settings:
+            await self._keyless(str(digest), rule)
         else:
-            raise TrustError(f"{rule.kind} signatures can't be verified")
+            await self._cosign(str(digest), rule)
 
     # ── cosign ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -60,6 +63,46 @@ class Signatures:
             if good:
                 return
         raise NoSignatureError(found)
+
+    async def _keyless(self, digest: str, rule: Rule) -> None:
+        from rundlet.trust import sigstore
+
+        sigstore.require()  # before anything is fetched: without the library nothing can be good
+        (root,) = rule.files.values()
+        identity, issuer = rule.settings["identity"], rule.settings["issuer"]
+        refusals: list[TrustError] = []
+        async for layer in self._cosign_layers(digest):
+            if len(refusals) >= SIGNATURES_AT_MOST:
+                break
+            if not layer.media_type.startswith(cosign.BUNDLE_PREFIX):
+                continue
+            data = await self._fetcher.small(layer, cosign.DOCUMENT_LIMIT)
+            try:
+                return await asyncio.to_thread(sigstore.verify, data, digest, identity, issuer, root)
+            except TrustError as exc:
+                refusals.append(exc)
+        raise refusals[0] if refusals else NoSignatureError(0)
+
+    # ── Notation ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _notation(self, digest: str, rule: Rule, now: datetime) -> None:
+        from rundlet.trust import notation
+
+        roots = notation.load_certificates(rule.files)
+        refusals: list[TrustError] = []
+        async for manifest in self._manifests(digest, ""):
+            kind = manifest.artifact_type or manifest.config.media_type
+            if kind != notation.ARTIFACT or len(manifest.layers) != 1 or len(refusals) >= SIGNATURES_AT_MOST:
+                continue
+            layer = manifest.layers[0]
+            data = await self._fetcher.small(layer, notation.ENVELOPE_LIMIT)
+            try:
+                return notation.verify(data, layer.media_type, digest, roots, rule.settings.get("identities", ()), now)
+            except TrustError as exc:
+                refusals.append(exc)
+        raise refusals[0] if refusals else NoSignatureError(0)
+
+    # ── where they are ───────────────────────────────────────────────────────────────────────────────────────
 
     async def _cosign_layers(self, digest: str) -> AsyncIterator[Descriptor]:
         async for manifest in self._manifests(digest, cosign.signature_tag(digest)):
