@@ -7,7 +7,7 @@ import sys
 
 from rundlet.cli.building import query as wire
 from rundlet.cli.building.display import QuietDisplay, choose_display, default_mode, standard_error
-from rundlet.cli.building.failure import build_error, check_report
+from rundlet.cli.building.failure import build_error, check_report, warnings_text
 from rundlet.cli.building.lending import Lending
 from rundlet.cli.building.outputs import fetch
 from rundlet.cli.building.secrets import read_agents, read_secrets
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rundlet.client.http import Response
 
 _RICH = ("vertexes", "statuses", "logs", "warnings")
+_SILENT = ("rawjson", "quiet", "none")
 _CHECK = "rundlet.build.check"
 
 
@@ -76,6 +77,8 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
         display.finish()
     if outcome.check is not None:
         return _checked(outcome.check, source)
+    if not quiet and mode not in _SILENT:
+        sys.stderr.write(warnings_text(display.steps.warnings))
     return _finish(context, flags, wanted, outcome)
 
 

@@ -65,6 +65,17 @@ def check_report(warnings: list[dict[str, Any]], source: Source, text: str) -> s
     return "".join(parts) + "\n"
 
 
+def warnings_text(warnings: list[dict[str, Any]]) -> str:
+    """The warnings of a build that succeeded, for its end; empty when there are none."""
+    from binascii import a2b_base64
+
+    if not warnings:
+        return ""
+    texts = [a2b_base64(str(warning.get("short") or "")).decode("utf-8", "replace") for warning in warnings]
+    title = "1 warning found" if len(texts) == 1 else f"{len(texts)} warnings found"
+    return f"\n {title} (use --check to see where):\n" + "".join(f" - {text}\n" for text in texts)
+
+
 def _dashed(rule: str) -> str:
     """``JSONArgsRecommended`` as the address of its page has it: ``json-args-recommended``."""
     out = ""
