@@ -16,6 +16,8 @@ from tests.integration.registry.test_images import make, new_name, put_index
 
 from rundlet.errors import DigestMismatchError, NoSuchImageError
 from rundlet.image.archive import ArchiveError
+from rundlet.image.errors import PlatformMismatchError
+from rundlet.image.variants import choose, variants
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -95,11 +97,32 @@ async def test_by_id_there_are_no_names(room: Room, other: Room) -> None:
 async def test_index(room: Room, other: Room, registry: Registry, registry_host: str) -> None:
     name = new_name(registry_host)
     foreign = "linux/s390x"
-    await put_index(registry, name, [foreign, str(Platform.host())])
-    await room.puller.pull(name, platform=foreign, progress=room.hear)
+    _index, digest = await put_index(registry, name, [foreign, str(Platform.host())])
+    theirs = (await room.puller.pull(name, platform=foreign, progress=room.hear))[0]
     result = (await room.puller.pull(name, progress=room.hear))[0]
-    loaded = await other.loader.load(stream(await save(room, name.familiar)), progress=other.hear)
+    assert choose(room.store, name.familiar, foreign).id == theirs.image.id
+    assert choose(room.store, name.familiar, "").id == result.image.id
+    with pytest.raises(PlatformMismatchError):
+        choose(room.store, name.familiar, "linux/riscv64")
+    shown = variants(room.store, name.familiar)
+    assert [(str(item.platform), item.available) for item in shown] == [(foreign, True), (str(Platform.host()), True)]
+    assert [item.image.id for item in shown if item.image] == [theirs.image.id, result.image.id]
+
+    archive = await save(room, name.familiar)
+    loaded = await other.loader.load(stream(archive), progress=other.hear)
     assert [item.image.id for item in loaded] == [result.image.id]
+    # The index came along whole: it is what a push sends and what is saved again.
+    target = other.store.target(name)
+    assert target is not None
+    assert target.digest == digest
+    assert await save(other, name.familiar) == archive
+    copy = new_name(registry_host)
+    await other.store.tag(result.image, copy, target)
+    assert (await other.pusher.push(copy, progress=other.hear))[0].descriptor.digest == digest
+    other.verify()
+    await other.remover.remove(copy.familiar)
+    await other.remover.remove(name.familiar)
+    assert other.is_empty()
     chosen = await other.loader.load(stream(await save(room, name.familiar)), platform=foreign, progress=other.hear)
     assert any(item.image.platform == Platform.parse(foreign) for item in chosen)
     other.verify()
