@@ -45,6 +45,7 @@ class Config:
     runtimes: dict[str, str] = field(default_factory=dict)
     log_driver: str = "json-file"
     log_opts: dict[str, str] = field(default_factory=dict)
+    cdi_spec_dirs: tuple[str, ...] = ()
     ready_fd: int = -1
     leave_cgroup: bool = False
     rootless: int = 0
@@ -109,6 +110,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "debug": ("debug", "bool"),
     "default-runtime": ("default-runtime", "str"),
     "add-runtime": ("runtimes", "pair"),
+    "cdi-spec-dir": ("cdi-spec-dirs", "list"),
     "log-driver": ("log-driver", "str"),
     "log-opt": ("log-opts", "pair"),
     "config-file": ("config-file", "str"),
@@ -193,6 +195,7 @@ _FILE_KEYS: dict[str, type] = {
     "debug": bool,
     "default-runtime": str,
     "runtimes": dict,
+    "cdi-spec-dirs": list,
     "log-driver": str,
     "log-opts": dict,
     "trust-policy": str,
@@ -266,7 +269,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     every = {**document, **flags}
     network = {key: every.pop(key) for key in networks.KEYS if key in every}
     merged = {key.replace("-", "_"): value for key, value in every.items()}
-    for key in ("hosts", "registry_mirrors", "insecure_registries"):
+    for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)

@@ -87,6 +87,9 @@ from rundlet.volume.store import VolumeStore
 
 
 @dataclass(frozen=True, slots=True)
+# Later directories win: what is generated at boot describes the machine as it is now.
+_CDI_SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")
+
 class Engine:
     """All parts, joined and not yet started."""
 
@@ -283,6 +286,7 @@ def engine_id(layout: Layout) -> str:
     """This root's own name, made once."""
     path = f"{layout.root}/engine-id"
     try:
+        cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         with open(path) as file:
             return file.read().strip()
     except FileNotFoundError:

@@ -28,6 +28,7 @@ class Settings:
     insecure_registries: tuple[str, ...]
     debug: bool
     log_config: LogConfig
+    cdi_spec_dirs: tuple[str, ...]
     dns: ResolverOptions = field(default_factory=ResolverOptions)
     rootless: bool = False
     """It is an ordinary user's engine, in a user namespace of its own."""

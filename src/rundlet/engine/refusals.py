@@ -10,15 +10,12 @@ from rundlet.engine import logdrivers
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
 
 _ZERO_OR_ABSENT = (
-    ("cpu_realtime_period", "CpuRealtimePeriod"),
-    ("cpu_realtime_runtime", "CpuRealtimeRuntime"),
     ("kernel_memory", "KernelMemory"),
     ("kernel_memory_tcp", "KernelMemoryTCP"),
     ("cpu_count", "CpuCount"),
     ("cpu_percent", "CpuPercent"),
     ("io_maximum_iops", "IOMaximumIOps"),
     ("io_maximum_bandwidth", "IOMaximumBandwidth"),
-    ("device_requests", "DeviceRequests (--gpus)"),
 )
 _HOST_ABSENT = (
     ("cgroup", "Cgroup"),
@@ -34,14 +31,19 @@ def check_resources(resources: Resources) -> None:
     for name, wire in _ZERO_OR_ABSENT:
         if getattr(resources, name):
             raise NotSupportedError(wire)
-    if resources.memory_swappiness not in (None, -1):
-        raise NotSupportedError("MemorySwappiness (--memory-swappiness)")
+    swappiness = resources.memory_swappiness
+    if swappiness is not None and not -1 <= swappiness <= 100:
+        raise InvalidParameterError(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+    if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
+        raise InvalidParameterError("Range of blkio weight is from 10 to 1000")
     if 0 < resources.memory < MINIMUM_MEMORY:
         raise InvalidParameterError("Minimum memory limit allowed is 6MB")
     if resources.memory > 0 and 0 < resources.memory_swap < resources.memory:
         raise InvalidParameterError("Minimum memoryswap limit should be larger than memory limit, see usage")
     if resources.memory == 0 and resources.memory_swap > 0:
         raise InvalidParameterError("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if 0 < resources.memory_reservation < MINIMUM_MEMORY:
+        raise InvalidParameterError("Minimum memory reservation allowed is 6MB")
     if 0 < resources.memory < resources.memory_reservation:
         raise InvalidParameterError("Minimum memory limit can not be less than memory reservation limit, see usage")
     if resources.nano_cpus and (resources.cpu_period or resources.cpu_quota):
@@ -49,16 +51,6 @@ def check_resources(resources: Resources) -> None:
             "Conflicting options: Nano CPUs and CPU Period cannot both be set."
             if resources.cpu_period
             else "Conflicting options: Nano CPUs and CPU Quota cannot both be set."
-        )
-    if resources.nano_cpus < 0:
-        raise InvalidParameterError("range of CPUs is from 0.01 to the number of CPUs of this machine")
-
-
-def check_cpus(resources: Resources, available: int) -> None:
-    """``--cpus`` can't exceed the machine. Raises InvalidParameterError."""
-    if resources.nano_cpus > available * 10**9:
-        raise InvalidParameterError(
-            f"range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
         )
 
 

@@ -123,6 +123,7 @@ class SystemService:
             logging_driver=settings.log_config.type,
             cgroup_driver="cgroupfs" if have else "none",
             cgroup_version="2" if layout.version == V2 else "1",
+            cdi_spec_dirs=settings.cdi_spec_dirs,
             kernel_version=machine.kernel(),
             operating_system=name,
             os_version=release,

@@ -60,11 +60,11 @@ def rules(devices: Iterable[dict[str, Any]], permissions: str) -> list[dict[str,
 
 
 def number(path: str) -> tuple[int, int]:
-    """Major and minor number of the device at ``path``. Raises: DeviceError."""
+    """Major and minor number of the device at ``path``. Raises: InvalidParameterError."""
     try:
         found = os.stat(path)
     except OSError as exc:
-        raise DeviceError(path, (exc.strerror or "").lower()) from exc
+        raise InvalidParameterError(f"stat {path}: {(exc.strerror or '').lower()}") from exc
     return os.major(found.st_rdev), os.minor(found.st_rdev)
 
 

@@ -82,7 +82,7 @@ class Rlimit(msgspec.Struct, frozen=True):
 
 
 class Throttle(msgspec.Struct, frozen=True):
-    """A rate (bytes or operations a second) for the block device at ``path``."""
+    """A rate (bytes or operations a second), or a weight, for the block device at ``path``."""
 
     path: str
     rate: int
@@ -101,10 +101,13 @@ class Limits(msgspec.Struct, frozen=True):
     cpu_quota: int = 0
     nano_cpus: int = 0
     cpuset_cpus: str = ""
+    cpu_realtime_period: int = 0
+    cpu_realtime_runtime: int = 0
     cpuset_mems: str = ""
     pids: int = 0
     blkio_weight: int = 0
     read_bps: Sequence[Throttle] = ()
+    weights: Sequence[Throttle] = ()
     write_bps: Sequence[Throttle] = ()
     read_iops: Sequence[Throttle] = ()
     write_iops: Sequence[Throttle] = ()
@@ -113,10 +116,17 @@ class Limits(msgspec.Struct, frozen=True):
         """The cgroup controllers without which the container must not start: the user asked for their limits."""
         asked = {
             "memory": self.memory > 0 or self.memory_reservation > 0,
-            "cpu": bool(self.cpu_shares or self.cpu_quota or self.cpu_period or self.nano_cpus),
+            "cpu": bool(
+                self.cpu_shares
+                or self.cpu_quota
+                or self.cpu_period
+                or self.nano_cpus
+                or self.cpu_realtime_period
+                or self.cpu_realtime_runtime
+            ),
             "cpuset": bool(self.cpuset_cpus or self.cpuset_mems),
             "pids": self.pids > 0,
-            "blkio": bool(self.read_bps or self.write_bps or self.read_iops or self.write_iops),
+            "blkio": bool(self.weights or self.read_bps or self.write_bps or self.read_iops or self.write_iops),
         }
         return [name for name, wanted in asked.items() if wanted]
 
@@ -235,6 +245,8 @@ def resources(limits: Limits) -> dict[str, Any]:
         "quota": quota,
         "period": period,
         "cpus": limits.cpuset_cpus,
+        "realtimePeriod": limits.cpu_realtime_period,
+        "realtimeRuntime": limits.cpu_realtime_runtime,
         "mems": limits.cpuset_mems,
     }
     block_io: dict[str, Any] = {"weight": limits.blkio_weight}
@@ -246,6 +258,7 @@ def resources(limits: Limits) -> dict[str, Any]:
     ):
         block_io[key] = [_throttle(item) for item in throttles]
     for name, values in (("memory", memory), ("cpu", cpu), ("blockIO", block_io)):
+    block_io["weightDevice"] = [_weight(item) for item in limits.weights]
         asked = {key: value for key, value in values.items() if value or (key == "swappiness" and value is not None)}
         if asked:
             result[name] = asked
@@ -295,6 +308,11 @@ def _throttle(throttle: Throttle) -> dict[str, int]:
 
 
 def _namespace(request: SpecRequest, kind: NamespaceKind) -> Namespace | None:
+def _weight(weight: Throttle) -> dict[str, int]:
+    major, minor = hostdevices.number(weight.path)
+    return {"major": major, "minor": minor, "weight": weight.rate}
+
+
     return request.namespaces.get(kind)
 
 

@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Flags of Docker's command line that mean something else than a field of the API, and that we do not do.
-CLIENT_ONLY = ("use-api-socket",)
+# Flags of Docker's command line that are no field of the API (or none any more), and that we do not do.
+CLIENT_ONLY = ("use-api-socket", "kernel-memory")
 
 
 MODES = (
@@ -169,6 +169,7 @@ def _capability(name: str) -> str:
 def _strings(flags: Any, host: dict[str, Any]) -> None:
     """Flags that are passed on as they are, when given."""
     fields = (
+        ("rootfs", "Rootfs"),
         ("runtime", "Runtime"),
         ("cgroup-parent", "CgroupParent"),
         ("cgroupns", "CgroupnsMode"),
@@ -205,7 +206,6 @@ def _resources(flags: Any, host: dict[str, Any]) -> None:
     fields = (
         ("memory", "Memory"),
         ("memory-reservation", "MemoryReservation"),
-        ("kernel-memory", "KernelMemory"),
         ("memory-swap", "MemorySwap"),
         ("cpus", "NanoCpus"),
         ("cpu-shares", "CpuShares"),

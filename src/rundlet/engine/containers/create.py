@@ -44,6 +44,8 @@ class Creator:
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
         """Raises what the checks raise; then nothing has been made."""
+        if not body.image and body.host_config is not None and body.host_config.rootfs:
+            return await self.create_exactly(body, options, None, merge.merge(body, None))
         image = self._image(body.image, options.platform)
         await self._context.admission.admit(body.image, image)
         config = merge.merge(body, self._context.images.config(image.id).config)
@@ -56,7 +58,8 @@ class Creator:
         context = self._context
         host, warnings = self._host_config(body.host_config or HostConfig())
         refusals.check(config, host)
-        refusals.check_cpus(host, machine.cpus())
+        changes, discarded = resources.adapted(host)
+        host, warnings = msgspec.structs.replace(host, **changes), warnings + discarded
         if host.restart_unhealthy and health.command(config) is None:
             raise InvalidParameterError("--restart-unhealthy needs a health check")
         security(host)

@@ -5,7 +5,7 @@ import msgspec
 from rundlet.api.container_config import HostConfig, Resources
 from rundlet.api.containers import ContainerUpdate, ContainerUpdated
 from rundlet.container.state import Status, is_running
-from rundlet.engine import machine, refusals
+from rundlet.engine import refusals, resources
 from rundlet.engine.containers import documents
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.bundle import limits
@@ -24,7 +24,15 @@ _FIELDS = (
     "cpuset_cpus",
     "cpuset_mems",
     "pids_limit",
+    "cpu_realtime_period",
+    "cpu_realtime_runtime",
     "blkio_weight",
+    "blkio_weight_device",
+    "blkio_device_read_bps",
+    "blkio_device_write_bps",
+    "blkio_device_read_iops",
+    "blkio_device_write_iops",
+    "oom_kill_disable",
 )
 
 
@@ -46,11 +54,12 @@ class Updater:
                 )
             host = self._merged(documents.host(record), body)
             refusals.check_resources(host)
-            refusals.check_cpus(host, machine.cpus())
-            warnings: tuple[str, ...] = ()
+            impossible, discarded = resources.adapted(host)
+            host = msgspec.structs.replace(host, **impossible)
+            warnings = tuple(discarded)
             if is_running(record.state.status) and live.shim is not None:
                 changed = limits(self._changes(body, host))
-                warnings = tuple(await live.shim.update(spec.resources(changed), changed.controllers()))
+                warnings += tuple(await live.shim.update(spec.resources(changed), changed.controllers()))
                 if body.restart_policy.name:
                     policy = host.restart_policy
                     await live.shim.set_restart(policy.name, policy.maximum_retry_count)
@@ -61,6 +70,8 @@ class Updater:
 
     def _merged(self, host: HostConfig, body: ContainerUpdate) -> HostConfig:
         given = {name: value for name in _FIELDS if (value := getattr(body, name))}
+        if body.memory_swappiness is not None:
+            given["memory_swappiness"] = body.memory_swappiness
         if not body.memory_swap and 0 < host.memory_swap < body.memory:
             raise ConflictError(
                 "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same "
@@ -76,6 +87,8 @@ class Updater:
     def _changes(self, body: ContainerUpdate, host: HostConfig) -> Resources:
         """Only what was asked for; memory and swap go together, the kernel wants them in the right order."""
         given = {name: getattr(host, name) for name in _FIELDS if getattr(body, name)}
+        if body.memory_swappiness is not None:
+            given["memory_swappiness"] = host.memory_swappiness
         if "memory" in given or "memory_swap" in given:
             given["memory"], given["memory_swap"] = host.memory, host.memory_swap
         return Resources(**given)

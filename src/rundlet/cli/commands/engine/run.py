@@ -20,6 +20,7 @@ RAW = True
 FLAGS = (
     ("add-runtime", "", "NAME=PATH", "Register an OCI runtime"),
     ("bip", "", "string", "IP address and prefix of the default bridge"),
+    ("cdi-spec-dir", "", "list", "Directory of CDI specifications (default /etc/cdi and /var/run/cdi)"),
     ("config-file", "", "string", "The engine's configuration file (daemon.json)"),
     ("data-root", "", "string", "Directory of images, containers and volumes"),
     ("debug", "D", "bool", "Log everything"),

@@ -1,0 +1,104 @@
+"""Limits that only some kernels know, devices by CDI, and what is refused because this machine has it not."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Client
+from tests.engines import Engine
+
+
+def on_v1(controller: str) -> bool:
+    return os.path.isdir(f"/sys/fs/cgroup/{controller}")
+
+
+def test_swappiness_and_the_oom_killer(engine: Engine) -> None:
+    flags = ("--memory-swappiness", "7", "--oom-kill-disable", "-m", "64m")
+    done = engine.cli("run", "-d", "--name", "box", *flags, "busybox", "sleep", "1000")
+    assert done.returncode == 0
+    shown = engine.field("box", "{{json .HostConfig.MemorySwappiness}} {{json .HostConfig.OomKillDisable}}")
+    if on_v1("memory"):
+        assert shown == "7 true"
+        assert engine.cgroup("box", "memory", "memory.swappiness") == "7"
+        assert "oom_kill_disable 1" in engine.cgroup("box", "memory", "memory.oom_control")
+    else:
+        assert shown == "null null"
+        assert "Memory swappiness discarded" in done.stderr
+        assert "OomKillDisable discarded" in done.stderr
+
+
+def test_weights_are_kept_or_discarded_with_a_warning(engine: Engine) -> None:
+    done = engine.cli("create", "--name", "box", "--blkio-weight", "100", "busybox", "true")
+    assert done.returncode == 0
+    kept = engine.field("box", "{{.HostConfig.BlkioWeight}}") == "100"
+    assert kept != ("Your kernel does not support Block I/O weight" in done.stderr)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/loop0"), reason="no block device to throttle")
+def test_throttles_at_start_and_by_update(engine: Engine) -> None:
+    engine.ok("run", "-d", "--name", "box", "--device-read-bps", "/dev/loop0:1mb", "busybox", "sleep", "1000")
+    where = ("blkio", "blkio.throttle.read_bps_device") if on_v1("blkio") else ("io", "io.max")
+    assert "1048576" in engine.cgroup("box", *where)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--gpus", "all"], 'could not select device driver "" with capabilities: [[gpu]]'),
+        (["--gpus", "device=0"], 'could not select device driver "" with capabilities: [[gpu]]'),
+        (
+            ["--device", "vendor.com/class=x"],
+            "CDI device injection failed: unresolvable CDI devices vendor.com/class=x",
+        ),
+        (["--device-read-bps", "/dev/none:1mb"], "stat /dev/none: no such file or directory"),
+        (["--cpu-period", "1"], "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"),
+        (["--cpu-quota", "10"], "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+        (["--cpuset-cpus", "99"], "Requested CPUs are not available - requested 99, available: "),
+        (["--cpuset-mems", "99"], "Requested memory nodes are not available - requested 99, available: "),
+        (["--memory-reservation", "1m"], "Minimum memory reservation allowed is 6MB"),
+        (["--blkio-weight", "5"], "Range of blkio weight is from 10 to 1000"),
+        (["--storage-opt", "size=1G"], "StorageOpt (--storage-opt) is not supported by Rundlet"),
+        (["--kernel-memory", "50m"], "--kernel-memory is not supported by Rundlet"),
+        (["--isolation", "hyperv"], "invalid isolation 'hyperv' on linux"),
+    ],
+)
+def test_refused(engine: Engine, flags: list[str], text: str) -> None:
+    done = engine.cli("run", "--rm", *flags, "busybox", "true")
+    assert done.returncode in {125, 127}  # the second, as with Docker, where a file is not there
+    assert text in done.stderr
+
+
+def test_a_device_of_cdi(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o755)
+    edits = {
+        "env": ["CARD=yes"],
+        "deviceNodes": [{"path": "/dev/card", "hostPath": "/dev/zero"}],
+        "mounts": [{"hostPath": str(tmp_path), "containerPath": "/card", "options": ["ro", "bind"]}],
+        "additionalGids": [4242],
+    }
+    document = {"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0", "containerEdits": edits}]}
+    (tmp_path / "cards.json").write_text(json.dumps(document))
+    engine = new_engine("--cdi-spec-dir", str(tmp_path))
+    assert engine.ok("info", "--format", "{{json .CDISpecDirs}}") == json.dumps([str(tmp_path)])
+    script = "echo $CARD; head -c 2 /dev/card | od -An -tx1; ls /card; id -G; touch /card/x"
+    for flags in (("--gpus", "all"), ("--gpus", "1"), ("--device", "nvidia.com/gpu=0")):
+        done = engine.cli("run", "--rm", *flags, "busybox", "sh", "-c", script)
+        assert [line.strip() for line in done.stdout.splitlines()][:3] == ["yes", "00 00", "cards.json"]
+        assert "4242" in done.stdout.splitlines()[3].split()
+        assert "Read-only file system" in done.stderr
+
+
+def test_update_of_a_running_container(client: Client) -> None:
+    client.ok("run", "-d", "--name", "box", "-m", "64m", "busybox", "sleep", "1000")
+    client.ok("update", "--cpus", "0.5", "--pids-limit", "50", "--memory", "80m", "--memory-swap", "100m", "box")
+    engine = client.engine
+    assert engine.cgroup("box", "pids", "pids.max") == "50"
+    if on_v1("memory"):
+        assert engine.cgroup("box", "memory", "memory.limit_in_bytes") == str(80 << 20)
+        assert engine.cgroup("box", "cpu", "cpu.cfs_quota_us") == "50000"
+    else:
+        assert engine.cgroup("box", "memory", "memory.max") == str(80 << 20)
+        assert engine.cgroup("box", "cpu", "cpu.max") == "50000 100000"
+    assert "Requested CPUs are not available" in client("update", "--cpuset-cpus", "99", "box").stderr
