@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from rundlet.linux import path
+from rundlet.linux import path, userns
 
 _MAX_ID: Final = 2**31 - 1
 _MAX_FILE: Final = 16 << 20
@@ -65,7 +65,20 @@ def resolve_user(root_fd: int, spec: str, groups: Sequence[str] = ()) -> User:
     # The primary group is among the supplementary ones, or a program that drops it could get around a file's group
     # permissions (CVE-2022-36109).
     additional.insert(0, gid)
+    if not userns.INITIAL:
+        additional = _present(entry.uid, additional)
     return User(entry.uid, gid, tuple(dict.fromkeys(additional)), entry.home, entry.name)
+
+
+def _present(uid: int, groups: list[int]) -> list[int]:
+    """The groups that this user namespace has. Raises: UserError without the user, or the first group."""
+    for kind, number, last in (("user", uid, userns.LAST_USER), ("group", groups[0], userns.LAST_GROUP)):
+        if number > last:
+            raise UserError(
+                f"{kind} {number} does not exist in this engine's user namespace, which ends at {last}: it takes "
+                "newuidmap and a larger range in /etc/subuid and /etc/subgid (see rundlet system doctor)"
+            )
+    return [group for group in groups if group <= userns.LAST_GROUP]
 
 
 def _find_user(root_fd: int, wanted: str) -> _PasswdEntry:

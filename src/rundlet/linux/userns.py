@@ -28,17 +28,9 @@ def _setgroups() -> bool:
         return True
 
 
-def _single() -> bool:
+def _last(name: str) -> int:
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            return sum(int(line.split()[2]) for line in file) == 1
-    except OSError:
-        return False
-
-
-def _last_group() -> int:
-    try:
-        with open("/proc/self/gid_map", encoding="ascii") as file:
+        with open(f"/proc/self/{name}", encoding="ascii") as file:
             return max(int(line.split()[0]) + int(line.split()[2]) for line in file) - 1
     except (OSError, ValueError):
         return 0
@@ -46,11 +38,10 @@ def _last_group() -> int:
 
 INITIAL: Final = _initial()
 """The machine's own: all users are there, and root is root."""
-SINGLE: Final = not INITIAL and _single()
-"""There is one user only: nothing can belong to, or run as, anybody else."""
+LAST_USER: Final = _last("uid_map")
+"""The highest user that there is; those below it are taken to be there, too."""
 GROUPS: Final = INITIAL or _setgroups()
 """Whether supplementary groups can be set."""
-LAST_GROUP: Final = _last_group()
-"""The highest group that there is; those below it are taken to be there, too."""
+LAST_GROUP: Final = _last("gid_map")
 OPAQUE_XATTR: Final = "trusted.overlay.opaque" if INITIAL else "user.overlay.opaque"
 """By what overlayfs knows a directory that hides all below it."""

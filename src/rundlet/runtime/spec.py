@@ -41,6 +41,7 @@ _PRIVATE_NETWORK_SYSCTLS: Final = {
     "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.ping_group_range": f"0 {min(userns.LAST_GROUP, 2147483647)}",
 }
+_TTY_GROUP: Final = ("gid=5",) if userns.LAST_GROUP >= 5 else ()
 _ALWAYS_WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"})
 
 NamespaceKind: TypeAlias = Literal["pid", "ipc", "uts", "cgroup", "network"]
@@ -100,14 +101,14 @@ class Limits(msgspec.Struct, frozen=True):
     cpu_period: int = 0
     cpu_quota: int = 0
     nano_cpus: int = 0
-    cpuset_cpus: str = ""
     cpu_realtime_period: int = 0
     cpu_realtime_runtime: int = 0
+    cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids: int = 0
     blkio_weight: int = 0
-    read_bps: Sequence[Throttle] = ()
     weights: Sequence[Throttle] = ()
+    read_bps: Sequence[Throttle] = ()
     write_bps: Sequence[Throttle] = ()
     read_iops: Sequence[Throttle] = ()
     write_iops: Sequence[Throttle] = ()
@@ -244,9 +245,9 @@ def resources(limits: Limits) -> dict[str, Any]:
         "shares": limits.cpu_shares,
         "quota": quota,
         "period": period,
-        "cpus": limits.cpuset_cpus,
         "realtimePeriod": limits.cpu_realtime_period,
         "realtimeRuntime": limits.cpu_realtime_runtime,
+        "cpus": limits.cpuset_cpus,
         "mems": limits.cpuset_mems,
     }
     block_io: dict[str, Any] = {"weight": limits.blkio_weight}
@@ -257,8 +258,8 @@ def resources(limits: Limits) -> dict[str, Any]:
         ("throttleWriteIOPSDevice", limits.write_iops),
     ):
         block_io[key] = [_throttle(item) for item in throttles]
-    for name, values in (("memory", memory), ("cpu", cpu), ("blockIO", block_io)):
     block_io["weightDevice"] = [_weight(item) for item in limits.weights]
+    for name, values in (("memory", memory), ("cpu", cpu), ("blockIO", block_io)):
         asked = {key: value for key, value in values.items() if value or (key == "swappiness" and value is not None)}
         if asked:
             result[name] = asked
@@ -307,12 +308,12 @@ def _throttle(throttle: Throttle) -> dict[str, int]:
     return {"major": major, "minor": minor, "rate": throttle.rate}
 
 
-def _namespace(request: SpecRequest, kind: NamespaceKind) -> Namespace | None:
 def _weight(weight: Throttle) -> dict[str, int]:
     major, minor = hostdevices.number(weight.path)
     return {"major": major, "minor": minor, "weight": weight.rate}
 
 
+def _namespace(request: SpecRequest, kind: NamespaceKind) -> Namespace | None:
     return request.namespaces.get(kind)
 
 
@@ -370,7 +371,7 @@ def _default_mounts(request: SpecRequest) -> list[dict[str, Any]]:
         _mount("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
         _mount("tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
         _mount(
-            "devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+            "devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *_TTY_GROUP
         ),
         _mount("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", *readonly),
         _mount("cgroup", "cgroup", "/sys/fs/cgroup", *readonly, "nosuid", "noexec", "nodev"),

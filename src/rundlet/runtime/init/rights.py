@@ -10,7 +10,7 @@ import resource
 import signal
 from typing import NamedTuple
 
-from rundlet.linux import caps, libc, path
+from rundlet.linux import caps, libc, path, userns
 from rundlet.runtime.init.steps import Context
 
 
@@ -86,7 +86,8 @@ class ChangeUser(NamedTuple):
             self._own(fd)
         caps.drop_bounding(self.bounding)
         caps.keep_capabilities(True)
-        os.setgroups(self.groups)
+        if userns.GROUPS:
+            os.setgroups(self.groups)
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
         caps.keep_capabilities(False)

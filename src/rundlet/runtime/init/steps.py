@@ -67,9 +67,9 @@ def _present_proc() -> int:
     if not ours:
         raise OSError(
             errno.EPERM,
-            "no new procfs here, as this is a container with a masked /proc (start that one with "
+            os.strerror(errno.EPERM),
+            "/proc (no new procfs in a container with a masked one: start that container with "
             "--security-opt systempaths=unconfined, or use --pid host)",
-            "/proc",
         )
     return mount.open_tree(libc.AT_FDCWD, "/proc", mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rundlet.linux import path
 from rundlet.storage.layer import tar
-from rundlet.storage.layer.apply import Applier, LayerError
+from rundlet.storage.layer.apply import Applier, LayerError, give
 from rundlet.storage.layer.tar import Entry
 
 
@@ -65,9 +65,9 @@ class Extractor(Applier):
             raise OverwriteError(f"cannot overwrite directory {there} with non-directory {target}")
         raise OverwriteError(f"cannot overwrite non-directory {there} with directory {target}")
 
-    def _own(self, entry: Entry, change: Callable[[int, int], None]) -> None:
+    def _own(self, entry: Entry, change: Callable[[int, int], None], fd: int = -1) -> None:
         # Always: a set-group-ID directory gives its group to what is made in it, and what exists has an owner.
-        change(entry.uid, entry.gid)
+        give(entry, change, fd)
 
     def _follow(self, whole: bytes, flags: int) -> int:
         inside = f"{self._where.rstrip('/')}/{os.fsdecode(whole)}"

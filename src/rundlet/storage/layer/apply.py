@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from rundlet.linux import libc, path
-from rundlet.storage.layer import confine, tar
+from rundlet.linux import libc, path, userns
+from rundlet.storage.layer import confine, owner, tar
 from rundlet.storage.layer.tar import Entry, TarError, quote
 from rundlet.storage.tree import remove_tree
 
@@ -38,7 +38,7 @@ _MAX_ID: Final = 0xFFFF_FFFE
 _FILE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICE_KINDS: Final = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
-_FORBIDDEN_XATTRS: Final = (b"trusted.", b"user.overlay.")
+_FORBIDDEN_XATTRS: Final = (b"trusted.", b"user.overlay.", owner.XATTR.encode())
 
 
 class LayerError(TarError):
@@ -193,7 +193,7 @@ class Applier:
             if entry.size:
                 self._reader.copy_data(fd)
                 self.size += entry.size
-            self._own(entry, partial(os.fchown, fd))
+            self._own(entry, partial(os.fchown, fd), fd)
             if mode & 0o7000:  # a change of owner and a write take the set-id bits away
                 os.fchmod(fd, mode)
             if entry.xattrs:
@@ -248,15 +248,20 @@ class Applier:
         parent = self._make_room(directory, base)
         if entry.major > 0xFFF or entry.minor > 0xFFFFF:
             raise LayerError(f"{quote(entry.name)}: invalid device number {entry.major}:{entry.minor}")
-        os.mknod(base, entry.mode | _DEVICE_KINDS[entry.type], os.makedev(entry.major, entry.minor), dir_fd=parent)
+        try:
+            os.mknod(base, entry.mode | _DEVICE_KINDS[entry.type], os.makedev(entry.major, entry.minor), dir_fd=parent)
+        except PermissionError:
+            if userns.INITIAL:
+                raise
+            return  # as Docker: a user namespace has no device nodes, and nothing could be opened by one
         self._own(entry, partial(_lchown, parent, base))
         if entry.mode & 0o7000:  # a change of owner takes the set-id bits away
             os.chmod(base, entry.mode, dir_fd=parent)
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
-    def _own(self, entry: Entry, change: Callable[[int, int], None]) -> None:
+    def _own(self, entry: Entry, change: Callable[[int, int], None], fd: int = -1) -> None:
         if entry.uid or entry.gid:
-            change(entry.uid, entry.gid)
+            give(entry, change, fd)
 
     def _whiteout(self, directory: bytes, base: bytes, entry: Entry) -> None:
         if base == OPAQUE:
@@ -292,7 +297,7 @@ class Applier:
 
     def _finish_directory(self, name: bytes, entry: Entry) -> None:
         fd = self._parent(name)
-        self._own(entry, partial(os.fchown, fd))
+        self._own(entry, partial(os.fchown, fd), fd)
         os.fchmod(fd, entry.mode)
         if entry.xattrs:
             self._set_xattrs(fd, entry.xattrs)
@@ -387,6 +392,16 @@ class Applier:
             if fd != self._root:
                 os.close(fd)
         self._open = {b"": self._root}
+
+
+def give(entry: Entry, change: Callable[[int, int], None], fd: int) -> None:
+    """Change the owner to the entry's; one that this user namespace doesn't have is noted at ``fd`` (-1: nowhere)."""
+    try:
+        change(entry.uid, entry.gid)
+    except OSError as exc:
+        if userns.INITIAL or exc.errno != errno.EINVAL:
+            raise
+        owner.remember(fd, entry.uid, entry.gid)
 
 
 def _lchown(parent: int, base: bytes, uid: int, gid: int) -> None:

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from rundlet.storage.layer import tar, tarwrite
+from rundlet.linux import userns
+from rundlet.storage.layer import owner, tar, tarwrite
 from rundlet.storage.layer.tar import Entry
 
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,6 +72,8 @@ class Writer:
     def opened_directory(self, fd: int, name: bytes, status: os.stat_result) -> None:
         entry = new_entry(name, tar.DIRECTORY, status)
         entry.xattrs = xattrs(fd)
+        if not userns.INITIAL:
+            owner.restore(fd, entry, status)
         self._adjusted(entry)
         self.write(tarwrite.encode(entry))
 
@@ -121,6 +124,8 @@ class Writer:
 
     def _content(self, fd: int, entry: Entry, status: os.stat_result) -> None:
         entry.xattrs = xattrs(fd)
+        if not userns.INITIAL:
+            owner.restore(fd, entry, status)
         entry.size = status.st_size
         self.write(tarwrite.encode(entry))
         left = entry.size
@@ -162,6 +167,8 @@ def xattrs(fd: int) -> list[tuple[bytes, bytes]] | None:
             return None
         raise
     wanted = [
-        n for n in names if n == "security.capability" or (n.startswith("user.") and not n.startswith("user.overlay."))
+        n
+        for n in names
+        if n == "security.capability" or (n.startswith("user.") and not n.startswith(("user.overlay.", owner.XATTR)))
     ]
     return [(os.fsencode(name), os.getxattr(fd, name)) for name in sorted(wanted)] or None
