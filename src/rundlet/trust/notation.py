@@ -56,7 +56,7 @@ class NotationError(TrustError):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A signature taken apart: ``attributes`` are the protected ones; the signer's certificate is first in ``chain``."""
+    """A signature taken apart: ``attributes`` are the protected ones, and ``chain`` begins with the signer's."""
 
     payload: bytes
     message: bytes
