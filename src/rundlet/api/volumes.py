@@ -41,7 +41,9 @@ class VolumeList(Wire, frozen=True):
 
 
 class VolumesPruned(Wire, frozen=True):
-    volumes_deleted: tuple[str, ...] | None = always(None)
+    """Docker gives an empty list here, where the other prunes give null."""
+
+    volumes_deleted: tuple[str, ...] = always(())
     space_reclaimed: int = always(0)
 
 

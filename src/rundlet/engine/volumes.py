@@ -83,7 +83,7 @@ class VolumeService:
             await self.remove(volume.name, VolumeRemoveOptions())
             deleted.append(volume.name)
         self._context.events.publish("volume", "prune", "", {"reclaimed": str(freed)})
-        return VolumesPruned(volumes_deleted=tuple(deleted) or None, space_reclaimed=freed)
+        return VolumesPruned(volumes_deleted=tuple(deleted), space_reclaimed=freed)
 
     def _selected(self, filters: Filters) -> Sequence[StoredVolume]:
         dangling = filters.boolean("dangling")
