@@ -2,14 +2,11 @@
 
 Rundlet's own additions, for its own command line:
 
-- ``progress=rundlet`` asks for :class:`BuildMessage` lines instead of Docker's text;
-- ``POST /build/contexts`` stores an archive and answers ``{"Id": "…"}``; ``contexts`` (JSON: name → ``upload:ID``,
-  ``docker-image://…``, or a URL) then names it, as ``main`` for the context itself, and the build's body is empty;
-- ``secrets`` and ``ssh`` travel in the headers ``X-Rundlet-Secrets`` and ``X-Rundlet-SSH``: base64 of a JSON object, a
-  secret's bytes in base64 by identifier, an agent's socket on the engine's machine by identifier.
+- ``Accept: application/vnd.rundlet.build.v1+json`` asks for the state of each step (:class:`BuildProgress`, as in
+  ``--progress=rawjson``) instead of the classic builder's text;
+- ``session`` names what the client has lent before under ``/rundlet/builds/{session}/``: secrets, SSH agents, further
+  contexts, which ``contexts`` (name to ``input:name``, ``docker-image://…``, a URL) refers to.
 """
-
-from typing import Any
 
 import msgspec
 
@@ -23,6 +20,13 @@ class Ulimit(msgspec.Struct, frozen=True):
     name: str = msgspec.field(name="Name", default="")
     soft: int = msgspec.field(name="Soft", default=0)
     hard: int = msgspec.field(name="Hard", default=0)
+
+
+class Output(msgspec.Struct, frozen=True, rename="pascal"):
+    """One ``--output``."""
+
+    type: str = ""
+    attrs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class BuildOptions(Options, frozen=True):
@@ -54,98 +58,101 @@ class BuildOptions(Options, frozen=True):
     network_mode: str = ""
     platform: str = ""
     target: str = ""
-    outputs: str = ""
+    outputs: tuple[Output, ...] = ()
     version: str = ""
     build_id: str = ""
     security: tuple[str, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     cgroup_parent: str = ""
     auth: dict[str, AuthConfig] = msgspec.field(default_factory=dict)
-    progress: str = ""
+    rich: bool = False
+    session: str = ""
     contexts: dict[str, str] = msgspec.field(default_factory=dict)
-    secrets: dict[str, str] = msgspec.field(default_factory=dict)
-    ssh: dict[str, str] = msgspec.field(default_factory=dict)
     allow: tuple[str, ...] = ()
-    attest: tuple[str, ...] = ()
+    attests: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    check: bool = False
 
 
-class ContextStored(Wire, frozen=True):
-    id: str = always("")
+class SecretsLent(msgspec.Struct, frozen=True):
+    """Body of ``POST /rundlet/builds/{session}/secrets``: base64 by identifier."""
+
+    secrets: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class BuildVertex(LowerWire, frozen=True):
-    """One step. ``name`` is ``[stage 2/5] RUN make``; ``line`` and ``end`` are lines of the Dockerfile."""
+class Vertex(LowerWire, frozen=True):
+    """The state of a step; times RFC 3339, empty for not yet."""
 
-    id: int = always(0)
+    digest: str = always("")
     name: str = always("")
-    stage: str = ""
-    step: int = 0
-    steps: int = 0
-    line: int = 0
-    end: int = 0
-
-
-class BuildLog(LowerWire, frozen=True):
-    """``stream`` is 1 or 2, or 0 for what the builder itself says."""
-
-    id: int = always(0)
-    stream: int = always(1)
-    data: str = always("")
-
-
-class BuildTransfer(LowerWire, frozen=True):
-    """The state of one layer that is pulled for a step."""
-
-    id: int = always(0)
-    name: str = ""
-    status: str = ""
-    current: int = 0
-    total: int = 0
-
-
-class BuildStarted(LowerWire, frozen=True):
-    id: int = always(0)
-    time_ns: int = 0
-
-
-class BuildFinished(LowerWire, frozen=True):
-    """``image`` is what the step led to, ``error`` why it failed."""
-
-    id: int = always(0)
-    time_ns: int = 0
+    started: str = ""
+    completed: str = ""
     cached: bool = False
-    image: str = ""
     error: str = ""
 
 
-class BuildResult(LowerWire, frozen=True):
-    """The end. ``metadata`` is what ``--metadata-file`` is to hold."""
+class VertexStatus(LowerWire, frozen=True):
+    """Bytes that go to or come from somewhere for a step."""
 
-    image: str = always("")
-    names: tuple[str, ...] = ()
-    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    id: str = always("")
+    vertex: str = always("")
+    name: str = ""
+    current: int = 0
+    total: int = 0
+    timestamp: str = ""
+    started: str = ""
+    completed: str = ""
+
+
+class VertexLog(LowerWire, frozen=True):
+    """``data`` is base64 of what was written to ``stream`` (1 or 2)."""
+
+    vertex: str = always("")
+    stream: int = always(1)
+    data: str = always("")
+    timestamp: str = ""
+
+
+class VertexWarning(LowerWire, frozen=True):
+    """``short`` is base64, as BuildKit has it."""
+
+    vertex: str = ""
+    level: int = always(1)
+    short: str = always("")
+    detail: tuple[str, ...] = ()
+    url: str = ""
+
+
+class BuildProgress(LowerWire, frozen=True):
+    """One line of progress."""
+
+    vertexes: tuple[Vertex, ...] = ()
+    statuses: tuple[VertexStatus, ...] = ()
+    logs: tuple[VertexLog, ...] = ()
+    warnings: tuple[VertexWarning, ...] = ()
+
+
+class Location(LowerWire, frozen=True):
+    """First and last line in the Dockerfile."""
+
+    line: int = always(0)
+    end: int = always(0)
+
+
+class BuildErrorDetail(LowerWire, frozen=True):
+    """``Excerpt`` is the Dockerfile's text, for a client that does not have it."""
+
+    code: int = 0
+    message: str = always("")
+    location: Location | None = msgspec.field(name="Location", default=None)
+    excerpt: str = msgspec.field(name="Excerpt", default="")
 
 
 class BuildFailure(LowerWire, frozen=True):
-    """Why a build failed; ``line`` and ``end`` are where, 0 when that is nowhere."""
+    """The last line of a build that failed."""
 
-    message: str = always("")
-    code: int = always(0)
-    line: int = 0
-    end: int = 0
-
-
-class BuildMessage(LowerWire, frozen=True):
-    """One line of ``progress=rundlet``; exactly one of the fields is there."""
-
-    vertexes: tuple[BuildVertex, ...] = ()
-    started: BuildStarted | None = None
-    log: BuildLog | None = None
-    transfer: BuildTransfer | None = None
-    finished: BuildFinished | None = None
-    warning: str = ""
-    result: BuildResult | None = None
-    failure: BuildFailure | None = None
+    error_detail: BuildErrorDetail = msgspec.field(name="errorDetail", default=BuildErrorDetail())
+    error: str = always("")
 
 
 class CacheUsage(Wire, frozen=True):
@@ -161,14 +168,6 @@ class CacheUsage(Wire, frozen=True):
     created_at: str = always("")
     last_used_at: str | None = always(None)
     usage_count: int = always(0)
-
-
-class BuildPruneOptions(Options, frozen=True):
-    """``keep`` bytes stay; ``all`` also takes what images still use."""
-
-    all: bool = False
-    keep: int = 0
-    filters: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class BuildPruned(Wire, frozen=True):

@@ -39,7 +39,7 @@ class JSONMessage(LowerWire, frozen=True):
 _encoder = msgspec.json.Encoder()
 
 
-def encode(message: JSONMessage) -> bytes:
+def encode(message: msgspec.Struct) -> bytes:
     """The line, with the CR LF that Docker ends it with."""
     return _encoder.encode(message) + b"\r\n"
 

@@ -1,10 +1,11 @@
 """The engine about itself: version, info, disk use, login."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import field
 
 from rundlet.api.base import LowerWire, Options, Wire, always, always_map, optional_map
+from rundlet.api.builds import CacheUsage
 from rundlet.api.containers import ContainerSummary
 from rundlet.api.images import ImageSummary
 from rundlet.api.volumes import Volume
@@ -159,7 +160,7 @@ class DiskUsage(Wire, frozen=True):
     images: tuple[ImageSummary, ...] | None = always(None)
     containers: tuple[ContainerSummary, ...] | None = always(None)
     volumes: tuple[Volume, ...] | None = always(None)
-    build_cache: tuple[dict[str, Any], ...] | None = always(None)
+    build_cache: tuple[CacheUsage, ...] | None = always(None)
 
 
 class DiskUsageOptions(Options, frozen=True):

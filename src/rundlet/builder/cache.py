@@ -27,6 +27,10 @@ SCHEMA: Final = (
 )
 
 
+RESULT: Final = "result"
+"""The kind of what a build came to: it is an image of the user's, named or not."""
+
+
 class CacheRecord(msgspec.Struct, frozen=True):
     """One row: ``size`` in bytes of the step's own layer."""
 
@@ -67,6 +71,11 @@ class BuildCache:
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(key, str(image.id), kind, description, size, now, now) for key in keys],
             )
+
+    def mark_result(self, image: Image) -> None:
+        """Waits for the disk. Raises StateError."""
+        with self._database.transaction() as cursor:
+            cursor.execute("UPDATE build_cache SET kind = ? WHERE image = ?", (RESULT, str(image.id)))
 
     def flush(self) -> None:
         """Write down what was used. Waits for the disk. Raises StateError."""

@@ -76,4 +76,6 @@ class LocatedError(RundletError):
         self.position = position
         self.status = cause.status
         self.reason = cause.reason
-        self.code = getattr(cause, "code", 0)
+        self.code: int = getattr(cause, "code", 0)
+        self.source = ""
+        """The Dockerfile's text, where whoever reports the error wants it."""

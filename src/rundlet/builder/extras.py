@@ -1,15 +1,169 @@
 """What only ADD knows: archives that are unpacked, downloads, git."""
 
+import asyncio
+import hashlib
+import posixpath
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Final
+
+import msgspec
+
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.pieces import Piece
-from rundlet.builder.report import Step
-from rundlet.builder.transfers import Place
+from rundlet.builder.downloads import Download, clone, fetch, git_source, is_http
+from rundlet.builder.errors import BuildError, TransferError
+from rundlet.builder.pieces import Archive, Piece, contents, file_header, picked
+from rundlet.builder.report import Reporter, Step
+from rundlet.builder.transfers import Place, exclusions, pick_all
+from rundlet.builder.workspace import Workspace
+from rundlet.image.records import Progress
+from rundlet.storage.errors import LayerError
+from rundlet.storage.files.access import Picked, PickRequest, Source
+from rundlet.storage.layer import tarwrite
+from rundlet.storage.layer.compression import Inflater
+from rundlet.transport import HttpClient
+
+_BLOCK: Final = 512
+_CHECKSUM: Final = slice(148, 156)
+_CHUNK: Final = 1 << 20
 
 
 class AddExtras:
     """One per build."""
 
-    async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece] | None:
+    def __init__(self, http: HttpClient, workspace: Workspace, reporter: Reporter) -> None:
+        self._http = http
+        self._workspace = workspace
+        self._reporter = reporter
+
+    async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece]:
         """See transfers.Extras."""
-        del instruction, place, step
-        return None
+        pieces: list[Piece] = []
+        local: list[str] = []
+        for source in instruction.sources:
+            git = git_source(source)
+            if git is not None:
+                pieces.append(await self._git(instruction, source, step))
+            elif is_http(source):
+                pieces.append(await self._url(instruction, source, step))
+            else:
+                local.append(source)
+        if instruction.checksum and local:
+            raise BuildError("checksum can't be specified for non-HTTP(S) sources")
+        if local:
+            pieces += await self._local(instruction, tuple(local), place)
+        return pieces
+
+    # ── from the context ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def _local(self, instruction: ast.Add, sources: tuple[str, ...], place: Place) -> list[Piece]:
+        whole, found = await pick_all(msgspec.structs.replace(instruction, sources=sources), place)
+        if instruction.unpack is False:
+            return [whole]
+        archives = [item for item in found if not item.directory and await self._is_archive(place, item)]
+        if not archives:
+            return [whole]
+        pieces = []
+        for item in found:
+            request = _request_for(item, place, instruction.excludes)
+            if item in archives:
+                pieces.append(await _archive(partial(contents, place.reader, request)))
+            else:
+                pieces.append((await picked(place.reader, request, owned=place.owned))[0])
+        return pieces
+
+    async def _is_archive(self, place: Place, item: Picked) -> bool:
+        async with aclosing(contents(place.reader, _request_for(item, place, ()))) as chunks:
+            return await _holds_tar(chunks)
+
+    # ── from elsewhere ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def _url(self, instruction: ast.Add, url: str, step: Step) -> Piece:
+        def progress(state: Progress) -> None:
+            self._reporter.progress(step, state)
+
+        directory = await asyncio.to_thread(self._workspace.directory, "download")
+        found = await fetch(self._http, url, directory, instruction.checksum, progress)
+        if instruction.unpack:
+            return await _archive(lambda: _bytes_of(found.path))
+        name = found.name or posixpath.basename(instruction.destination)
+        if not name:
+            raise TransferError("ADD", f"cannot determine filename from url: {url}: give the destination a file name")
+        return _file_piece(found, name)
+
+    async def _git(self, instruction: ast.Add, text: str, step: Step) -> Piece:
+        source = git_source(text)
+        assert source is not None
+        directory = await asyncio.to_thread(self._workspace.directory, "git")
+
+        def say(line: str) -> None:
+            self._reporter.output(step, 2, f"{line}\n".encode())
+
+        commit = await clone(source, directory, keep_metadata=instruction.keep_git_dir, on_line=say)
+        if instruction.checksum and not commit.startswith(instruction.checksum):
+            raise BuildError(f"expected checksum to match {instruction.checksum}, got {commit}")
+        words = [word for word in source.directory.split("/") if word not in ("", ".", "..")]
+        request = PickRequest(sources=[Source(tuple((False, word) for word in words))], owner=(0, 0))
+        piece, found = await picked(lambda: self._workspace.read_directory(directory), request, owned=False)
+        if not found:
+            raise BuildError(f"{text}: no such directory in the repository: {source.directory}")
+        return piece
+
+
+def _request_for(item: Picked, place: Place, excludes: Sequence[str]) -> PickRequest:
+    words = [word for word in item.name.split("/") if word]
+    return PickRequest(
+        sources=[Source(tuple((False, word) for word in words))],
+        excludes=(*place.excludes, *exclusions(excludes)),
+        owner=None if place.owned else (0, 0),
+    )
+
+
+async def _archive(opened: Callable[[], AsyncGenerator[bytes, None]]) -> Piece:
+    hasher = hashlib.sha256(b"archive\0")
+    async with aclosing(opened()) as chunks:
+        async for chunk in chunks:
+            hasher.update(chunk)
+    return Piece(hasher.hexdigest(), opened, directory=True, owned=True, keep_kinds=False)
+
+
+async def _holds_tar(chunks: AsyncGenerator[bytes, None]) -> bool:
+    """Whether an archive begins there, compressed or not."""
+    inflater = Inflater()
+    start = b""
+    try:
+        async for chunk in chunks:
+            for piece in inflater.feed(chunk):
+                start += piece
+                if len(start) >= _BLOCK:
+                    return _is_header(start[:_BLOCK])
+    except LayerError:
+        return False
+    return False
+
+
+def _is_header(block: bytes) -> bool:
+    field = block[_CHECKSUM].strip(b"\0 ")
+    try:
+        wanted = int(field, 8)
+    except ValueError:
+        return False
+    return wanted == sum(block[: _CHECKSUM.start]) + sum(block[_CHECKSUM.stop :]) + 8 * 0x20
+
+
+async def _bytes_of(path: str) -> AsyncGenerator[bytes, None]:
+    with open(path, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+def _file_piece(found: Download, name: str) -> Piece:
+    async def opened() -> Archive:
+        yield file_header(name, found.size, found.mtime_ns, 0o600)
+        async with aclosing(_bytes_of(found.path)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        yield tarwrite.padding(found.size) + tarwrite.END
+
+    return Piece(hashlib.sha256(f"{name}\0{found.digest}".encode()).hexdigest(), opened, single=True)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Final
 
@@ -80,8 +80,18 @@ class LayerMaker:
             _clean(rootfs.upper, names, quiet)
             self._snapshots.adopt(container_id, chain, diff_id, changes.size)
 
-        await asyncio.shield(asyncio.to_thread(adopt))
+        await _settled(asyncio.to_thread(adopt))
         return Layer(diff_id, chain, changes.size, blob)
+
+
+async def _settled(work: Awaitable[None]) -> None:
+    """Await to the end, also when cancelled meanwhile: what follows a cancellation removes what it works on."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _compress(tar: AsyncIterator[bytes], ingest: Ingest) -> tuple[Digest, int]:

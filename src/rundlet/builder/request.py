@@ -51,5 +51,7 @@ class BuildRequest(msgspec.Struct, frozen=True):
     secrets: Mapping[str, bytes] = {}
     ssh: Mapping[str, str] = {}
     contexts: Mapping[str, str] = {}
+    cache_from: tuple[str, ...] = ()
     insecure_allowed: bool = False
+    host_network_allowed: bool = True
     epoch: int | None = None

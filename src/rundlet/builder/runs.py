@@ -1,6 +1,5 @@
 """RUN: an ordinary container of the step's image, whose changes become the layer."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -88,7 +87,7 @@ class Runs:
             pairs = " ".join(f"{name}={value}" for name, value in arguments.items())
             created_by = f"|{len(arguments)} {pairs} {shown}"
         network = instruction.network if instruction.network != "default" else self._request.network
-        mounts = await self._mounts.plan(instruction.mounts, script.files, step)
+        mounts = await self._mounts.plan(instruction.mounts, script.files, state.directory, step)
         config = msgspec.structs.replace(state.container, cmd=list(script.argv), entrypoint=None, on_build=None)
         work = Work(
             step=step,
@@ -158,14 +157,6 @@ class Runs:
             async with self._runner.run(job, request, step, self._recorder.reporter) as ran:
                 if ran.code:
                     raise StepFailedError(shown, ran.code)
-                return await asyncio.shield(
-                    asyncio.ensure_future(
-                        self._layers.capture(
-                            ran.container_id,
-                            state.chain,
-                            self._recorder.lease,
-                            left_out=ran.left_out,
-                            latest=latest,
-                        )
-                    )
+                return await self._layers.capture(
+                    ran.container_id, state.chain, self._recorder.lease, left_out=ran.left_out, latest=latest
                 )

@@ -59,6 +59,7 @@ class Solver:
         self._used: set[str] = set()
         self._stages: dict[int, asyncio.Future[StageState]] = {}
         self._planned: list[PlannedStage] = self._plan()
+        self._bases_of: dict[int, tuple[int, int]] = {}
         self.transfers: Transfers
         self.runs: Runs
 
@@ -93,7 +94,32 @@ class Solver:
             if not base:
                 raise DockerfileError(f"base name ({stage.base}) should not be blank", stage.position.line)
             bases[stage.index] = (base, expander.word(stage.platform))
-        return plan(dockerfile, self._request.target, bases, self._request.contexts)
+        planned = plan(dockerfile, self._request.target, bases, self._request.contexts)
+        return [self._with_labels(each) if each.stage is self._target else each for each in planned]
+
+    @property
+    def _target(self) -> ast.Stage:
+        return self._request.dockerfile.stage(self._request.target)
+
+    def _with_labels(self, planned: PlannedStage) -> PlannedStage:
+        """``--label`` is a last instruction of the target."""
+        labels = sorted(self._request.labels.items())
+        if not labels:
+            return planned
+        label = ast.Label(
+            code="LABEL " + " ".join(f"{name}={value}" for name, value in labels),
+            position=planned.stage.position,
+            pairs=tuple(ast.KeyValue(self._quoted(name), self._quoted(value)) for name, value in labels),
+        )
+        instructions = (*planned.stage.instructions, label)
+        return msgspec.structs.replace(planned, stage=msgspec.structs.replace(planned.stage, instructions=instructions))
+
+    def _quoted(self, text: str) -> str:
+        """``text`` as a word that expands to itself."""
+        escape = self._request.dockerfile.directives.escape
+        for character in (escape, '"', "$"):
+            text = text.replace(character, escape + character)
+        return f'"{text}"'
 
     def _steps(self) -> dict[int, list[Step]]:
         total = sum(1 + len(planned.stage.instructions) for planned in self._planned)
@@ -135,11 +161,15 @@ class Solver:
         unused = [name for name in self._request.arguments if name not in self._used and not is_known(name)]
         if unused:
             self._reporter.warning(f"[Warning] One or more build-args [{' '.join(sorted(unused))}] were not consumed")
-        target = self._request.dockerfile.stage(self._request.target)
-        state = self._stages[target.index].result()
+        state = self._stages[self._target.index].result()
         if state.image is None:
             raise BuildError("No image was generated. Is your Dockerfile empty?")
         return state
+
+    @property
+    def base(self) -> tuple[int, int]:
+        """Of what the target stands on outside of this build: its layers, and the steps of its history."""
+        return self._bases_of[self._target.index]
 
     async def state_of(self, index: int) -> StageState:
         """The last state of stage ``index``, when it is there."""
@@ -177,6 +207,7 @@ class Solver:
     async def _from(self, planned: PlannedStage, step: Step) -> StageState:
         if planned.base_stage is not None:
             base = await self.state_of(planned.base_stage)
+            self._bases_of[planned.stage.index] = self._bases_of[planned.base_stage]
             self._reporter.started(step)
             self._reporter.finished(step, str(base.image.id) if base.image is not None else "")
             return msgspec.structs.replace(base, arguments={}, command_set=False)
@@ -188,6 +219,7 @@ class Solver:
                 architecture=platform.architecture, os=platform.os, variant=platform.variant, config=ContainerConfig()
             )
             self._reporter.finished(step, "")
+            self._bases_of[planned.stage.index] = (0, 0)
             return _with_path(StageState(config))
         given = request.platform_given or bool(planned.platform)
         reference = request.contexts.get(planned.base, planned.base).removeprefix("docker-image://")
@@ -199,7 +231,9 @@ class Solver:
             *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)),
         )
         self._reporter.finished(step, str(image.id))
-        return _with_path(StageState(self._images.config(image.id), stack, image))
+        config = self._images.config(image.id)
+        self._bases_of[planned.stage.index] = (len(stack), len(config.history or ()))
+        return _with_path(StageState(config, stack, image))
 
     async def _triggers(self, planned: PlannedStage, state: StageState, step: Step) -> StageState:
         triggers = state.container.on_build or []

@@ -1,8 +1,9 @@
 """Where COPY, ADD and mounts look: the main context, a stage, another context, an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from rundlet.builder.errors import StageNotFoundError
 from rundlet.builder.graph import find_stage
 from rundlet.builder.report import Step
 from rundlet.builder.request import BuildRequest
@@ -32,21 +33,33 @@ class SourceFinder:
         bases: BaseImages,
         images: ImageStore,
         lease: Lease,
+        inputs: Mapping[str, str],
     ) -> None:
+        """``inputs`` are directories that the client has sent, by name."""
         self._request = request
         self._workspace = workspace
         self._stages = stages
         self._bases = bases
         self._images = images
         self._lease = lease
+        self._inputs = inputs
 
     async def place(self, name: str, step: Step) -> Place:
         """See transfers.Places. Raises what pulling raises, CyclicStagesError."""
         workspace = self._workspace
-        if not name:
-            return Place(lambda: workspace.read_directory(workspace.context), False, "build context")
+        directory = self.directory(name)
+        if directory:
+            shown = name and f"build context {name}"
+            return Place(lambda: workspace.read_directory(directory), False, shown or "build context")
         stack = await self.stack(name, step)
         return Place(lambda: workspace.read_stack(stack), True, name)
+
+    def directory(self, name: str) -> str:
+        """The directory on disk that ``name`` means: the context or one that the client has sent; "" for others."""
+        if not name:
+            return self._workspace.context
+        given = self._request.contexts.get(name.lower(), "")
+        return self._inputs.get(given.removeprefix("input:"), "") if given.startswith("input:") else ""
 
     async def stack(self, name: str, step: Step) -> Sequence[Layer]:
         """The layers of a stage or image."""
@@ -54,8 +67,12 @@ class SourceFinder:
         index = find_stage(request.dockerfile, name, len(request.dockerfile.stages), request.contexts)
         if index is not None:
             return (await self._stages.state_of(index)).stack
+        given = request.contexts.get(name.lower(), name)
+        if given.startswith("target:"):
+            raise StageNotFoundError(name)
+        reference = given.removeprefix("docker-image://")
         image = await self._bases.get(
-            name, request.platform, given=request.platform_given, pull=request.pull, step=step
+            reference, request.platform, given=request.platform_given, pull=request.pull, step=step
         )
         stack = self._images.layers(image.id)
         await self._lease.hold(image.id, *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)))

@@ -45,6 +45,13 @@ class Work(msgspec.Struct, frozen=True):
     comment: str = ""
 
 
+class CacheSource(msgspec.Struct, frozen=True):
+    """An image of ``--cache-from``: what made it, and its layers."""
+
+    history: tuple[History, ...]
+    stack: tuple[Layer, ...]
+
+
 class Recorder:
     """Turns steps into images; one per build."""
 
@@ -65,6 +72,7 @@ class Recorder:
         self.reporter = reporter
         self.lease = lease
         self._epoch = epoch
+        self.sources: list[CacheSource] = []
 
     async def carry_out(self, work: Work, action: Callable[[], Awaitable[Layer | None]]) -> StageState:
         """The state after ``work``; ``action`` makes its layer when no earlier build has."""
@@ -117,7 +125,7 @@ class Recorder:
             return None
         image = self._cache.find(work.result)
         if image is None:
-            return None
+            return await self._imported(work, exact)
         stack = self.images.layers(image.id)
         before = [layer.chain for layer in work.before.stack]
         if [layer.chain for layer in stack[: len(before)]] != before or len(stack) > len(before) + 1:
@@ -129,6 +137,23 @@ class Recorder:
                 return None
         self.reporter.cached(work.step)
         return await self._record(work, layer, exact)
+
+    async def _imported(self, work: Work, exact: str) -> StageState | None:
+        """The same step in the history of an image that was given with --cache-from."""
+        before = [step.created_by for step in work.before.config.history or ()]
+        depth = len(work.before.stack)
+        for source in self.sources:
+            steps = source.history
+            if len(steps) <= len(before) or steps[len(before)].created_by != work.created_by:
+                continue
+            if [step.created_by for step in steps[: len(before)]] != before:
+                continue
+            if [layer.chain for layer in source.stack[:depth]] != [layer.chain for layer in work.before.stack]:
+                continue
+            layer = None if steps[len(before)].empty_layer else source.stack[depth]
+            self.reporter.cached(work.step)
+            return await self._record(work, layer, exact)
+        return None
 
     async def _held(self, work: Work, image: Image) -> StageState | None:
         """The image's state, with all of it leased; None when some of it has just gone."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import posixpath
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import msgspec
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.errors import NoSourcesError, SourceNotFoundError, TransferError
 from rundlet.builder.globs import has_pattern, source_of
+from rundlet.builder.ignore import BadPatternError, Patterns
 from rundlet.builder.layers import LayerMaker
 from rundlet.builder.modes import chmod_number
 from rundlet.builder.pieces import Piece, inline, picked
@@ -18,8 +19,10 @@ from rundlet.builder.report import Step
 from rundlet.builder.state import StageState, key_of
 from rundlet.builder.steps import NOP, Recorder, Work
 from rundlet.builder.workspace import Workspace
+from rundlet.errors import InvalidParameterError
 from rundlet.image.records import Layer
-from rundlet.storage.files.access import FileAccess, FileAccessError, PickRequest, PlaceRequest
+from rundlet.oci.digest import Digest
+from rundlet.storage.files.access import FileAccess, FileAccessError, Picked, PickRequest, PlaceRequest
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util import ids
 
@@ -42,8 +45,8 @@ class Places(Protocol):
 class Extras(Protocol):
     """What only ADD knows: archives, downloads, git."""
 
-    async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece] | None:
-        """The pieces of an ADD; None when all its sources are ordinary files and directories."""
+    async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece]:
+        """What the sources of an ADD are."""
 
 
 class Transfers:
@@ -131,7 +134,7 @@ class Transfers:
             async def fill(access: FileAccess) -> None:
                 await access.make_directory(directory)
 
-            return await self._snapshot(state, [fill], "WORKDIR")
+            return await self._snapshot(state.chain, [fill], "WORKDIR")
 
         return await self._recorder.carry_out(work, action)
 
@@ -140,8 +143,10 @@ class Transfers:
         if instruction.sources:
             copy = instruction if isinstance(instruction, ast.Copy) else None
             place = await self._places(copy.from_ if copy is not None else "", step)
-            found = await self._extras.pieces(instruction, place, step) if isinstance(instruction, ast.Add) else None
-            pieces += found if found is not None else [await pick_all(instruction, place)]
+            if isinstance(instruction, ast.Add):
+                pieces += await self._extras.pieces(instruction, place, step)
+            else:
+                pieces.append((await pick_all(instruction, place))[0])
         if instruction.files:
             pieces.append(inline(instruction.files, (self._epoch or 0) * 10**9))
         return pieces
@@ -158,14 +163,28 @@ class Transfers:
             return fill
 
         fillers = [filler(request, piece) for request, piece in zip(requests, pieces, strict=True)]
-        return await self._snapshot(state, fillers, keyword)
+        return await self._snapshot(state.chain, fillers, keyword)
+
+    async def squashed(self, state: StageState, depth: int) -> Layer | None:
+        """The layers above ``depth`` as one. Raises StorageError, LayerError."""
+        content = self._recorder.images.content
+
+        def filler(layer: Layer) -> Callable[[FileAccess], Awaitable[None]]:
+            async def fill(access: FileAccess) -> None:
+                await access.start_place(PlaceRequest(path="/", keep_kinds=False, layer=True))
+                await access.put(_blocking(content.chunks(layer.blob.digest)))
+
+            return fill
+
+        base = state.stack[depth - 1].chain if depth else None
+        return await self._snapshot(base, [filler(layer) for layer in state.stack[depth:]], "squash")
 
     async def _snapshot(
-        self, state: StageState, fillers: Sequence[Callable[[FileAccess], Awaitable[None]]], keyword: str
+        self, chain: Digest | None, fillers: Sequence[Callable[[FileAccess], Awaitable[None]]], keyword: str
     ) -> Layer | None:
-        """The layer that workers, one after another, write on top of ``state``."""
+        """The layer that workers, one after another, write on top of ``chain``."""
         container_id = ids.new_id()
-        await asyncio.to_thread(self._snapshots.prepare_container, container_id, state.chain)
+        await asyncio.to_thread(self._snapshots.prepare_container, container_id, chain)
         try:
             for fill in fillers:
                 access = self._workspace.write_snapshot(container_id)
@@ -176,16 +195,21 @@ class Transfers:
                 finally:
                     await access.close()
             latest = self._epoch * 10**9 if self._epoch is not None else None
-            return await self._layers.capture(container_id, state.chain, self._recorder.lease, latest=latest)
+            return await self._layers.capture(container_id, chain, self._recorder.lease, latest=latest)
         finally:
             await asyncio.shield(asyncio.to_thread(self._snapshots.remove_container, container_id))
 
 
-async def pick_all(instruction: ast.Transfer, place: Place) -> Piece:
-    """All sources as one piece. Raises SourceNotFoundError, NoSourcesError, FileAccessError."""
+async def _blocking(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk
+
+
+async def pick_all(instruction: ast.Transfer, place: Place) -> tuple[Piece, list[Picked]]:
+    """All sources as one piece, and what they are. Raises SourceNotFoundError, NoSourcesError, FileAccessError."""
     request = PickRequest(
         sources=[source_of(source) for source in instruction.sources],
-        excludes=place.excludes,
+        excludes=(*place.excludes, *exclusions(instruction.excludes)),
         owner=None if place.owned else (0, 0),
         parents=isinstance(instruction, ast.Copy) and instruction.parents,
     )
@@ -199,7 +223,15 @@ async def pick_all(instruction: ast.Transfer, place: Place) -> Piece:
                 raise NoSourcesError(instruction.keyword)
             continue
         raise SourceNotFoundError(instruction.keyword, source.lstrip("/"), place.shown)
-    return piece
+    return piece, found
+
+
+def exclusions(patterns: Sequence[str]) -> list[tuple[str, bool]]:
+    """``--exclude``, as the worker wants it. Raises InvalidParameterError."""
+    try:
+        return Patterns(patterns).rules()
+    except BadPatternError as exc:
+        raise InvalidParameterError(str(exc)) from exc
 
 
 def _destination(state: StageState, text: str) -> str:

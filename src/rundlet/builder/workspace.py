@@ -86,3 +86,14 @@ class Workspace:
 
     def _layers(self, lower: list[str], upper: str, work: str) -> Layers:
         return Layers(lower=lower, upper=upper, work=work, merged=f"{self.path}/merged", binds=[])
+
+
+def remove_leftovers(layout: Layout) -> None:
+    """At an engine's start: the directories of builds that ended with the engine before. Blocks. Raises OSError."""
+    for parent in (layout.builds, f"{layout.run}/builds"):
+        try:
+            names = os.listdir(parent)
+        except FileNotFoundError:
+            continue
+        for name in names:
+            remove_path(f"{parent}/{name}")

@@ -10,10 +10,12 @@ import logging
 import msgspec
 
 from rundlet.api.containers import RemoveOptions
+from rundlet.builder.workspace import remove_leftovers
 from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
 from rundlet.container.store import ContainerStore
 from rundlet.engine import machine
+from rundlet.engine.builds.runner import is_build_container
 from rundlet.engine.containers import documents
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.context import Context
@@ -58,8 +60,16 @@ class Recovery:
         await asyncio.to_thread(self._remove_unfinished, unfinished)
         await asyncio.to_thread(self._remove_orphans)
         for record in list(context.containers):
-            if record.id not in live and record.state.started_ns and documents.host(record).auto_remove:
-                await self._lifecycle.remove(record.id, RemoveOptions(force=True, volumes=True))
+            host = documents.host(record)
+            ended = record.id not in live and record.state.started_ns and host.auto_remove
+            if ended or is_build_container(host.annotations):
+                await self._remove(record)
+
+    async def _remove(self, record: Record) -> None:
+        try:
+            await self._lifecycle.remove(record.id, RemoveOptions(force=True, volumes=True))
+        except RundletError as error:
+            _log.warning("cannot remove container %s: %s", record.id[:12], error)
 
     async def restart_policies(self) -> None:
         """Start what its policy says is to run: after a reboot, or where a shim was killed."""
@@ -142,6 +152,7 @@ class Recovery:
             if not self._context.containers.has(container_id) and container_id not in self._context.containers.damaged:
                 self._context.snapshots.remove_container(container_id)
         self._context.volumes.sweep()
+        remove_leftovers(self._context.layout)
 
 
 def load(layout: Layout) -> tuple[ContainerStore, list[str]]:

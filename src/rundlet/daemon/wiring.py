@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rundlet.api.container_config import LogConfig
 from rundlet.builder import cache as build_cache
+from rundlet.builder.cachemounts import CacheMounts
 from rundlet.builder.layers import LayerMaker
 from rundlet.daemon import networks, recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, found_runtimes
@@ -14,7 +15,8 @@ from rundlet.daemon.recovery import Recovery
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.engine import logdrivers
 from rundlet.engine.builds.runner import ContainerRunner
-from rundlet.engine.builds.service import BuildRooms, BuildService
+from rundlet.engine.builds.service import BuildService
+from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
@@ -85,11 +87,11 @@ from rundlet.volume import store as volume_store
 from rundlet.volume.mounting import VolumeMounts
 from rundlet.volume.store import VolumeStore
 
-
-@dataclass(frozen=True, slots=True)
 # Later directories win: what is generated at boot describes the machine as it is now.
 _CDI_SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")
 
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """All parts, joined and not yet started."""
 
@@ -205,13 +207,15 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     )
     layers = LayerImporter(content, snapshots, launcher)
     puller = Puller(images, snapshots, layers, registry, leases, garbage, admission)
+    pusher = Pusher(images, registry, leases)
+    remover = Remover(images, garbage, ImageUsage(containers))
     image_service = ImageService(
         context,
         ImageRooms(
             puller=puller,
-            pusher=Pusher(images, registry, leases),
+            pusher=pusher,
             importer=Importer(images, snapshots, launcher, leases, clock),
-            remover=Remover(images, garbage, ImageUsage(containers)),
+            remover=remover,
             saver=Saver(images, leases),
             loader=Loader(images, snapshots, layers, leases, garbage),
             http=http,
@@ -219,19 +223,29 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         ),
     )
     policy = PolicyKeeper(context, image_service, leases, Uses(database, clock), config.gc) if config.gc else None
-    volume_service = VolumeService(context)
-    system = SystemService(
-        context, engine_id(layout), registry, containers=views, images=image_service, volumes=volume_service
-    )
     build_service = BuildService(
         context,
         BuildRooms(
             cache=build_cache.BuildCache(database, images, clock),
+            mounts=CacheMounts(layout.build_mounts),
             layers=LayerMaker(content, snapshots, launcher),
             runner=ContainerRunner(context, creator, lifecycle, tasks),
             puller=puller,
+            pusher=pusher,
+            remover=remover,
             leases=leases,
+            http=http,
         ),
+    )
+    volume_service = VolumeService(context)
+    system = SystemService(
+        context,
+        engine_id(layout),
+        registry,
+        containers=views,
+        images=image_service,
+        volumes=volume_service,
+        builds=build_service,
     )
     backends = Backends(
         containers=container_service,

@@ -28,6 +28,7 @@ from rundlet.api.system import (
 )
 from rundlet.container.state import Status
 from rundlet.engine import logdrivers, machine
+from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context
 from rundlet.engine.events import Event
@@ -51,6 +52,7 @@ class SystemService:
         containers: Views,
         images: ImageService,
         volumes: VolumeService,
+        builds: BuildService,
     ) -> None:
         self._context = context
         self._id = engine_id
@@ -58,6 +60,7 @@ class SystemService:
         self._containers = containers
         self._images = images
         self._volumes = volumes
+        self._builds = builds
 
     async def version(self) -> Version:
         details = {
@@ -184,7 +187,7 @@ class SystemService:
             images=images,
             containers=containers,
             volumes=volumes,
-            build_cache=() if "build-cache" in kinds else None,
+            build_cache=tuple(await self._builds.usage()) if "build-cache" in kinds else None,
         )
 
     async def events(self, options: EventsOptions) -> AsyncIterator[WireEvent]:

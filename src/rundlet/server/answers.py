@@ -5,11 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
+import msgspec
 from aiohttp import hdrs, web
 
 import rundlet
 from rundlet.api import codec, jsonstream
-from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.versions import MAXIMUM
 from rundlet.server import errors
 from rundlet.server.call import Call
@@ -84,7 +84,7 @@ async def follow_stream(call: Call, chunks: AsyncIterator[bytes], content_type: 
 
 
 async def progress_stream(
-    call: Call, messages: AsyncIterator[JSONMessage], *, refuse: bool = True
+    call: Call, messages: AsyncIterator[msgspec.Struct], *, refuse: bool = True
 ) -> web.StreamResponse:
     """Progress. An error is the last message; if ``refuse``, one before the first message is a plain failed answer."""
     chunks = encoded(messages, jsonstream.encode)

@@ -48,12 +48,13 @@ class BaseImageService:
     def _credentials_for(self, reference: str) -> Credentials | None:
         """None for an ID, which no registry has to be asked about."""
         try:
-            return _credentials(self._auth, Reference.parse(reference))
+            return credentials_for(self._auth, Reference.parse(reference))
         except InvalidReferenceError:
             return None
 
 
-def _credentials(auth: Mapping[str, AuthConfig], name: Reference) -> Credentials | None:
+def credentials_for(auth: Mapping[str, AuthConfig], name: Reference) -> Credentials | None:
+    """The client's credentials for the registry of ``name``."""
     hosts = [name.domain]
     if name.domain == "docker.io":
         hosts += ["https://index.docker.io/v1/", "index.docker.io"]

@@ -1,56 +1,52 @@
 """``POST /build``: the request is understood, a workspace made, the builder set to work, its progress streamed."""
 
 import asyncio
+import base64
+import binascii
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
 from rundlet.api import jsonstream
-from rundlet.api.builds import BuildOptions
+from rundlet.api.builds import (
+    BuildErrorDetail,
+    BuildFailure,
+    BuildOptions,
+    BuildProgress,
+    BuildPruned,
+    CacheUsage,
+    Location,
+    SecretsLent,
+)
+from rundlet.api.filters import Filters
 from rundlet.api.jsonstream import JSONMessage
-from rundlet.builder.cache import BuildCache
-from rundlet.builder.dockerfile.ast import Dockerfile
-from rundlet.builder.dockerfile.parser import parse
-from rundlet.builder.extras import AddExtras
-from rundlet.builder.layers import LayerMaker
-from rundlet.builder.mounts import MountMaker
+from rundlet.api.streams import Attachment
+from rundlet.builder.dockerfile import lint
+from rundlet.builder.dockerfile.errors import DockerfileError
+from rundlet.builder.dockerfile.lint import Surroundings
+from rundlet.builder.errors import LocatedError
 from rundlet.builder.report import Reporter
-from rundlet.builder.request import BuildRequest, Limits
-from rundlet.builder.runs import Runs
-from rundlet.builder.solver import Solver
-from rundlet.builder.sources import SourceFinder
 from rundlet.builder.state import StageState
-from rundlet.builder.steps import Recorder
-from rundlet.builder.transfers import Transfers
 from rundlet.builder.workspace import Workspace
-from rundlet.engine.builds.bases import BaseImageService
 from rundlet.engine.builds.classic import ClassicReporter
-from rundlet.engine.builds.contexts import DockerfileMissingError, receive
-from rundlet.engine.builds.runner import ContainerRunner
+from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
+from rundlet.engine.builds.lendings import Lendings, Lent
+from rundlet.engine.builds.pruning import BuildCacheService
+from rundlet.engine.builds.requests import build_request, check, tagged
+from rundlet.engine.builds.results import Results
+from rundlet.engine.builds.rich import RichReporter
+from rundlet.engine.builds.work import BuildRooms, Work
 from rundlet.engine.context import Context
-from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
-from rundlet.image.leases import Lease, Leases
-from rundlet.image.pull import Puller
-from rundlet.oci.platform import Platform
+from rundlet.errors import InvalidParameterError, RundletError
+from rundlet.image.leases import Lease
+from rundlet.image.records import Image, Progress
 from rundlet.oci.reference import Reference
-from rundlet.storage.files.access import FileAccessError, PickRequest, Source
 from rundlet.util.ids import short
 
 _log = logging.getLogger(__name__)
-DOCKERFILE_LIMIT = 16 << 20
-
-
-class BuildRooms(msgspec.Struct, frozen=True):
-    """What the wiring gives the service."""
-
-    cache: BuildCache
-    layers: LayerMaker
-    runner: ContainerRunner
-    puller: Puller
-    leases: Leases
+Message = JSONMessage | BuildProgress | BuildFailure
+_CHECK = "rundlet.build.check"
 
 
 class BuildService:
@@ -60,11 +56,21 @@ class BuildService:
         self._context = context
         self._rooms = rooms
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self.lendings = Lendings(context)
+        self._results = Results(context, rooms)
+        self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, rooms.remover)
 
-    async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+    async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         """An error before the first message is raised, a later one is the last message."""
-        _check(options)
+        check(options)
         return self._messages(options, body)
+
+    async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned:
+        """Raises InvalidParameterError."""
+        return await self._pruning.prune(filters, everything=everything, keep=keep)
+
+    async def usage(self) -> Sequence[CacheUsage]:
+        return await self._pruning.usage()
 
     async def cancel(self, build_id: str) -> None:
         """End the build that was given this ID; none is no error."""
@@ -72,9 +78,33 @@ class BuildService:
         if task is not None:
             task.cancel()
 
-    async def _messages(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncGenerator[JSONMessage, None]:
-        queue: asyncio.Queue[JSONMessage | None] = asyncio.Queue()
-        reporter = ClassicReporter(queue.put_nowait)
+    async def lend_secrets(self, session: str, lent: SecretsLent) -> None:
+        """Raises InvalidParameterError."""
+        try:
+            secrets = {name: base64.b64decode(value, validate=True) for name, value in lent.secrets.items()}
+        except binascii.Error as exc:
+            raise InvalidParameterError("a secret is not base64") from exc
+        self.lendings.add_secrets(session, secrets)
+
+    async def lend_context(self, session: str, name: str, body: AsyncIterator[bytes]) -> None:
+        """Raises BadContextError."""
+        await self.lendings.expire()
+        await self.lendings.add_context(session, name, body)
+
+    async def lend_agent(self, session: str, name: str) -> Attachment:
+        return self.lendings.add_agent(session, name)
+
+    async def root_files(self, image: str) -> AsyncIterator[bytes]:
+        """An image's files as a tar. Raises NoSuchImageError."""
+        return await self._results.root_files(image)
+
+    # ── one build ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _messages(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
+        queue: asyncio.Queue[Message | None] = asyncio.Queue()
+        reporter: Reporter = (
+            RichReporter(queue.put_nowait, self._context.clock) if options.rich else ClassicReporter(queue.put_nowait)
+        )
         task = asyncio.create_task(self._work(options, body, reporter, queue.put_nowait))
         task.add_done_callback(lambda _task: queue.put_nowait(None))
         if options.build_id:
@@ -82,21 +112,22 @@ class BuildService:
         said = False
         try:
             while (message := await queue.get()) is not None:
-                if not options.quiet or message.aux is not None:
+                if not options.quiet or not isinstance(message, JSONMessage) or message.aux is not None:
                     said = True
                     yield message
             try:
                 state = task.result()
             except RundletError as exc:
-                if not said:
+                if not said and not options.rich:
                     raise
-                yield jsonstream.failure(str(exc), getattr(exc, "code", 0) or 0)
+                yield _failure(exc, options)
                 return
             except asyncio.CancelledError:
-                yield jsonstream.failure("build was cancelled")
+                yield jsonstream.failure("build cancelled")
                 return
-            for message in _last(state, options):
-                yield message
+            if state is not None and not options.rich:
+                for last in _last(state, options):
+                    yield last
         finally:
             self._running.pop(options.build_id, None)
             if not task.done():
@@ -108,21 +139,75 @@ class BuildService:
         options: BuildOptions,
         body: AsyncIterator[bytes],
         reporter: Reporter,
-        emit: Callable[[JSONMessage], None],
+        emit: Callable[[Message], None],
+    ) -> StageState | None:
+        lent = self.lendings.take(options.session)
+        try:
+            async with self._workspace() as workspace, self._rooms.leases.lease() as lease:
+                await self._context_of(workspace, options, body, emit)
+                found = await asyncio.to_thread(
+                    read_dockerfile, workspace.context, options.dockerfile, filtered=not options.remote
+                )
+                if options.check:
+                    emit(_checked(found, options))
+                    return None
+                try:
+                    return await self._build(found, options, workspace, lent, lease, reporter, emit)
+                except LocatedError as exc:
+                    exc.source = found.text
+                    raise
+        finally:
+            await asyncio.shield(self.lendings.release(lent))
+
+    async def _build(
+        self,
+        found: Read,
+        options: BuildOptions,
+        workspace: Workspace,
+        lent: Lent,
+        lease: Lease,
+        reporter: Reporter,
+        emit: Callable[[Message], None],
     ) -> StageState:
         context = self._context
-        async with self._workspace() as workspace, self._rooms.leases.lease() as lease:
-            await receive(workspace, body)
-            dockerfile = await _dockerfile(workspace, options)
-            request = _request(options, dockerfile)
-            state = await self._solve(request, options, workspace, lease, reporter)
-            assert state.image is not None
-            emit(jsonstream.aux({"ID": str(state.image.id)}))
+        work = Work(context, self._rooms, workspace, lease, reporter, lent, options.auth)
+        async with work.agents() as agents:
+            request = build_request(options, found.dockerfile, lent.secrets, agents)
+            state = await work.solve(request)
+        assert state.image is not None
+        await lease.hold(state.image.id)
+        if tagged(options):
             for reference in request.tags:
                 await context.images.tag(state.image, reference)
                 context.events.publish("image", "tag", str(state.image.id), {"name": reference.familiar})
-            await asyncio.to_thread(self._rooms.cache.flush)
-            return state
+        aux = await self._results.finish(state, request, options, emit)
+        emit(jsonstream.aux(aux))
+        await asyncio.to_thread(self._settle, state.image)
+        return state
+
+    def _settle(self, image: Image) -> None:
+        self._rooms.cache.mark_result(image)
+        self._rooms.cache.flush()
+
+    async def _context_of(
+        self,
+        workspace: Workspace,
+        options: BuildOptions,
+        body: AsyncIterator[bytes],
+        emit: Callable[[Message], None],
+    ) -> None:
+        if not options.remote or options.remote == "client-session":
+            await receive(workspace, body)
+            return
+
+        def progress(state: Progress) -> None:
+            del state
+
+        def say(line: str) -> None:
+            if not options.rich:
+                emit(jsonstream.stream(f"{line}\n"))
+
+        await bring(workspace, options.remote, self._rooms.http, progress, say)
 
     @asynccontextmanager
     async def _workspace(self) -> AsyncIterator[Workspace]:
@@ -133,22 +218,6 @@ class BuildService:
         finally:
             await asyncio.shield(asyncio.to_thread(_remove, workspace))
 
-    async def _solve(
-        self, request: BuildRequest, options: BuildOptions, workspace: Workspace, lease: Lease, reporter: Reporter
-    ) -> StageState:
-        context, rooms = self._context, self._rooms
-        recorder = Recorder(
-            context.images, context.snapshots, rooms.cache, context.clock, reporter, lease, request.epoch
-        )
-        bases = BaseImageService(context, rooms.puller, options.auth, reporter)
-        solver = Solver(request, context.images, bases, recorder, lease, reporter)
-        finder = SourceFinder(request, workspace, solver, bases, context.images, lease)
-        solver.transfers = Transfers(
-            recorder, workspace, context.snapshots, rooms.layers, finder.place, AddExtras(), request.epoch
-        )
-        solver.runs = Runs(recorder, request, rooms.runner, rooms.layers, MountMaker(workspace))
-        return await solver.solve()
-
 
 def _remove(workspace: Workspace) -> None:
     try:
@@ -157,80 +226,27 @@ def _remove(workspace: Workspace) -> None:
         _log.warning("the directory of a build: %s", error)
 
 
-def _check(options: BuildOptions) -> None:
-    """Raises InvalidParameterError, NotSupportedError for what can't be carried out."""
-    if options.version == "2":
-        raise NotSupportedError("a build by BuildKit's protocol (set DOCKER_BUILDKIT=0)")
-    if options.version not in ("", "1"):
-        raise InvalidParameterError(f"invalid version {options.version}")
-    for tag in options.tags:
-        if Reference.parse(tag).digest is not None:
-            raise InvalidParameterError("refusing to create a tag with a digest reference")
+def _checked(found: Read, options: BuildOptions) -> JSONMessage:
+    ignored = found.ignore.ignored if found.ignore else None
+    around = Surroundings(arguments=options.build_args, ignored=ignored)
+    warnings = [
+        {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
+        for item in lint.check(found.dockerfile, around)
+    ]
+    return jsonstream.aux({"ID": _CHECK, "Warnings": warnings, "Source": found.text})
 
 
-def _request(options: BuildOptions, dockerfile: Dockerfile) -> BuildRequest:
-    platform = Platform.parse(options.platform) if options.platform else Platform.host()
-    epoch = options.build_args.get("SOURCE_DATE_EPOCH")
-    if epoch and not epoch.isdigit():
-        raise InvalidParameterError(f"invalid SOURCE_DATE_EPOCH: {epoch}")
-    return BuildRequest(
-        dockerfile=dockerfile,
-        tags=tuple(dict.fromkeys(Reference.parse(tag).with_default_tag() for tag in options.tags)),
-        target=options.target,
-        arguments=options.build_args,
-        labels=options.labels,
-        platform=platform,
-        platform_given=bool(options.platform),
-        no_cache=options.no_cache,
-        no_cache_stages=frozenset(options.no_cache_filter),
-        pull=options.pull,
-        squash=options.squash,
-        network=options.network_mode,
-        extra_hosts=options.extra_hosts,
-        limits=Limits(
-            memory=options.memory,
-            memory_swap=options.memory_swap,
-            cpu_shares=options.cpu_shares,
-            cpu_period=options.cpu_period,
-            cpu_quota=options.cpu_quota,
-            cpuset_cpus=options.cpuset_cpus,
-            cpuset_mems=options.cpuset_mems,
-            shm_size=options.shm_size,
-            cgroup_parent=options.cgroup_parent,
-            ulimits=tuple((limit.name, limit.soft, limit.hard) for limit in options.ulimits),
-        ),
-        security=options.security,
-        keep_containers=not options.remove and not options.force_remove,
-        keep_failed=not options.force_remove,
-        epoch=int(epoch) if epoch else None,
-    )
-
-
-async def _dockerfile(workspace: Workspace, options: BuildOptions) -> Dockerfile:
-    """Raises DockerfileMissingError, DockerfileError."""
-    name = options.dockerfile or "Dockerfile"
-    words = [word for word in name.split("/") if word not in ("", ".")]
-    if ".." in words:
-        raise InvalidParameterError(f"Forbidden path outside the build context: {name} ()")
-    access = workspace.read_directory(workspace.context)
-    data = b""
-    try:
-        request = PickRequest(sources=[Source(tuple((False, word) for word in words))], raw=True)
-        found = await access.pick(request)
-        if not found or found[0].directory:
-            raise DockerfileMissingError(name)
-        async with aclosing(access.chunks()) as chunks:
-            async for chunk in chunks:
-                data += chunk
-                if len(data) > DOCKERFILE_LIMIT:
-                    raise InvalidParameterError(f"the Dockerfile ({name}) is too large")
-    except FileAccessError as exc:
-        raise InvalidParameterError(str(exc)) from exc
-    finally:
-        await access.close()
-    if not data:
-        raise InvalidParameterError(f"the Dockerfile ({name}) cannot be empty")
-    return parse(data)
+def _failure(error: RundletError, options: BuildOptions) -> Message:
+    code = getattr(error, "code", 0)
+    if not options.rich:
+        return jsonstream.failure(str(error), code)
+    location, text = None, ""
+    if isinstance(error, LocatedError):
+        location = Location(error.position.line, error.position.end)
+        text = error.source
+    elif isinstance(error, DockerfileError) and error.line:
+        location = Location(error.line, error.end)
+    return BuildFailure(BuildErrorDetail(code, str(error), location, text), str(error))
 
 
 def _last(state: StageState, options: BuildOptions) -> list[JSONMessage]:
@@ -238,6 +254,5 @@ def _last(state: StageState, options: BuildOptions) -> list[JSONMessage]:
     if options.quiet:
         return [jsonstream.stream(f"{state.image.id}\n")]
     found = [jsonstream.stream(f"Successfully built {short(state.image.id.encoded)}\n")]
-    for tag in dict.fromkeys(Reference.parse(tag).with_default_tag().familiar for tag in options.tags):
-        found.append(jsonstream.stream(f"Successfully tagged {tag}\n"))
-    return found
+    names = dict.fromkeys(Reference.parse(tag).with_default_tag().familiar for tag in options.tags)
+    return found + [jsonstream.stream(f"Successfully tagged {name}\n") for name in names]

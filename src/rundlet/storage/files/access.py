@@ -113,6 +113,8 @@ class PlaceRequest(msgspec.Struct, frozen=True):
     user: str = ""
     chmod: int | None = None
     keep_kinds: bool = True
+    layer: bool = False
+    """The archive is a layer, whose whiteouts are carried out."""
 
 
 class _Verdict(msgspec.Struct, frozen=True):
@@ -230,6 +232,7 @@ class FileAccess:
             "user": request.user,
             "chmod": request.chmod,
             "keep_kinds": request.keep_kinds,
+            "layer": request.layer,
         }
         await self._start(document, sending=True)
 

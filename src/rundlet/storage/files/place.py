@@ -9,7 +9,9 @@ from rundlet.linux import passwd, path
 from rundlet.storage.files import view
 from rundlet.storage.files.extract import Extractor
 from rundlet.storage.layer import tar
+from rundlet.storage.layer.apply import AUFS_PRIVATE, OPAQUE, WHITEOUT
 from rundlet.storage.layer.tar import Entry
+from rundlet.storage.tree import remove_tree
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 
@@ -93,7 +95,8 @@ def owner_of(root: int, text: str) -> tuple[int, int]:
 
 
 class Placer(Extractor):
-    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number or None)."""
+    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number or None), and ``layer`` where
+    the archive is a layer whose whiteouts are to be carried out."""
 
     def __init__(
         self,
@@ -109,10 +112,27 @@ class Placer(Extractor):
         )
         self._name = where.name
         self._chmod: int | None = request.get("chmod")
+        self._layer = bool(request.get("layer"))
 
     def _entry(self, entry: Entry) -> None:
+        if self._layer and entry.name.rpartition(b"/")[2].startswith(WHITEOUT):
+            self._carry_out(entry.name)
+            return
         if self._name:
             entry.name = self._name
         if self._chmod is not None and entry.type not in (tar.SYMLINK, tar.HARDLINK):
             entry.mode = self._chmod
         super()._entry(entry)
+
+    def _carry_out(self, name: bytes) -> None:
+        directory, _, base = name.rpartition(b"/")
+        try:
+            parent = self._existing(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if base == OPAQUE:
+            for each in os.listdir(parent):
+                self._guard("remove", name, remove_tree, parent, os.fsencode(each))
+        elif not base.startswith(AUFS_PRIVATE):
+            self._guard("remove", name, remove_tree, parent, base[len(WHITEOUT) :])
+        self._forget_open()

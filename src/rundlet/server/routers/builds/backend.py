@@ -3,13 +3,27 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from rundlet.api.builds import BuildOptions
+from rundlet.api.builds import BuildFailure, BuildOptions, BuildProgress, BuildPruned, SecretsLent
+from rundlet.api.filters import Filters
 from rundlet.api.jsonstream import JSONMessage
+from rundlet.api.streams import Attachment
 
 
 class BuildBackend(Protocol):
     """Implemented by ``engine.builds.service``."""
 
-    async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]: ...
+    async def build(
+        self, options: BuildOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[JSONMessage | BuildProgress | BuildFailure]: ...
 
     async def cancel(self, build_id: str) -> None: ...
+
+    async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned: ...
+
+    async def lend_secrets(self, session: str, lent: SecretsLent) -> None: ...
+
+    async def lend_context(self, session: str, name: str, body: AsyncIterator[bytes]) -> None: ...
+
+    async def lend_agent(self, session: str, name: str) -> Attachment: ...
+
+    async def root_files(self, image: str) -> AsyncIterator[bytes]: ...

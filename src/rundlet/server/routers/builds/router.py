@@ -8,18 +8,21 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from rundlet.api.builds import BuildOptions, Ulimit
+from rundlet.api import filters
+from rundlet.api.builds import BuildOptions, Output, SecretsLent, Ulimit
 from rundlet.api.images import AuthConfig
 from rundlet.api.versions import APIVersion
 from rundlet.errors import InvalidParameterError
 from rundlet.server import answers
 from rundlet.server.call import Call
 from rundlet.server.call import platform as platform_of
+from rundlet.server.hijack import Hijack
 from rundlet.server.routers.builds.backend import BuildBackend
 from rundlet.server.routers.refusal import refused
 from rundlet.server.routing import Route, WhenClientLeaves
 
 T = TypeVar("T")
+_RICH = "application/vnd.rundlet.build.v1+json"
 
 
 class BuildRouter:
@@ -37,6 +40,31 @@ class BuildRouter:
             raise InvalidParameterError("build ID not provided")
         await self._backend.cancel(call.text("id"))
         return answers.empty(204)
+
+    async def prune(self, call: Call) -> web.StreamResponse:
+        keep = call.integer("keep-storage") or call.integer("reserved-space") or call.integer("max-used-space") or 0
+        chosen = call.filters(filters.BUILD_PRUNE)
+        return answers.json(await self._backend.prune(chosen, everything=call.flag("all"), keep=keep))
+
+    async def secrets(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: what a build that follows may borrow."""
+        await self._backend.lend_secrets(call["session"], await call.json(SecretsLent))
+        return answers.empty(204)
+
+    async def context(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: a further context."""
+        await self._backend.lend_context(call["session"], call["name"], call.body())
+        return answers.empty(204)
+
+    async def agent(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: a line to the client's SSH agent."""
+        hijack = Hijack(call)
+        attachment = await self._backend.lend_agent(call["session"], call["name"])
+        return await hijack.join(attachment, stdin=True, detach_keys=b"")
+
+    async def root_files(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: an image's files, for outputs that are files."""
+        return await answers.bytes_stream(call, await self._backend.root_files(call["name"]), answers.TAR)
 
 
 def _options(call: Call) -> BuildOptions:
@@ -67,19 +95,20 @@ def _options(call: Call) -> BuildOptions:
         network_mode=call.text("networkmode"),
         platform=platform_of(call),
         target=call.text("target"),
-        outputs=call.text("outputs"),
+        outputs=_json(call, "outputs", tuple[Output, ...], ()),
         version=call.text("version"),
         build_id=call.text("buildid"),
-        security=_json(call, "securityopt", tuple[str, ...], ()),
+        security=_words(call, "securityopt"),
         ulimits=_json(call, "ulimits", tuple[Ulimit, ...], ()),
         cgroup_parent=call.text("cgroupparent"),
         auth=_header(call, "X-Registry-Config", dict[str, AuthConfig]),
-        progress=call.text("progress"),
+        rich=_RICH in call.header("Accept"),
+        session=call.text("session"),
         contexts=_json(call, "contexts", dict[str, str], {}),
-        secrets=_header(call, "X-Rundlet-Secrets", dict[str, str]),
-        ssh=_header(call, "X-Rundlet-SSH", dict[str, str]),
         allow=_json(call, "allow", tuple[str, ...], ()),
-        attest=_json(call, "attest", tuple[str, ...], ()),
+        attests=_json(call, "attests", tuple[str, ...], ()),
+        annotations=_json(call, "annotations", tuple[str, ...], ()),
+        check=call.flag("check"),
     )
 
 
@@ -116,8 +145,13 @@ def _header(call: Call, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
 def routes(backend: BuildBackend) -> Iterable[Route]:
     """Bind the backend. What BuildKit's clients open first is refused by name."""
     router = BuildRouter(backend)
+    own = "/rundlet/builds/{session}"
     yield Route("POST", "/build", router.build, WhenClientLeaves.CANCEL)
     yield Route("POST", "/build/cancel", router.cancel)
-    yield Route("POST", "/build/prune", refused("build prune"))
+    yield Route("POST", "/build/prune", router.prune)
+    yield Route("POST", f"{own}/secrets", router.secrets)
+    yield Route("POST", f"{own}/contexts/{{name}}", router.context, WhenClientLeaves.CANCEL)
+    yield Route("POST", f"{own}/ssh/{{name}}", router.agent, WhenClientLeaves.CANCEL)
+    yield Route("GET", "/rundlet/images/{name}/root", router.root_files, WhenClientLeaves.CANCEL)
     yield Route("POST", "/session", refused("build session"))
     yield Route("POST", "/grpc", refused("build session"))

@@ -1,0 +1,182 @@
+"""Files from elsewhere: over HTTP, and out of git repositories."""
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from rundlet.builder.errors import BuildError
+from rundlet.image.records import OnProgress, Progress
+from rundlet.oci.digest import Digest
+from rundlet.transport import HttpClient
+from rundlet.transport.http import Request
+
+_GIT_HOSTS: Final = ("github.com/",)
+_GIT_SUFFIX: Final = re.compile(r"\.git(?:#.*)?\Z")
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,64}\Z")
+_SCP: Final = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.\-\[\]]+:(?!//)")
+_GIT_SECONDS: Final = 600
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file that has arrived. ``mtime_ns`` is what the server says, 0 when it says nothing."""
+
+    path: str
+    name: str
+    digest: str
+    size: int
+    mtime_ns: int
+    kind: str
+
+
+class GitSource(msgspec.Struct, frozen=True):
+    """``url#reference:directory``."""
+
+    url: str
+    reference: str = ""
+    directory: str = ""
+
+
+def is_http(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def git_source(text: str) -> GitSource | None:
+    """``text`` as a git repository; None for anything else."""
+    base, _, fragment = text.partition("#")
+    reference, _, directory = fragment.partition(":")
+    if text.startswith(_GIT_HOSTS):
+        return GitSource(f"https://{base}", reference, directory)
+    if text.startswith(("git://", "ssh://")) or _SCP.match(text):
+        return GitSource(base, reference, directory)
+    if is_http(text) and _GIT_SUFFIX.search(text):
+        return GitSource(base, reference, directory)
+    return None
+
+
+async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progress: OnProgress) -> Download:
+    """``url`` into ``directory``. ``checksum`` (a digest, or "") is verified. Raises BuildError, TransportError."""
+    wanted = Digest.parse(checksum) if checksum else None
+    hasher = wanted.hasher() if wanted is not None else hashlib.sha256()
+    content = hashlib.sha256()
+    path = f"{directory}/file"
+    size = 0
+    async with http.send(Request("GET", url)) as response:
+        if response.status != 200:
+            raise BuildError(f"failed to GET {url} with status {response.status} {response.reason}".rstrip())
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() and len(length) < 19 else 0
+        with open(path, "xb") as file:
+            async for chunk in response.chunks():
+                size += len(chunk)
+                hasher.update(chunk)
+                content.update(chunk)
+                await asyncio.to_thread(file.write, chunk)
+                progress(Progress("Downloading", "", size, total))
+        name = _file_name(response.headers.get("Content-Disposition", ""), response.url)
+        mtime = _time(response.headers.get("Last-Modified", ""))
+        kind = response.headers.get("Content-Type", "")
+    if wanted is not None and hasher.hexdigest() != wanted.encoded:
+        raise BuildError(f"digest mismatch {wanted.algorithm}:{hasher.hexdigest()}: {wanted}")
+    return Download(path, name, content.hexdigest(), size, mtime, kind.partition(";")[0].strip())
+
+
+def _file_name(disposition: str, url: str) -> str:
+    """What a downloaded file is called; "" where nothing tells."""
+    header = Message()
+    header["Content-Disposition"] = disposition
+    name = header.get_filename("") if disposition else ""
+    name = name or unquote(urlsplit(url).path).rpartition("/")[2]
+    return name if name not in (".", "..") and "/" not in name and "\0" not in name else ""
+
+
+def _time(text: str) -> int:
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 10**9
+    except (ValueError, TypeError, OverflowError):
+        return 0
+
+
+async def clone(
+    source: GitSource, directory: str, *, keep_metadata: bool, submodules: bool = True, on_line: Callable[[str], None]
+) -> str:
+    """Check ``source`` out into ``directory``; the commit. Raises BuildError with what git said.
+
+    git runs with an environment of its own, asks nobody anything, and speaks http, https, git and ssh only.
+    """
+    reference = source.reference or "HEAD"
+    if reference.startswith("-") or source.url.startswith("-"):
+        raise BuildError(f"invalid git reference: {reference}")
+    await _git(directory, "init", "-q", on_line=on_line)
+    await _git(directory, "remote", "add", "origin", source.url, on_line=on_line)
+    if _COMMIT.match(reference):
+        try:
+            await _git(directory, "fetch", "-q", "--depth", "1", "origin", reference, on_line=on_line)
+        except BuildError:  # a server that gives no single commits, or a short one
+            await _git(directory, "fetch", "-q", "--tags", "origin", on_line=on_line)
+        await _git(directory, "checkout", "-q", "--detach", reference, on_line=on_line)
+    else:
+        await _git(directory, "fetch", "-q", "--depth", "1", "origin", reference, on_line=on_line)
+        await _git(directory, "checkout", "-q", "--detach", "FETCH_HEAD", on_line=on_line)
+    if submodules and os.path.exists(f"{directory}/.gitmodules"):
+        await _git(directory, "submodule", "update", "-q", "--init", "--recursive", "--depth", "1", on_line=on_line)
+    commit = (await _git(directory, "rev-parse", "HEAD", on_line=on_line)).strip()
+    if not keep_metadata:
+        from rundlet.storage.tree import remove_path
+
+        await asyncio.to_thread(remove_path, f"{directory}/.git")
+    return commit
+
+
+async def _git(directory: str, *words: str, on_line: Callable[[str], None]) -> str:
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": directory,
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ALLOW_PROTOCOL": "http:https:git:ssh",
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        **{
+            name: os.environ[name]
+            for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+            if name in os.environ
+        },
+    }
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "core.symlinks=true",
+            *words,
+            cwd=directory,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except FileNotFoundError as exc:
+        raise BuildError("a git repository needs the program git on the engine's machine: install git") from exc
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), _GIT_SECONDS)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
+        raise
+    said = errors.decode("utf-8", "replace").strip()
+    if said:
+        on_line(said)
+    if process.returncode:
+        raise BuildError(f"failed to fetch the git repository: {said or f'git {words[0]}: {process.returncode}'}")
+    return out.decode("utf-8", "replace")

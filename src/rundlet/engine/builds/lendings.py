@@ -1,0 +1,108 @@
+"""What clients lend to builds before they begin: secrets (in memory only), SSH agents, further contexts."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from rundlet.api.streams import Attachment
+from rundlet.builder.workspace import Workspace
+from rundlet.engine.builds.contexts import receive
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NotFoundError
+
+_IDLE: Final = 900.0
+"""Seconds that something lent waits for its build."""
+_LIMIT: Final = 100
+_SECRET_LIMIT: Final = 500 << 10
+_ID: Final = 64
+
+
+@dataclass(slots=True)
+class Lent:
+    """Of one session."""
+
+    since: float
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    contexts: dict[str, Workspace] = field(default_factory=dict)
+    agents: dict[str, "asyncio.Queue[socket.socket]"] = field(default_factory=dict)
+    busy: int = 0
+
+
+class Lendings:
+    """By session, which is a name that the client has made up."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lent: dict[str, Lent] = {}
+
+    def take(self, session: str) -> Lent:
+        """All that was lent to ``session``, which ends with this. Raises NotFoundError."""
+        if not session:
+            return Lent(0.0)
+        lent = self._lent.pop(session, None)
+        if lent is None:
+            raise NotFoundError(f"no such build session: {session}")
+        return lent
+
+    def add_secrets(self, session: str, secrets: dict[str, bytes]) -> None:
+        """Raises InvalidParameterError: one is too large."""
+        for name, value in secrets.items():
+            if len(value) > _SECRET_LIMIT:
+                raise InvalidParameterError(f"secret {name} too big. max size {_SECRET_LIMIT >> 10}KB")
+        self._of(session).secrets.update(secrets)
+
+    async def add_context(self, session: str, name: str, body: AsyncIterator[bytes]) -> None:
+        """Unpack ``body`` as the context ``name``. Raises BadContextError."""
+        lent = self._of(session)
+        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+        await asyncio.to_thread(workspace.make)
+        lent.busy += 1
+        try:
+            await receive(workspace, body)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(workspace.remove))
+            raise
+        finally:
+            lent.busy -= 1
+        old = lent.contexts.get(name)
+        lent.contexts[name] = workspace
+        if old is not None:
+            await asyncio.to_thread(old.remove)
+
+    def add_agent(self, session: str, name: str) -> Attachment:
+        """A line to the client's agent; its engine's end waits for a step that speaks on it."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self._of(session).agents.setdefault(name, asyncio.Queue()).put_nowait(theirs)
+        return Attachment(tty=True, socket=ours)
+
+    async def release(self, lent: Lent) -> None:
+        """Forget it all."""
+        lent.secrets.clear()
+        for lines in lent.agents.values():
+            while not lines.empty():
+                lines.get_nowait().close()
+        for workspace in lent.contexts.values():
+            await asyncio.to_thread(workspace.remove)
+        lent.contexts.clear()
+
+    async def expire(self) -> None:
+        """Forget what no build has come for."""
+        now = time.monotonic()
+        for session, lent in list(self._lent.items()):
+            if now - lent.since > _IDLE and not lent.busy:
+                del self._lent[session]
+                await self.release(lent)
+
+    def _of(self, session: str) -> Lent:
+        if not session.isalnum() or not session.isascii() or len(session) > _ID:
+            raise InvalidParameterError(f"invalid build session: {session[:_ID]}")
+        lent = self._lent.get(session)
+        if lent is None:
+            if len(self._lent) >= _LIMIT:
+                raise InvalidParameterError("too many build sessions")
+            lent = self._lent[session] = Lent(time.monotonic())
+        return lent

@@ -1,0 +1,134 @@
+"""``builder du`` and ``builder prune``: steps' images that no name needs, and cache mounts.
+
+A record is *in use* when an image with a name, a build's result or a container's image stands on it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from rundlet.api.builds import BuildPruned, CacheUsage
+from rundlet.api.filters import Filters
+from rundlet.builder.cache import RESULT, BuildCache, CacheRecord
+from rundlet.builder.cachemounts import CacheDirectory, CacheMounts
+from rundlet.engine.context import Context
+from rundlet.engine.times import parse_until
+from rundlet.errors import RundletError
+from rundlet.image.records import Image
+from rundlet.image.removal import Remover
+from rundlet.oci.digest import Digest
+from rundlet.util.clock import rfc3339_nano
+
+_MOUNT = "exec.cachemount"
+
+
+class BuildCacheService:
+    """Made by the wiring."""
+
+    def __init__(self, context: Context, cache: BuildCache, mounts: CacheMounts, remover: Remover) -> None:
+        self._context = context
+        self._cache = cache
+        self._mounts = mounts
+        self._remover = remover
+
+    async def usage(self) -> list[CacheUsage]:
+        """Every record, the last used first."""
+        records = await asyncio.to_thread(self._cache.records)
+        images = {image.id: image for image in self._context.images.images()}
+        used = self._in_use(images, records)
+        found = [_step(record, images[record.image], record.image in used) for record in records]
+        return found + [_mount(mount) for mount in await asyncio.to_thread(self._mounts.all)]
+
+    async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned:
+        """Remove what is not in use, the longest unused first, until no more than ``keep`` bytes are left (0: all).
+
+        ``everything`` also forgets how what is in use was made. Raises InvalidParameterError.
+        """
+        until = parse_until(filters.get("until"), self._context.clock)
+        usage = await self.usage()
+        total = sum(item.size for item in usage)
+        records = {str(record.image): record for record in await asyncio.to_thread(self._cache.records)}
+        deleted: list[str] = []
+        freed = 0
+        for item in reversed(usage):
+            if keep and total - freed <= keep:
+                break
+            if item.in_use or not _matches(item, filters):
+                continue
+            if until is not None and _used_ns(item, records) >= until:
+                continue
+            if await self._remove(item):
+                deleted.append(item.id)
+                freed += item.size
+        gone = [record.image for record in records.values()] if everything and not filters.values else []
+        await asyncio.to_thread(self._cache.forget, gone)
+        self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+        return BuildPruned(caches_deleted=tuple(deleted) or None, space_reclaimed=freed)
+
+    async def _remove(self, item: CacheUsage) -> bool:
+        if item.type == _MOUNT:
+            return await asyncio.to_thread(self._mounts.remove, item.id)
+        try:
+            removals = await self._remover.remove(item.id, prune=False)
+        except RundletError:
+            return False  # something has come to need it
+        for removal in removals:
+            if removal.kind == "deleted" and removal.image is not None:
+                self._context.events.publish("image", "delete", str(removal.image), {"name": removal.name})
+        return True
+
+    def _in_use(self, images: dict[Digest, Image], records: list[CacheRecord]) -> set[Digest]:
+        results = {record.image for record in records if record.kind == RESULT}
+        ours = {record.image for record in records}
+        containers = {record.image_id for record in self._context.containers}
+        used: set[Digest] = set()
+        for image in images.values():
+            if image.id in ours and image.dangling and image.id not in results and str(image.id) not in containers:
+                continue
+            current: Image | None = image
+            while current is not None and current.id not in used:
+                used.add(current.id)
+                current = images.get(current.parent) if current.parent is not None else None
+        return used
+
+
+def _step(record: CacheRecord, image: Image, used: bool) -> CacheUsage:
+    return CacheUsage(
+        id=image.id.encoded,
+        parent=image.parent.encoded if image.parent is not None else "",
+        type="regular",
+        description=record.description,
+        in_use=used,
+        shared=False,
+        size=record.size,
+        created_at=rfc3339_nano(record.created_ns),
+        last_used_at=rfc3339_nano(record.used_ns),
+        usage_count=record.uses,
+    )
+
+
+def _mount(mount: CacheDirectory) -> CacheUsage:
+    return CacheUsage(
+        id=mount.name,
+        type=_MOUNT,
+        description=f"cached mount {mount.id}",
+        in_use=mount.in_use,
+        size=mount.size,
+        created_at=rfc3339_nano(mount.created_ns),
+        last_used_at=rfc3339_nano(mount.used_ns),
+        usage_count=1,
+    )
+
+
+def _used_ns(item: CacheUsage, records: dict[str, CacheRecord]) -> int:
+    record = records.get(f"sha256:{item.id}")
+    return record.used_ns if record is not None else 0
+
+
+def _matches(item: CacheUsage, filters: Filters) -> bool:
+    wanted: dict[str, Callable[[str], bool]] = {
+        "id": item.id.startswith,
+        "parent": item.parent.startswith,
+        "type": item.type.__eq__,
+        "description": item.description.__contains__,
+    }
+    return all(any(map(fits, filters.get(name))) for name, fits in wanted.items() if name in filters)

@@ -1,0 +1,134 @@
+"""From the API's query to what the builder is asked to do; what can't be carried out is refused here, by name."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rundlet.api.builds import BuildOptions
+from rundlet.builder.dockerfile.ast import Dockerfile
+from rundlet.builder.request import BuildRequest, Limits
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
+
+OUTPUTS = frozenset({"image", "docker", "oci", "tar", "local", "cacheonly"})
+_IMAGE_ATTRIBUTES = frozenset({"name", "push"})
+_ALLOWED = frozenset({"network.host", "security.insecure"})
+
+
+def check(options: BuildOptions) -> None:
+    """Raises InvalidParameterError, NotSupportedError."""
+    if options.version == "2":
+        raise NotSupportedError("a build by BuildKit's protocol (set DOCKER_BUILDKIT=0)")
+    if options.version not in ("", "1"):
+        raise InvalidParameterError(f"invalid version {options.version}")
+    for tag in options.tags:
+        _tag(tag)
+    for entitlement in options.allow:
+        if entitlement not in _ALLOWED:
+            raise NotSupportedError(f"the entitlement {entitlement}")
+    for output in options.outputs:
+        if output.type not in OUTPUTS:
+            raise NotSupportedError(f"output type {output.type}")
+        for name in output.attrs:
+            if name not in (_IMAGE_ATTRIBUTES if output.type == "image" else {"name"}):
+                raise NotSupportedError(f"attribute {name} of output type {output.type}")
+    if options.annotations:
+        raise NotSupportedError("annotations of a build")
+    if options.attests:
+        raise NotSupportedError("attestations of a build")
+    if "," in options.platform:
+        raise NotSupportedError("a build for several platforms at once")
+    for source in options.cache_from:
+        cache_reference(source, "cache-from")
+    for target in options.cache_to:
+        cache_reference(target, "cache-to")
+    if options.memory < 0 or 0 < options.memory < (6 << 20):
+        raise InvalidParameterError("Minimum memory limit allowed is 6MB")
+
+
+def cache_reference(text: str, flag: str) -> str:
+    """The image that a ``--cache-from`` or ``--cache-to`` means, "" for the build's own (inline).
+
+    Raises InvalidParameterError, NotSupportedError.
+    """
+    if "=" not in text:
+        return Reference.parse(text).with_default_tag().familiar
+    fields = dict(field.partition("=")[::2] for field in text.split(","))
+    kind = fields.pop("type", "")
+    if kind == "inline":
+        return ""
+    if kind != "registry":
+        raise NotSupportedError(f"--{flag} of type {kind or text}")
+    reference = fields.pop("ref", "")
+    mode = fields.pop("mode", "min")
+    if mode not in ("min", "max") or fields:
+        raise NotSupportedError(f"--{flag} {text}")
+    return Reference.parse(reference).with_default_tag().familiar
+
+
+def _tag(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise InvalidParameterError("refusing to create a tag with a digest reference")
+    return reference.with_default_tag()
+
+
+def build_request(
+    options: BuildOptions, dockerfile: Dockerfile, secrets: Mapping[str, bytes], ssh: Mapping[str, str]
+) -> BuildRequest:
+    """Raises InvalidParameterError."""
+    epoch = options.build_args.get("SOURCE_DATE_EPOCH")
+    if epoch and not epoch.isdigit():
+        raise InvalidParameterError(f"invalid SOURCE_DATE_EPOCH: {epoch}")
+    names = [tag for output in options.outputs for tag in output.attrs.get("name", "").split(",") if tag]
+    return BuildRequest(
+        dockerfile=dockerfile,
+        tags=tuple(dict.fromkeys(_tag(tag) for tag in (*options.tags, *names))),
+        target=options.target,
+        arguments=options.build_args,
+        labels=options.labels,
+        platform=Platform.parse(options.platform) if options.platform else Platform.host(),
+        platform_given=bool(options.platform),
+        no_cache=options.no_cache,
+        no_cache_stages=frozenset(options.no_cache_filter),
+        pull=options.pull,
+        squash=options.squash,
+        network=options.network_mode,
+        extra_hosts=options.extra_hosts,
+        limits=_limits(options),
+        security=options.security,
+        keep_containers=not options.remove and not options.force_remove,
+        keep_failed=not options.force_remove and not options.rich,
+        secrets=secrets,
+        ssh=ssh,
+        contexts=options.contexts,
+        cache_from=tuple(filter(None, (cache_reference(text, "cache-from") for text in options.cache_from))),
+        insecure_allowed="security.insecure" in options.allow,
+        epoch=int(epoch) if epoch else None,
+    )
+
+
+def _limits(options: BuildOptions) -> Limits:
+    return Limits(
+        memory=options.memory,
+        memory_swap=options.memory_swap,
+        cpu_shares=options.cpu_shares,
+        cpu_period=options.cpu_period,
+        cpu_quota=options.cpu_quota,
+        cpuset_cpus=options.cpuset_cpus,
+        cpuset_mems=options.cpuset_mems,
+        shm_size=options.shm_size,
+        cgroup_parent=options.cgroup_parent,
+        ulimits=tuple((limit.name, limit.soft, limit.hard) for limit in options.ulimits),
+    )
+
+
+def tagged(options: BuildOptions) -> bool:
+    """Whether the result gets its names: not where it only leaves as files."""
+    kinds = {output.type for output in options.outputs}
+    return not kinds or bool(kinds & {"image", "docker", "oci"})
+
+
+def with_platform(request: BuildRequest, platform: Platform) -> BuildRequest:
+    return msgspec.structs.replace(request, platform=platform, platform_given=True)

@@ -1,0 +1,174 @@
+"""One build: the builder's parts, joined for it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+
+from rundlet.api.images import AuthConfig
+from rundlet.builder.cache import BuildCache
+from rundlet.builder.cachemounts import CacheMounts
+from rundlet.builder.extras import AddExtras
+from rundlet.builder.layers import LayerMaker
+from rundlet.builder.mounts import MountMaker
+from rundlet.builder.report import Reporter
+from rundlet.builder.request import BuildRequest
+from rundlet.builder.runs import Runs
+from rundlet.builder.solver import Solver
+from rundlet.builder.sources import SourceFinder
+from rundlet.builder.squash import squash
+from rundlet.builder.state import StageState
+from rundlet.builder.steps import CacheSource, Recorder
+from rundlet.builder.transfers import Transfers
+from rundlet.builder.workspace import Workspace
+from rundlet.engine.builds.bases import BaseImageService
+from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.runner import ContainerRunner
+from rundlet.engine.context import Context
+from rundlet.errors import RundletError
+from rundlet.image.leases import Lease, Leases
+from rundlet.image.pull import Puller
+from rundlet.image.push import Pusher
+from rundlet.image.records import Progress
+from rundlet.image.removal import Remover
+from rundlet.oci.reference import Reference
+from rundlet.transport import HttpClient
+
+_CHUNK = 64 << 10
+
+
+class BuildRooms(msgspec.Struct, frozen=True):
+    """What the wiring gives builds."""
+
+    cache: BuildCache
+    mounts: CacheMounts
+    layers: LayerMaker
+    runner: ContainerRunner
+    puller: Puller
+    pusher: Pusher
+    remover: Remover
+    leases: Leases
+    http: HttpClient
+
+
+class Work:
+    """Used once."""
+
+    def __init__(
+        self,
+        context: Context,
+        rooms: BuildRooms,
+        workspace: Workspace,
+        lease: Lease,
+        reporter: Reporter,
+        lent: Lent,
+        auth: Mapping[str, AuthConfig],
+    ) -> None:
+        self._context = context
+        self._rooms = rooms
+        self._workspace = workspace
+        self._lease = lease
+        self._reporter = reporter
+        self._lent = lent
+        self._auth = auth
+
+    async def solve(self, request: BuildRequest) -> StageState:
+        """The image. Raises LocatedError and what building raises."""
+        context, rooms = self._context, self._rooms
+        recorder = Recorder(
+            context.images, context.snapshots, rooms.cache, context.clock, self._reporter, self._lease, request.epoch
+        )
+        recorder.sources = await self._cache_sources(request)
+        bases = BaseImageService(context, rooms.puller, self._auth, self._reporter)
+        solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
+        inputs = {name: workspace.context for name, workspace in self._lent.contexts.items()}
+        finder = SourceFinder(request, self._workspace, solver, bases, context.images, self._lease, inputs)
+        extras = AddExtras(rooms.http, self._workspace, self._reporter)
+        solver.transfers = Transfers(
+            recorder, self._workspace, context.snapshots, rooms.layers, finder.place, extras, request.epoch
+        )
+        mounts = MountMaker(request, self._workspace, rooms.mounts, finder)
+        solver.runs = Runs(recorder, request, rooms.runner, rooms.layers, mounts)
+        state = await solver.solve()
+        if request.squash:
+            depth, steps = solver.base
+            created = request.epoch * 10**9 if request.epoch is not None else context.clock.now_ns()
+            state = await squash(state, depth, steps, solver.transfers, recorder, created)
+        return state
+
+    async def _cache_sources(self, request: BuildRequest) -> list[CacheSource]:
+        """The images of --cache-from; one that can't be had is no error, as in Docker."""
+        found = []
+        for name in request.cache_from:
+            reference = Reference.parse(name)
+            try:
+                image = self._context.images.get(name)
+            except RundletError:
+                try:
+                    results = await self._rooms.puller.pull(reference, progress=_ignore)
+                    image = results[0].image
+                except RundletError as exc:
+                    self._reporter.warning(f"[Warning] cache source {name}: {exc}")
+                    continue
+            stack = tuple(self._context.images.layers(image.id))
+            await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
+            history = tuple(self._context.images.config(image.id).history or ())
+            found.append(CacheSource(history, stack))
+        return found
+
+    @asynccontextmanager
+    async def agents(self) -> AsyncIterator[dict[str, str]]:
+        """A socket for each agent that was lent: what connects to it speaks with the client's agent."""
+        servers: list[asyncio.Server] = []
+        paths: dict[str, str] = {}
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            for name, lines in self._lent.agents.items():
+                path = f"{await asyncio.to_thread(self._workspace.secret_directory)}/agent"
+
+                async def serve(
+                    reader: asyncio.StreamReader,
+                    writer: asyncio.StreamWriter,
+                    lines: "asyncio.Queue[socket.socket]" = lines,
+                ) -> None:
+                    task = asyncio.current_task()
+                    assert task is not None
+                    tasks.add(task)
+                    try:
+                        line = await lines.get()
+                        await _join(reader, writer, line)
+                    finally:
+                        tasks.discard(task)
+
+                servers.append(await asyncio.start_unix_server(serve, path))
+                paths[name] = path
+            yield paths
+        finally:
+            for server in servers:
+                server.close()
+            for task in tasks:
+                task.cancel()
+
+
+def _ignore(progress: Progress) -> None:
+    del progress
+
+
+async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: socket.socket) -> None:
+    other_reader, other_writer = await asyncio.open_connection(sock=line)
+
+    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(_CHUNK):
+                sink.write(data)
+                await sink.drain()
+            if sink.can_write_eof():
+                sink.write_eof()
+
+    try:
+        await asyncio.gather(copy(reader, other_writer), copy(other_reader, writer))
+    finally:
+        writer.close()
+        other_writer.close()
