@@ -99,7 +99,8 @@ def _follow(upload: Upload, body: Iterator[bytes] | None, source: Source, displa
     except ApiError as exc:
         # Refused before it began.
         display.finish()
-        raise build_error(str(exc), {}, source, display.steps) from exc
+        reason = str(exc).removeprefix("Error response from daemon: ")
+        raise build_error(reason, {}, source, display.steps) from exc
     outcome = _Outcome()
     others = _sorted_out(_messages(response, upload), source, display)
     # What is no state of a step comes from an engine that knows the classic builder's text only.
@@ -143,7 +144,7 @@ def _checked(found: dict[str, Any], source: Source) -> int:
 def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outcome: _Outcome) -> int:
     for entry in outcome.outputs:
         index = int(entry.get("index") or 0)
-        if 0 <= index < len(wanted):
+        if 0 <= index < len(wanted) and wanted[index].comes_back:
             fetch(context.session, wanted[index], str(entry["url"]))
     if flags["iidfile"]:
         _write(flags["iidfile"], outcome.image)
