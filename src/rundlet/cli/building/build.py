@@ -6,10 +6,11 @@ import os
 import sys
 
 from rundlet.cli.building import query as wire
-from rundlet.cli.building.display import QuietDisplay, choose_display, default_mode, standard_error
+from rundlet.cli.building.display import Locked, QuietDisplay, choose_display, default_mode, standard_error
 from rundlet.cli.building.failure import build_error, check_report, warnings_text
 from rundlet.cli.building.lending import Lending
 from rundlet.cli.building.outputs import fetch
+from rundlet.cli.building.own_steps import ContextStep, result_step
 from rundlet.cli.building.secrets import read_agents, read_secrets
 from rundlet.cli.building.sources import open_source
 from rundlet.cli.building.upload import Upload
@@ -42,6 +43,7 @@ class _Outcome:
         self.metadata: dict[str, Any] = {}
         self.outputs: list[dict[str, Any]] = []
         self.check: dict[str, Any] | None = None
+        self.rich = False
 
     def take(self, aux: Any) -> None:
         if not isinstance(aux, dict):
@@ -60,7 +62,7 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     query = wire.build_query(context, flags, wanted)
     quiet = flags["quiet"] or wire.is_check(flags)
     mode = default_mode(flags["progress"])
-    display = QuietDisplay() if quiet else choose_display(mode, standard_error())
+    display = Locked(QuietDisplay() if quiet else choose_display(mode, standard_error()))
     source = open_source(path, flags["file"])
     lending = Lending(context.session)
     lending.secrets(read_secrets(flags["secret"]))
@@ -70,9 +72,18 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     body = source.body
     if flags["compress"] and body is not None:
         body = _compressed(body)
-    upload = Upload(context.session, "/build", {**query, **source.query, **lending.query()}, headers)
+    own = ContextStep()
+    upload = Upload(
+        context.session,
+        "/build",
+        {**query, **source.query, **lending.query()},
+        headers,
+        lambda size, done: display.update(own.message(size, done=done)),
+    )
     try:
         outcome = _follow(upload, body, source, display, quiet=quiet)
+        if outcome.image and outcome.rich:
+            display.update(result_step(outcome.image, wire.full_names(flags["tag"])))
     finally:
         display.finish()
     if outcome.check is not None:
@@ -102,14 +113,16 @@ def _follow(upload: Upload, body: Iterator[bytes] | None, source: Source, displa
         reason = str(exc).removeprefix("Error response from daemon: ")
         raise build_error(reason, {}, source, display.steps) from exc
     outcome = _Outcome()
-    others = _sorted_out(_messages(response, upload), source, display)
+    others = _sorted_out(_messages(response, upload), source, display, outcome)
     # What is no state of a step comes from an engine that knows the classic builder's text only.
     show(others, sys.stdout, aux=outcome.take, quiet=quiet)
     upload.check()
     return outcome
 
 
-def _sorted_out(messages: Iterator[dict[str, Any]], source: Source, display: Display) -> Iterator[dict[str, Any]]:
+def _sorted_out(
+    messages: Iterator[dict[str, Any]], source: Source, display: Display, outcome: _Outcome
+) -> Iterator[dict[str, Any]]:
     """Show the states of steps, and raise what has failed; the rest is passed on."""
     for message in messages:
         detail = message.get("errorDetail")
@@ -118,6 +131,7 @@ def _sorted_out(messages: Iterator[dict[str, Any]], source: Source, display: Dis
             text = str((detail or {}).get("message") or message["error"])
             raise build_error(text, detail or {}, source, display.steps)
         if any(key in message for key in _RICH):
+            outcome.rich = True
             display.update(message)
         else:
             yield message

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     class Display(Protocol):
         """Is told every message, and at the end that it is the end."""
 
-        steps: Steps
-
+        @property
+        def steps(self) -> Steps: ...
         def update(self, message: dict[str, Any]) -> None: ...
         def finish(self) -> None: ...
 
@@ -47,6 +47,8 @@ def choose_display(mode: str, out: TextIO) -> Display:
 class QuietDisplay:
     """Keeps what an error needs, shows nothing."""
 
+    steps: Steps
+
     def __init__(self) -> None:
         self.steps = Steps()
 
@@ -70,6 +72,33 @@ class RawDisplay(QuietDisplay):
         super().update(message)
         self._out.write(dumps(message) + "\n")
         self._out.flush()
+
+
+class Locked:
+    """A display that is told things by several threads."""
+
+    def __init__(self, display: Display) -> None:
+        from threading import Lock
+
+        self._display = display
+        self._lock = Lock()
+        self._finished = False
+
+    @property
+    def steps(self) -> Steps:
+        return self._display.steps
+
+    def update(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            if not self._finished:
+                self._display.update(message)
+
+    def finish(self) -> None:
+        """Once; what is said later is lost."""
+        with self._lock:
+            if not self._finished:
+                self._finished = True
+                self._display.finish()
 
 
 def collect(steps: Steps, message: dict[str, Any]) -> None:

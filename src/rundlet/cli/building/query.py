@@ -66,6 +66,13 @@ def tags(words: Iterable[str]) -> list[str]:
     return list(words)
 
 
+def full_names(words: Iterable[str]) -> list[str]:
+    """Tags as they are known everywhere: ``docker.io/library/name:latest``."""
+    from rundlet.cli.reference import parse
+
+    return [str(parse(word).with_default_tag()) for word in words]
+
+
 def outputs(flags: dict[str, Any]) -> list[Output]:
     """``--output``, ``--load`` and ``--push`` together. Raises CommandError."""
     found = [parse_output(text) for text in flags["output"]]

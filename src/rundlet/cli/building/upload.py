@@ -14,17 +14,27 @@ if TYPE_CHECKING:
     from rundlet.client.session import Session
 
 
-class Upload:
-    """One POST whose body is sent by a thread of its own. ``sent`` counts bytes, ``done`` says that it is all of it."""
+_REPORT = 0.1
+"""Seconds between two reports of what has been sent."""
 
-    def __init__(self, session: Session, path: str, query: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+
+class Upload:
+    """One POST whose body is sent by a thread of its own; ``report`` hears there of bytes and of the end."""
+
+    def __init__(
+        self,
+        session: Session,
+        path: str,
+        query: Mapping[str, Any],
+        headers: Mapping[str, str],
+        report: Callable[[int, bool], None],
+    ) -> None:
         self._session = session
+        self._report = report
         self._path = path
         self._query = query
         self._headers = headers
         self._failure: CommandError | ClientError | None = None
-        self.sent = 0
-        self.done = False
 
     def start(self, body: Iterator[bytes] | None) -> Callable[[], Response]:
         """Begin; the result gives the answer, once it begins. Raises CommandError, ClientError, ApiError."""
@@ -42,7 +52,6 @@ class Upload:
                     headers=self._headers,
                     connection=connection,
                 )
-                self.done = True
             except (CommandError, ClientError) as exc:
                 self._failure = exc
                 # Without its end the engine can't take the body for a whole one.
@@ -66,6 +75,13 @@ class Upload:
             raise self._failure
 
     def _counted(self, body: Iterator[bytes]) -> Iterator[bytes]:
+        from time import monotonic
+
+        sent, next_report = 0, 0.0
         for piece in body:
             yield piece
-            self.sent += len(piece)
+            sent += len(piece)
+            if monotonic() >= next_report:
+                self._report(sent, False)
+                next_report = monotonic() + _REPORT
+        self._report(sent, True)
