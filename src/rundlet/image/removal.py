@@ -79,7 +79,8 @@ class Remover:
         try:
             self._check(image_id, soft=not force, names=names)
         except ImageConflictError as exc:
-            if quiet and (not image.dangling or exc.used):
+            # A parent that others are built on stays without a word.
+            if quiet and (not image.dangling or exc.used or self._store.children(image_id)):
                 return
             raise
         await self._untag(image, names, records)
