@@ -234,6 +234,8 @@ class HostConfig(Resources, frozen=True):
     init: bool | None = None
     restart_unhealthy: bool = False
     """Ours: start the container again when its health check says that it is unhealthy."""
+    rootfs: str = ""
+    """Ours: a directory of this machine whose copy-on-write view is the root. An image is what was committed of one."""
 
 
 class EndpointIPAMConfig(Wire, frozen=True):

@@ -24,6 +24,8 @@ def check_platform_flags(flags: Any) -> None:
     """Values that only this side looks at. Raises RunError."""
     if flags["pull"] not in PULL_POLICIES:
         raise RunError(f'invalid pull option: \'{flags["pull"]}\': must be one of "always", "missing" or "never"')
+    if flags["rootfs-image"] and not flags["rootfs"]:
+        raise RunError("--rootfs-image needs --rootfs")
 
 
 class PullError(RunError):
@@ -36,8 +38,12 @@ class Creation:
     def __init__(self, call: Invocation) -> None:
         self.call = call
         self.flags = call.flags
-        self.image = call.args[0]
-        self.body = create_body(call.flags, self.image, call.args[1:])
+        if call.flags["rootfs"]:
+            # No image is needed then: all words are the command.
+            self.image, command = call.flags["rootfs-image"], call.args
+        else:
+            self.image, command = call.args[0], call.args[1:]
+        self.body = create_body(call.flags, self.image, command)
         self._signed: ImageName | None = None
         self._tag = ""
 
@@ -45,9 +51,9 @@ class Creation:
         """The new container's ID; warnings are printed, --cidfile is written. Raises RunError, ApiError."""
         cidfile = self._open_cidfile()
         try:
-            if enabled(self.call):
+            if self.image and enabled(self.call):
                 self._resolve_signed()
-            if self.flags["pull"] == "always":
+            if self.image and self.flags["pull"] == "always":
                 self._pull()
             answer = self._create_or_pull()
         except BaseException:

@@ -54,8 +54,25 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     no_copy: bool = False
 
 
+class HostRoot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A root file system that is a view of this machine's own. Places are absolute paths in the container."""
+
+    path: str
+    below: list[str] = []
+    """Where other file systems are mounted: each has an overlay of its own, outer ones first."""
+    readonly: list[str] = []
+    """Those that can't be written anyway: shown as they are."""
+    tmpfs: dict[str, str] = {}
+    """In-memory file systems, of which only an empty one of the same mode is shown."""
+    hidden: list[str] = []
+    """The engine's own directories."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One container. ``image`` is the reference as the user gave it, ``image_id`` the config digest it meant then."""
+    """One container. ``image`` is the reference as the user gave it, ``image_id`` the config digest it meant then.
+
+    ``rootfs`` is set where the root is no image's; ``image_id`` may be empty then, and ``image`` the directory's path.
+    """
 
     version: int = VERSION
     id: str
@@ -71,6 +88,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     networking: msgspec.Raw = msgspec.Raw(b"{}")
     runtime: str = "rundlet"
     mounts: list[MountPoint] = []
+    rootfs: HostRoot | None = None
     state: State = State()
 
     def with_state(self, state: State) -> "Record":

@@ -14,7 +14,8 @@ from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
 from rundlet.image.streams import chain as joined
-from rundlet.oci.config import ContainerConfig, History
+from rundlet.oci.config import ContainerConfig, History, ImageConfig
+from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
@@ -25,9 +26,10 @@ EMPTY_TAR_SIZE: Final = 1024
 
 
 class CommitRequest(msgspec.Struct, frozen=True):
-    """What the new image is to be. ``created_by`` is the command that its history shows."""
+    """What the new image is to be. ``created_by`` is the command that its history shows; without a parent it has one
+    layer."""
 
-    parent: Image
+    parent: Image | None
     config: ContainerConfig
     container_id: str = ""
     created_by: str = ""
@@ -54,7 +56,7 @@ class Committer:
         Raises MissingBlobError (the parent's layers), LayerError, StorageError, TagToDigestError, and what ``changes``
         raises. Failed or cancelled, it leaves nothing.
         """
-        stack = self._store.layers(request.parent.id)
+        stack = self._store.layers(request.parent.id) if request.parent is not None else []
         async with self._leases.lease() as lease:
             await lease.hold(*(layer.chain for layer in stack), *(layer.blob.digest for layer in stack))
             for layer in stack:
@@ -66,7 +68,7 @@ class Committer:
                 stack = [*stack, added]
             return await self._record(request, stack, added)
 
-    async def _layer(self, parent: Image, changes: AsyncIterator[bytes]) -> Layer | None:
+    async def _layer(self, parent: Image | None, changes: AsyncIterator[bytes]) -> Layer | None:
         """None for a container that changed nothing."""
         start = b""
         async for chunk in changes:
@@ -77,13 +79,18 @@ class Committer:
             return None
         async with aclosing(_generator(joined(start, changes))) as source:
             result, blob = await unpack_kept(
-                source, self._store.content, self._snapshots, self._workers, parent=parent.chain
+                source,
+                self._store.content,
+                self._snapshots,
+                self._workers,
+                parent=parent.chain if parent is not None else None,
             )
         return Layer(result.diff_id, result.chain, result.size, blob)
 
     async def _record(self, request: CommitRequest, stack: Sequence[Layer], added: Layer | None) -> Image:
         created = self._clock.now_ns()
-        parent = self._store.config(request.parent.id)
+        base = request.parent
+        parent = self._store.config(base.id) if base is not None else _nothing()
         step = History(
             created=rfc3339_nano(created),
             author=request.author,
@@ -104,7 +111,14 @@ class Committer:
             history=[*(parent.history or ()), step],
         )
         names = [request.reference.with_default_tag()] if request.reference is not None else []
-        return await assemble(self._store, config, stack, created_ns=created, parent=request.parent.id, names=names)
+        base_id = base.id if base is not None else None
+        return await assemble(self._store, config, stack, created_ns=created, parent=base_id, names=names)
+
+
+def _nothing() -> ImageConfig:
+    """What an image without a parent begins with."""
+    here = Platform.host()
+    return ImageConfig(architecture=here.architecture, os=here.os, variant=here.variant)
 
 
 async def _generator(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

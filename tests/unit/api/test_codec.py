@@ -148,7 +148,7 @@ def test_every_published_field_of_create_is_known() -> None:
         ExtraHosts GroupAdd IpcMode Cgroup Links OomScoreAdj PidMode Privileged PublishAllPorts ReadonlyRootfs
         SecurityOpt StorageOpt Tmpfs UTSMode UsernsMode ShmSize Sysctls Runtime Isolation MaskedPaths ReadonlyPaths
     """.split()
-    ours = {"RestartUnhealthy"}
+    ours = {"RestartUnhealthy", "Rootfs"}
     assert known == {*published, *ours}
 
 

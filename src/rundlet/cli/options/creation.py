@@ -125,6 +125,13 @@ _COMMON: tuple[tuple[Any, ...], ...] = (
     ("restart", "", "string", 'Restart policy to apply when a container exits (default "no")', "no"),
     ("restart-unhealthy", "", "bool", "Restart the container when its health check finds it unhealthy"),
     ("rm", "", "bool", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    (
+        "rootfs",
+        "",
+        "string",
+        "Instead of an image: a directory of the engine's machine, of which the container sees a copy-on-write view",
+    ),
+    ("rootfs-image", "", "string", "With --rootfs: begin with the changes that an image was committed with"),
     ("runtime", "", "string", "Runtime to use for this container"),
     ("security-opt", "", "list", "Security Options"),
     ("shm-size", "", "bytes", "Size of /dev/shm"),

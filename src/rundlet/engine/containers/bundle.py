@@ -8,8 +8,8 @@ from rundlet.api.container_config import ContainerConfig, HostConfig, Resources,
 from rundlet.api.exec import ExecCreate
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
-from rundlet.engine import mounts
-from rundlet.engine.containers import documents
+from rundlet.engine import cdi, mounts
+from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import Security, security
 from rundlet.engine.context import Context
@@ -51,7 +51,9 @@ class BundleMaker:
             program = self._seccomp.path(names, protection.seccomp_profile)
             if external is not None:
                 oci["linux"]["seccomp"] = self._seccomp.oci(names, protection.seccomp_profile)
-        rootfs = self._context.snapshots.container(record.id)
+        edits = cdi.edits_for(host.device_requests or (), self._context.settings.cdi_spec_dirs)
+        cdi.apply(edits, oci, native=external is None)
+        rootfs = hostroot.layers_of(self._context, record)
         directory = layout.container(record.id)
         return {
             "version": SPEC_VERSION,
@@ -109,7 +111,7 @@ class BundleMaker:
         tmpfs = mounts.tmpfs_of(host)
         user_mounts = mounts.to_oci(record.mounts, tmpfs, first_start=not record.state.started_ns)
         named = {mount["destination"] for mount in user_mounts}
-        own = [mount for mount in etc_mounts if mount["destination"] not in named]
+        own = [mount for mount in [*hostroot.mounts_of(record), *etc_mounts] if mount["destination"] not in named]
         return SpecRequest(
             args=argv(config),
             env=[*self._links.environment(record), *(config.env or ())],
@@ -181,21 +183,21 @@ def limits(resources: Resources) -> Limits:
         memory=resources.memory,
         memory_swap=resources.memory_swap,
         memory_reservation=resources.memory_reservation,
+        memory_swappiness=resources.memory_swappiness,
         oom_kill_disable=bool(resources.oom_kill_disable),
         cpu_shares=resources.cpu_shares,
-        memory_swappiness=resources.memory_swappiness,
         cpu_period=resources.cpu_period,
         cpu_quota=resources.cpu_quota,
         nano_cpus=resources.nano_cpus,
-        cpuset_cpus=resources.cpuset_cpus,
-        cpuset_mems=resources.cpuset_mems,
         cpu_realtime_period=resources.cpu_realtime_period,
         cpu_realtime_runtime=resources.cpu_realtime_runtime,
+        cpuset_cpus=resources.cpuset_cpus,
+        cpuset_mems=resources.cpuset_mems,
         pids=resources.pids_limit or 0,
         blkio_weight=resources.blkio_weight,
+        weights=tuple(Throttle(device.path, device.weight) for device in resources.blkio_weight_device or ()),
         read_bps=_throttles(resources.blkio_device_read_bps),
         write_bps=_throttles(resources.blkio_device_write_bps),
-        weights=tuple(Throttle(device.path, device.weight) for device in resources.blkio_weight_device or ()),
         read_iops=_throttles(resources.blkio_device_read_iops),
         write_iops=_throttles(resources.blkio_device_write_iops),
     )

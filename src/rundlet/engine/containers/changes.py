@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from rundlet.api.containers import FilesystemChange
 from rundlet.container.record import Record
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.archive import chunks_of
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.files import ContainerFiles
@@ -27,7 +27,7 @@ RUNTIME_PATHS = (
 def mount_points(record: Record) -> list[str]:
     """Everything in the upper directory that is not the container's own doing."""
     own = [point.destination for point in record.mounts]
-    return [*RUNTIME_PATHS, *own, *tmpfs_of(documents.host(record))]
+    return [*RUNTIME_PATHS, *own, *tmpfs_of(documents.host(record)), *hostroot.mount_points(record)]
 
 
 class ChangesService:
@@ -40,12 +40,15 @@ class ChangesService:
     async def changes(self, reference: str) -> Sequence[FilesystemChange]:
         """Sorted by path. Raises NoSuchContainerError, FileAccessError."""
         record = self._context.containers.find(reference)
-        access = self._files.upper_reader(record)
-        try:
-            found = await access.changes(mount_points(record))
-        finally:
-            await access.close()
-        return [FilesystemChange(path=path, kind=kind) for path, kind in found]
+        left_out = mount_points(record)
+        found: list[tuple[str, int]] = []
+        for place, access in self._files.upper_readers(record):
+            try:
+                inside = [path[len(place) :] for path in left_out if path.startswith(f"{place}/")]
+                found += [(place + path, kind) for path, kind in await access.changes(inside)]
+            finally:
+                await access.close()
+        return [FilesystemChange(path=path, kind=kind) for path, kind in sorted(found)]
 
     async def export(self, reference: str) -> AsyncIterator[bytes]:
         """The root file system as a tar, without what is mounted in it. Raises NoSuchContainerError."""

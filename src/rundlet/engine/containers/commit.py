@@ -1,6 +1,6 @@
 """``commit``: a container's changes as a new image."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
 import msgspec
@@ -9,7 +9,7 @@ from rundlet.api.container_config import ContainerConfig
 from rundlet.api.containers import CommitOptions
 from rundlet.container.record import Record
 from rundlet.container.state import Status
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import mount_points
 from rundlet.engine.containers.lifecycle import Lifecycle
@@ -61,12 +61,9 @@ class CommitService:
             comment=options.comment,
             reference=reference,
         )
-        rootfs = context.snapshots.container(record.id)
-        left_out = [path.lstrip("/") for path in mount_points(record)]
-        async with context.live.of(record.id).files, self._still(record, options.pause):
-            changes = Changes(rootfs.upper, context.launcher, left_out)
-            async with aclosing(changes.tar()) as tar:
-                image = await self._committer.commit(request, tar)
+        files = context.live.of(record.id).files
+        async with files, self._still(record, options.pause), aclosing(self._changes(record)) as tar:
+            image = await self._committer.commit(request, tar)
         name = reference.with_default_tag().familiar if reference is not None else ""
         if name:
             context.events.publish("image", "tag", str(image.id), {"name": name})
@@ -74,7 +71,22 @@ class CommitService:
         context.events.publish("container", "commit", record.id, {**event_attributes(record), **attributes})
         return str(image.id)
 
-    def _parent(self, record: Record) -> Image:
+    async def _changes(self, record: Record) -> AsyncGenerator[bytes, None]:
+        """One tar of all upper directories."""
+        left_out = [path.lstrip("/") for path in mount_points(record)]
+        layers = hostroot.layers_of(self._context, record)
+        places = [("", layers["upper"]), *((sub["destination"], sub["upper"]) for sub in layers.get("below", ()))]
+        for number, (place, upper) in enumerate(places, 1):
+            prefix = f"{place.strip('/')}/" if place else ""
+            changes = Changes(upper, self._context.launcher, left_out, prefix=prefix, more=number < len(places))
+            async with aclosing(changes.tar()) as tar:
+                async for chunk in tar:
+                    yield chunk
+
+    def _parent(self, record: Record) -> Image | None:
+        """None: the container is on a directory of this machine; the new image has what it changed, and no more."""
+        if record.rootfs is not None:
+            return None
         image = self._context.images.find(Digest.parse(record.image_id))
         if image is None:
             raise NoSuchImageError(record.image_id)

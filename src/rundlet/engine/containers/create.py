@@ -18,8 +18,8 @@ from rundlet.api.container_config import (
 from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerCreateOptions
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record
-from rundlet.engine import logdrivers, machine, merge, mounts, refusals
-from rundlet.engine.containers import documents, health, limits, network_modes
+from rundlet.engine import logdrivers, merge, mounts, refusals, resources
+from rundlet.engine.containers import documents, health, hostroot, limits, network_modes
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
@@ -52,7 +52,7 @@ class Creator:
         return await self.create_exactly(body, options, image, config)
 
     async def create_exactly(
-        self, body: ContainerCreate, options: ContainerCreateOptions, image: Image, config: ContainerConfig
+        self, body: ContainerCreate, options: ContainerCreateOptions, image: Image | None, config: ContainerConfig
     ) -> ContainerCreated:
         """A container with ``config`` as it is: nothing of it comes from the image's. Raises as :meth:`create`."""
         context = self._context
@@ -161,12 +161,13 @@ class Creator:
         config: ContainerConfig,
         host: HostConfig,
         networking: NetworkingConfig,
-        image: Image,
+        image: Image | None,
         reference: str,
     ) -> Record:
         """The container's objects; runs in a thread. On failure everything made here is removed again."""
         context = self._context
         before = {volume.name for volume in context.volumes.all()}
+        root = hostroot.survey(host.rootfs, context) if host.rootfs else None
         points = mounts.resolve(config, host, context.volumes, self._mounts_of)
         try:
             words = merge.argv(config)
@@ -174,8 +175,8 @@ class Creator:
                 id=container_id,
                 name=name,
                 created_ns=context.clock.now_ns(),
-                image=reference,
-                image_id=str(image.id),
+                image=reference or (root.path if root is not None else ""),
+                image_id=str(image.id) if image is not None else "",
                 path=words[0],
                 args=words[1:],
                 config=documents.encode(config),
@@ -183,9 +184,14 @@ class Creator:
                 networking=documents.encode(networking),
                 runtime=host.runtime,
                 mounts=points,
+                rootfs=root,
             )
-            context.snapshots.prepare_container(container_id, image.chain)
+            layer = hostroot.layer_of(context, image) if root is not None and image is not None else ""
+            chain = image.chain if root is None and image is not None else None
+            rootfs = context.snapshots.prepare_container(container_id, chain)
             try:
+                if root is not None:
+                    hostroot.prepare(root, rootfs, layer)
                 context.containers.add(record)
             except BaseException:
                 context.snapshots.remove_container(container_id)

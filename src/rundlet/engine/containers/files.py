@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.live import Live
 from rundlet.engine.context import Context
 from rundlet.storage.files.access import FileAccess, Place
@@ -31,9 +31,14 @@ class ContainerFiles:
         """To be closed by the caller. Raises SnapshotNotFoundError."""
         return FileAccess(self._context.launcher, self._place(record))
 
-    def upper_reader(self, record: Record) -> FileAccess:
-        """One that reads the upper directory itself. Raises SnapshotNotFoundError."""
-        return FileAccess(self._context.launcher, Place(layers=self._layers(record, [])))
+    def upper_readers(self, record: Record) -> list[tuple[str, FileAccess]]:
+        """Those that read the upper directories themselves, with where each lies. Raises SnapshotNotFoundError."""
+        layers = self._layers(record, [])
+        found = [("", FileAccess(self._context.launcher, Place(layers=layers)))]
+        for sub in layers.get("below", ()):
+            inner = Layers(lower=sub["lower"], upper=sub["upper"], work=sub["work"], merged="", binds=[])
+            found.append((sub["destination"], FileAccess(self._context.launcher, Place(layers=inner))))
+        return found
 
     @asynccontextmanager
     async def writer(self, reference: str) -> AsyncIterator[tuple[Record, FileAccess]]:
@@ -60,8 +65,9 @@ class ContainerFiles:
         return Place(layers=self._layers(record, self._binds(record)), first_time=not record.state.started_ns)
 
     def _layers(self, record: Record, binds: list[Bind]) -> Layers:
-        rootfs = self._context.snapshots.container(record.id)
-        return Layers(lower=rootfs.lower, upper=rootfs.upper, work=rootfs.work, merged=rootfs.merged, binds=binds)
+        layers = hostroot.layers_of(self._context, record)
+        layers["binds"] = binds
+        return layers
 
     def _binds(self, record: Record) -> list[Bind]:
         """What the container has mounted when it runs, as far as it outlasts the run."""

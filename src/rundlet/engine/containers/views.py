@@ -18,7 +18,7 @@ from rundlet.api.containers import (
 from rundlet.container.record import MountPoint as StoredMount
 from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
-from rundlet.engine.containers import documents, status
+from rundlet.engine.containers import documents, hostroot, status
 from rundlet.engine.containers.execs import ExecService
 from rundlet.engine.containers.filters import Selection
 from rundlet.engine.containers.links import Links
@@ -90,6 +90,8 @@ class Views:
 
     def _image_name(self, record: Record) -> str:
         """The name it was created from, as long as that name still means the same image; else the ID."""
+        if not record.image_id:
+            return record.image  # a directory of this machine
         try:
             if str(self._context.images.get(record.image).id) == record.image_id:
                 return record.image
@@ -111,7 +113,7 @@ class Views:
     def _sizes(self, record: Record) -> tuple[int, int]:
         """(bytes written, bytes in all); walks the container's own files."""
         written = self._context.snapshots.usage(record.id)
-        image = self._context.images.find(Digest.parse(record.image_id))
+        image = self._context.images.find(Digest.parse(record.image_id)) if record.image_id else None
         return written, written + (image.size if image is not None else 0)
 
     def _health(self, record: Record) -> str:
@@ -161,7 +163,7 @@ class Views:
     def _graph_driver(self, record: Record) -> GraphDriver:
         if record.state.status in (Status.REMOVING, Status.DEAD):
             return GraphDriver(data={}, name="overlay2")
-        rootfs = self._context.snapshots.container(record.id)
+        rootfs = hostroot.rootfs_of(self._context, record)
         data = {"MergedDir": rootfs.merged, "UpperDir": rootfs.upper, "WorkDir": rootfs.work}
         return GraphDriver(data={"LowerDir": ":".join(rootfs.lower), **data}, name="overlay2")
 

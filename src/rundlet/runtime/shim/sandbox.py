@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rundlet.linux import libc, mount, netlink, ns, roots
+from rundlet.linux import libc, mount, netlink, ns, path, roots
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
 from rundlet.runtime.shim import copyup, resolver
@@ -115,6 +115,12 @@ class Sandbox:
             where = rootfs["merged"]
         mount.move_mount(fd, libc.AT_FDCWD, where)
         self.rootfs, self.rootfs_fd = where, fd
+        for item in rootfs.get("below") or ():
+            inner = mount.overlay(item["lower"], item["upper"], item["work"])
+            target = path.open_in_root(fd, item["destination"], os.O_PATH | os.O_DIRECTORY)
+            mount.move_mount(inner, target)
+            os.close(target)
+            os.close(inner)
 
     def _fill_volumes(self) -> None:
         """First use of volumes: the image's content goes into those that are empty."""

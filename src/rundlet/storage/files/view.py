@@ -9,7 +9,7 @@ the copy is ``nodev`` (a container can make device nodes that it could not open,
 import errno
 import os
 from collections.abc import Sequence
-from typing import Final, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 from rundlet.linux import libc, mount, ns, path, roots
 
@@ -25,14 +25,24 @@ class Bind(TypedDict):
     readonly: bool
 
 
+class Sub(TypedDict):
+    """An overlay of its own at ``destination`` inside the root."""
+
+    lower: list[str]
+    upper: str
+    work: str
+    destination: str
+
+
 class Layers(TypedDict):
-    """What a stopped container's root is mounted from, at ``merged``, with ``binds`` parents first."""
+    """What a stopped container's root is mounted from, at ``merged``, with ``below`` and ``binds`` parents first."""
 
     lower: list[str]
     upper: str
     work: str
     merged: str
     binds: list[Bind]
+    below: NotRequired[list[Sub]]
 
 
 def enter_running(namespace: int, *, readonly: bool, submounts: bool) -> int:
@@ -63,12 +73,14 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     libc.unshare(_NAMESPACES)
     roots.isolate(mount.MS_PRIVATE)
     sources = [(_clone(bind["source"]), bind) for bind in layers["binds"]]
-    if readonly:
-        tree = mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
-    else:
-        tree = mount.overlay(layers["lower"], layers["upper"], layers["work"])
-    mount.attach(tree, layers["merged"])
+    mount.attach(_overlay(layers, readonly=readonly), layers["merged"])
     root = os.open(layers["merged"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for sub in layers.get("below", ()):
+        tree = _overlay(sub, readonly=readonly)
+        where = path.open_in_root(root, sub["destination"], os.O_PATH | os.O_DIRECTORY)
+        mount.move_mount(tree, where)
+        os.close(where)
+        os.close(tree)
     for source, bind in sources:
         if source >= 0:
             _bind(root, source, bind)
@@ -76,6 +88,12 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     os.close(root)
     roots.pivot()
     return _opened_root(readonly)
+
+
+def _overlay(layers: Layers | Sub, *, readonly: bool) -> int:
+    if readonly:
+        return mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
+    return mount.overlay(layers["lower"], layers["upper"], layers["work"])
 
 
 def _clone(source: str) -> int:

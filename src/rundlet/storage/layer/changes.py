@@ -36,15 +36,24 @@ class Changes:
         *,
         quiet: Iterable[str] = (),
         latest: int | None = None,
+        prefix: str = "",
+        more: bool = False,
     ) -> None:
         """``left_out``: names relative to ``directory`` that are not the container's doing (mount points).
 
         ``quiet``: directories that are not, either, when they hold nothing else. ``latest``: no member is younger
-        (nanoseconds since the epoch).
+        (nanoseconds since the epoch). ``prefix`` ("home/"): what all names begin with, those left out too. ``more``:
+        another tar follows, this one has no end.
         """
         self._directory = directory
         self._workers = workers
-        self._request = {"left_out": _texts(left_out), "quiet": _texts(quiet), "latest": latest}
+        self._request = {
+            "left_out": _texts(left_out),
+            "quiet": _texts(quiet),
+            "latest": latest,
+            "prefix": _texts([prefix])[0],
+            "more": more,
+        }
         self.size = 0
         """After the end of :meth:`tar`: bytes of the files, as Docker counts a layer."""
         self.skipped: list[str] = []

@@ -2,8 +2,9 @@
 
 The launcher forks it with the directory, the write end of a pipe for the tar, the write end of a pipe for the answer
 and a file with a JSON object: names to leave out (``left_out``: mount points that the runtime made; latin-1 text),
-directories that go too when nothing else is in them (``quiet``), and the latest time that a member may have
-(``latest``, nanoseconds, or null). It sees nothing but the directory, read-only. Overlay whiteouts become ``.wh.``
+directories that go too when nothing else is in them (``quiet``), the latest time that a member may have (``latest``,
+nanoseconds, or null), what all names begin with (``prefix``), and whether another archive is to follow (``more``: then
+this one has no end). It sees nothing but the directory, read-only. Overlay whiteouts become ``.wh.``
 entries, opaque directories get ``.wh..wh..opq``. What
 a layer can't hold is left out and named in the answer::
 
@@ -46,8 +47,9 @@ def main(fds: Sequence[int]) -> int:
             _names(request, "left_out"),
             _names(request, "quiet"),
             request.get("latest"),
+            request.get("prefix", "").encode("latin-1"),
         )
-        changes.run()
+        changes.run(more=request.get("more", False))
         result = {"ok": True, "skipped": changes.skipped, "size": changes.size}
     except EntryError as exc:
         result = {"ok": False, "kind": "io", "errno": exc.errno, "message": str(exc)}
@@ -82,8 +84,10 @@ class Changes:
         left_out: frozenset[bytes] = frozenset(),
         quiet: frozenset[bytes] = frozenset(),
         latest: int | None = None,
+        prefix: bytes = b"",
     ) -> None:
         self._root = root_fd
+        self._prefix = prefix
         self._writer = members.Writer(out, self._adjust)
         self._left_out = left_out
         self._quiet = quiet
@@ -97,11 +101,11 @@ class Changes:
         if self._latest is not None and entry.mtime_ns > self._latest:
             entry.mtime_ns = self._latest
 
-    def run(self) -> None:
-        """Write everything and the end of the archive."""
+    def run(self, *, more: bool = False) -> None:
+        """Write everything and, unless there is ``more`` to come, the end of the archive."""
         if is_opaque(self._root):
-            self._writer.write(_marker(OPAQUE, os.fstat(self._root)))
-        levels = [(os.dup(self._root), b"", self._list(self._root))]
+            self._writer.write(_marker(self._prefix + OPAQUE, os.fstat(self._root)))
+        levels = [(os.dup(self._root), self._prefix, self._list(self._root))]
         try:
             while levels:
                 fd, prefix, names = levels[-1]
@@ -115,7 +119,10 @@ class Changes:
         finally:
             for fd, _prefix, _names in levels:
                 os.close(fd)
-        self._writer.end()
+        if more:
+            self._writer.flush()
+        else:
+            self._writer.end()
 
     def _list(self, fd: int) -> list[bytes]:
         return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)

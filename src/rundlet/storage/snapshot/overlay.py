@@ -249,8 +249,10 @@ class OverlaySnapshotter:
         if name is None:
             raise SnapshotNotFoundError(container_id)
         path = f"{self._root}/{name}/upper"
+        # Other file systems under a root that is the host's have theirs beside it.
+        below = f"{self._root}/{name}/below"
         with translated("measure", path):
-            return tree_size(path)
+            return tree_size(path) + (tree_size(below) if os.path.isdir(below) else 0)
 
     def sync(self) -> None:
         names = [
