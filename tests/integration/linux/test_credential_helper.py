@@ -102,11 +102,11 @@ def test_what_it_refuses(helper: Helper) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_what_docker_stores_rundlet_reads(tmp_path: Path) -> None:
     pytest.importorskip("bcrypt")
-    from tests.conftest import docker_programs
+    from tests.conftest import docker_programs, lacking
     from tests.engines import Engine
 
     if not docker_programs():
-        pytest.skip("no docker command line")
+        lacking("no docker command line")
     helper = Helper(tmp_path)
     users = tmp_path / "htpasswd"
     users.write_text(HTPASSWD)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import lacking
 from tests.integration.registry.room import Room
 from tests.integration.registry.test_images import make
 from tools.own_registry import OwnRegistry, own_registry
@@ -44,7 +45,8 @@ async def other(tmp_path: Path) -> AsyncIterator[Room]:
 def run(program: str, *arguments: str, home: Path) -> str:
     found = shutil.which(program)
     if found is None:
-        pytest.skip(f"{program} is not installed")
+        lacking(f"{program} is not installed")
+    assert found is not None
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
     done = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=60, env=environment, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from typing import Any
 
 import docker
 import pytest
+from tests.conftest import lacking
 from tests.integration.server.conftest import Server
 
 from rundlet.api.exec import Size
@@ -46,7 +47,7 @@ class CLI:
 @pytest.fixture(params=CLIENTS or [None])
 def cli(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> CLI:
     if request.param is None:
-        pytest.skip("no docker CLI on this machine")
+        lacking("no docker CLI on this machine")
     return CLI(request.param, server, tmp_path)
 
 
