@@ -108,6 +108,21 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "events": "Get real time events from the server",
             "info": "Display system-wide information",
             "prune": "Remove unused data",
+            "dial-stdio": "",
+        },
+    ),
+    "context": (
+        "Manage contexts",
+        {
+            "create": "Create a context",
+            "export": "Export a context to a tar archive FILE or a tar stream on STDOUT",
+            "import": "Import a context from a tar or zip file",
+            "inspect": "Display detailed information on one or more contexts",
+            "ls": "List contexts",
+            "rm": "Remove one or more contexts",
+            "show": "Print the name of the current context",
+            "update": "Update a context",
+            "use": "Set the default context",
         },
     ),
     "registry": (
@@ -158,14 +173,16 @@ VERB_ALIASES: dict[str, dict[str, str]] = {
     "image": {"list": "ls", "remove": "rm"},
     "network": {"list": "ls", "remove": "rm"},
     "volume": {"list": "ls", "remove": "rm"},
+    "context": {"list": "ls", "remove": "rm"},
 }
 
-# Verbs whose code is another noun's.
+# Verbs whose code is another noun's, or has a name that is none for a module.
 SAME_AS: dict[str, str] = {
     "builder.build": "image.build",
     "buildx.build": "image.build",
     "buildx.du": "builder.du",
     "buildx.prune": "builder.prune",
+    "system.dial-stdio": "system.dial_stdio",
 }
 
 # Commands without a noun: their module, and a description where they are none of the above.
@@ -217,7 +234,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 # What Docker has and Rundlet has not: refused by name, never taken for a typing error.
-NOT_SUPPORTED = frozenset(("checkpoint compose config context node plugin scout secret service stack swarm").split())
+NOT_SUPPORTED = frozenset(("checkpoint compose config node plugin scout secret service stack swarm").split())
 
 
 def resolve(words: tuple[str, ...]) -> str:

@@ -68,30 +68,43 @@ class Context:
 
     def endpoint(self) -> Endpoint | None:
         """An explicitly chosen engine; None for the user's own, which may be started. Raises CommandError."""
-        hosts, name = self.settings["host"], self.settings["context"]
+        hosts = self.settings["host"]
+        name = "" if hosts else self.context_name()
         if len(hosts) > 1:
             raise CommandError("Failed to initialize: unable to resolve docker endpoint: specify only one -H")
-        if hosts and name:
+        if hosts and self.settings["context"]:
             raise CommandError(
                 "Failed to initialize: unable to resolve docker endpoint: conflicting options: cannot specify both "
                 "--host and --context"
             )
-        environment = os.environ
         host = hosts[0] if hosts else ""
-        if not host and not name:
-            host = environment.get("RUNDLET_HOST") or environment.get("DOCKER_HOST") or ""
-            if not host:
-                name = environment.get("DOCKER_CONTEXT", "")
+        if not host and name == "default" and not self.settings["context"]:
+            host = os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST") or ""
         try:
             if host:
-                return Endpoint(host, self._tls() if not host.startswith("unix:") else None)
-            if name and name != "default":
+                return Endpoint(host, self._tls() if not host.startswith(("unix:", "ssh:")) else None)
+            if not hosts and name != "default":
                 from rundlet.cli.config import context_endpoint
 
                 return context_endpoint(self.config_directory, name)
         except ClientError as exc:
             raise CommandError(f"Failed to initialize: {exc}") from exc
         return None
+
+    def context_name(self) -> str:
+        """The context in use: "default" where the environment names an engine, or nothing does."""
+        if self.settings["context"]:
+            return str(self.settings["context"])
+        environment = os.environ
+        if self.settings["host"] or environment.get("RUNDLET_HOST") or environment.get("DOCKER_HOST"):
+            return "default"
+        return environment.get("DOCKER_CONTEXT") or str(self.config.get("currentContext") or "default")
+
+    def default_host(self) -> str:
+        """Where the engine of the context "default" listens."""
+        hosts = self.settings["host"]
+        chosen = hosts[0] if hosts else os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST")
+        return chosen or f"unix://{paths.engine_socket()}"
 
     def _tls(self) -> TlsSettings | None:
         settings, environment = self.settings, os.environ

@@ -93,7 +93,7 @@ def _listing(names: Iterable[tuple[str, str]], width: int) -> list[str]:
 
 def noun_help(program: str, noun: str) -> str:
     """``rundlet container --help``: the verbs of a noun."""
-    verbs = sorted(catalog.NOUNS[noun][1].items())
+    verbs = sorted((name, text) for name, text in catalog.NOUNS[noun][1].items() if text)
     width = max(11, *(len(name) for name, _ in verbs))
     parts = [f"Usage:  {program} {noun} COMMAND", "", catalog.NOUNS[noun][0]]
     below = [(name.removeprefix(f"{noun} "), text) for name, (text, _) in sorted(catalog.NOUNS.items())]

@@ -28,7 +28,7 @@ class TlsSettings:
 class Endpoint:
     """One address. ``url`` is as the user wrote it."""
 
-    __slots__ = ("address", "port", "prefix", "scheme", "tls", "url")
+    __slots__ = ("address", "port", "prefix", "scheme", "tls", "url", "user")
 
     def __init__(self, url: str, tls: TlsSettings | None = None) -> None:
         """Raises ClientError when ``url`` is none that we can reach."""
@@ -40,13 +40,16 @@ class Endpoint:
         self.scheme = scheme
         self.port = 0
         self.prefix = ""
+        self.user = ""
         if scheme == "unix":
             self.address = rest or "/var/run/docker.sock"
             if len(self.address.encode()) > MAX_SOCKET_PATH:
                 raise ClientError(f"unix socket path {self.address!r} is too long (at most {MAX_SOCKET_PATH} bytes)")
         elif scheme in ("tcp", "http", "https"):
             self._parse_tcp(rest)
-        elif scheme in ("ssh", "npipe", "fd"):
+        elif scheme == "ssh":
+            self._parse_ssh(rest)
+        elif scheme in ("npipe", "fd"):
             raise ClientError(f"unable to resolve docker endpoint: {scheme}:// is not supported by Rundlet")
         else:
             raise ClientError(f"unable to resolve docker endpoint: invalid bind address format: {url}")
@@ -64,14 +67,34 @@ class Endpoint:
         if self.scheme == "https" and self.tls is None:
             self.tls = TlsSettings("", "", "", verify=True)
 
+    def _parse_ssh(self, rest: str) -> None:
+        host, slash, path = rest.partition("/")
+        user, _, host = host.rpartition("@")
+        name, colon, port = host.rpartition(":")
+        if not colon or host.endswith("]"):
+            name, port = host, ""
+        self.prefix = (slash + path).rstrip("/")
+        self.address = name.strip("[]")
+        self.user = user
+        if not self.address:
+            raise ClientError(f"unable to resolve docker endpoint: no host specified: {self.url}")
+        # What begins with a hyphen would be an option of ssh.
+        if ":" in user or user.startswith("-") or self.address.startswith("-") or (port and not port.isdigit()):
+            raise ClientError(f"unable to resolve docker endpoint: invalid ssh address: {self.url}")
+        self.port = int(port or 0)
+
     @property
     def host_header(self) -> str:
-        return "api.rundlet.localhost" if self.scheme == "unix" else f"{self.address}:{self.port}"
+        return "api.rundlet.localhost" if self.scheme in ("unix", "ssh") else f"{self.address}:{self.port}"
 
     def connect(self) -> Socket:
         """A connected socket. Raises ConnectError."""
         if self.scheme == "unix":
             return self._connect_unix()
+        if self.scheme == "ssh":
+            from rundlet.client.ssh import connect
+
+            return connect(self)
         import socket
 
         try:

@@ -87,7 +87,8 @@ class Session:
         ``body`` is sent as JSON, ``stream`` as it is, in chunks.
         """
         connection = connection or self.connect()
-        prefix = f"{self.endpoint.prefix}/v{self.version}" if self.version else self.endpoint.prefix
+        base = "" if self.endpoint.scheme == "ssh" else self.endpoint.prefix
+        prefix = f"{base}/v{self.version}" if self.version else base
         sent = {**self.headers, **(headers or {})}
         data: bytes | Iterable[bytes] | None = stream
         if body is not None:

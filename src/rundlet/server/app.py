@@ -4,9 +4,8 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -35,7 +34,7 @@ from rundlet.server.routers.system.router import routes as system_routes
 from rundlet.server.routers.volumes.backend import VolumeBackend
 from rundlet.server.routers.volumes.router import routes as volume_routes
 from rundlet.server.routing import Route, RouteTable
-from rundlet.server.tls import TlsConnection
+from rundlet.server.tls import TlsGate
 
 _MAX_BODY: Final = 16 * 1024 * 1024
 """Of JSON bodies; archives are streamed and have no limit here."""
@@ -89,6 +88,7 @@ class APIServer:
             max_field_size=_MAX_LINE,
         )
         self._listeners: list[asyncio.Server] = []
+        self._gates: list[TlsGate] = []
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve on a bound socket, unix or TCP (inside ``tls``); it is owned from now on."""
@@ -98,7 +98,10 @@ class APIServer:
             keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
             server = await loop.create_unix_server(self._server, sock=sock, backlog=512, **keep)
         else:
-            factory = self._server if tls is None else partial(TlsConnection, tls, self._server)
+            factory: Callable[[], asyncio.BaseProtocol] = self._server
+            if tls is not None:
+                factory = gate = TlsGate(tls, self._server)
+                self._gates.append(gate)
             server = await loop.create_server(factory, sock=sock, backlog=512)
         self._listeners.append(server)
 
@@ -113,6 +116,8 @@ class APIServer:
         except TimeoutError:
             pass
         await self._server.shutdown(0)
+        for gate in self._gates:
+            gate.close()
 
 
 def _make_request(

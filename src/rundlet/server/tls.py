@@ -7,8 +7,10 @@ a pair of sockets, on which each side's end of file stays an end of one directio
 
 import asyncio
 import logging
+import select
 import socket
 import ssl
+import weakref
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -100,6 +102,11 @@ class TlsConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             (self._transport.pause_reading if back else self._transport.resume_reading)()
 
+    def close(self) -> None:
+        """After what is still to be sent."""
+        if self._transport is not None:
+            self._transport.close()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -169,6 +176,31 @@ class TlsConnection(asyncio.Protocol):
         self._advance()
 
 
+class TlsGate:
+    """Makes the connections of one listening socket, and ends them."""
+
+    def __init__(self, context: ssl.SSLContext, server: Factory) -> None:
+        self._context = context
+        self._server = server
+        self._open: weakref.WeakSet[TlsConnection] = weakref.WeakSet()
+
+    def __call__(self) -> TlsConnection:
+        made = TlsConnection(self._context, self._server)
+        self._open.add(made)
+        return made
+
+    def close(self) -> None:
+        for connection in list(self._open):
+            connection.close()
+
+
+def _hung_up(fd: int) -> bool:
+    """Whether the other end is closed altogether, not for one direction."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
 class _Inner(asyncio.Protocol):
     """The server's side of one connection."""
 
@@ -189,6 +221,9 @@ class _Inner(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._outer.finish()
+        if self._transport is not None and _hung_up(self._transport.get_extra_info("socket").fileno()):
+            self._outer.close()  # Nobody will read what the client may still send.
+            return False
         return True
 
     def pause_writing(self) -> None:

@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from tests.integration.server.conftest import Connection, Server
 
 from rundlet.api import stdcopy
+from rundlet.client.tls import TlsSocket
 
 
 def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -96,3 +98,56 @@ async def test_the_end_of_the_container_ends_the_connection(tcp: TCP) -> None:
     assert (await connection.head())[0] == 101
     await tcp.server.request("POST", "/containers/ends/start")
     assert await connection.rest() == stdcopy.frame(1, b"bye\n")
+
+
+async def test_input_that_has_ended_leaves_the_output_open(tmp_path: Path, server: Server) -> None:
+    ours, theirs = certificate(tmp_path)
+    sock = socket.create_server(("127.0.0.1", 0))
+    await server.api.listen(sock, ours)
+    await server.container("half", "cat", start=False)
+
+    attached = threading.Event()
+
+    def attach_and_half_close() -> bytes:
+        plain = socket.create_connection(("127.0.0.1", sock.getsockname()[1]))
+        plain.settimeout(10)
+        client = TlsSocket(plain, theirs, "127.0.0.1")
+        path = "/containers/half/attach?stream=1&stdin=1&stdout=1"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+        client.sendall(head.encode())
+        while b"\r\n\r\n" not in client.recv(65536):
+            pass
+        attached.set()
+        client.sendall(b"last words")
+        client.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := client.recv(65536):
+            received += data
+        client.close()
+        return received
+
+    answer = asyncio.create_task(asyncio.to_thread(attach_and_half_close))
+    assert await asyncio.to_thread(attached.wait, 10)
+    await server.request("POST", "/containers/half/start")
+    received = await answer
+    assert received.startswith(stdcopy.frame(1, b"last words"))
+    assert b"end of input" in received
+
+
+async def test_a_client_without_a_certificate_is_turned_away(tmp_path: Path, server: Server) -> None:
+    ours, theirs = certificate(tmp_path)
+    ours.verify_mode = ssl.CERT_REQUIRED
+    ours.load_verify_locations(tmp_path / "cert.pem")
+    sock = socket.create_server(("127.0.0.1", 0))
+    await server.api.listen(sock, ours)
+
+    def ask() -> bytes:
+        plain = socket.create_connection(("127.0.0.1", sock.getsockname()[1]))
+        plain.settimeout(10)
+        with plain:
+            client = TlsSocket(plain, theirs, "127.0.0.1")
+            client.sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            return client.recv(100)
+
+    with pytest.raises(OSError):
+        await asyncio.to_thread(ask)

@@ -106,6 +106,8 @@ def test_error_statuses_carry_the_engines_sentence(pair: tuple[Connection, socke
         ("tcp://host", "tcp", "host", 2375),
         ("tcp://[::1]:5", "tcp", "::1", 5),
         ("1.2.3.4:5", "tcp", "1.2.3.4", 5),
+        ("ssh://host", "ssh", "host", 0),
+        ("ssh://user@host:2222/run/x.sock", "ssh", "host", 2222),
     ],
 )
 def test_endpoints(url: str, scheme: str, address: str, port: int) -> None:
@@ -113,7 +115,19 @@ def test_endpoints(url: str, scheme: str, address: str, port: int) -> None:
     assert (endpoint.scheme, endpoint.address, endpoint.port) == (scheme, address, port)
 
 
-@pytest.mark.parametrize("url", ["foo://x", "ssh://x", "npipe:////./x", "tcp://x:abc", "unix:///" + "a" * 120])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "foo://x",
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://u:p@x",
+        "ssh://x:y",
+        "npipe:////./x",
+        "tcp://x:abc",
+        "unix:///" + "a" * 120,
+    ],
+)
 def test_endpoints_that_are_none(url: str) -> None:
     with pytest.raises(ClientError):
         Endpoint(url)

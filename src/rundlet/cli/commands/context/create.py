@@ -1,0 +1,59 @@
+"""``rundlet context create``."""
+
+from __future__ import annotations
+
+from rundlet.cli import context_store
+from rundlet.cli.context_store import ContextStore, Entry
+from rundlet.cli.exit import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = "[OPTIONS] CONTEXT"
+SHORT = "Create a context"
+ARGS = (1, 1)
+FLAGS = (
+    ("description", "", "string", "Description of the context"),
+    ("docker", "", "string", "set the docker endpoint"),
+    ("from", "", "string", "create context from a named context"),
+)
+
+
+def run(call: Invocation) -> int:
+    store, name, flags = ContextStore(call.context.config_directory), call.args[0], call.flags
+    context_store.check_name(name)
+    if store.exists(name):
+        raise CommandError(f'context "{name}" already exists')
+    options = context_store.endpoint_options(flags["docker"]) if flags["docker"] else {}
+    source = flags["from"] or options.get("from", "")
+    if source and set(options) - {"from"}:
+        raise CommandError("cannot use --docker flag when --from is set" if flags["from"] else "conflicting options")
+    if source:
+        store.put(_copied(call, store, name, source))
+    else:
+        store.put(_new(name, options, flags["description"]))
+    call.context.say(name)
+    call.context.warn(f'Successfully created context "{name}"')
+    return 0
+
+
+def _new(name: str, options: dict[str, str], description: str) -> Entry:
+    if not options.get("host"):
+        raise CommandError("docker endpoint configuration is required")
+    context_store.check_host(options["host"])
+    skip = options.get("skip-tls-verify", "").lower() in ("1", "t", "true")
+    document = context_store.made(name, options["host"], description=description, skip_verify=skip)
+    return Entry(document, context_store.certificates(options))
+
+
+def _copied(call: Invocation, store: ContextStore, name: str, source: str) -> Entry:
+    description = call.flags["description"]
+    if source == context_store.DEFAULT:
+        host = call.context.default_host()
+        return Entry(context_store.made(name, host, description=description))
+    found = store.get(source)
+    document = {**found.document, "Name": name}
+    if description:
+        document["Metadata"] = {**(document.get("Metadata") or {}), "Description": description}
+    return Entry(document, found.tls)

@@ -1,0 +1,131 @@
+"""``rundlet context``: names for engines on disk, as Docker keeps them, and which one a command uses."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rundlet.cli.context import Context
+from rundlet.cli.main import main
+from rundlet.client.endpoint import Endpoint
+from rundlet.client.ssh import command
+
+Output = pytest.CaptureFixture[str]
+SETTINGS = {"host": [], "context": "", "config": "", "tls": False, "tlsverify": False}
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("DOCKER_HOST", "RUNDLET_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def context(*words: str) -> int:
+    return main(["rundlet", "context", *words])
+
+
+def create(name: str, host: str) -> None:
+    assert context("create", name, "--docker", f"host={host}") == 0
+
+
+def test_a_context_from_begin_to_end(directory: Path, capsys: Output) -> None:
+    (directory / "config.json").write_text('{"auths": {"x": {}}}')
+    create("remote", "tcp://192.0.2.1:2376")
+    assert context("use", "remote") == 0
+    assert json.loads((directory / "config.json").read_text()) == {"auths": {"x": {}}, "currentContext": "remote"}
+    capsys.readouterr()
+    assert context("show") == 0
+    assert capsys.readouterr().out == "remote\n"
+    assert context("ls") == 0
+    assert "remote *" in capsys.readouterr().out
+    chosen = Context("rundlet", dict(SETTINGS)).endpoint()
+    assert chosen is not None and chosen.url == "tcp://192.0.2.1:2376"
+    assert context("rm", "remote") == 1
+    assert "is in use, set -f flag to force remove" in capsys.readouterr().err
+    assert context("rm", "-f", "remote") == 0
+    assert json.loads((directory / "config.json").read_text()) == {"auths": {"x": {}}}
+    assert Context("rundlet", dict(SETTINGS)).endpoint() is None
+
+
+def test_the_environment_comes_before_the_current_context(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create("remote", "tcp://192.0.2.1:2376")
+    assert context("use", "remote") == 0
+    monkeypatch.setenv("DOCKER_HOST", "unix:///x.sock")
+    chosen = Context("rundlet", dict(SETTINGS)).endpoint()
+    assert chosen is not None and chosen.url == "unix:///x.sock"
+    named = Context("rundlet", SETTINGS | {"context": "remote"}).endpoint()
+    assert named is not None and named.url == "tcp://192.0.2.1:2376"
+    assert Context("rundlet", SETTINGS | {"context": "default"}).context_name() == "default"
+
+
+def test_certificates_travel_with_an_export(directory: Path) -> None:
+    for name in ("ca", "cert", "key"):
+        (directory / name).write_text(f"the {name}")
+    docker = f"host=tcp://192.0.2.1:2376,ca={directory}/ca,cert={directory}/cert,key={directory}/key"
+    assert context("create", "one", "--docker", docker, "--description", "a machine") == 0
+    assert context("export", "one", str(directory / "file")) == 0
+    assert (directory / "file").stat().st_mode & 0o777 == 0o600
+    assert context("import", "two", str(directory / "file")) == 0
+    keys = list(directory.glob("contexts/tls/*/docker/key.pem"))
+    assert [key.read_text() for key in keys] == ["the key"] * 2
+    assert all(key.stat().st_mode & 0o777 == 0o600 for key in keys)
+    chosen = Context("rundlet", SETTINGS | {"context": "two"}).endpoint()
+    assert chosen is not None and chosen.tls is not None and chosen.tls.verify
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("create", "x"), "is invalid, names are validated against regexp"),
+        (("create", "default", "--docker", "host=unix:///x"), '"default" is a reserved context name'),
+        (("create", "one"), "docker endpoint configuration is required"),
+        (("create", "one", "--docker", "foo=1"), "unrecognized config key"),
+        (("create", "one", "--docker", "host=odd://x"), "invalid bind address format"),
+        (("create", "one", "--docker", "host=tcp://x:1,ca=/nonexistent"), "no such file or directory"),
+        (("use", "none"), 'context "none": context not found: open '),
+        (("rm", "none"), 'context "none": context not found: open '),
+        (("rm", "default"), 'context "default" cannot be removed'),
+        (("import", "one", "/nonexistent"), "open /nonexistent: no such file or directory"),
+        (("export", "none"), 'context "none": context not found'),
+    ],
+)
+def test_what_is_refused(words: tuple[str, ...], message: str, capsys: Output) -> None:
+    assert context(*words) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"\x1f\x8b\x08junk", b"PK\x05\x06" + bytes(18)])
+def test_archives_that_are_none(data: bytes, directory: Path, capsys: Output) -> None:
+    (directory / "file").write_bytes(data)
+    assert context("import", "one", str(directory / "file")) == 1
+    assert "unexpected context file" in capsys.readouterr().err
+
+
+def test_an_archive_can_not_write_elsewhere(directory: Path) -> None:
+    buffer = io.BytesIO()
+    document = json.dumps({"Name": "../../evil", "Endpoints": {"docker": {"Host": "unix:///x"}}}).encode()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in (("meta.json", document), ("tls/docker/../../../../evil", b"x"), ("/evil", b"x")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    (directory / "file").write_bytes(buffer.getvalue())
+    assert context("import", "good", str(directory / "file")) == 0
+    assert not list(directory.rglob("evil*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ssh://box", ["-T", "--", "box", "rundlet", "system", "dial-stdio"]),
+        ("ssh://me@box:22", ["-T", "-l", "me", "-p", "22", "--", "box", "rundlet", "system", "dial-stdio"]),
+        ("ssh://box/x.sock", ["-T", "--", "box", "rundlet", "-H", "unix:///x.sock", "system", "dial-stdio"]),
+    ],
+)
+def test_what_ssh_is_told(url: str, expected: list[str]) -> None:
+    assert command(Endpoint(url))[3:] == expected
