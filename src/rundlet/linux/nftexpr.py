@@ -28,7 +28,7 @@ _META_NFPROTO, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 15, 6, 7, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _EQUAL, _NOT_EQUAL = 0, 1
 _CT_STATE, _CT_STATUS = 0, 2
-_FIB_ADDRTYPE, _FIB_DADDR = 3, 2
+_FIB_OIFNAME, _FIB_ADDRTYPE, _FIB_DADDR = 2, 3, 2
 _RTN_LOCAL = 2
 _NAT_SNAT, _NAT_DNAT = 0, 1
 _NFPROTO_IPV4, _NFPROTO_IPV6 = 2, 10
@@ -176,6 +176,12 @@ def destination_is_local() -> bytes:
     """The destination is an address of this host."""
     fib = expression("fib", be32(1, REGISTER), be32(2, _FIB_ADDRTYPE), be32(3, _FIB_DADDR))
     return fib + compare(struct.pack("=I", _RTN_LOCAL))
+
+
+def leaves_by(name: str) -> bytes:
+    """The destination's route goes out by interface ``name``; known before the packet is routed."""
+    fib = expression("fib", be32(1, REGISTER), be32(2, _FIB_OIFNAME), be32(3, _FIB_DADDR))
+    return fib + compare(interface_bytes(name))
 
 
 def _ct(key: int) -> bytes:

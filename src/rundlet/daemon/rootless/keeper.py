@@ -142,7 +142,7 @@ class Keeper:
         mapped = map_ids(pid) if request.get("map") else present(pid)
         state = {"users": mapped.users, "groups": mapped.groups, "problem": mapped.problem}
         self.namespaces = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in NAMESPACES]
-        self.way_out = WayOut(self.namespaces[2], self.namespaces[0], pid)
+        self.way_out = WayOut(self.namespaces[2], self.namespaces[0], self.run_directory)
         state["network"] = self.way_out.start()
         self.state = state
         self._listen()
