@@ -292,6 +292,7 @@ def _settings(config: Config) -> Settings:
         debug=config.debug,
         dns=networks.resolver(config.network),
         log_config=log_config,
+        cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         rootless=bool(config.rootless),
     )
 
@@ -300,7 +301,6 @@ def engine_id(layout: Layout) -> str:
     """This root's own name, made once."""
     path = f"{layout.root}/engine-id"
     try:
-        cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         with open(path) as file:
             return file.read().strip()
     except FileNotFoundError:
