@@ -14,6 +14,7 @@ from tools.images import ROOT, UnavailableError
 from tools.registry import Registry, running_registry
 
 from bench import isolation, report
+from bench.container_rows import container_rows
 from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet, installed, run
 from bench.image_rows import image_rows
 from bench.rows import IMAGE, Outcome, perform, rows
@@ -95,6 +96,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
         outcomes = []
         for row in (
             *rows(big, registry.storage, quick=options.quick),
+            *container_rows(quick=options.quick),
             *image_rows(big, directory, quick=options.quick),
         ):
             if options.rows not in row.title:

@@ -185,7 +185,7 @@ def rows(big_image: str, blobs: Path, *, quick: bool) -> list[Row]:
             limits=(Limit("docker", 0.25),)),
         Row("a shim (docker: containerd-shim, podman: conmon), private memory", "MB", 1, _shim_memory,
             before=_sleeper, at_most=2),
-        Row("`exec` of /bin/true", "ms", many, _exec, after=_remove_sleeper, limits=(Limit("docker", 0.7),)),
+        Row("`exec` of /bin/true", "ms", many, _exec, after=_remove_sleeper, limits=(Limit("docker", 0.6),)),
         Row("`ps` with 50 running containers", "ms", many, _ps, before=_fifty, after=_remove_fifty,
             limits=(Limit("docker", 1.5),)),
         Row("20 `run --rm` by 4 workers", "ms", some, _twenty_starts, limits=(Limit("docker", 0.25),)),

@@ -1,12 +1,12 @@
-"""Reading json-file logs: from the start or the last lines, through rotations, and on as they grow. Standard library.
+"""Reading json-file logs: from the start or the last lines, through rotations, and on as they grow.
 
 A reader is polled: :meth:`LogReader.read` gives what has come since the last call, an empty list when nothing has.
 """
 
-import json
 import os
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from rundlet.runtime import logcompress
 
@@ -15,7 +15,7 @@ _BATCH: Final = 1 << 20  # bytes of one read()
 _TRIES: Final = 10
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry: the text as it was written (with its newline, unless it is a piece), the stream, RFC 3339 time.
 
     ``attributes`` are what the log options asked to be kept with it.
@@ -24,7 +24,10 @@ class Entry(NamedTuple):
     log: str
     stream: str
     time: str
-    attributes: Mapping[str, str] = {}
+    attributes: dict[str, str] | None = msgspec.field(name="attrs", default=None)
+
+
+_decoder: Final = msgspec.json.Decoder(Entry)
 
 
 class LogReader:
@@ -50,9 +53,10 @@ class LogReader:
             data = self._next()
             if not data:
                 return []
-            lines = (self._partial + data).split(b"\n")
-            self._partial = lines.pop()
-            entries = [entry for line in lines if (entry := parse(line)) is not None]
+            data = self._partial + data
+            end = data.rfind(b"\n") + 1
+            self._partial = data[end:]
+            entries = parse_all(data[:end])
             if entries:
                 return entries
 
@@ -156,12 +160,19 @@ def _place(older: list[int], fd: int) -> int:
     return max((place for place, other in enumerate(older) if logcompress.identity(other) == ours), default=-1)
 
 
+def parse_all(lines: bytes) -> list[Entry]:
+    """Whole lines of the file; almost always all of them are entries."""
+    try:
+        return _decoder.decode_lines(lines)
+    except msgspec.MsgspecError:
+        return [entry for line in lines.split(b"\n") if (entry := parse(line)) is not None]
+
+
 def parse(line: bytes) -> Entry | None:
     """One line of the file; None for what is no entry (torn by a crash: Docker skips that, too)."""
     try:
-        value = json.loads(line)
-        return Entry(value["log"], value["stream"], value["time"], value.get("attrs") or {})
-    except (ValueError, KeyError, TypeError):
+        return _decoder.decode(line)
+    except msgspec.MsgspecError:
         return None
 
 

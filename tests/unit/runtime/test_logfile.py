@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rundlet.runtime import logfile
 from rundlet.runtime.logfile import PARTIAL, Encoder, LogWriter, escape, timestamp
-from rundlet.runtime.logreader import LogReader, parse
+from rundlet.runtime.logreader import Entry, LogReader, parse
 
 NOW = b"2026-01-02T03:04:05.000000006Z"
 
@@ -199,4 +199,4 @@ def test_follow_through_rotations(tmp_path: Path) -> None:
 def test_torn_lines_are_skipped(tmp_path: Path) -> None:
     assert parse(b'{"log":"x') is None
     assert parse(b"[]") is None
-    assert parse(b'{"log":"x\\n","stream":"stdout","time":"t"}') == ("x\n", "stdout", "t", {})
+    assert parse(b'{"log":"x\\n","stream":"stdout","time":"t"}') == Entry("x\n", "stdout", "t")

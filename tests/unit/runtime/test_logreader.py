@@ -119,7 +119,7 @@ def test_attributes_come_with_each_entry(tmp_path: Path) -> None:
     writer.write("stdout", b"x\n")
     writer.close()
     (entry,) = LogReader(str(path)).read()
-    assert (entry.log, dict(entry.attributes)) == ("x\n", {"tag": 'a "b"'})
+    assert (entry.log, entry.attributes) == ("x\n", {"tag": 'a "b"'})
 
 
 def test_the_writer_compresses_what_it_rotates_and_loses_nothing(tmp_path: Path) -> None:

@@ -35,5 +35,10 @@ def host(record: Record) -> HostConfig:
     return _decode_host(bytes(record.host_config))
 
 
+@lru_cache(maxsize=1024)
+def _decode_networking(data: bytes) -> NetworkingConfig:
+    return _networking.decode(data)
+
+
 def networking(record: Record) -> NetworkingConfig:
-    return _networking.decode(record.networking)
+    return _decode_networking(bytes(record.networking))

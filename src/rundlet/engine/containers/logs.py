@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from urllib.parse import quote_plus
 
 from rundlet.api.containers import LogsOptions
@@ -74,9 +76,7 @@ class LogService:
 
     def path(self, record: Record) -> str:
         """The file that the log is read from; "" where the driver keeps none."""
-        return readable_path(
-            documents.host(record).log_config, self._context.layout.container(record.id), record.id
-        )
+        return readable_path(documents.host(record).log_config, self._context.layout.container(record.id), record.id)
 
     def _alive(self, container_id: str) -> bool:
         if not self._context.containers.has(container_id):
@@ -97,6 +97,8 @@ class Format:
 
     def encode(self, entries: Sequence[Entry]) -> tuple[bytes, bool]:
         """(bytes to send, whether everything after is later than ``until``)."""
+        if not (self._until or self._since or self._details or self._timestamps):
+            return self._encode_all(entries), False
         parts: list[bytes] = []
         for entry in entries:
             if self._until and _later(entry.time, self._until):
@@ -111,8 +113,19 @@ class Format:
             parts.append(text if self._tty else frame(_NUMBERS[entry.stream], text))
         return b"".join(parts), False
 
+    def _encode_all(self, entries: Sequence[Entry]) -> bytes:
+        """Entries as they are; those of one stream in a row go in one frame, which no reader can tell."""
+        parts: list[bytes] = []
+        for stream, group in groupby(entries, attrgetter("stream")):
+            if stream in self._streams:
+                text = "".join([entry.log for entry in group]).encode("utf-8", "surrogatepass")
+                parts.append(text if self._tty else frame(_NUMBERS[stream], text))
+        return b"".join(parts)
 
-def _details(attributes: Mapping[str, str]) -> bytes:
+
+def _details(attributes: Mapping[str, str] | None) -> bytes:
+    if not attributes:
+        return b" "
     return ",".join(f"{quote_plus(key)}={quote_plus(attributes[key])}" for key in sorted(attributes)).encode() + b" "
 
 

@@ -111,7 +111,7 @@ class Networking:
         asked: dict[str, EndpointSettings | None] = {**documents.networking(record).endpoints_config}
         if mode.kind != "network":
             asked = {mode.kind: asked.get(mode.kind)}
-        found = {network.name: endpoint for endpoint, network in self._joined(record)}
+        found = {network.name: endpoint for endpoint, network in self._joined(record)} if mode.kind == "network" else {}
         return {
             name: self._shown(record, name, settings or EndpointSettings(), found.get(name))
             for name, settings in sorted(asked.items())
@@ -150,6 +150,8 @@ class Networking:
         result: dict[str, tuple[PortBinding, ...] | None] = {}
         for port in documents.config(record).exposed_ports or ():
             result[port] = None
+        if parse_mode(documents.host(record).network_mode).kind != "network":
+            return dict(sorted(result.items()))
         for published in self._context.network.ports(record.id):
             key = f"{published.container_port}/{published.protocol}"
             binding = PortBinding(host_ip=published.host_address, host_port=str(published.host_port))

@@ -1,7 +1,8 @@
 """Containers as the API's answers: lists and inspect."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import msgspec
 
@@ -45,9 +46,12 @@ class Views:
         """Newest first. Raises InvalidFilterError."""
         records = self.selected(options)
         linked = self._links.names()
+        image_name = cache(self._image_name)
         if options.size:
-            return await asyncio.to_thread(lambda: [self._summary(record, linked, size=True) for record in records])
-        return [self._summary(record, linked, size=False) for record in records]
+            return await asyncio.to_thread(
+                lambda: [self._summary(record, linked, image_name, size=True) for record in records]
+            )
+        return [self._summary(record, linked, image_name, size=False) for record in records]
 
     def selected(self, options: ContainerListOptions) -> Sequence[Record]:
         selection = Selection(
@@ -67,13 +71,20 @@ class Views:
         ]
         return found[: options.limit] if options.limit > 0 else found
 
-    def _summary(self, record: Record, linked: Mapping[str, Sequence[str]], *, size: bool) -> ContainerSummary:
+    def _summary(
+        self,
+        record: Record,
+        linked: Mapping[str, Sequence[str]],
+        image_name: Callable[[str, str], str],
+        *,
+        size: bool,
+    ) -> ContainerSummary:
         config, host = documents.config(record), documents.host(record)
         rw, root = self._sizes(record) if size else (0, 0)
         return ContainerSummary(
             id=record.id,
             names=(f"/{record.name}", *linked.get(record.id, ())),
-            image=self._image_name(record),
+            image=image_name(record.image, record.image_id),
             image_id=record.image_id,
             command=" ".join([record.path, *(_quoted(word) for word in record.args)]),
             created=record.created_ns // 10**9,
@@ -88,16 +99,16 @@ class Views:
             mounts=tuple(_mount(point) for point in record.mounts),
         )
 
-    def _image_name(self, record: Record) -> str:
+    def _image_name(self, name: str, image_id: str) -> str:
         """The name it was created from, as long as that name still means the same image; else the ID."""
-        if not record.image_id:
-            return record.image  # a directory of this machine
+        if not image_id:
+            return name  # a directory of this machine
         try:
-            if str(self._context.images.get(record.image).id) == record.image_id:
-                return record.image
+            if str(self._context.images.get(name).id) == image_id:
+                return name
         except (NoSuchImageError, InvalidParameterError):
             pass
-        return record.image_id
+        return image_id
 
     def _ancestors(self, name: str) -> Sequence[str]:
         """Image IDs that ``ancestor=name`` stands for: the image and all that were built on it."""
