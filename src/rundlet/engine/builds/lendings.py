@@ -29,6 +29,7 @@ class Lent:
     contexts: dict[str, Workspace] = field(default_factory=dict)
     agents: dict[str, "asyncio.Queue[socket.socket]"] = field(default_factory=dict)
     busy: int = 0
+    taken: bool = False
 
 
 class Lendings:
@@ -39,12 +40,16 @@ class Lendings:
         self._lent: dict[str, Lent] = {}
 
     def take(self, session: str) -> Lent:
-        """All that was lent to ``session``, which ends with this. Raises NotFoundError."""
+        """All that was lent to ``session``, until :meth:`release`; more lines to an agent may come meanwhile.
+
+        Raises NotFoundError, also for a session that has a build already.
+        """
         if not session:
             return Lent(0.0)
-        lent = self._lent.pop(session, None)
-        if lent is None:
+        lent = self._lent.get(session)
+        if lent is None or lent.taken:
             raise NotFoundError(f"no such build session: {session}")
+        lent.taken = True
         return lent
 
     def add_secrets(self, session: str, secrets: dict[str, bytes]) -> None:
@@ -77,10 +82,12 @@ class Lendings:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         self._of(session).agents.setdefault(name, asyncio.Queue()).put_nowait(theirs)
-        return Attachment(tty=True, socket=ours)
+        # As a terminal's it would be searched for keys to detach with.
+        return Attachment(tty=False, socket=ours)
 
     async def release(self, lent: Lent) -> None:
         """Forget it all."""
+        self._lent = {session: other for session, other in self._lent.items() if other is not lent}
         lent.secrets.clear()
         for lines in lent.agents.values():
             while not lines.empty():
@@ -92,9 +99,8 @@ class Lendings:
     async def expire(self) -> None:
         """Forget what no build has come for."""
         now = time.monotonic()
-        for session, lent in list(self._lent.items()):
-            if now - lent.since > _IDLE and not lent.busy:
-                del self._lent[session]
+        for lent in list(self._lent.values()):
+            if now - lent.since > _IDLE and not lent.busy and not lent.taken:
                 await self.release(lent)
 
     def _of(self, session: str) -> Lent:
