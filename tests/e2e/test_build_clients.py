@@ -1,0 +1,369 @@
+"""``build`` as users call it: our command line, Docker's, docker-py, Compose; what goes in, what comes out."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import docker.errors
+import pytest
+from tests.conftest import docker_programs, need
+from tests.engines import Done, Engine, wait_for
+
+# docker-py leaves sockets of finished streams to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+CLASSIC = {"DOCKER_BUILDKIT": "0"}
+FILE = """\
+FROM busybox AS base
+ARG who=world
+ENV GREETING="hello $who"
+COPY file sub/ /dst/
+RUN echo "$GREETING" > /greeting
+FROM base
+CMD ["cat", "/greeting", "/dst/file", "/dst/inner"]
+"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    (root / "sub").mkdir(parents=True)
+    (root / "Dockerfile").write_text(FILE)
+    (root / "file").write_text("a file\n")
+    (root / "sub/inner").write_text("an inner file\n")
+    return root
+
+
+def build(
+    engine: Engine, *words: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None
+) -> Done:
+    return engine.cli("build", "--progress=plain", *map(str, words), stdin=stdin, env=env)
+
+
+def built(engine: Engine, *words: str | Path, stdin: str | bytes | None = None) -> str:
+    """The image that came of it."""
+    done = engine.cli("build", "-q", *map(str, words), stdin=stdin)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("sha256:")
+    return done.stdout.strip()
+
+
+def run_of(engine: Engine, image: str, *words: str) -> str:
+    return engine.ok("run", "--rm", image, *words)
+
+
+# ── the clients ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("program", docker_programs() or [""], ids=lambda path: path.strip("/").replace("/", "-"))
+def test_dockers_command_line(engine: Engine, context: Path, program: str) -> None:
+    command = [program or need("docker"), "build", "-t", "classic:1", "--build-arg", "who=docker", str(context)]
+    done = engine.run_command(command, env=CLASSIC)
+    assert done.returncode == 0, done.stderr
+    assert "Step 1/7 : FROM busybox AS base\n" in done.stdout
+    assert "Successfully tagged classic:1\n" in done.stdout
+    assert run_of(engine, "classic:1") == "hello docker\na file\nan inner file"
+    again = engine.run_command(command, env=CLASSIC).stdout
+    assert again.count(" ---> Using cache\n") == 5
+    failing = engine.run_command([*command[:2], "-"], env=CLASSIC, stdin="FROM busybox\nRUN echo out; exit 5\n")
+    assert failing.returncode == 5
+    assert "out\n" in failing.stdout
+    assert "The command '/bin/sh -c echo out; exit 5' returned a non-zero code: 5" in failing.stderr
+    wrong = engine.run_command([*command[:2], "-"], env=CLASSIC, stdin="FROM busybox\nRUNN x\n")
+    assert wrong.returncode == 1
+    assert "Error response from daemon: dockerfile parse error on line 2: unknown instruction: RUNN" in wrong.stderr
+
+
+def test_docker_py(engine: Engine, context: Path) -> None:
+    client = docker.DockerClient(base_url=engine.host, timeout=60)
+    try:
+        image, log = client.images.build(path=str(context), tag="py:1", buildargs={"who": "py"}, labels={"a": "b"})
+        assert image.tags == ["py:1"]
+        assert image.labels == {"a": "b"}
+        assert [line["stream"] for line in log if "Success" in line.get("stream", "")] == [
+            f"Successfully built {image.short_id.removeprefix('sha256:')[:12]}\n",
+            "Successfully tagged py:1\n",
+        ]
+        assert client.containers.run("py:1", remove=True) == b"hello py\na file\nan inner file\n"
+        with pytest.raises(docker.errors.BuildError) as failed:
+            client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN exit 4\n"))
+        assert failed.value.msg == "The command '/bin/sh -c exit 4' returned a non-zero code: 4"
+        with pytest.raises(docker.errors.APIError) as refused:
+            client.images.build(fileobj=io.BytesIO(b"FROM busybox\nCOPY x\n"))
+        assert refused.value.status_code == 400
+    finally:
+        client.close()
+
+
+def test_compose(engine: Engine, context: Path) -> None:
+    program = need("docker-compose")
+    (context.parent / "docker-compose.yml").write_text(
+        "version: '3.8'\nservices:\n  app:\n    image: composed:1\n    build:\n      context: ./context\n"
+        "      args: {who: compose}\n"
+    )
+    done = engine.run_command([program, "build"], cwd=context.parent, env={"COMPOSE_DOCKER_CLI_BUILD": "0", **CLASSIC})
+    assert done.returncode == 0, done.stderr
+    assert run_of(engine, "composed:1") == "hello compose\na file\nan inner file"
+
+
+# ── what goes in ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_image_whatever_way_the_context_comes(engine: Engine, context: Path) -> None:
+    image = built(engine, context)
+    assert run_of(engine, image) == "hello world\na file\nan inner file"
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w:gz") as archive:
+        archive.add(context, ".")
+    assert built(engine, "-", stdin=memory.getvalue()) == image
+    assert built(engine, "--compress", context) == image
+    elsewhere = context.parent / "Elsewhere"
+    (context / "Dockerfile").rename(elsewhere)
+    assert built(engine, "-f", elsewhere, context) == image
+    assert built(engine, "-f", "-", context, stdin=FILE) == image
+
+
+def test_what_is_ignored_is_not_there(engine: Engine, context: Path) -> None:
+    (context / ".dockerignore").write_text("Dockerfile\n.dockerignore\nsub\n!sub/inner\n")
+    (context / "sub/other").write_text("x")
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY . /all\nRUN find /all -type f | sort\n")
+    done = build(engine, context)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[-1] for line in done.stderr.splitlines() if " /all/" in line] == [
+        "/all/file",
+        "/all/sub/inner",
+    ]
+    elsewhere = build(engine, "--no-cache", "-f", "-", context, stdin=(context / "Dockerfile").read_text())
+    assert ".dockerfile." not in elsewhere.stderr
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY sub/other /\n")
+    failed = build(engine, context)
+    assert failed.returncode == 1
+    assert "   2 | >>> COPY sub/other /\n" in failed.stderr
+    assert '"/sub/other": not found' in failed.stderr or "file does not exist" in failed.stderr
+
+
+def test_secrets_reach_the_step_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("the-very-secret")
+    file = (
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=token wc -c < /run/secrets/token > /size\n"
+        "RUN --mount=type=secret,id=token,env=TOKEN echo ${#TOKEN} >> /size\n"
+        "RUN ! ls /run/secrets\n"
+    )
+    image = built(engine, "--secret", f"id=token,src={tmp_path}/token", "-", stdin=file)
+    assert run_of(engine, image, "cat", "/size").split() == ["15", "15"]
+    saved = tmp_path / "image.tar"
+    engine.ok("save", "-o", str(saved), image)
+    assert b"the-very-secret" not in saved.read_bytes()
+    assert "the-very-secret" not in engine.ok("history", "--no-trunc", image)
+    missing = build(engine, "-", stdin="FROM busybox\nRUN --mount=type=secret,id=x,required cat /run/secrets/x\n")
+    assert missing.returncode == 1
+    assert "secret" in missing.stderr
+
+
+@contextlib.contextmanager
+def answering_agent(path: Path) -> Iterator[None]:
+    """Something at ``path`` that takes connections and answers each line in capitals."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(connection.recv(100).upper())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def perl_tree(target: Path) -> None:
+    """This machine's perl with all it needs: what can speak to a socket of an agent, in an image of busybox."""
+    perl = Path(need("perl")).resolve()
+    linked = subprocess.run(["ldd", perl], capture_output=True, text=True, check=True).stdout
+    base = subprocess.run(
+        [perl, "-MSocket", "-e", "print join ' ', values %INC"], capture_output=True, text=True, check=True
+    )
+    objects = subprocess.run(
+        [perl, "-MSocket", "-MDynaLoader", "-e", "print join ' ', @DynaLoader::dl_shared_objects"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    libraries = [word for word in linked.split() if word.startswith("/")]
+    for name in [str(perl), *libraries, *base.stdout.split(), *objects.stdout.split()]:
+        path = target / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, path)
+
+
+def test_an_agent_is_lent(engine: Engine, tmp_path: Path) -> None:
+    perl_tree(tmp_path / "perl")
+    (tmp_path / "perl/ask").write_text(
+        "use Socket; socket(S, PF_UNIX, SOCK_STREAM, 0) or die; connect(S, sockaddr_un($ENV{SSH_AUTH_SOCK})) or die;"
+        'syswrite(S, "question\\n"); print scalar <S>;'
+    )
+    program = Path(need("perl")).resolve()
+    file = (
+        "FROM busybox\nCOPY --from=perl / /\n"
+        f"RUN --mount=type=ssh {program} /ask > /one && {program} /ask > /two\n"
+        'RUN test -z "$SSH_AUTH_SOCK"\n'
+    )
+    with answering_agent(tmp_path / "agent"):
+        words = ["--build-context", f"perl={tmp_path}/perl", "--ssh", f"default={tmp_path}/agent"]
+        image = built(engine, *words, "-", stdin=file)
+    assert run_of(engine, image, "cat", "/one", "/two") == "QUESTION\nQUESTION"
+
+
+def test_other_contexts(engine: Engine, context: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/o").write_text("other\n")
+    file = "FROM base\nCOPY --from=more o /o\nRUN --mount=type=bind,from=more,target=/m cat /m/o >> /o\n"
+    words = ["--build-context", f"more={tmp_path}/other", "--build-context", "base=docker-image://busybox"]
+    assert run_of(engine, built(engine, *words, "-", stdin=file), "cat", "/o") == "other\nother"
+
+
+def test_git(engine: Engine, context: Path) -> None:
+    need("git")
+    env = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+
+    def git(*words: str) -> None:
+        command = ["git", "-c", "init.defaultBranch=main", *words]
+        subprocess.run(command, cwd=context, check=True, capture_output=True, env={**os.environ, **env})
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "x")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    listening = ["--listen=127.0.0.1", f"--port={port}", "--export-all", f"--base-path={context.parent}", "--reuseaddr"]
+    server = subprocess.Popen(["git", "daemon", "--verbose", *listening], stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        while "Ready to rumble" not in server.stderr.readline():
+            assert server.poll() is None
+        image = built(engine, f"git://127.0.0.1:{port}/context/.git#main")
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+    assert run_of(engine, image) == "hello world\na file\nan inner file"
+
+
+# ── what comes out ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_plain_progress(engine: Engine, context: Path) -> None:
+    done = build(engine, "--no-cache", "-t", "plain:1", context)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert any(line.endswith('RUN echo "$GREETING" > /greeting') for line in lines)
+    assert any(line.endswith("naming to docker.io/library/plain:1 done") for line in lines)
+    again = build(engine, context).stderr
+    assert sum(line.endswith(" CACHED") for line in again.splitlines()) >= 3
+
+
+def test_raw_progress(engine: Engine, context: Path) -> None:
+    done = engine.cli("build", "--progress=rawjson", str(context))
+    messages = [json.loads(line) for line in done.stderr.splitlines()]
+    names = {vertex["name"] for message in messages for vertex in message.get("vertexes") or ()}
+    assert any(name.endswith("COPY file sub/ /dst/") for name in names)
+
+
+def test_a_failure_shows_the_lines_around_it(engine: Engine) -> None:
+    done = build(engine, "-", stdin="FROM busybox\nRUN true\nRUN echo last words; \\\n  exit 7\nRUN never\n")
+    assert done.returncode == 1
+    assert "last words\n------\nDockerfile:3\n" in done.stderr
+    assert "   3 | >>> RUN echo last words; \\\n   4 | >>>   exit 7\n   5 |     RUN never\n" in done.stderr
+    assert "ERROR: failed to build: failed to solve: " in done.stderr.splitlines()[-1]
+    assert "7" in done.stderr.splitlines()[-1]
+    wrong = build(engine, "-", stdin="FROM busybox\nRUNN x\n").stderr
+    assert "   2 | >>> RUNN x\n" in wrong
+    assert wrong.splitlines()[-1] == (
+        "ERROR: failed to build: failed to solve: dockerfile parse error on line 2: unknown instruction: RUNN "
+        "(did you mean RUN?)"
+    )
+
+
+def test_files_about_the_result(engine: Engine, context: Path, tmp_path: Path) -> None:
+    words = ["--iidfile", tmp_path / "id", "--metadata-file", tmp_path / "meta", context]
+    image = built(engine, *words)
+    assert (tmp_path / "id").read_text() == image
+    assert json.loads((tmp_path / "meta").read_text())["containerimage.config.digest"] == image
+
+
+def test_results_come_to_this_side(engine: Engine, context: Path, tmp_path: Path) -> None:
+    assert build(engine, "-o", tmp_path / "tree", context).returncode == 0
+    assert (tmp_path / "tree/dst/inner").read_text() == "an inner file\n"
+    assert build(engine, "-o", f"type=tar,dest={tmp_path}/t.tar", context).returncode == 0
+    with tarfile.open(tmp_path / "t.tar") as archive:
+        assert "greeting" in {name.removeprefix("./") for name in archive.getnames()}
+    for kind in ("oci", "docker"):
+        path = tmp_path / f"{kind}.tar"
+        assert build(engine, "-t", "out:1", "-o", f"type={kind},dest={path}", context).returncode == 0
+        assert "out:1" in engine.ok("load", "-i", str(path))
+
+
+def test_check(engine: Engine, context: Path) -> None:
+    done = engine.cli("build", "--check", str(context))
+    assert (done.returncode, done.stdout) == (0, "Check complete, no warnings found.\n")
+    (context / "Dockerfile").write_text("FROM busybox\nCMD cat\n")
+    done = engine.cli("build", "--check", str(context))
+    assert done.returncode == 1
+    assert done.stdout.startswith("Check complete, 1 warning has been found!\n\nWARNING: JSONArgsRecommended - ")
+    assert "   2 | >>> CMD cat\n" in done.stdout
+
+
+def test_ctrl_c_ends_the_build_at_once(engine: Engine) -> None:
+    process = engine.popen("build", "--progress=plain", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(b"FROM busybox\nRUN echo begun; exec sleep 4321\n")
+    process.stdin.close()
+    while b"begun" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stderr.close()
+    assert process.stdout is not None
+    process.stdout.close()
+
+    def sleeping() -> bool:
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and b"sleep\x004321\x00" in (entry / "cmdline").read_bytes():
+                    return True
+        return False
+
+    wait_for(lambda: not sleeping(), 20, hint="the step's process ends with the build")
+
+
+def test_the_cache_is_shown_and_pruned(engine: Engine, context: Path) -> None:
+    built(engine, context)
+    shown = engine.ok("builder", "du")
+    assert shown.splitlines()[0].split() == ["ID", "RECLAIMABLE", "SIZE", "LAST", "ACCESSED"]
+    assert shown.splitlines()[-1].startswith("Total:")
+    assert "Description:" in engine.ok("buildx", "du", "--verbose")
+    pruned = engine.ok("builder", "prune", "--all", "--force")
+    assert "Total reclaimed space: " in pruned
+    assert len(engine.ok("builder", "du").splitlines()) == 2
