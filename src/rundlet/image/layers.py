@@ -9,7 +9,7 @@ committed after it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Container, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Generator, Iterable
 from contextlib import aclosing
 from typing import Any
 from weakref import WeakValueDictionary
@@ -29,6 +29,8 @@ from rundlet.storage.snapshot import Snapshotter
 
 PARALLEL = 3
 """Layers that are brought in at once, of all pulls together (Docker's max-concurrent-downloads)."""
+GATHER = 512 << 10
+"""Bytes that are written to the content store at once."""
 INTERVAL = 0.1
 """Seconds between two reports of the same layer's progress."""
 
@@ -178,10 +180,11 @@ class LayerImporter:
 
         try:
             async with aclosing(fetcher.blob(work.blob, ingest.offset, on_retry)) as chunks:
-                async for chunk in chunks:
-                    await asyncio.to_thread(ingest.write, chunk)
+                async for gathered in _gathered(chunks):
+                    await asyncio.to_thread(_write_all, ingest, gathered)
                     job.report_bytes("Downloading", ingest.offset)
-                    yield chunk
+                    for chunk in gathered:
+                        yield chunk
             job.report("Verifying Checksum")
             await asyncio.to_thread(ingest.commit)
             job.report("Download complete")
@@ -199,6 +202,25 @@ class LayerImporter:
             done += len(chunk)
             job.report_bytes("Extracting", done)
             yield chunk
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Some chunks at a time, so that each way into a thread and back is worth it."""
+    gathered: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        gathered.append(chunk)
+        size += len(chunk)
+        if size >= GATHER:
+            yield gathered
+            gathered, size = [], 0
+    if gathered:
+        yield gathered
+
+
+def _write_all(ingest: Ingest, chunks: Iterable[bytes]) -> None:
+    for chunk in chunks:
+        ingest.write(chunk)
 
 
 class _Joined:

@@ -87,11 +87,16 @@ class Response:
         return b"".join(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, in pieces of up to about a mebibyte. Raises TransportError when it is cut."""
+        """The body as it arrives, in pieces of up to about 256 KiB. Raises TransportError when it is cut."""
         content = self._raw.content
         try:
-            while chunk := await content.readany():
-                yield chunk
+            # As they were read: joining them would hold up the event loop, and take that much memory again.
+            while True:
+                chunk, _end = await content.readchunk()
+                if chunk:
+                    yield chunk
+                elif content.at_eof():
+                    return
         except (aiohttp.ClientError, OSError) as exc:
             raise translate(exc, self.method, self.url) from exc
 
