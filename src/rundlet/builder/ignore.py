@@ -10,19 +10,18 @@ groups), which is exact for patterns of this kind.
 from __future__ import annotations
 
 import posixpath
-import re
-from typing import Final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-NAME: Final = ".dockerignore"
-NOTHING: Final = -1
+# No imports that a start of the command line would feel: typing never, re only when there is a pattern.
+NAME = ".dockerignore"
+NOTHING = -1
 """The state of a path that no pattern has matched."""
-_LOOSEST: Final = 4
+_LOOSEST = 4
 """Wildcards that take more than linear time, in one pattern."""
-_WILD: Final = frozenset("*[]?^\\")
+_WILD = frozenset("*[]?^\\")
 
 
 class BadPatternError(ValueError):
@@ -33,6 +32,8 @@ class _Pattern:
     __slots__ = ("expression", "keeps", "match", "text")
 
     def __init__(self, text: str) -> None:
+        import re
+
         self.keeps = text.startswith("!")
         if self.keeps:
             text = text[1:]
@@ -177,7 +178,7 @@ class _Translator:
                 raise BadPatternError("syntax error in pattern")
             character = self._pattern[self._position]
             self._position += 1
-        return re.escape(character)
+        return _escaped(character)
 
     def _class(self) -> str:
         """``[a-z]``, ``[^a-z]``."""
@@ -192,7 +193,7 @@ class _Translator:
                 high = self._member()
             if high < low:
                 raise BadPatternError("syntax error in pattern")
-            items += f"{re.escape(low)}-{re.escape(high)}"
+            items += f"{_escaped(low)}-{_escaped(high)}"
         self._position += 1
         if not items:
             raise BadPatternError("syntax error in pattern")
@@ -209,3 +210,8 @@ class _Translator:
         if not character:
             raise BadPatternError("syntax error in pattern")
         return character
+
+
+def _escaped(character: str) -> str:
+    """One character as a regular expression for itself."""
+    return character if character.isalnum() or character == "_" else f"\\{character}"

@@ -8,10 +8,7 @@ import sys
 from rundlet.cli.building import query as wire
 from rundlet.cli.building.display import Locked, QuietDisplay, choose_display, default_mode, standard_error
 from rundlet.cli.building.failure import build_error, check_report, warnings_text
-from rundlet.cli.building.lending import Lending
-from rundlet.cli.building.outputs import fetch
 from rundlet.cli.building.own_steps import ContextStep, result_step
-from rundlet.cli.building.secrets import read_agents, read_secrets
 from rundlet.cli.building.sources import open_source
 from rundlet.cli.building.upload import Upload
 from rundlet.cli.exit import CommandError
@@ -64,10 +61,7 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     mode = default_mode(flags["progress"])
     display = Locked(QuietDisplay() if quiet else choose_display(mode, standard_error()))
     source = open_source(path, flags["file"])
-    lending = Lending(context.session)
-    lending.secrets(read_secrets(flags["secret"]))
-    lending.contexts(flags["build-context"])
-    lending.agents(read_agents(flags["ssh"]))
+    lent = _lend(context, flags)
     headers = {"Accept": wire.ACCEPT, **wire.registry_config(context)}
     body = source.body
     if flags["compress"] and body is not None:
@@ -76,7 +70,7 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     upload = Upload(
         context.session,
         "/build",
-        {**query, **source.query, **lending.query()},
+        {**query, **source.query, **lent},
         headers,
         lambda size, done: display.update(own.message(size, done=done)),
     )
@@ -91,6 +85,20 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     if not quiet and mode not in _SILENT:
         sys.stderr.write(warnings_text(display.steps.warnings))
     return _finish(context, flags, wanted, outcome)
+
+
+def _lend(context: Context, flags: dict[str, Any]) -> dict[str, Any]:
+    """Hand over what the build may borrow; what /build is told about it."""
+    if not (flags["secret"] or flags["build-context"] or flags["ssh"]):
+        return {}
+    from rundlet.cli.building.lending import Lending
+    from rundlet.cli.building.secrets import read_agents, read_secrets
+
+    lending = Lending(context.session)
+    lending.secrets(read_secrets(flags["secret"]))
+    lending.contexts(flags["build-context"])
+    lending.agents(read_agents(flags["ssh"]))
+    return lending.query()
 
 
 def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:
@@ -157,6 +165,8 @@ def _checked(found: dict[str, Any], source: Source) -> int:
 
 def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outcome: _Outcome) -> int:
     for entry in outcome.outputs:
+        from rundlet.cli.building.outputs import fetch
+
         index = int(entry.get("index") or 0)
         if 0 <= index < len(wanted) and wanted[index].comes_back:
             fetch(context.session, wanted[index], str(entry["url"]))

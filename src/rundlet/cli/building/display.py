@@ -78,10 +78,10 @@ class Locked:
     """A display that is told things by several threads."""
 
     def __init__(self, display: Display) -> None:
-        from threading import Lock
+        from _thread import allocate_lock
 
         self._display = display
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._finished = False
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from rundlet.cli.building.outputs import Output, parse_output
 from rundlet.cli.exit import CommandError
 from rundlet.client.wire import dumps
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from rundlet.cli.building.outputs import Output
     from rundlet.cli.context import Context
 
 ACCEPT = "application/vnd.rundlet.build.v1+json"
@@ -75,6 +75,10 @@ def full_names(words: Iterable[str]) -> list[str]:
 
 def outputs(flags: dict[str, Any]) -> list[Output]:
     """``--output``, ``--load`` and ``--push`` together. Raises CommandError."""
+    if not (flags["output"] or flags["push"]):
+        return []
+    from rundlet.cli.building.outputs import Output, parse_output
+
     found = [parse_output(text) for text in flags["output"]]
     if flags["push"]:
         images = [output for output in found if output.type == "image"]
@@ -160,10 +164,12 @@ def is_check(flags: dict[str, Any]) -> bool:
 
 def registry_config(context: Context) -> dict[str, str]:
     """The header with the user's credentials for every registry, since only the engine knows which a build needs."""
+    config = context.config
+    if not any(config.get(key) for key in ("auths", "credHelpers", "credsStore")):
+        return {}
     from rundlet.cli.credentials import call_helper, encode, lookup
     from rundlet.client.wire import loads
 
-    config = context.config
     servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {})}
     store = config.get("credsStore")
     if store:

@@ -38,7 +38,8 @@ class Upload:
 
     def start(self, body: Iterator[bytes] | None) -> Callable[[], Response]:
         """Begin; the result gives the answer, once it begins. Raises CommandError, ClientError, ApiError."""
-        from threading import Thread
+        # The module threading would cost more than the rest of a small build's start.
+        from _thread import start_new_thread
 
         connection = self._session.connect()
 
@@ -57,8 +58,7 @@ class Upload:
                 # Without its end the engine can't take the body for a whole one.
                 connection.socket.shutdown(2)
 
-        thread = Thread(target=send, daemon=True)
-        thread.start()
+        start_new_thread(send, ())
 
         def answer() -> Response:
             try:
