@@ -107,7 +107,7 @@ def test_options_are_kept_and_carried_out(client: Client) -> None:
         (["-d", "nosuch", "x"], "nosuch"),
         (["-o", "com.docker.network.bridge.enable_icc=maybe", "x"], "failed to parse"),
         (["-o", "com.example=1", "x"], "com.example"),
-        (["--ipv6", "x"], "IPv6"),
+        (["--subnet", "fd00:9::/64", "x"], "IPv6 is not enabled on this network"),
     ],
 )
 def test_what_is_refused(client: Client, arguments: Sequence[str], message: str | None) -> None:

@@ -62,6 +62,9 @@ class BridgeDriver:
         if os.path.exists(switches):
             # Containers must not tell this host where its routers are (CVE-2020-13401).
             _write(f"{switches}/accept_ra", "0")
+            # Nobody else has our addresses, and for as long as the kernel looks it asks for no neighbour: a second
+            # without forwarded traffic.
+            _write(f"{switches}/accept_dad", "0")
             _write(f"{switches}/disable_ipv6", "0" if network.ipv6 else "1")
 
     def exists(self, network: Network) -> bool:

@@ -42,6 +42,7 @@ class Lab:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.home = _current_namespace()
+        self.clock = SystemClock()
         self.instance = secrets.token_hex(4)
         self.database = Database.open(f"{directory}/{self.instance}.db", [SCHEMA])
         self.rtnl = Netlink()

@@ -1,10 +1,12 @@
 """The resolver's messages and tables."""
 
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rundlet.network.dns import message
@@ -77,6 +79,13 @@ def test_reverse_addresses() -> None:
         assert message.reverse_address(name) == ""
 
 
+def test_reverse_addresses_of_ipv6() -> None:
+    digits = ".".join(reversed("fd77000000000000000000000000abcd"))
+    assert message.reverse_address(f"{digits}.ip6.arpa") == "fd77::abcd"
+    for nonsense in (digits[2:], f"x{digits[1:]}", f"{digits}.0"):
+        assert message.reverse_address(f"{nonsense}.ip6.arpa") == ""
+
+
 @pytest.fixture
 def tables(tmp_path: Path) -> Iterator[tuple[NameTables, Tables]]:
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
@@ -131,3 +140,21 @@ def test_a_table_that_is_no_table_answers_nothing(tables: tuple[NameTables, Tabl
     for content in ("", "[]", "{", '"text"'):
         Path(written.directory, "one").write_text(content)
         assert read.answer("one", query("one")) is None
+
+
+def test_both_families(tables: tuple[NameTables, Tables]) -> None:
+    names, seen = tables
+    network = Network("six-id", "six", "bridge", 0)
+    both = msgspec.structs.replace(endpoint("web", "10.0.0.2", "web"), address6="fd77::2")
+    only6 = msgspec.structs.replace(endpoint("six", "", "six"), address6="fd77::3")
+    names.write_network(network, [both, only6])
+    names.write_sandbox("box", [(both, network)], ())
+    box = "box"
+    v4, v6 = bytes((10, 0, 0, 2)), socket.inet_pton(socket.AF_INET6, "fd77::2")
+    assert seen.answer(box, query("web")) == [Record(message.A, v4)]
+    assert seen.answer(box, query("web", message.AAAA)) == [Record(message.AAAA, v6)]
+    assert seen.answer(box, query("web", message.ANY)) == [Record(message.A, v4), Record(message.AAAA, v6)]
+    assert seen.answer(box, query("web", 16)) == []
+    assert seen.answer(box, query("six")) == []
+    reverse = ".".join(reversed("fd770000000000000000000000000003")) + ".ip6.arpa"
+    assert seen.answer(box, query(reverse, message.PTR)) == [Record(message.PTR, message.encode_name("six.six"))]

@@ -100,3 +100,52 @@ def test_bip() -> None:
     for wrong in ("192.168.5.1", "192.168.5.0/24", "192.168.5.1/31", "x/24", "", "fd00::1/64"):
         with pytest.raises(InvalidAddressError, match="invalid CIDR address"):
             ipam.parse_bip(wrong)
+
+
+SIX = Subnet("fd00::/126", "fd00::1")
+
+
+def test_ipv6_addresses(database: Database) -> None:
+    assert [give(database, name, SIX) for name in "ab"] == ["fd00::2", "fd00::3"]
+    with pytest.raises(PoolExhaustedError, match="no available IPv6 addresses"):
+        give(database, "c", SIX)
+    wide = Subnet("fd01::/48", "fd01::1", "fd01::8000:0:0:0/66")
+    assert give(database, "d", wide) == "fd01::8000:0:0:0"
+    assert give(database, "e", wide, requested="fd01::FFFF:ffff:ffff:ffff") == "fd01::ffff:ffff:ffff:ffff"
+    with pytest.raises(AddressInUseError):
+        give(database, "f", wide, requested="fd01:0::ffff:ffff:ffff:ffff")
+    assert give(database, "g", wide) == "fd01::8000:0:0:1"
+    with pytest.raises(InvalidAddressError):
+        give(database, "h", wide, requested="10.0.0.3")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=60))
+def test_no_ipv6_address_is_given_twice(steps: list[tuple[bool, int]]) -> None:
+    database = Database.open(":memory:", [ipam.SCHEMA, ("CREATE TABLE endpoints (id TEXT)",)])
+    pool = Subnet("fd00::/123", "fd00::1")
+    have: list[str] = []
+    for add, which in steps:
+        if add or not have:
+            try:
+                address = give(database, "x", pool)
+            except PoolExhaustedError:
+                assert len(have) == 30
+                continue
+            assert address not in have
+            have.append(address)
+        else:
+            gone = have.pop(which % len(have))
+            with database.transaction() as cursor:
+                ipam.free(cursor, [("net", gone)])
+    assert sorted(ipam.ownerless(database)) == sorted(("net", address) for address in have)
+    database.close()
+
+
+def test_an_engines_own_ipv6_pool() -> None:
+    pool, size = ipam.local_pool("0123abcd")
+    network = ipaddress.IPv6Network(pool)
+    assert network.prefixlen == 48 and size == 64
+    assert network.subnet_of(ipaddress.IPv6Network("fd00::/8"))
+    assert pool != ipam.local_pool("0123abce")[0]
+    assert str(ipam.choose_subnet([next(network.subnets(new_prefix=64))], [(pool, size)])) != str(network)

@@ -125,7 +125,7 @@ def _check_addresses(network: Network, ipam: EndpointIPAMConfig) -> None:
 
 _INTERFACE = "com.docker.network.endpoint.ifname"
 _SYSCTLS = "com.docker.network.endpoint.sysctls"
-_SYSCTL = re.compile(r"net\.(?:ipv[46]|mpls)\.(?:conf|neigh)\.IFNAME\.[a-z0-9_]+")
+_SYSCTL = re.compile(r"net\.(?:ipv[46]|mpls)\.(?:conf|neigh)\.(?i:IFNAME)\.[a-z0-9_]+")
 _NAME = re.compile(r"[^\s/:.]{1,15}")
 
 
@@ -147,7 +147,8 @@ def driver_options(settings: EndpointSettings) -> tuple[str, dict[str, str]]:
                     raise InvalidParameterError(
                         f"invalid config for {_SYSCTLS}: {one}: want net.X.Y.IFNAME.Z=value of ipv4, ipv6 or mpls"
                     )
-                sysctls[key] = setting
+                # Some clients write the whole option in small letters.
+                sysctls[key.replace(".ifname.", ".IFNAME.")] = setting
         else:
             raise NotSupportedError(f"DriverOpts {name} of a network (--network driver-opt)")
     return interface, sysctls

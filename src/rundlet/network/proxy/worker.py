@@ -41,7 +41,7 @@ def main(fds: list[int]) -> int:
     return 0
 
 
-class _Streams:
+class Streams:
     """One TCP port."""
 
     def __init__(self, loop: Loop, listening: socket.socket, target: tuple[str, int]) -> None:
@@ -80,17 +80,17 @@ class _Streams:
                 client.close()
 
 
-class _Container:
+class Container:
     """The ports of one container."""
 
     def __init__(self, loop: Loop, identifier: str) -> None:
         self._loop = loop
         self.identifier = identifier
-        self._ports: list[_Streams | Datagrams] = []
+        self._ports: list[Streams | Datagrams] = []
 
     def add(self, address: str, ports: list[list[Any]], fds: list[int]) -> None:
         for (protocol, number), fd in zip(ports, fds, strict=True):
-            kind = _Streams if protocol == "tcp" else Datagrams
+            kind = Streams if protocol == "tcp" else Datagrams
             self._ports.append(kind(self._loop, socket.socket(fileno=fd), (address, int(number))))
 
     def move(self, address: str) -> None:
@@ -107,7 +107,7 @@ class _Proxy:
     def __init__(self, loop: Loop, listener: socket.socket) -> None:
         self._loop = loop
         self._listener = listener
-        self._connections: dict[int, tuple[socket.socket, _Container | None]] = {}
+        self._connections: dict[int, tuple[socket.socket, Container | None]] = {}
         self._ending = loop.later(_GRACE, loop.stop)
         listener.setblocking(False)
         loop.add(listener.fileno(), READ, self._accept)
@@ -140,7 +140,7 @@ class _Proxy:
         try:
             message = json.loads(data)
             if "id" in message:
-                container = container or _Container(self._loop, str(message["id"]))
+                container = container or Container(self._loop, str(message["id"]))
                 self._connections[number] = (connection, container)
                 container.add(str(message["address"]), message["ports"], fds)
             elif "move" in message:
