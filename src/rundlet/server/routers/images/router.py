@@ -1,6 +1,7 @@
 """``/images``."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from aiohttp import web
 
@@ -23,6 +24,8 @@ from rundlet.server import answers
 from rundlet.server.call import Call, platform, platforms
 from rundlet.server.routers.images.backend import ImageBackend
 from rundlet.server.routing import Route, WhenClientLeaves
+
+_COMPOSE_KNOWS: Final = APIVersion(1, 44)
 
 
 class ImageRouter:
@@ -49,7 +52,7 @@ class ImageRouter:
             raise InvalidParameterError("conflicting options: manifests and platform options cannot both be set")
         options = ImageInspectOptions(manifests=manifests, platform=platform(call))
         found = await self._backend.inspect(call["name"], options)
-        return answers.json(versions.adapted(found, call.version, versions.image_inspect, versions.IMAGE_SINCE))
+        return answers.json(versions.adapted(found, _inspected_as(call), versions.image_inspect, versions.IMAGE_SINCE))
 
     async def history(self, call: Call) -> web.StreamResponse:
         return answers.json(await self._backend.history(call["name"], platform(call)))
@@ -139,6 +142,13 @@ def _list_filters(call: Call) -> Filters:
 
 def _many_platforms(call: Call) -> tuple[str, ...]:
     return platforms(call) or tuple(value for value in call.texts("platforms") if value)
+
+
+def _inspected_as(call: Call) -> APIVersion:
+    """docker-compose 1.x takes the newest version that there is, and reads a field that ended with 1.44."""
+    if call.header("User-Agent").startswith("docker-compose/1."):
+        return min(call.version, _COMPOSE_KNOWS)
+    return call.version
 
 
 def routes(backend: ImageBackend) -> Iterable[Route]:
