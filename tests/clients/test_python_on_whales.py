@@ -30,7 +30,7 @@ def test_containers(docker: DockerClient) -> None:
     assert container.config.labels == {"a": "b"}
     assert docker.execute(container, ["echo", "inside"]) == "inside"
     assert [one.name for one in docker.ps(filters=[("label", "a=b")])] == ["whale"]
-    docker.stop(container, time=0)
+    docker.stop(container, time=1)
     container.reload()
     assert (container.state.status, container.state.exit_code) == ("exited", 137)
     docker.remove(container)
