@@ -145,8 +145,8 @@ def test_a_table_that_is_no_table_answers_nothing(tables: tuple[NameTables, Tabl
 def test_both_families(tables: tuple[NameTables, Tables]) -> None:
     names, seen = tables
     network = Network("six-id", "six", "bridge", 0)
-    both = msgspec.structs.replace(endpoint("web", "10.0.0.2", "web"), address6="fd77::2")
-    only6 = msgspec.structs.replace(endpoint("six", "", "six"), address6="fd77::3")
+    both = msgspec.structs.replace(endpoint("web", "10.0.0.2"), address6="fd77::2")
+    only6 = msgspec.structs.replace(endpoint("six", ""), address6="fd77::3")
     names.write_network(network, [both, only6])
     names.write_sandbox("box", [(both, network)], ())
     box = "box"
