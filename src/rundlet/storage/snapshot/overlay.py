@@ -70,6 +70,7 @@ class OverlaySnapshotter:
         self._database = database
         self._clock = clock
         self._boot = boot_id()
+        self._leftovers: set[str] = set()
         _spread(root)
 
     def has_layer(self, chain: Digest) -> bool:
@@ -255,6 +256,8 @@ class OverlaySnapshotter:
             return tree_size(path) + (tree_size(below) if os.path.isdir(below) else 0)
 
     def sync(self) -> None:
+        for name in list(self._leftovers):
+            self._remove_leftover(name)
         names = [
             row[0] for row in self._database.query("SELECT name FROM layers WHERE state = 'committed' AND durable = 0")
         ]
@@ -281,11 +284,15 @@ class OverlaySnapshotter:
         return dropped
 
     def _remove_leftover(self, name: str) -> None:
-        """What can't go now (a killed engine's worker still writes, a mount is left) goes at the next start."""
+        """What can't go now (a killed engine's worker still writes, a mount is left) is tried again by ``sync``."""
         try:
             remove_path(f"{self._root}/{name}")
         except OSError as exc:
-            _log.warning("could not remove the leftover snapshot %s: %s", name, exc)
+            if name not in self._leftovers:
+                _log.warning("could not remove the leftover snapshot %s yet: %s", name, exc)
+            self._leftovers.add(name)
+        else:
+            self._leftovers.discard(name)
 
     def _drop_damaged(self) -> list[Digest]:
         """Forget layers whose files may be missing: never synced and of another boot, or without a directory.
