@@ -40,7 +40,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One mount as ``inspect`` lists it. ``kind`` is bind, volume or tmpfs; ``source`` is a host path."""
+    """One mount as ``inspect`` lists it. ``kind`` is bind, volume or image; ``source`` is a host path.
+
+    Of an image ``name`` is the ID and ``source`` the reference. ``subpath`` is a path inside the volume or image.
+    ``recursive`` says what becomes of mounts below a bind's source: "" (bound too, read-only with it), "disabled" (not
+    bound), "writable" (bound, not made read-only), "readonly" (made read-only, or refused).
+    """
 
     kind: str
     source: str
@@ -52,6 +57,8 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     propagation: str = ""
     anonymous: bool = False
     no_copy: bool = False
+    subpath: str = ""
+    recursive: str = ""
 
 
 class HostRoot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from rundlet.api.container_config import ContainerConfig, HostConfig, Mount
+from rundlet.api.container_config import BindOptions, ContainerConfig, HostConfig, Mount
 from rundlet.container.record import MountPoint
-from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.errors import InvalidParameterError, NotFoundError, NotSupportedError
 from rundlet.volume.store import VolumeStore
 
 PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
@@ -48,10 +48,12 @@ def resolve(
     host: HostConfig,
     volumes: VolumeStore,
     mounts_of: Callable[[str], Iterable[MountPoint]],
+    image_of: Callable[[str], str],
 ) -> list[MountPoint]:
     """Mount points by Docker's precedence: ``--volumes-from`` < VOLUME < ``-v``/``--mount``.
 
-    Makes the named and anonymous volumes. Raises InvalidMountError, NotSupportedError, and what ``mounts_of`` raises.
+    ``mounts_of`` tells a container's mount points, ``image_of`` the ID that a reference means. Makes the named and
+    anonymous volumes. Raises InvalidMountError, NotSupportedError, and what the two raise.
     """
     found: dict[str, MountPoint] = {}
     for source in host.volumes_from or ():
@@ -62,7 +64,7 @@ def resolve(
     for spec in host.binds or ():
         _add(explicit, _bind(spec, volumes), tmpfs)
     for mount in host.mounts:
-        mounted = _mount(mount, volumes, tmpfs)
+        mounted = _mount(mount, volumes, tmpfs, image_of)
         if mounted is not None:
             _add(explicit, mounted, tmpfs)
     for path in config.volumes or ():
@@ -126,12 +128,18 @@ def _bind(spec: str, volumes: VolumeStore) -> MountPoint:
     return _volume_point(volume.name, volume.path, destination, mode=mode or "z", rw=rw, no_copy="nocopy" in options)
 
 
-def _mount(mount: Mount, volumes: VolumeStore, tmpfs: dict[str, str]) -> MountPoint | None:
+def _mount(
+    mount: Mount, volumes: VolumeStore, tmpfs: dict[str, str], image_of: Callable[[str], str]
+) -> MountPoint | None:
     if not mount.target:
         raise MountConfigError(mount.type, "field Target must not be empty")
     if not mount.target.startswith("/"):
         raise MountConfigError(mount.type, f"invalid mount path: '{mount.target}' mount path must be absolute")
-    destination = _absolute(mount.target, mount.target)
+    try:
+        destination = _absolute(mount.target, mount.target)
+    except VolumeSpecError:
+        raise MountConfigError(mount.type, "invalid specification: destination can't be '/'") from None
+    _check_fields(mount)
     match mount.type:
         case "bind":
             return _mount_bind(mount, destination)
@@ -144,7 +152,9 @@ def _mount(mount: Mount, volumes: VolumeStore, tmpfs: dict[str, str]) -> MountPo
                 raise DuplicateMountError(destination)
             tmpfs[destination] = _tmpfs_options(mount)
             return None
-        case "image" | "npipe" | "cluster":
+        case "image":
+            return _mount_image(mount, destination, image_of)
+        case "npipe" | "cluster":
             raise NotSupportedError(f"mount type {mount.type}")
         case _:
             raise InvalidMountError(f'mount type unknown: "{mount.type}"')
@@ -160,26 +170,88 @@ def _mount_bind(mount: Mount, destination: str) -> MountPoint:
         if options is None or not options.create_mountpoint:
             raise MountConfigError("bind", f"bind source path does not exist: {mount.source}")
         os.makedirs(mount.source, 0o755, exist_ok=True)
-    propagation = "rprivate"
+    propagation, recursive = "rprivate", ""
     if options is not None:
-        if options.non_recursive or options.read_only_non_recursive or options.read_only_force_recursive:
-            raise NotSupportedError("a bind mount's recursive option")
         propagation = options.propagation or propagation
         if propagation not in PROPAGATION:
             raise MountConfigError("bind", f"invalid propagation mode: {propagation}")
+        recursive = _recursive(mount, options)
     return MountPoint(
         kind="bind",
         source=posixpath.normpath(mount.source),
         destination=destination,
         rw=not mount.read_only,
         propagation=propagation,
+        recursive=recursive,
     )
+
+
+def _recursive(mount: Mount, options: BindOptions) -> str:
+    """Docker's checks, and the one word that is left of the options."""
+    if options.read_only_non_recursive and options.read_only_force_recursive:
+        raise MountConfigError("bind", "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
+    for name in ("read_only_non_recursive", "read_only_force_recursive"):
+        if getattr(options, name) and not mount.read_only:
+            field = name.title().replace("_", "")
+            raise MountConfigError("bind", f"mount options conflict: !ReadOnly && BindOptions.{field}")
+    if options.read_only_force_recursive and options.propagation not in ("", "rprivate"):
+        raise MountConfigError(
+            "bind", "mount options conflict: ReadOnlyForceRecursive needs BindOptions.Propagation to be rprivate"
+        )
+    if options.non_recursive:
+        if options.read_only_force_recursive:
+            raise MountConfigError("bind", "mount options conflict: NonRecursive && ReadOnlyForceRecursive")
+        return "disabled"
+    if options.read_only_force_recursive:
+        return "readonly"
+    return "writable" if options.read_only_non_recursive else ""
+
+
+def _mount_image(mount: Mount, destination: str, image_of: Callable[[str], str]) -> MountPoint:
+    """Read-only always: what is written would be lost with the container."""
+    if not mount.source:
+        raise MountConfigError("image", "field Source must not be empty")
+    subpath = mount.image_options.subpath if mount.image_options is not None else ""
+    _check_subpath("image", subpath)
+    try:
+        image_id = image_of(mount.source)
+    except NotFoundError as exc:
+        # Not as "not found": a client would pull the container's own image then.
+        raise MountConfigError("image", str(exc)) from exc
+    return MountPoint(
+        kind="image",
+        name=image_id,
+        source=mount.source,
+        destination=destination,
+        rw=False,
+        subpath=subpath,
+    )
+
+
+def _check_subpath(kind: str, subpath: str) -> None:
+    """It must not lead out, whatever links there are: see also the shim, which looks it up beneath."""
+    if subpath and (subpath.startswith("/") or ".." in subpath.split("/")):
+        raise MountConfigError(kind, f"subpath must be a relative path within the {kind}")
+
+
+_OPTIONS = (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("tmpfs", "TmpfsOptions"), ("image", "ImageOptions"))
+
+
+def _check_fields(mount: Mount) -> None:
+    """Options of another type make no sense, and must not be ignored."""
+    for kind, field in _OPTIONS:
+        if kind != mount.type and getattr(mount, f"{kind}_options") is not None:
+            raise MountConfigError(mount.type, f"field {field} must not be specified")
 
 
 def _mount_volume(mount: Mount, destination: str, volumes: VolumeStore) -> MountPoint:
     options = mount.volume_options
-    if options is not None and options.subpath:
-        raise NotSupportedError("volume-subpath")
+    subpath = options.subpath if options is not None else ""
+    _check_subpath("volume", subpath)
+    if not mount.source and subpath:
+        raise MountConfigError("volume", "must not set Subpath when using anonymous volumes")
+    if not mount.source and mount.read_only:
+        raise MountConfigError("volume", "must not set ReadOnly mode when using anonymous volumes")
     driver = options.driver_config if options is not None else None
     volume = volumes.create(
         mount.source,
@@ -196,6 +268,7 @@ def _mount_volume(mount: Mount, destination: str, volumes: VolumeStore) -> Mount
         rw=not mount.read_only,
         anonymous=not mount.source,
         no_copy=options is not None and options.no_copy,
+        subpath=subpath,
     )
 
 
@@ -232,26 +305,41 @@ def tmpfs_of(host: HostConfig) -> dict[str, str]:
     return found
 
 
-def to_oci(points: Iterable[MountPoint], tmpfs: dict[str, str], *, first_start: bool) -> list[dict[str, Any]]:
+def to_oci(
+    points: Iterable[MountPoint],
+    tmpfs: dict[str, str],
+    layers_of: Callable[[str], list[str]],
+    *,
+    first_start: bool,
+) -> list[dict[str, Any]]:
     """The bundle's mounts in mounting order: a parent before what lies below it.
 
-    At the container's first start ``rundlet_copy_up`` asks the shim to fill an empty volume from the image's directory.
+    ``layers_of`` tells the directories of an image's layers, topmost first. Keys of our own ask the shim for what OCI
+    has no word for: ``rundlet_copy_up`` to fill an empty volume from the image's directory, at the container's first
+    start; ``rundlet_subpath`` for a path beneath the source; ``rundlet_layers`` for an image.
     """
-    mounts: list[dict[str, Any]] = []
-    for point in points:
-        # Without "ro" it is as writable as its source, and no more.
-        options = ["rbind", point.propagation or "rprivate", *(() if point.rw else ("ro",))]
-        mount: dict[str, Any] = {
-            "type": "bind",
-            "source": point.source,
-            "destination": point.destination,
-            "options": options,
-        }
-        if point.kind == "volume" and not point.no_copy and first_start:
-            mount["rundlet_copy_up"] = True
-        mounts.append(mount)
+    mounts = [_point(point, layers_of, first_start=first_start) for point in points]
     for destination, text in tmpfs.items():
         words = [word for word in text.split(",") if word]
         defaults = [flag for flag in _TMPFS_FLAGS if flag.removeprefix("no") not in words and flag not in words]
         mounts.append({"type": "tmpfs", "source": "tmpfs", "destination": destination, "options": [*defaults, *words]})
     return sorted(mounts, key=lambda mount: mount["destination"].count("/"))
+
+
+def _point(point: MountPoint, layers_of: Callable[[str], list[str]], *, first_start: bool) -> dict[str, Any]:
+    bind = "bind" if point.recursive == "disabled" else "rbind"
+    # As Docker since 25: what is mounted below a read-only source is read-only, too.
+    readonly = "ro" if point.recursive in ("disabled", "writable") else "rro"
+    mount: dict[str, Any] = {
+        "type": "bind",
+        "source": point.source,
+        "destination": point.destination,
+        "options": [bind, point.propagation or "rprivate", "rw" if point.rw else readonly],
+    }
+    if point.kind == "volume" and not point.no_copy and not point.subpath and first_start:
+        mount["rundlet_copy_up"] = True
+    if point.subpath:
+        mount["rundlet_subpath"] = point.subpath
+    if point.kind == "image":
+        mount["rundlet_layers"] = layers_of(point.name)
+    return mount

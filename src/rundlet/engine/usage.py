@@ -17,5 +17,7 @@ class ImageUsage:
     def users(self, image: Digest) -> Sequence[User]:
         wanted = str(image)
         return [
-            User(record.id, is_running(record.state.status)) for record in self._containers if record.image_id == wanted
+            User(record.id, is_running(record.state.status))
+            for record in self._containers
+            if record.image_id == wanted or any(point.name == wanted for point in record.mounts)
         ]

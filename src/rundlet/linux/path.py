@@ -78,23 +78,41 @@ def makedirs_in_root(root_fd: int, path: str, mode: int = 0o755) -> int:
 def touch_in_root(root_fd: int, path: str, mode: int = 0o644) -> int:
     """Open (O_PATH) the file ``path`` beneath ``root_fd``, making it, empty, and its parents where they are missing.
 
-    A final link is followed inside the root; a dangling one is refused with ELOOP. Never opens a device or a FIFO.
+    Links are followed inside the root, a dangling one too: what it points to is made, as by :func:`makedirs_in_root`.
+    Never opens a device or a FIFO.
+
+    Raises: OSError(ELOOP) with too many links.
     """
-    try:
-        return open_in_root(root_fd, path, os.O_PATH)
-    except FileNotFoundError:
-        pass
-    directory, _, name = path.rstrip("/").rpartition("/")
-    parent = makedirs_in_root(root_fd, directory)
-    try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+    wanted = path
+    for _ in range(_MAX_LINKS):
         try:
-            os.close(os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=parent))
-        except FileExistsError:
-            pass  # made meanwhile, or a dangling link: the next line tells which
-        return openat2(parent, name, os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-    finally:
-        os.close(parent)
+            return open_in_root(root_fd, path, os.O_PATH)
+        except FileNotFoundError:
+            pass
+        directory, _, name = path.rstrip("/").rpartition("/")
+        parent = makedirs_in_root(root_fd, directory)
+        try:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+            try:
+                os.close(os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=parent))
+            except FileExistsError:  # made meanwhile, or a dangling link
+                target = _link_target(parent, name)
+                if target is not None:
+                    path = target if target.startswith("/") else f"{directory}/{target}"
+                    continue
+            return openat2(parent, name, os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        finally:
+            os.close(parent)
+    raise libc.error(errno.ELOOP, wanted)
+
+
+def _link_target(parent: int, name: str) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError as exc:
+        if exc.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
 
 
 def reopen(fd: int, flags: int) -> int:

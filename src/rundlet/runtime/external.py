@@ -210,6 +210,8 @@ def bundle(spec: Mapping[str, Any], rootfs: str, user: Sequence[Any], network: s
     if spec.get("init"):
         raise StartError("runtime", 0, "--init with another runtime is not supported by Rundlet")
     for entry in config.get("mounts") or ():
+        if "rundlet_layers" in entry or "rundlet_subpath" in entry:
+            raise StartError("runtime", 0, "mounted images and subpaths are not supported with another runtime")
         if "mountNamespace" in entry:
             raise StartError("runtime", 0, "--ipc container:… with another runtime is not supported by Rundlet")
     seccomp = config["linux"].get("seccomp") or {}

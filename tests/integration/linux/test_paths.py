@@ -73,12 +73,22 @@ def test_files_are_touched_inside(tmp_path: Path, root: int) -> None:
     assert where(path.touch_in_root(root, "fifo")) == str(tmp_path / "root/fifo")
 
 
-def test_a_dangling_link_is_not_touched(tmp_path: Path, root: int) -> None:
+def test_what_a_dangling_link_points_to_is_made_inside(tmp_path: Path, root: int) -> None:
     (tmp_path / "root/etc/link").symlink_to(tmp_path / "outside/file")
-    with pytest.raises(OSError) as caught:
-        path.touch_in_root(root, "etc/link")
-    assert caught.value.errno == errno.ELOOP
+    (tmp_path / "root/etc/up").symlink_to("../../../outside/file")
+    for name in ("etc/link", "etc/up"):
+        made = where(path.touch_in_root(root, name))
+        assert made.startswith(f"{tmp_path}/root/")
+        assert made.endswith("/outside/file")
     assert os.listdir(tmp_path / "outside") == []
+
+
+def test_dangling_links_in_a_circle_are_refused(tmp_path: Path, root: int) -> None:
+    (tmp_path / "root/etc/one").symlink_to("two")
+    (tmp_path / "root/etc/two").symlink_to("one")
+    with pytest.raises(OSError) as caught:
+        path.touch_in_root(root, "etc/one")
+    assert caught.value.errno == errno.ELOOP
 
 
 def test_magic_links_are_refused(tmp_path: Path, root: int) -> None:

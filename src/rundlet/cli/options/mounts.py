@@ -89,6 +89,7 @@ def parse_mount(text: str) -> dict[str, Any]:
                 raise ValueError(f"invalid value for {key}: {value}") from None
         else:
             raise ValueError(f"unexpected key '{key}' in '{field}'")
+    _check_recursive(mount, bind)
     _check(mount, {"bind": bind, "volume": volume, "tmpfs": tmpfs, "image": image})
     return mount
 
@@ -103,6 +104,16 @@ def _bind_recursive(bind: dict[str, Any], mount: dict[str, Any], value: str) -> 
     elif value != "enabled":
         raise ValueError(
             f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
+        )
+
+
+def _check_recursive(mount: dict[str, Any], bind: dict[str, Any]) -> None:
+    for key, word in (("ReadOnlyNonRecursive", "writable"), ("ReadOnlyForceRecursive", "readonly")):
+        if bind.get(key) and not mount.get("ReadOnly"):
+            raise ValueError(f"option 'bind-recursive={word}' requires 'readonly' to be specified in conjunction")
+    if bind.get("ReadOnlyForceRecursive") and bind.get("Propagation") != "rprivate":
+        raise ValueError(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
         )
 
 

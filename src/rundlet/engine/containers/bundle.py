@@ -109,7 +109,7 @@ class BundleMaker:
         etc_mounts: list[dict[str, Any]],
     ) -> SpecRequest:
         tmpfs = mounts.tmpfs_of(host)
-        user_mounts = mounts.to_oci(record.mounts, tmpfs, first_start=not record.state.started_ns)
+        user_mounts = mounts.to_oci(record.mounts, tmpfs, self._layers_of, first_start=not record.state.started_ns)
         named = {mount["destination"] for mount in user_mounts}
         own = [mount for mount in [*hostroot.mounts_of(record), *etc_mounts] if mount["destination"] not in named]
         return SpecRequest(
@@ -146,6 +146,16 @@ class BundleMaker:
             oom_score_adj=host.oom_score_adj,
             annotations=host.annotations,
         )
+
+    def _layers_of(self, image_id: str) -> list[str]:
+        """The directories of the image's layers, topmost first. Raises NoSuchImageError, LayerNotFoundError."""
+        chain = self._context.images.get(image_id).chain
+        found: list[str] = []
+        while chain is not None:
+            layer = self._context.snapshots.layer(chain)
+            found.append(layer.path)
+            chain = layer.parent
+        return found
 
     def _namespaces(self, host: HostConfig) -> dict[NamespaceKind, Namespace]:
         chosen: dict[NamespaceKind, Namespace] = {}

@@ -70,6 +70,7 @@ class Creator:
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
         config = self._with_hostname(config, host, container_id)
         context.containers.reserve(name, container_id)
+        before = {volume.name for volume in context.volumes.all()}
         try:
             record = await asyncio.to_thread(
                 self._make, container_id, name, config, host, networking, image, body.image
@@ -77,6 +78,9 @@ class Creator:
         except BaseException:
             context.containers.release(name, container_id)
             raise
+        for point in record.mounts:
+            if point.kind == "volume" and point.name not in before:
+                context.events.publish("volume", "create", point.name, {"driver": point.driver or "local"})
         context.events.publish("container", "create", record.id, event_attributes(record))
         return ContainerCreated(id=record.id, warnings=tuple(warnings))
 
@@ -168,7 +172,7 @@ class Creator:
         context = self._context
         before = {volume.name for volume in context.volumes.all()}
         root = hostroot.survey(host.rootfs, context) if host.rootfs else None
-        points = mounts.resolve(config, host, context.volumes, self._mounts_of)
+        points = mounts.resolve(config, host, context.volumes, self._mounts_of, self._image_of)
         try:
             words = merge.argv(config)
             record = Record(
@@ -203,6 +207,9 @@ class Creator:
 
     def _mounts_of(self, reference: str) -> list[MountPoint]:
         return self._context.containers.find(reference).mounts
+
+    def _image_of(self, reference: str) -> str:
+        return str(self._context.images.get(reference).id)
 
     def _drop_volumes(self, points: list[MountPoint], before: set[str]) -> None:
         for point in points:

@@ -80,8 +80,8 @@ class ContainerFiles:
             if destination not in taken and os.path.exists(f"{directory}/{name}")
         ]
         binds += [
-            Bind(source=point.source, destination=point.destination, readonly=not point.rw)
+            Bind(source=point.source, destination=point.destination, readonly=not point.rw, subpath=point.subpath)
             for point in record.mounts
-            if point.source
+            if point.source and point.kind != "image"
         ]
         return sorted(binds, key=lambda bind: bind["destination"].count("/"))

@@ -11,7 +11,7 @@ import msgspec
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status
 from rundlet.engine import machine
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, propagation
 from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.execs import ExecService
@@ -69,6 +69,7 @@ class Starter:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{directory}/exit")
         self._make_bind_sources(record)
+        propagation.check(record.mounts)
         await live.end_writers(WRITER_SECONDS)
         self._links.check_running(record)
         await self._mount_volumes(record)

@@ -55,6 +55,8 @@ class PolicyKeeper:
     async def apply(self) -> list[Digest]:
         """Remove once what the policy says; the images that went."""
         used = {Digest.parse(record.image_id) for record in self._context.containers if record.image_id}
+        mounts = (point for record in self._context.containers for point in record.mounts)
+        used |= {Digest.parse(point.name) for point in mounts if point.kind == "image"}
         times = await asyncio.to_thread(self._uses.observe, used)
         before = self._context.clock.now_ns() - int(self._policy.unused_for * 1e9)
         old = sorted((when, image) for image, when in times.items() if when <= before)

@@ -29,6 +29,7 @@ _DEVICES: Final = (
     *(("c", 5, minor, "rwm") for minor in (0, 1, 2)),
     ("c", 136, None, "rwm"),
 )
+_OURS: Final = ("mountNamespace", "rundlet_copy_up", "rundlet_layers", "rundlet_subpath")  # the engine's own words
 _CONTROLLERS: Final = {
     "memory": ("memory",),
     "cpu": ("cpu", "cpuset"),
@@ -124,7 +125,7 @@ def absolute(config: Config, bundle: str) -> Config:
         raise CommandError(f"invalid rootfs: {root['path']}: no such directory")
     mounts = []
     for item in config.get("mounts") or ():
-        entry = {key: value for key, value in item.items() if key not in ("mountNamespace", "rundlet_copy_up")}
+        entry = {key: value for key, value in item.items() if key not in _OURS}
         if entry.get("type") == "bind" or options.parse(entry.get("options") or ()).bind:
             entry["type"] = "bind"
             entry["source"] = os.path.join(bundle, entry.get("source") or "")

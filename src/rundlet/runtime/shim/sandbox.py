@@ -14,7 +14,7 @@ from typing import Any, Final
 from rundlet.linux import libc, mount, netlink, ns, path, roots
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
-from rundlet.runtime.shim import copyup, resolver
+from rundlet.runtime.shim import copyup, images, resolver
 from rundlet.runtime.shim.resolver import ResolverFds
 
 Spec = Mapping[str, Any]
@@ -55,6 +55,7 @@ class Sandbox:
         roots.isolate(mount.MS_SLAVE)
         # An engine in a chroot: who joins the container later would arrive at the machine's root.
         roots.leave_chroot()
+        self._take_images()
         self._mount_rootfs(self._spec["rootfs"])
         self._fill_volumes()
 
@@ -79,13 +80,24 @@ class Sandbox:
         """Take descriptors of everything that is to be bound into the container."""
         for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
             wanted = options.parse(entry.get("options") or ())
+            if entry.get("rundlet_layers") is not None:
+                continue  # an image's, made later: it takes a place to mount, which must not be the host's
             if entry.get("type") == "bind" or wanted.bind:
                 recursive = libc.AT_RECURSIVE if wanted.bind_recursive else 0
                 flags = mount.OPEN_TREE_CLONE | recursive
-                if entry.get("mountNamespace"):
+                if entry.get("rundlet_subpath"):
+                    self.binds[position] = images.beneath(entry["source"], entry["rundlet_subpath"], flags)
+                elif entry.get("mountNamespace"):
                     self.binds[position] = _clone_elsewhere(entry["mountNamespace"], entry["source"], flags)
                 else:
                     self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
+
+    def _take_images(self) -> None:
+        for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
+            layers = entry.get("rundlet_layers")
+            if layers is not None:
+                place = self._spec["rootfs"]["merged"]
+                self.binds[position] = images.mount_layers(layers, entry.get("rundlet_subpath") or "", place)
 
     def open_namespaces(self) -> int:
         """Open the namespaces to be joined; returns the CLONE_* flags of those to be made. Raises: OSError."""

@@ -23,6 +23,7 @@ class Bind(TypedDict):
     source: str
     destination: str
     readonly: bool
+    subpath: NotRequired[str]
 
 
 class Sub(TypedDict):
@@ -72,7 +73,7 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     """
     libc.unshare(_NAMESPACES)
     roots.isolate(mount.MS_PRIVATE)
-    sources = [(_clone(bind["source"]), bind) for bind in layers["binds"]]
+    sources = [(_clone(bind), bind) for bind in layers["binds"]]
     mount.attach(_overlay(layers, readonly=readonly), layers["merged"])
     root = os.open(layers["merged"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for sub in layers.get("below", ()):
@@ -96,9 +97,21 @@ def _overlay(layers: Layers | Sub, *, readonly: bool) -> int:
     return mount.overlay(layers["lower"], layers["upper"], layers["work"])
 
 
-def _clone(source: str) -> int:
+def _clone(bind: Bind) -> int:
+    flags = mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE
+    subpath = bind.get("subpath")
     try:
-        return mount.open_tree(libc.AT_FDCWD, source, mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
+        if not subpath:
+            return mount.open_tree(libc.AT_FDCWD, bind["source"], flags)
+        source = os.open(bind["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            inner = path.openat2(source, subpath, os.O_PATH, 0, path.RESOLVE_BENEATH | path.RESOLVE_NO_MAGICLINKS)
+            try:
+                return mount.open_tree(inner, "", flags | libc.AT_EMPTY_PATH)
+            finally:
+                os.close(inner)
+        finally:
+            os.close(source)
     except FileNotFoundError:
         return -1  # a host directory that is gone: at the next start it would be made again
 
