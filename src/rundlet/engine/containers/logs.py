@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
 from urllib.parse import quote_plus
 
 from rundlet.api.containers import LogsOptions
-from rundlet.api.stdcopy import STDERR, STDOUT, frame
+from rundlet.api.stdcopy import STDERR, STDOUT, frame, header
 from rundlet.api.streams import LogStream
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
@@ -114,12 +112,15 @@ class Format:
         return b"".join(parts), False
 
     def _encode_all(self, entries: Sequence[Entry]) -> bytes:
-        """Entries as they are; those of one stream in a row go in one frame, which no reader can tell."""
+        """Entries as they are. Each has its own frame: docker-py hands frames on as the lines of the log."""
+        if self._tty:
+            text = "".join([entry.log for entry in entries if entry.stream in self._streams])
+            return text.encode("utf-8", "surrogatepass")
         parts: list[bytes] = []
-        for stream, group in groupby(entries, attrgetter("stream")):
-            if stream in self._streams:
-                text = "".join([entry.log for entry in group]).encode("utf-8", "surrogatepass")
-                parts.append(text if self._tty else frame(_NUMBERS[stream], text))
+        for entry in entries:
+            if entry.stream in self._streams:
+                text = entry.log.encode("utf-8", "surrogatepass")
+                parts += (header(_NUMBERS[entry.stream], len(text)), text)
         return b"".join(parts)
 
 
