@@ -7,6 +7,9 @@ type ``…-x509``) whose common name is the repository; its *canonical* ID, that
 import base64
 import binascii
 import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -176,8 +179,8 @@ def certificate_key(private: PrivateKey, gun: str, now: datetime) -> PublicKey:
     """A root key as metadata has it: in a certificate for ``gun`` that it signs itself, good for ten years."""
     if isinstance(private.key, ed25519.Ed25519PrivateKey):
         raise BadKeyError("an ed25519 key can't be a root key")
-    # A common name has 64 characters at most in RFC 5280; Notary writes any repository's name there, and reads it back.
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, gun, _validate=False)])
+    with _long_names():
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, gun, _validate=False)])
     usage = x509.KeyUsage(
         digital_signature=True,
         key_encipherment=True,
@@ -206,10 +209,19 @@ def certificate_key(private: PrivateKey, gun: str, now: datetime) -> PublicKey:
     return PublicKey(keytype, certificate.public_bytes(_PEM))
 
 
+@contextmanager
+def _long_names() -> Iterator[None]:
+    """A common name has 64 characters at most in RFC 5280; Notary writes any repository's name there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def names_repository(key: PublicKey, gun: str) -> bool:
     """Whether a root key's certificate is for ``gun``: by its whole name, or by a prefix that ends with ``*``."""
     try:
-        names = key.certificate().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        with _long_names():
+            names = key.certificate().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except (BadKeyError, ValueError):
         return False
     if len(names) != 1:

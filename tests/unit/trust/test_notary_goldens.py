@@ -11,7 +11,7 @@ import pytest
 
 from rundlet.trust import canonical, keyfile
 from rundlet.trust.errors import BadKeyError, ExpiredError, PassphraseError
-from rundlet.trust.keys import generate
+from rundlet.trust.keys import certificate_key, generate, names_repository
 from rundlet.trust.metadata import ROOT, TOP_LEVEL, open_envelope, read_root, read_targets, seal
 from rundlet.trust.trusted_set import TrustedSet
 from rundlet.trust.updater import update
@@ -166,3 +166,11 @@ def test_public_keys_as_files() -> None:
     assert keyfile.decode_public_file(keyfile.encode_public(key, "bob")) == key
     with pytest.raises(BadKeyError):
         keyfile.decode_public_file(b"x")
+
+
+@pytest.mark.parametrize("length", [1, 64, 65, 250])
+def test_certificates_for_names_of_any_length(length: int) -> None:
+    gun = "r.example/" + "x" * length
+    certificate = certificate_key(generate(), gun, NOW)
+    assert names_repository(certificate, gun)
+    assert not names_repository(certificate, gun + "x")
