@@ -117,15 +117,18 @@ async def clone(
         raise BuildError(f"invalid git reference: {reference}")
     await _git(directory, "init", "-q", on_line=on_line)
     await _git(directory, "remote", "add", "origin", source.url, on_line=on_line)
-    if _COMMIT.match(reference):
-        try:
-            await _git(directory, "fetch", "-q", "--depth", "1", "origin", reference, on_line=on_line)
-        except BuildError:  # a server that gives no single commits, or a short one
-            await _git(directory, "fetch", "-q", "--tags", "origin", on_line=on_line)
-        await _git(directory, "checkout", "-q", "--detach", reference, on_line=on_line)
-    else:
+    try:
         await _git(directory, "fetch", "-q", "--depth", "1", "origin", reference, on_line=on_line)
-        await _git(directory, "checkout", "-q", "--detach", "FETCH_HEAD", on_line=on_line)
+        found = "FETCH_HEAD"
+    except BuildError:
+        # A server that gives no single commits, no short histories, or a commit's beginning only.
+        if _COMMIT.match(reference):
+            await _git(directory, "fetch", "-q", "--tags", "origin", on_line=on_line)
+            found = reference
+        else:
+            await _git(directory, "fetch", "-q", "origin", reference, on_line=on_line)
+            found = "FETCH_HEAD"
+    await _git(directory, "checkout", "-q", "--detach", found, on_line=on_line)
     if submodules and os.path.exists(f"{directory}/.gitmodules"):
         await _git(directory, "submodule", "update", "-q", "--init", "--recursive", "--depth", "1", on_line=on_line)
     commit = (await _git(directory, "rev-parse", "HEAD", on_line=on_line)).strip()

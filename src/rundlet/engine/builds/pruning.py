@@ -47,18 +47,25 @@ class BuildCacheService:
         usage = await self.usage()
         total = sum(item.size for item in usage)
         records = {str(record.image): record for record in await asyncio.to_thread(self._cache.records)}
+        waiting = [
+            item
+            for item in reversed(usage)
+            if not item.in_use and _matches(item, filters) and (until is None or _used_ns(item, records) < until)
+        ]
         deleted: list[str] = []
         freed = 0
-        for item in reversed(usage):
-            if keep and total - freed <= keep:
-                break
-            if item.in_use or not _matches(item, filters):
-                continue
-            if until is not None and _used_ns(item, records) >= until:
-                continue
-            if await self._remove(item):
+        while waiting and not (keep and total - freed <= keep):
+            # A step goes after those that stand on it: those that are left are tried again.
+            left = []
+            for item in waiting:
+                if (keep and total - freed <= keep) or not await self._remove(item):
+                    left.append(item)
+                    continue
                 deleted.append(item.id)
                 freed += item.size
+            if len(left) == len(waiting):
+                break
+            waiting = left
         gone = [record.image for record in records.values()] if everything and not filters.values else []
         await asyncio.to_thread(self._cache.forget, gone)
         self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})

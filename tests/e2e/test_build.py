@@ -1,0 +1,353 @@
+"""Builds through every command line: instructions, stages, the cache, what images and history look like."""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.building import Context
+from tests.engines import Engine, succeeded
+
+
+@pytest.fixture
+def context(engine: Engine, tmp_path: Path) -> Iterator[Context]:
+    yield Context(engine, tmp_path / "context")
+    engine.cli("rmi", "-f", "t")
+    engine.ok("image", "prune", "-f")
+    engine.ok("builder", "prune", "-af")
+
+
+SIMPLE = """FROM busybox
+ENV A=1 B="two words"
+RUN echo "$A $B" > /said
+COPY a.txt /data/
+CMD ["cat", "/said"]
+"""
+
+
+def test_the_official_command_line_builds(context: Context, docker_cli: str) -> None:
+    context.dockerfile(SIMPLE).write("a.txt", "a\n")
+    out = succeeded(context.classic(docker_cli, "-t", "t", "-t", "t:second"))
+    assert "Step 1/5 : FROM busybox" in out
+    assert "Step 3/5 : RUN echo" in out
+    assert " ---> Running in " in out
+    assert "Removing intermediate container" in out
+    assert "Successfully built " in out
+    assert "Successfully tagged t:latest" in out
+    assert "Successfully tagged t:second" in out
+    assert context.run() == "1 two words"
+    again = succeeded(context.classic(docker_cli, "-t", "t"))
+    assert again.count(" ---> Using cache") == 4
+    assert context.engine.ok("ps", "-aq") == ""
+    context.engine.ok("rmi", "t:second")
+
+
+def test_docker_py_builds(context: Context) -> None:
+    docker = pytest.importorskip("docker")
+    context.dockerfile(SIMPLE).write("a.txt", "a\n")
+    api = docker.DockerClient(base_url=context.engine.host, version="auto")
+    try:
+        image, log = api.images.build(path=str(context.path), tag="t", rm=True)
+        lines = list(log)
+        assert any(line.get("stream", "").startswith("Step 1/5") for line in lines)
+        assert {"aux": {"ID": image.id}} in lines
+        context.dockerfile("FROM busybox\nRUN exit 7\n")
+        with pytest.raises(docker.errors.BuildError) as caught:
+            api.images.build(path=str(context.path), rm=True, forcerm=True)
+        assert "returned a non-zero code: 7" in str(caught.value)
+    finally:
+        api.close()
+
+
+def test_every_step_is_an_image_with_its_parent(context: Context) -> None:
+    context.dockerfile(SIMPLE).write("a.txt", "a\n")
+    context.ok("-t", "t")
+    engine = context.engine
+    rows = engine.ok("history", "--no-trunc", "--format", "{{.ID}} {{.CreatedBy}}", "t").splitlines()
+    steps = [row.split(" ", 1) for row in rows]
+    assert steps[0][1] == '/bin/sh -c #(nop)  CMD ["cat" "/said"]'
+    assert steps[1][1].startswith("/bin/sh -c #(nop) COPY file:")
+    assert steps[1][1].endswith(" in /data/ ")
+    assert steps[2][1] == '/bin/sh -c echo "$A $B" > /said'
+    assert steps[3][1] == "/bin/sh -c #(nop)  ENV A=1 B=two words"
+    all_ids = engine.ok("image", "ls", "-aq", "--no-trunc").splitlines()
+    listed = engine.ok("image", "ls", "-q", "--no-trunc").splitlines()
+    for above, below in itertools.pairwise(steps):
+        assert engine.field(above[0], "{{.Parent}}") == below[0]
+        assert below[0] in all_ids
+    assert steps[1][0] not in listed
+    # One in the middle runs by its ID.
+    assert engine.ok("run", "--rm", steps[2][0], "cat", "/said") == "1 two words"
+    engine.ok("rmi", "t")
+    assert steps[2][0] not in engine.ok("image", "ls", "-aq", "--no-trunc")
+
+
+def test_the_cache_looks_at_contents_and_modes_not_at_times(context: Context) -> None:
+    context.dockerfile("FROM busybox\nCOPY dir /d\nRUN cat /d/f > /g\n").write("dir/f", "one")
+    context.ok("-t", "t")
+    first = context.engine.field("t", "{{.Id}}")
+    os.utime(context.path / "dir/f", (1, 1))
+    os.utime(context.path / "dir", (1, 1))
+    assert "CACHED" in context.ok("-t", "t")
+    assert context.engine.field("t", "{{.Id}}") == first
+    os.chmod(context.path / "dir/f", 0o755)
+    context.ok("-t", "t")
+    second = context.engine.field("t", "{{.Id}}")
+    assert second != first
+    context.write("dir/f", "two", 0o755)
+    context.ok("-t", "t")
+    assert context.run("cat", "/g") == "two"
+    context.write("dir/f", "one")
+    context.ok("-t", "t")
+    assert context.engine.field("t", "{{.Id}}") == first
+
+
+def test_the_cache_is_shared_between_files_that_overlap(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN head -c 16 /dev/urandom | md5sum > /r\nENV A=1\n")
+    context.ok("-t", "t")
+    before = context.run("cat", "/r")
+    context.dockerfile("FROM busybox AS x\nRUN head -c 16 /dev/urandom | md5sum > /r\nLABEL b=2\n")
+    context.ok("-t", "t")
+    assert context.run("cat", "/r") == before
+    context.ok("-t", "t", "--no-cache")
+    assert context.run("cat", "/r") != before
+
+
+def test_no_cache_for_one_stage(context: Context) -> None:
+    stage = "RUN head -c 16 /dev/urandom | md5sum > /r\n"
+    context.dockerfile(f"FROM busybox AS a\n{stage}FROM busybox AS b\nWORKDIR /x\n{stage}COPY --from=a /r /ra\n")
+    context.ok("-t", "t")
+    before = context.run("cat", "/ra", "/r").split("\n")
+    context.ok("-t", "t", "--no-cache-filter", "b")
+    after = context.run("cat", "/ra", "/r").split("\n")
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_stages(context: Context) -> None:
+    context.dockerfile(
+        "ARG BASE=busybox\n"
+        "FROM $BASE AS one\nARG NAME=default\nRUN echo $NAME > /one\n"
+        "FROM busybox AS unused\nRUN exit 1\n"
+        "FROM one AS two\nARG NAME\nRUN echo $NAME-2 > /two\n"
+        "FROM busybox\nCOPY --from=two /one /two /got/\nCOPY --from=0 /one /zero\nCMD cat /got/one /got/two /zero\n"
+    )
+    context.ok("-t", "t", "--build-arg", "NAME=given")
+    assert context.run().split() == ["given", "given-2", "given"]
+    context.ok("-t", "t", "--target", "two")
+    assert context.run("cat", "/two") == "-2"
+    done = context.build("--target", "nowhere")
+    assert done.returncode == 1
+    assert 'target stage "nowhere" could not be found' in done.stderr
+
+
+def test_independent_stages_run_side_by_side(context: Context) -> None:
+    # Each waits for the other to have begun: one after the other they would never end.
+    wait = (
+        "RUN --mount=type=cache,target=/c,id=side touch /c/{0}; i=0; while [ ! -e /c/{1} ]; do sleep 0.1; i=$((i+1)); "
+        "[ $i -lt 300 ] || exit 1; done\n"
+    )
+    context.dockerfile(
+        f"FROM busybox AS a\n{wait.format('a', 'b')}FROM busybox AS b\n{wait.format('b', 'a')}"
+        "FROM busybox\nCOPY --from=a /bin/true /1\nCOPY --from=b /bin/true /2\n"
+    )
+    context.ok("-t", "t")
+
+
+COPIES = """FROM busybox
+WORKDIR /w
+COPY one.txt renamed
+COPY one.txt into/
+COPY one.txt two.txt many/
+COPY dir tree
+COPY dir/*.log logs/
+COPY --chmod=640 --chown=1234:5678 one.txt owned
+COPY --exclude=sub --exclude=*.log dir less
+COPY --parents dir/sub/deep.txt with/
+COPY link followed
+COPY <<A <<"B" here/
+a $HOME
+A
+b $HOME
+B
+ADD one.txt added
+ADD archive.tar.gz unpacked/
+"""
+
+
+def test_copy_and_add(context: Context, tmp_path: Path) -> None:
+    context.dockerfile(COPIES)
+    context.write("one.txt", "1").write("two.txt", "2", 0o755)
+    context.write("dir/a.log", "a").write("dir/sub/deep.txt", "d").write("dir/plain", "p", 0o4755)
+    (context.path / "link").symlink_to("dir/plain")
+    (context.path / "dir/inner").symlink_to("/etc/passwd")
+    inside = tmp_path / "archive"
+    inside.mkdir()
+    (inside / "f").write_text("packed")
+    context.engine.run_command(["tar", "czf", str(context.path / "archive.tar.gz"), "-C", str(inside), "."])
+    context.ok("-t", "t")
+    listing = context.run("sh", "-c", "cd /w; find . | sort; stat -c '%n %a %u:%g' owned many/two.txt")
+    lines = listing.splitlines()
+    assert lines[: lines.index("./with/dir/sub/deep.txt") + 1] == [
+        ".",
+        "./added",
+        "./followed",
+        "./here",
+        "./here/A",
+        "./here/B",
+        "./into",
+        "./into/one.txt",
+        "./less",
+        "./less/inner",
+        "./less/plain",
+        "./logs",
+        "./logs/a.log",
+        "./many",
+        "./many/one.txt",
+        "./many/two.txt",
+        "./owned",
+        "./renamed",
+        "./tree",
+        "./tree/a.log",
+        "./tree/inner",
+        "./tree/plain",
+        "./tree/sub",
+        "./tree/sub/deep.txt",
+        "./unpacked",
+        "./unpacked/f",
+        "./with",
+        "./with/dir",
+        "./with/dir/sub",
+        "./with/dir/sub/deep.txt",
+    ]
+    assert "owned 640 1234:5678" in lines
+    assert "many/two.txt 755 0:0" in lines
+    assert context.run("cat", "/w/here/A") == "a"
+    assert context.run("cat", "/w/here/B") == "b $HOME"
+    assert context.run("readlink", "/w/tree/inner") == "/etc/passwd"
+
+
+def test_owners_of_a_stage_stay(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox AS a\nRUN touch /f && chown 12:34 /f && chmod 600 /f\nFROM busybox\nCOPY --from=a /f /f\n"
+    )
+    context.ok("-t", "t")
+    assert context.run("stat", "-c", "%u:%g %a", "/f") == "12:34 600"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FROM busybox\nCOPY nothing /x\n", "stat nothing: file does not exist"),
+        ("FROM busybox\nCOPY no*thing /x\n", "no source files were specified"),
+        ("FROM busybox\nCOPY ../../../etc/passwd /x\n", "file does not exist"),
+        ("FROM busybox\nCOPY a.txt Dockerfile /x\n", "the destination must be a directory and end with a /"),
+        ("FROM busybox\nCOPY dir /bin/busybox\n", "cannot copy to non-directory"),
+        ("FROM busybox\nCOPY --chown=nobody-knows a.txt /\n", "unable to find user nobody-knows"),
+        ("FROM busybox\nFOO bar\n", "unknown instruction: FOO"),
+        (
+            "FROM busybox AS a\nCOPY --from=later /x /\nFROM busybox AS later\nCOPY --from=a /x /\n",
+            "circular dependency detected",
+        ),
+        ("FROM scratch\n", "No image was generated"),
+        ("RUN true\n", "no build stage in current context"),
+        ("", "cannot be empty"),
+    ],
+)
+def test_what_fails_says_why(context: Context, text: str, message: str) -> None:
+    context.dockerfile(text).write("a.txt", "a").write("dir/f", "f")
+    done = context.build("-t", "t")
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_a_failing_step_keeps_its_code_and_last_words(context: Context, docker_cli: str) -> None:
+    context.dockerfile("FROM busybox\nRUN touch /made\nRUN echo 'last words' >&2; exit 3\n")
+    done = context.classic(docker_cli, "--rm", "--force-rm", "-t", "t")
+    assert done.returncode == 3
+    assert "last words" in done.stdout + done.stderr
+    assert "The command '/bin/sh -c echo 'last words' >&2; exit 3' returned a non-zero code: 3" in done.stderr
+    # The step before is an image, to look at what went wrong.
+    image = done.stdout.split(" ---> ")[-2].split()[0] if "Running in" in done.stdout else ""
+    kept = context.engine.ok("image", "ls", "-aq").splitlines()
+    assert image[:12] in kept or kept
+    assert context.engine.ok("ps", "-aq") == ""
+
+
+def test_metadata(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox\nLABEL one=1 two='a b'\nEXPOSE 80 90/udp 100-101\nUSER 12:34\nVOLUME /v /w\nWORKDIR /a\n"
+        'WORKDIR b\nSTOPSIGNAL SIGINT\nSHELL ["/bin/sh", "-ec"]\n'
+        'HEALTHCHECK --interval=5s --retries=2 CMD true\nENTRYPOINT ["echo"]\nCMD hello\n'
+    )
+    context.ok("-t", "t", "--label", 'quote=a "b" $c')
+    config = json.loads(context.engine.ok("inspect", "t"))[0]["Config"]
+    assert config["Labels"] == {"one": "1", "two": "a b", "quote": 'a "b" $c'}
+    assert set(config["ExposedPorts"]) == {"80/tcp", "90/udp", "100/tcp", "101/tcp"}
+    assert config["User"] == "12:34"
+    assert set(config["Volumes"]) == {"/v", "/w"}
+    assert config["WorkingDir"] == "/a/b"
+    assert config["StopSignal"] == "SIGINT"
+    assert config["Shell"] == ["/bin/sh", "-ec"]
+    assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "true"], "Interval": 5000000000, "Retries": 2}
+    assert config["Entrypoint"] == ["echo"]
+    assert config["Cmd"] == ["/bin/sh", "-ec", "hello"]
+
+
+def test_onbuild(context: Context) -> None:
+    context.dockerfile("FROM busybox\nONBUILD COPY a.txt /from-child\nONBUILD RUN cat /from-child > /triggered\n")
+    context.write("a.txt", "parent").ok("-t", "t")
+    context.dockerfile("FROM t\nRUN echo own\n").write("a.txt", "child").ok("-t", "t:child")
+    assert context.run("cat", "/triggered", image="t:child") == "child"
+    assert json.loads(context.engine.ok("inspect", "t:child"))[0]["Config"].get("OnBuild") in (None, [])
+    context.engine.ok("rmi", "t:child")
+
+
+def test_a_step_that_changes_nothing_makes_no_layer(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN true\nWORKDIR /\n")
+    context.ok("-t", "t")
+    assert context.engine.field("t", "{{len .RootFS.Layers}}") == context.engine.field(
+        "busybox", "{{len .RootFS.Layers}}"
+    )
+
+
+def test_arguments_of_a_build(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox\nARG A=1 B\nENV C=${A:-x}${B:+y}\nRUN env | sort > /env\n"
+        "ARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n"
+    )
+    context.ok("-t", "t", "--build-arg", "B=2", "--build-arg", "HTTP_PROXY=http://p:1")
+    env = context.run("cat", "/env").splitlines()
+    assert "A=1" in env
+    assert "B=2" in env
+    assert "C=1y" in env
+    assert "HTTP_PROXY=http://p:1" in env
+    assert context.run("cat", "/arch") == context.engine.ok("version", "-f", "{{.Server.Arch}}")
+    history = context.engine.ok("history", "--no-trunc", "t")
+    assert "|2 A=1 B=2 /bin/sh -c env | sort > /env" in history
+    assert "http://p:1" not in history
+
+
+def test_reproducible(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN date > /dev/null; echo x > /x; mkdir /dir\nCOPY a.txt /\nCOPY <<E /e\ne\nE\n")
+    context.write("a.txt", "a")
+    ids = []
+    for _ in range(2):
+        context.ok("-t", "t", "--no-cache", env={"SOURCE_DATE_EPOCH": "1700000000"})
+        ids.append(context.engine.field("t", "{{.Id}}"))
+        os.utime(context.path / "a.txt", (1800000000, 1800000000))
+    assert ids[0] == ids[1]
+    assert context.engine.field("t", "{{.Created}}").startswith("2023-11-14T22:13:20")
+    assert context.run("stat", "-c", "%Y", "/x") == "1700000000"
+
+
+def test_squash(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox\nRUN echo 1 > /a; mkdir /d; echo 1 > /d/x\nRUN rm -r /a /d; echo 2 > /b; mkdir /d\n"
+    )
+    context.ok("-t", "t", "--squash")
+    base = int(context.engine.field("busybox", "{{len .RootFS.Layers}}"))
+    assert context.engine.field("t", "{{len .RootFS.Layers}}") == str(base + 1)
+    assert context.run("sh", "-c", "ls /a; ls /d; cat /b") == "2"

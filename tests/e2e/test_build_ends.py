@@ -1,0 +1,202 @@
+"""Builds that are hostile, cut off, or not alone."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.building import Context
+from tests.engines import Engine, rundlet_command, wait_for
+
+
+@pytest.fixture
+def context(engine: Engine, tmp_path: Path) -> Iterator[Context]:
+    yield Context(engine, tmp_path / "context")
+    engine.cli("rmi", "-f", "t")
+    engine.ok("image", "prune", "-f")
+    engine.ok("builder", "prune", "-af")
+
+
+def left_of_builds(engine: Engine) -> list[str]:
+    found = os.listdir(f"{engine.layout.root}/builds")
+    run = Path(engine.layout.run, "builds")
+    return found + (os.listdir(run) if run.exists() else [])
+
+
+def archive(entries: list[tuple[str, bytes | None, str]]) -> bytes:
+    """(name, content or None for a link, target)."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content, target in entries:
+            entry = tarfile.TarInfo(name)
+            if content is None:
+                entry.type, entry.linkname = tarfile.SYMTYPE, target
+                tar.addfile(entry)
+            else:
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def post_build(engine: Engine, body: bytes, query: str = "t=t") -> list[dict[str, object]]:
+    """The messages of a build whose context is ``body`` as it is."""
+    command = ["curl", "-s", "--unix-socket", engine.socket, "-X", "POST", "-H", "Content-Type: application/x-tar"]
+    done = engine.run_command([*command, "--data-binary", "@-", f"http://d/build?{query}"], stdin=body)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+
+
+def error_of(messages: list[dict[str, object]]) -> str:
+    return str(messages[-1].get("error") or messages[-1].get("message") or "")
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A file that no build may reach."""
+    path = tmp_path / "outside"
+    path.write_text("not for builds")
+    os.chmod(tmp_path, 0o755)
+    return path
+
+
+def test_links_in_a_context_lead_nowhere_else(context: Context, outside: Path) -> None:
+    target = str(outside)
+    up = "../" * 12 + target.lstrip("/")
+    for name, content, link, text in (
+        ("absolute", None, target, "FROM busybox\nCOPY absolute /x\n"),
+        ("relative", None, up, "FROM busybox\nCOPY relative /x\n"),
+        ("dir", None, str(outside.parent), "FROM busybox\nCOPY dir/outside /x\n"),
+        ("plain", b"", "", f"FROM busybox\nCOPY {up} /x\n"),
+        ("bind", None, target, "FROM busybox\nRUN --mount=type=bind,source=bind,target=/m cat /m > /x\n"),
+    ):
+        body = archive([("Dockerfile", text.encode(), ""), (name, content, link)])
+        error = error_of(post_build(context.engine, body))
+        assert "not found" in error or "does not exist" in error, (name, error)
+    # As what is to be built the same.
+    body = archive([("Dockerfile", None, target)])
+    assert "Cannot locate specified Dockerfile" in error_of(post_build(context.engine, body))
+
+
+def test_names_in_an_archive_stay_in_the_context(context: Context, outside: Path) -> None:
+    body = archive(
+        [
+            ("Dockerfile", b"FROM busybox\nCOPY . /all/\n", ""),
+            ("../" * 12 + str(outside).lstrip("/"), b"overwritten", ""),
+            ("link", None, str(outside.parent)),
+            ("link/outside", b"overwritten", ""),
+            (str(outside), b"overwritten", ""),
+        ]
+    )
+    post_build(context.engine, body)
+    assert outside.read_text() == "not for builds"
+    assert left_of_builds(context.engine) == []
+
+
+def test_links_in_a_destination_stay_in_the_image(context: Context, outside: Path) -> None:
+    context.write("outside", "from the build")
+    context.dockerfile(
+        f"FROM busybox\nRUN ln -s {outside.parent} /out && mkdir -p /deep && ln -s /{'../' * 9} /deep/up\n"
+        f"COPY outside /out/\nCOPY outside /deep/up/etc/made\nWORKDIR /out/w\nADD outside /out/added\n"
+    )
+    context.ok("-t", "t")
+    assert outside.read_text() == "not for builds"
+    assert not (outside.parent / "w").exists()
+    assert not (outside.parent / "added").exists()
+    assert context.run("cat", f"{outside.parent}/outside", "/etc/made").split("from")[1:] == [
+        " the build",
+        " the build",
+    ]
+
+
+def test_archives_that_are_added_stay_in_the_image(context: Context, outside: Path) -> None:
+    target = str(outside)
+    context.write(
+        "evil.tar",
+        archive([("l", None, str(outside.parent)), ("l/outside", b"bad", ""), ("../" * 12 + target[1:], b"bad", "")]),
+    )
+    context.dockerfile("FROM busybox\nADD evil.tar /x/\n")
+    context.build("-t", "t")
+    assert outside.read_text() == "not for builds"
+
+
+@pytest.mark.parametrize("body", [b"", b"not a tar", b"\x1f\x8b\x08garbage", bytes(1024)])
+def test_bad_contexts(engine: Engine, body: bytes) -> None:
+    assert error_of(post_build(engine, body))
+    assert left_of_builds(engine) == []
+
+
+def sleeping(context: Context) -> subprocess.Popen[bytes]:
+    """A build whose step runs until it is ended."""
+    context.dockerfile("FROM busybox\nRUN --mount=type=cache,target=/c echo begun; sleep 1000\n")
+    process = subprocess.Popen(
+        [*rundlet_command(), "build", "--progress=plain", str(context.path)],
+        env=context.engine.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"begun" in line:
+            break
+    return process
+
+
+def settled(engine: Engine) -> bool:
+    return engine.ok("ps", "-aq") == "" and left_of_builds(engine) == []
+
+
+def test_ctrl_c_ends_a_build_at_once(context: Context) -> None:
+    process = sleeping(context)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) != 0
+    wait_for(lambda: settled(context.engine), 20, hint="the step's container and the build's directory are gone")
+
+
+def test_a_client_that_is_killed_ends_its_build(context: Context) -> None:
+    process = sleeping(context)
+    process.kill()
+    process.wait()
+    wait_for(lambda: settled(context.engine), 20, hint="the step's container and the build's directory are gone")
+
+
+def test_an_engine_that_is_killed_leaves_nothing_of_a_build(context: Context) -> None:
+    engine = context.engine
+    process = sleeping(context)
+    killed = engine.kill()
+    process.wait(30)
+    engine.wait_for_successor(killed, 30)
+    wait_for(lambda: settled(engine), 30, hint="the new engine has removed the step's container")
+    # And builds go on.
+    context.dockerfile("FROM busybox\nRUN echo again > /a\n").ok("-t", "t")
+    assert context.run("cat", "/a") == "again"
+
+
+def test_two_builds_of_the_same_share_their_work(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN sleep 1; head -c 16 /dev/urandom | md5sum > /r\nRUN cp /r /s\n")
+    results: list[str] = []
+
+    def build(tag: str) -> None:
+        context.ok("-t", tag)
+        results.append(context.run("cat", "/s", image=tag))
+
+    threads = [threading.Thread(target=build, args=(f"t:{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert len(set(results)) == 1
+    context.engine.ok("rmi", "t:0", "t:1", "t:2")
+
+
+def test_a_failed_build_leaves_nothing_mounted(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN --mount=type=tmpfs,target=/t exit 1\n")
+    assert context.build().returncode == 1
+    wait_for(lambda: settled(context.engine), 20)
+    mounts = Path("/proc/self/mounts").read_text()
+    assert f"{context.engine.directory}/root/builds" not in mounts

@@ -1,0 +1,212 @@
+"""What RUN may have besides its image, outputs, and what is kept between builds."""
+
+import http.server
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import need
+from tests.e2e.building import Context
+from tests.engines import Engine, succeeded
+from tools.registry import Registry
+
+
+@pytest.fixture
+def context(engine: Engine, tmp_path: Path) -> Iterator[Context]:
+    yield Context(engine, tmp_path / "context")
+    engine.cli("rmi", "-f", "t")
+    engine.ok("image", "prune", "-f")
+    engine.ok("builder", "prune", "-af")
+
+
+def test_mounts(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox AS other\nRUN mkdir /o && echo other > /o/f\n"
+        "FROM busybox\n"
+        "RUN --mount=type=bind,source=dir,target=/b cat /b/f > /1; ! touch /b/new\n"
+        "RUN --mount=type=bind,from=other,source=/o,target=/b,rw cat /b/f > /2; touch /b/new\n"
+        "RUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -1 > /3; touch /t/x\n"
+        "RUN --mount=type=cache,target=/c,uid=7,mode=0700 stat -c '%u %a' /c > /4; echo x >> /c/n; wc -l < /c/n > /5\n"
+    )
+    context.write("dir/f", "from the context\n")
+    context.ok("-t", "t")
+    assert context.run("cat", "/1", "/2").splitlines() == ["from the context", "other"]
+    assert "1024" in context.run("cat", "/3").split()
+    assert context.run("cat", "/4", "/5").split() == ["7", "700", "1"]
+    # Nothing of the mounts is in the image.
+    for name in ("/b", "/t", "/c"):
+        assert context.engine.cli("run", "--rm", "t", "ls", name).returncode != 0
+    # The cache outlives the build.
+    context.ok("-t", "t", "--no-cache")
+    assert context.run("cat", "/5") == "2"
+    kinds = {record["Type"] for record in _usage(context.engine)}
+    assert kinds == {"regular", "exec.cachemount"}
+    # What is bound decides the step's result.
+    context.write("dir/f", "changed\n").ok("-t", "t")
+    assert context.run("cat", "/1") == "changed"
+
+
+def _usage(engine: Engine) -> list[dict[str, object]]:
+    done = engine.run_command(["curl", "-s", "--unix-socket", engine.socket, "http://d/system/df?type=build-cache"])
+    records: list[dict[str, object]] = json.loads(done.stdout)["BuildCache"]
+    return records
+
+
+def test_secrets_leave_no_trace(context: Context, tmp_path: Path) -> None:
+    secret = "never-to-be-seen-4711"
+    (tmp_path / "secret").write_text(secret)
+    context.dockerfile(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=s cat /run/secrets/s | md5sum > /sum; stat -c %a /run/secrets/s > /mode\n"
+        "RUN --mount=type=secret,id=s,target=/etc/s,mode=0444,uid=5 stat -c '%a %u' /etc/s >> /mode\n"
+        "RUN --mount=type=secret,id=s,env=S echo ${#S} > /length\n"
+        "RUN --mount=type=secret,id=none ls /run/secrets > /none 2>&1 || true\n"
+    )
+    context.ok("-t", "t", "--secret", f"id=s,src={tmp_path / 'secret'}")
+    assert context.run("cat", "/mode", "/length").split() == ["400", "444", "5", str(len(secret))]
+    found = context.engine.run_command(["grep", "-rlaF", secret, context.engine.layout.root, context.engine.layout.run])
+    assert found.stdout == ""
+    assert secret not in context.engine.log.read_text()
+    context.dockerfile("FROM busybox\nRUN --mount=type=secret,id=x,required true\n")
+    done = context.build()
+    assert "secret x: not found" in done.stderr
+
+
+def test_heredocs(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox\nRUN <<EOF\nset -e\nA=1\necho $A > /a\nEOF\n"
+        "RUN <<E sh > /b\necho from sh\nE\n"
+        "RUN <<SCRIPT\n#!/bin/busybox sh\necho $0 > /c\nSCRIPT\n"
+    )
+    context.ok("-t", "t")
+    assert context.run("cat", "/a", "/b", "/c").splitlines() == ["1", "from sh", "/dev/pipes/SCRIPT"]
+
+
+def test_network_of_a_step(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN --network=none ls /sys/class/net > /n\nRUN ls /sys/class/net > /d\n")
+    context.ok("-t", "t")
+    assert context.run("cat", "/n") == "lo"
+    assert "eth0" in context.run("cat", "/d")
+    context.dockerfile("FROM busybox\nRUN --security=insecure true\n")
+    assert "security.insecure is not allowed" in context.build().stderr
+
+
+def test_steps_are_confined_as_containers_are(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status > /s\n")
+    context.ok("-t", "t")
+    plain = context.run("grep", "-E", "CapEff|Seccomp:|NoNewPrivs", "/proc/self/status")
+    assert context.run("cat", "/s") == plain
+
+
+@pytest.fixture
+def website(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    root = tmp_path / "www"
+    root.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(root))  # type: ignore[arg-type]
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", root
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_downloads(context: Context, website: tuple[str, Path]) -> None:
+    url, root = website
+    (root / "f.txt").write_text("from afar")
+    digest = "sha256:" + __import__("hashlib").sha256(b"from afar").hexdigest()
+    context.dockerfile(f"FROM busybox\nADD --checksum={digest} {url}/f.txt /d/\nADD --chmod=755 {url}/f.txt /named\n")
+    context.ok("-t", "t")
+    assert context.run("stat", "-c", "%n %a", "/d/f.txt", "/named").splitlines() == ["/d/f.txt 600", "/named 755"]
+    assert context.run("cat", "/d/f.txt") == "from afar"
+    context.dockerfile(f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {url}/f.txt /d/\n")
+    assert "digest mismatch" in context.build().stderr
+    context.dockerfile(f"FROM busybox\nADD {url}/missing /d/\n")
+    assert "404" in context.build().stderr
+
+
+def test_a_context_from_elsewhere(context: Context, website: tuple[str, Path]) -> None:
+    url, root = website
+    context.dockerfile("FROM busybox\nCOPY . /all\n").write("keep", "1").write("drop", "2")
+    context.write(".dockerignore", "drop\n")
+    context.engine.run_command(["tar", "cJf", str(root / "context.tar.xz"), "-C", str(context.path), "."])
+    context.engine.ok("build", "-t", "t", f"{url}/context.tar.xz")
+    assert context.run("ls", "/all").split() == ["Dockerfile", "keep"]
+    (root / "Dockerfile").write_text("FROM busybox\nRUN echo alone > /alone\n")
+    context.engine.ok("build", "-t", "t", f"{url}/Dockerfile")
+    assert context.run("cat", "/alone") == "alone"
+
+
+def test_git(context: Context, website: tuple[str, Path], tmp_path: Path) -> None:
+    git = need("git")
+    url, root = website
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "sub").mkdir()
+    (work / "sub" / "Dockerfile").write_text("FROM busybox\nCOPY f /f\n")
+    (work / "sub" / "f").write_text("in git")
+    (work / "Dockerfile").write_text("FROM busybox\nRUN echo root > /f\n")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["branch", "other"]):
+        succeeded(context.engine.run_command([git, *identity, *words], cwd=work))
+    bare = ["clone", "-q", "--bare", str(work), str(root / "r.git")]
+    succeeded(context.engine.run_command([git, *bare]))
+    succeeded(context.engine.run_command([git, "update-server-info"], cwd=root / "r.git"))
+    context.engine.ok("build", "-t", "t", f"{url}/r.git#other:sub")
+    assert context.run("cat", "/f") == "in git"
+    context.engine.ok("build", "-t", "t", f"{url}/r.git")
+    assert context.run("cat", "/f") == "root"
+    context.dockerfile(f"FROM busybox\nADD --keep-git-dir {url}/r.git /src\nRUN ls -A /src > /list\n")
+    context.ok("-t", "t")
+    assert context.run("cat", "/list").split() == [".git", "Dockerfile", "sub"]
+
+
+def test_outputs(context: Context, tmp_path: Path) -> None:
+    context.dockerfile("FROM scratch\nCOPY f /dir/f\n").write("f", "out", 0o640)
+    context.ok("-o", str(tmp_path / "local"))
+    assert (tmp_path / "local/dir/f").read_text() == "out"
+    assert (tmp_path / "local/dir/f").stat().st_mode & 0o777 == 0o640
+    context.ok("-o", f"type=tar,dest={tmp_path / 'out.tar'}")
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert "dir/f" in archive.getnames()
+    context.ok("-t", "t", "-o", f"type=oci,dest={tmp_path / 'oci.tar'}", "--iidfile", str(tmp_path / "iid"))
+    with tarfile.open(tmp_path / "oci.tar") as archive:
+        assert {"index.json", "oci-layout"} <= set(archive.getnames())
+    assert (tmp_path / "iid").read_text() == context.engine.field("t", "{{.Id}}")
+
+
+def test_push_and_cache_from(context: Context, registry: Registry) -> None:
+    host = registry.address
+    context.dockerfile("FROM busybox\nRUN head -c 16 /dev/urandom | md5sum > /r\n")
+    name = f"{host}/built:1"
+    context.ok("-t", name, "--push", "--cache-to", "type=inline")
+    made = context.run("cat", "/r", image=name)
+    context.engine.ok("rmi", name)
+    context.engine.ok("builder", "prune", "-af")
+    context.ok("-t", "t", "--cache-from", name)
+    assert context.run("cat", "/r") == made
+    context.engine.ok("rmi", name)
+
+
+def test_prune_takes_what_no_name_needs(context: Context) -> None:
+    context.dockerfile("FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\nRUN exit 1\n")
+    assert context.build().returncode == 1
+    context.dockerfile("FROM busybox\nRUN echo named > /n\nRUN true\n").ok("-t", "t")
+    assert "Total" in context.engine.ok("builder", "du")
+    out = context.engine.ok("builder", "prune", "-f")
+    assert "Total" in out
+    images = context.engine.ok("image", "ls", "-a", "--format", "{{.ID}}").splitlines()
+    # busybox, t and the one step between them are left.
+    assert len(images) == 3
+    assert "CACHED" in context.ok("-t", "t")
