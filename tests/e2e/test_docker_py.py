@@ -95,3 +95,19 @@ def test_version_and_ping(api: docker.DockerClient) -> None:
     assert api.ping()
     assert api.version()["ApiVersion"] == "1.51"
     assert api.info()["OSType"] == "linux"
+
+
+def test_labels_of_an_endpoint(api: docker.DockerClient) -> None:
+    """Driver options outside Docker's own names are kept and shown; those of Docker's that we lack are refused."""
+    network = api.networks.create("labelled")
+    try:
+        config = {"labelled": api.api.create_endpoint_config(driver_opt={"com.example.colour": "red"})}
+        container = api.containers.create("busybox", "true", network="labelled", networking_config=config)
+        shown = api.api.inspect_container(container.id)["NetworkSettings"]["Networks"]["labelled"]["DriverOpts"]
+        assert shown == {"com.example.colour": "red"}
+        container.remove()
+        config = {"labelled": api.api.create_endpoint_config(driver_opt={"com.docker.network.none.such": "1"})}
+        with pytest.raises(docker.errors.APIError, match="com.docker.network.none.such"):
+            api.containers.create("busybox", "true", network="labelled", networking_config=config)
+    finally:
+        network.remove()

@@ -149,8 +149,9 @@ def driver_options(settings: EndpointSettings) -> tuple[str, dict[str, str]]:
                     )
                 # Some clients write the whole option in small letters.
                 sysctls[key.replace(".ifname.", ".IFNAME.")] = setting
-        else:
+        elif name.startswith("com.docker.network."):
             raise NotSupportedError(f"DriverOpts {name} of a network (--network driver-opt)")
+        # Any other name is a label of its user, kept with the endpoint and shown by inspect.
     return interface, sysctls
 
 
