@@ -107,7 +107,7 @@ def test_labels_of_an_endpoint(api: docker.DockerClient) -> None:
         assert shown == {"com.example.colour": "red"}
         container.remove()
         config = {"labelled": api.api.create_endpoint_config(driver_opt={"com.docker.network.none.such": "1"})}
-        with pytest.raises(docker.errors.APIError, match="com.docker.network.none.such"):
+        with pytest.raises(docker.errors.APIError, match=r"com\.docker\.network\.none\.such"):
             api.containers.create("busybox", "true", network="labelled", networking_config=config)
     finally:
         network.remove()
