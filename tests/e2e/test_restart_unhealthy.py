@@ -1,5 +1,7 @@
 """``--restart-unhealthy``: a container whose health check fails is started again."""
 
+import time
+
 from tests.engines import Engine, wait_for
 
 CHECK = ("--health-cmd", "test ! -e /sick", "--health-interval", "100ms", "--health-retries", "2")
@@ -17,7 +19,17 @@ def test_an_unhealthy_container_is_started_again(engine: Engine) -> None:
     wait_for(lambda: starts(engine, "box") == 2, 30)
     wait_for(lambda: engine.field("box", "{{.State.Health.Status}}") == "healthy")
     wait_for(lambda: engine.field("box", "{{.RestartCount}}") == "1")
-    said = engine.ok("events", "--since", "0", "--until", "0s", "--filter", "container=box", "--format", "{{.Action}}")
+    said = engine.ok(
+        "events",
+        "--since",
+        "0",
+        "--until",
+        f"{time.time():.6f}",
+        "--filter",
+        "container=box",
+        "--format",
+        "{{.Action}}",
+    )
     assert "health_status: unhealthy" in said.splitlines()
     assert "restart" in said.splitlines()
     # The option outlives the engine.

@@ -66,7 +66,7 @@ class CommitService:
             image = await self._committer.commit(request, tar)
         name = reference.with_default_tag().familiar if reference is not None else ""
         if name:
-            context.events.publish("image", "tag", str(image.id), {"name": name})
+            context.events.publish("image", "tag", str(image.id), {**image.labels, "name": name})
         attributes = {"comment": options.comment, "imageID": str(image.id), "imageRef": name}
         context.events.publish("container", "commit", record.id, {**event_attributes(record), **attributes})
         return str(image.id)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rundlet.api.exec import ExecCreate, ExecCreated, ExecInspect, ExecStart, ProcessConfig, Size
@@ -58,7 +59,7 @@ class ExecService:
             raise InvalidParameterError("No exec command specified")
         item = Exec(ids.new_id(), record.id, body)
         self._execs[item.id] = item
-        self._publish(record, f"exec_create: {' '.join(body.cmd)}", item)
+        self._publish(record, _named("exec_create", body.cmd), item)
         return ExecCreated(id=item.id)
 
     async def check_start(self, exec_id: str) -> None:
@@ -118,7 +119,7 @@ class ExecService:
         wanted = item.request
         item.started = True
         size = body.console_size or wanted.console_size
-        self._publish(record, f"exec_start: {' '.join(wanted.cmd or ())}", item)
+        self._publish(record, _named("exec_start", wanted.cmd or ()), item)
         try:
             item.running = True
             item.pid = await shim.exec(
@@ -238,3 +239,8 @@ class _Output:
 
     def data(self) -> bytes:
         return bytes(self._kept)
+
+
+def _named(action: str, words: Sequence[str]) -> str:
+    """``exec_create: COMMAND ARGUMENTS``; a command without arguments has the space behind it, too."""
+    return f"{action}: {words[0]} {' '.join(words[1:])}" if words else f"{action}: "

@@ -18,8 +18,8 @@ from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, Wa
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
-from rundlet.engine.containers import documents, processes, signals
-from rundlet.engine.containers.attributes import event_attributes, publish_joined
+from rundlet.engine.containers import documents, processes, removal, signals
+from rundlet.engine.containers.attributes import event_attributes, joined_networks, publish_end, publish_start
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.startup import Starter
@@ -104,7 +104,7 @@ class Lifecycle:
         check(record.state.status, Status.RUNNING)
         self._context.containers.save(record.with_state(started.state))
         live.shim = started.shim
-        publish_joined(self._context, "connect", record.id, self._context.network.joined(record.id))
+        publish_start(self._context, record)
         self._publish(record, "start")
         self._health.begin(record, live)
         self._tasks.spawn(self._watch(record.id, started.shim), name=f"shim {record.id[:12]}")
@@ -188,14 +188,14 @@ class Lifecycle:
                 check(Status.PAUSED, Status.EXITED)
             record = record.with_state(state)
             self._context.containers.save(record)
-            joined = self._context.network.joined(container_id)
+            joined = joined_networks(self._context, record)
             self._give_back(container_id)
             if self._context.mounted.uses(container_id):
                 await asyncio.to_thread(self._context.mounted.release, container_id)
         self._publish(record, "die", exitCode=str(state.exit_code))
-        publish_joined(self._context, "disconnect", container_id, joined)
+        publish_end(self._context, record, joined)
         live.settle_exit(state.exit_code)
-        if documents.host(record).auto_remove and not live.restarting:
+        if documents.host(record).auto_remove and not live.kept:
             await self._auto_remove(container_id)
 
     def _give_back(self, container_id: str) -> None:
@@ -342,12 +342,12 @@ class Lifecycle:
     async def restart(self, reference: str, options: StopOptions) -> None:
         record = self._context.containers.find(reference)
         live = self._context.live.of(record.id)
-        live.restarting = True  # a container of `run --rm` is not removed for an end that is none
+        live.kept = True  # a container of `run --rm` is not removed for an end that is none
         try:
             if is_running(record.state.status):
                 await self._stop(record, options)
         finally:
-            live.restarting = False
+            live.kept = False
         await self.start(record.id)
         self._publish(record, "restart")
 
@@ -455,7 +455,11 @@ class Lifecycle:
         if is_running(record.state.status):
             if not options.force:
                 raise RunningRemovalError(record)
-            await self._kill_for_removal(record, live)
+            live.kept = True  # it is being removed already
+            try:
+                await self._kill_for_removal(record, live)
+            finally:
+                live.kept = False
         async with live.lock:
             if live.removing or not self._context.containers.has(record.id):
                 raise RemovalInProgressError(record.id)
@@ -468,7 +472,9 @@ class Lifecycle:
             )
             await live.end_writers(0)
             try:
-                await asyncio.shield(asyncio.to_thread(self.discard, record, options.volumes))
+                volumes = await asyncio.shield(
+                    asyncio.to_thread(removal.discard, self._context, record, volumes=options.volumes)
+                )
             except (OSError, RundletError) as error:
                 live.removing = False
                 dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
@@ -476,6 +482,8 @@ class Lifecycle:
                     self._context.containers.save(record.with_state(dead))
                 raise InternalError(f"cannot remove container {record.id}: {error}") from error
         self._context.live.forget(record.id, record.state.exit_code)
+        for name in volumes:
+            self._context.events.publish("volume", "destroy", name, {"driver": "local"})
         self._publish(record, "destroy")
 
     async def _kill_for_removal(self, record: Record, live: Live) -> None:
@@ -486,37 +494,12 @@ class Lifecycle:
                 if record.state.status is Status.PAUSED:
                     await live.shim.thaw()
                 await live.shim.signal(signals.parse("KILL"))
+                self._publish(record, "kill", signal="9")
             except ShimGoneError:
                 pass
         done, _ = await asyncio.wait([ended], timeout=KILL_GRACE)
         if not done:
             raise InternalError(f"could not kill container {record.id}: no exit event received")
-
-    def discard(self, record: Record, volumes: bool) -> None:
-        """Remove what belongs to a container: tombstone first, so that a cut removal is finished at the next start."""
-        context = self._context
-        context.containers.bury(record.id)
-        context.snapshots.remove_container(record.id)
-        if volumes:
-            for point in record.mounts:
-                if point.kind == "volume" and point.anonymous and not self._volume_users(point.name, record.id):
-                    self._drop_volume(point.name)
-        context.containers.forget(record.id)
-
-    def _drop_volume(self, name: str) -> None:
-        from rundlet.volume.store import NoSuchVolumeError
-
-        try:
-            self._context.volumes.discard(self._context.volumes.remove(name, lambda _name: []))
-        except NoSuchVolumeError:
-            return
-
-    def _volume_users(self, name: str, without: str) -> list[str]:
-        return [
-            record.id
-            for record in self._context.containers
-            if record.id != without and any(point.name == name for point in record.mounts)
-        ]
 
     def _publish(self, record: Record, action: str, **attributes: str) -> None:
         self._context.events.publish("container", action, record.id, {**event_attributes(record), **attributes})

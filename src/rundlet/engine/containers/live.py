@@ -38,7 +38,8 @@ class Live:
     exited: list[asyncio.Future[int]] = field(default_factory=list)
     removed: list[asyncio.Future[int]] = field(default_factory=list)
     removing: bool = False
-    restarting: bool = False
+    kept: bool = False
+    """Its end is no reason to remove it (``--rm``): it is being restarted, or removed already."""
     health: Health | None = None
     prober: asyncio.Task[None] | None = None
 

@@ -127,6 +127,8 @@ class ContainerService:
         if shim is None or not is_running(record.state.status):
             raise NotRunningError(record.id)
         await shim.resize(size.height, size.width)
+        attributes = event_attributes(record) | {"height": str(size.height), "width": str(size.width)}
+        self._context.events.publish("container", "resize", record.id, attributes)
 
     async def rename(self, ref: str, name: str) -> None:
         record = self._context.containers.find(ref)

@@ -15,6 +15,7 @@ from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import machine
 from rundlet.engine.containers import processes
+from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError
 
@@ -54,6 +55,7 @@ class TopService:
             raise NotRunningError(record.id)
         columns = _columns(ps_args or "-ef")
         processes = self._processes(record)
+        self._context.events.publish("container", "top", record.id, event_attributes(record))
         return ContainerTop(
             titles=tuple(title for title, _ in columns),
             processes=tuple(tuple(read(process) for _, read in columns) for process in processes),

@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -33,7 +33,7 @@ from rundlet.api.jsonstream import JSONMessage
 from rundlet.engine.context import Context
 from rundlet.engine.images import anatomy, streams, views
 from rundlet.engine.times import parse_until
-from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
 from rundlet.image import history, variants
 from rundlet.image.import_ import Importer, download
 from rundlet.image.load import Loader
@@ -230,7 +230,9 @@ class ImageService:
             raise InvalidParameterError("no images to save were named")
         chunks = await self._rooms.saver.save(options.names, _one_platform(options.platforms, "saved"))
         for name in options.names:
-            self._publish("save", name, name)
+            with suppress(RundletError):
+                found = str(self._context.images.get(name).id)
+                self._publish("save", found, found)
         return chunks
 
     async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
@@ -285,7 +287,8 @@ class ImageService:
     def _removed(self, removal: Removal) -> ImageDeleted:
         if removal.image is not None:
             action = "untag" if removal.kind == "untagged" else "delete"
-            self._publish(action, str(removal.image), removal.name)
+            # Docker names the image here, not the name that it lost.
+            self._publish(action, str(removal.image), str(removal.image))
         if removal.kind == "untagged":
             return ImageDeleted(untagged=removal.name)
         return ImageDeleted(deleted=removal.name)
@@ -310,7 +313,10 @@ class ImageService:
         }
 
     def _publish(self, action: str, actor: str, name: str) -> None:
-        self._context.events.publish("image", action, actor, {"name": name} if name else {})
+        labels: dict[str, str] = {}
+        with suppress(RundletError):
+            labels = self._context.images.get(actor).labels
+        self._context.events.publish("image", action, actor, labels | ({"name": name} if name else {}))
 
 
 class _Selection:

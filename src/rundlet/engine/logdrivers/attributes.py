@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rundlet.errors import InvalidParameterError
-from rundlet.util.template import TemplateError, compile_template
+
+if TYPE_CHECKING:
+    from rundlet.util.template import TemplateError
 
 _SHORT: Final = 12
 _TEMPLATE_NAME: Final = "log-tag"
@@ -44,6 +46,9 @@ def attributes(subject: Subject, options: Mapping[str, str]) -> dict[str, str]:
 
 def tag(subject: Subject, template: str) -> str:
     """Raises InvalidParameterError for a template that is none."""
+    # Hardly any container has a tag: an engine that is started does not wait for a parser of templates.
+    from rundlet.util.template import TemplateError, compile_template
+
     try:
         compiled = compile_template(template)
     except TemplateError as error:
@@ -57,7 +62,7 @@ def tag(subject: Subject, template: str) -> str:
         raise InvalidParameterError(f"template: {_TEMPLATE_NAME}:{error.line}:{error.column}:{text}") from None
 
 
-def _reason(error: TemplateError) -> str:
+def _reason(error: "TemplateError") -> str:
     return str(error).partition(f"{error.line}:{error.column}:")[2]
 
 
