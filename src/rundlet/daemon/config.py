@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rundlet.daemon import gcpolicy, networks, registries
+from rundlet.daemon import gcpolicy, networks, registries, sizes
 from rundlet.daemon.errors import ConfigError
 from rundlet.engine.images.policy import ImagePolicy
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 NATIVE_RUNTIME = "rundlet"
+MAX_LAYER_SIZE = 256 << 30
+"""Bytes that a layer may inflate to; no honest layer comes near."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime.
 
+    ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; 0: root's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
@@ -39,6 +42,7 @@ class Config:
     mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mirror_logins: dict[str, registries.Login] = field(default_factory=dict)
     gc: ImagePolicy | None = None
+    max_layer_size: int = MAX_LAYER_SIZE
     log_level: str = "info"
     debug: bool = False
     default_runtime: str = NATIVE_RUNTIME
@@ -191,6 +195,7 @@ _FILE_KEYS: dict[str, type] = {
     "insecure-registries": list,
     "registries": dict,
     "gc": dict,
+    "max-layer-size": object,
     "log-level": str,
     "debug": bool,
     "default-runtime": str,
@@ -264,6 +269,8 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
                 f"flag and in the configuration file: {key}: (from flag: {flags[key]}, from file: {document[key]})"
             )
     mirrors, logins = registries.parse(document.pop("registries", {}))
+    if "max-layer-size" in document:
+        document["max-layer-size"] = sizes.parse("max-layer-size", document["max-layer-size"])
     policy = gcpolicy.parse(document.pop("gc")) if "gc" in document else None
     runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
     every = {**document, **flags}

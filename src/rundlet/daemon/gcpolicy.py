@@ -5,19 +5,18 @@
 Without the key nothing goes by itself; images with a tag go only with ``"tagged": true``. See ``engine.images.policy``.
 """
 
-import re
 from typing import Any
 
+from rundlet.daemon import sizes
 from rundlet.engine.images.policy import ImagePolicy
 from rundlet.errors import InvalidParameterError
 from rundlet.image.words import duration_ns
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _KEYS = frozenset({"keep-storage", "unused-for", "tagged"})
 
 
 class GcError(InvalidParameterError):
-    """The key can't be used."""
+    """The key can't be used; a size raises ``sizes.SizeError``."""
 
     reason = "bad-gc"
 
@@ -33,17 +32,11 @@ def parse(document: dict[str, Any]) -> ImagePolicy:
     if not isinstance(tagged, bool):
         raise GcError("gc: tagged: want true or false")
     storage = document.get("keep-storage")
-    return ImagePolicy(None if storage is None else _bytes(storage), _seconds(document.get("unused-for", "0")), tagged)
-
-
-def _bytes(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise GcError(f'gc: keep-storage: invalid size: {value!r}: want a number of bytes, or one as in "20GB"')
-    factor: int = 1024 ** " kmgtp".index(match[2].lower() or " ")
-    return int(float(match[1]) * factor)
+    return ImagePolicy(
+        None if storage is None else sizes.parse("gc: keep-storage", storage),
+        _seconds(document.get("unused-for", "0")),
+        tagged,
+    )
 
 
 def _seconds(value: object) -> float:

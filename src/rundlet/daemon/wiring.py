@@ -132,7 +132,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     database = Database.open(layout.database, schemas())
     containers, unfinished = recovery.load(layout)
     content = ContentStore(layout.content, clock)
-    snapshots = OverlaySnapshotter(layout.snapshots, database, clock)
+    snapshots = OverlaySnapshotter(layout.snapshots, database, clock, layer_limit=config.max_layer_size or None)
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
     network = NetworkService(

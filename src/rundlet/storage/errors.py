@@ -64,6 +64,16 @@ class LayerError(InternalError):
     reason = "bad-layer"
 
 
+class LayerTooLargeError(LayerError):
+    """The layer inflates to more than is allowed: key ``max-layer-size`` of ``daemon.json``."""
+
+    reason = "layer-too-large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the layer inflates to more than {limit} bytes (max-layer-size in daemon.json)")
+        self.limit = limit
+
+
 class LayerNotFoundError(NotFoundError):
     """No committed layer has this chain ID."""
 

@@ -1,6 +1,7 @@
 """Layers made to get out, steer the overlay, fill memory or confuse: each fails in one line or stays inside."""
 
 import asyncio
+import gzip
 import os
 import secrets
 import stat
@@ -13,10 +14,10 @@ import pytest
 from tests.integration.storage.support import ForkLauncher, archive, make_snapshotter, member
 
 from rundlet.linux import libc
-from rundlet.storage.errors import LayerError
+from rundlet.storage.errors import LayerError, LayerTooLargeError
 from rundlet.storage.layer import apply
 from rundlet.storage.layer.compression import PIECE, Inflater
-from rundlet.storage.layer.unpack import UnpackResult, unpack
+from rundlet.storage.layer.unpack import UnpackResult, unpack, unpack_detached
 from rundlet.storage.snapshot import OverlaySnapshotter
 
 pytestmark = pytest.mark.root
@@ -193,13 +194,29 @@ def test_attributes_that_steer_the_overlay_are_dropped(snapshotter: OverlaySnaps
 
 
 def test_a_bomb_is_bounded_in_memory() -> None:
-    import gzip
-
     packed = gzip.compress(bytes(64 << 20))
     inflater = Inflater()
     sizes = [len(piece) for piece in inflater.feed(packed)]
     assert sum(sizes) == 64 << 20
     assert max(sizes) <= PIECE
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_bomb_ends_at_the_limit(tmp_path: Path, detached: bool) -> None:
+    limited = make_snapshotter(tmp_path, limit=10 << 20)
+    bomb = gzip.compress(archive([member("big", data=bytes(64 << 20))]))
+    assert len(bomb) < 1 << 20
+    pieces = [bomb[start : start + 4096] for start in range(0, len(bomb), 4096)]
+
+    async def explode() -> None:
+        if detached:
+            await unpack_detached(pieces, limited, ForkLauncher(), hash_plain=True)
+        else:
+            await unpack(pieces, limited, ForkLauncher(), parent=None)
+
+    with pytest.raises(LayerTooLargeError, match="more than 10485760 bytes"):
+        asyncio.run(explode())
+    assert os.listdir(tmp_path / "snapshots") == []
 
 
 def test_headers_are_bounded_in_memory(snapshotter: OverlaySnapshotter, tmp_path: Path) -> None:

@@ -61,11 +61,11 @@ class ForkLauncher:
         return worker
 
 
-def make_snapshotter(root: Path, state: Path | None = None) -> OverlaySnapshotter:
-    """A snapshotter under ``root``, with its database there or under ``state``."""
+def make_snapshotter(root: Path, state: Path | None = None, *, limit: int | None = None) -> OverlaySnapshotter:
+    """A snapshotter under ``root``, with its database there or under ``state``; ``limit`` is that of a layer's tar."""
     (root / "snapshots").mkdir(exist_ok=True)
     database = Database.open(str((state or root) / "state.db"), [SCHEMA])
-    return OverlaySnapshotter(str(root / "snapshots"), database, SystemClock())
+    return OverlaySnapshotter(str(root / "snapshots"), database, SystemClock(), layer_limit=limit)
 
 
 def member(

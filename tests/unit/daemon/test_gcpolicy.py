@@ -3,8 +3,8 @@
 import pytest
 
 from rundlet.daemon import gcpolicy
-from rundlet.daemon.gcpolicy import GcError
 from rundlet.engine.images.policy import ImagePolicy
+from rundlet.errors import InvalidParameterError
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,6 @@ def test_what_it_may_say(document: dict[str, object], policy: ImagePolicy) -> No
     ],
 )
 def test_what_it_may_not_say(document: dict[str, object], message: str) -> None:
-    with pytest.raises(GcError) as caught:
+    with pytest.raises(InvalidParameterError) as caught:
         gcpolicy.parse(document)
     assert message in str(caught.value)

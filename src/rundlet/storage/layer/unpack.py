@@ -25,7 +25,7 @@ from rundlet.linux import userns
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
-from rundlet.storage.errors import LayerError, SizeMismatchError, translated
+from rundlet.storage.errors import LayerError, LayerTooLargeError, SizeMismatchError, translated
 from rundlet.storage.feed import Source, in_thread, run_fed, shielded
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.pipes import widen
@@ -179,7 +179,7 @@ async def _fill(
 ) -> "tuple[_Pump, _Answer]":
     tar_read, tar_write = os.pipe2(os.O_CLOEXEC)
     answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
-    pump = _Pump(tar_write, hash_source, hash_plain)
+    pump = _Pump(tar_write, hash_source, hash_plain, preparation.limit)
     given = [tar_read, answer_write]
     try:
         widen(tar_write)
@@ -220,8 +220,9 @@ async def _fill(
 class _Pump:
     """Runs in a thread of its own: source chunks in, hashes and the worker's pipe out."""
 
-    def __init__(self, pipe: int, hash_source: bool, hash_plain: bool) -> None:
+    def __init__(self, pipe: int, hash_source: bool, hash_plain: bool, limit: int | None) -> None:
         self._pipe = pipe
+        self._limit = limit
         self.inflater = Inflater()
         self.source_hash = hashlib.sha256() if hash_source else None
         self.plain_hash = hashlib.sha256() if hash_plain else None
@@ -264,6 +265,8 @@ class _Pump:
             if pieces is not None:
                 pieces.put(piece)
             self.plain_size += len(piece)
+            if self._limit is not None and self.plain_size > self._limit:
+                raise LayerTooLargeError(self._limit)
             self._write(piece)
 
     def close(self) -> None:

@@ -23,6 +23,8 @@ class Preparation(msgspec.Struct, frozen=True):
     path: str
     """The directory to fill; its root already has the owner, mode and attributes that it must have."""
     parent: Digest | None
+    limit: int | None = None
+    """Bytes that the layer's plain tar may have at most: a bomb ends there."""
 
 
 class LayerInfo(msgspec.Struct, frozen=True):
