@@ -135,6 +135,7 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "Manage trust on Docker images",
         {
             "inspect": "Return low-level information about keys and signatures",
+            "policy": "Show or check the policy that the engine enforces on images",
             "revoke": "Remove trust for an image",
             "sign": "Sign an image",
         },

@@ -29,6 +29,13 @@ class NoSignatureError(TrustError):
         super().__init__(f"no matching signatures: {seen}")
 
 
+def _nothing_good(refusals: list[TrustError]) -> TrustError:
+    """Why each signature is not believed, every reason once."""
+    if not refusals:
+        return NoSignatureError(0)
+    return TrustError(f"no matching signatures: {'; '.join(dict.fromkeys(map(str, refusals)))}")
+
+
 class Signatures:
     """Of one repository's images."""
 
@@ -81,7 +88,7 @@ class Signatures:
                 return await asyncio.to_thread(sigstore.verify, data, digest, identity, issuer, root)
             except TrustError as exc:
                 refusals.append(exc)
-        raise refusals[0] if refusals else NoSignatureError(0)
+        raise _nothing_good(refusals)
 
     # ── Notation ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,7 +107,7 @@ class Signatures:
                 return notation.verify(data, layer.media_type, digest, roots, rule.settings.get("identities", ()), now)
             except TrustError as exc:
                 refusals.append(exc)
-        raise refusals[0] if refusals else NoSignatureError(0)
+        raise _nothing_good(refusals)
 
     # ── where they are ───────────────────────────────────────────────────────────────────────────────────────
 
