@@ -130,9 +130,9 @@ def test_bad_contexts(engine: Engine, body: bytes) -> None:
     assert left_of_builds(engine) == []
 
 
-def sleeping(context: Context) -> subprocess.Popen[bytes]:
-    """A build whose step runs until it is ended."""
-    context.dockerfile("FROM busybox\nRUN --mount=type=cache,target=/c echo begun; sleep 1000\n")
+def sleeping(context: Context, until: bytes = b"begun") -> subprocess.Popen[bytes]:
+    """A build whose step runs until it is ended; it has said ``until``."""
+    context.dockerfile("FROM busybox\nRUN --mount=type=cache,target=/c echo be''gun; sleep 1000\n")
     process = subprocess.Popen(
         [*rundlet_command(), "build", "--progress=plain", str(context.path)],
         env=context.engine.environment(),
@@ -140,9 +140,10 @@ def sleeping(context: Context) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if b"begun" in line:
-            break
+    with process.stderr:
+        for line in process.stderr:
+            if until in line:
+                break
     return process
 
 
@@ -150,8 +151,9 @@ def settled(engine: Engine) -> bool:
     return engine.ok("ps", "-aq") == "" and left_of_builds(engine) == []
 
 
-def test_ctrl_c_ends_a_build_at_once(context: Context) -> None:
-    process = sleeping(context)
+@pytest.mark.parametrize("until", [b"begun", b"sleep 1000"], ids=["running", "starting"])
+def test_ctrl_c_ends_a_build_at_once(context: Context, until: bytes) -> None:
+    process = sleeping(context, until)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) != 0
     wait_for(lambda: settled(context.engine), 20, hint="the step's container and the build's directory are gone")

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Final
 
@@ -23,6 +23,7 @@ from rundlet.storage.layer.changes import Changes
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.storage.tree import remove_tree
+from rundlet.util.tasks import settled
 
 _EMPTY: Final = 1024
 _INSIDE: Final = safe_path.RESOLVE_BENEATH | safe_path.RESOLVE_NO_SYMLINKS
@@ -80,18 +81,8 @@ class LayerMaker:
             _clean(rootfs.upper, names, quiet)
             self._snapshots.adopt(container_id, chain, diff_id, changes.size)
 
-        await _settled(asyncio.to_thread(adopt))
+        await settled(asyncio.to_thread(adopt))
         return Layer(diff_id, chain, changes.size, blob)
-
-
-async def _settled(work: Awaitable[None]) -> None:
-    """Await to the end, also when cancelled meanwhile: what follows a cancellation removes what it works on."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 async def _compress(tar: AsyncIterator[bytes], ingest: Ingest) -> tuple[Digest, int]:

@@ -26,6 +26,7 @@ from rundlet.storage.files.access import FileAccess, FileAccessError, Picked, Pi
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util import ids
 
+from rundlet.util.tasks import settled
 
 class Place(msgspec.Struct, frozen=True):
     """Where sources are looked for. ``owned``: the files' owners count; ``shown`` is for messages."""
@@ -184,11 +185,11 @@ class Transfers:
     ) -> Layer | None:
         """The layer that workers, one after another, write on top of ``chain``."""
         container_id = ids.new_id()
-        await asyncio.to_thread(self._snapshots.prepare_container, container_id, chain)
         try:
             for fill in fillers:
                 access = self._workspace.write_snapshot(container_id)
                 try:
+            await settled(asyncio.to_thread(self._snapshots.prepare_container, container_id, chain))
                     await fill(access)
                 except FileAccessError as exc:
                     raise _translated(exc, keyword) from exc

@@ -2,10 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+async def settled(work: Awaitable[T]) -> T:
+    """The result of ``work``, which is seen through to its end: a cancellation is raised after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody asks for it any more
+        raise
 
 
 class TaskGroup:

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import msgspec
-
 from rundlet.api import stdcopy
 from rundlet.api.container_config import (
     ContainerConfig,
@@ -29,9 +27,8 @@ from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import PendingAttachment
 from rundlet.engine.context import Context
 from rundlet.errors import RundletError
-from rundlet.oci.config import ContainerConfig as ImageDefaults
 from rundlet.util.ids import short
-from rundlet.util.tasks import TaskGroup
+from rundlet.util.tasks import TaskGroup, settled
 
 _log = logging.getLogger(__name__)
 MARK: Final = "dev.rundlet.build"
@@ -78,7 +75,7 @@ class ContainerRunner:
         live.exited.append(exited)
         reading = asyncio.create_task(_read(ours, output))
         try:
-            await self._lifecycle.start(container_id)
+            await settled(self._lifecycle.start(container_id))
             code = await exited
             await reading
             return code
@@ -165,7 +162,3 @@ def _mount(kind: str, target: str, source: str, read_only: bool, options: str) -
 def is_build_container(annotations: dict[str, str]) -> bool:
     """Whether a container is a step's."""
     return MARK in annotations
-
-
-def defaults(config: ImageDefaults) -> ImageDefaults:
-    return msgspec.structs.replace(config)

@@ -46,6 +46,7 @@ from rundlet.util.ids import short
 
 _log = logging.getLogger(__name__)
 Message = JSONMessage | BuildProgress | BuildFailure
+from rundlet.util.tasks import settled
 _CHECK = "rundlet.build.check"
 
 
@@ -212,7 +213,6 @@ class BuildService:
     @asynccontextmanager
     async def _workspace(self) -> AsyncIterator[Workspace]:
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
         try:
             yield workspace
         finally:
@@ -231,6 +231,7 @@ def _checked(found: Read, options: BuildOptions) -> JSONMessage:
     around = Surroundings(arguments=options.build_args, ignored=ignored)
     warnings = [
         {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
+            await settled(asyncio.to_thread(workspace.make))
         for item in lint.check(found.dockerfile, around)
     ]
     return jsonstream.aux({"ID": _CHECK, "Warnings": warnings, "Source": found.text})
