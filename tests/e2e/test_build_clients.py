@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -268,6 +269,82 @@ def test_git(engine: Engine, context: Path) -> None:
         server.terminate()
         server.communicate(timeout=10)
     assert run_of(engine, image) == "hello world\na file\nan inner file"
+
+
+def files_below(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): os.readlink(path) if path.is_symlink() else path.read_text()
+        for path in root.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def bytes_sent(stderr: str) -> float:
+    text = next(line.split()[-2] for line in stderr.splitlines() if "transferring context:" in line and "done" in line)
+    units = {"MB": 1e6, "kB": 1e3, "B": 1}
+    return next(float(text.removesuffix(unit)) * size for unit, size in units.items() if text.endswith(unit))
+
+
+def test_only_what_has_changed_is_sent_again(engine: Engine, tmp_path: Path) -> None:
+    root, out = tmp_path / "many", tmp_path / "out"
+    for number in range(300):
+        path = root / f"d{number % 7}/f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number} " * 2000)
+    (root / "Dockerfile").write_text("FROM scratch\nCOPY . /all\nCOPY d1 /one\n")
+    # What has just changed is sent again, for it may have changed once more.
+    old = time.time() - 10
+
+    def round_of(message: str) -> float:
+        wait_for(lambda: time.time() > old + 10.3, 5)
+        done = build(engine, "-o", out, root)
+        assert done.returncode == 0, (message, done.stderr)
+        assert files_below(out / "all") == files_below(root), message
+        assert files_below(out / "one") == files_below(root / "d1"), message
+        shutil.rmtree(out)
+        return bytes_sent(done.stderr)
+
+    assert round_of("first") > 1_000_000
+    assert round_of("unchanged") < 10_000
+    (root / "d1/f1").write_text("changed")
+    (root / "d2/f2").unlink()
+    shutil.rmtree(root / "d3")
+    (root / "d3").write_text("a file now")
+    (root / "d4/f4").unlink()
+    (root / "d4/f4").mkdir()
+    (root / "d4/f4/inside").write_text("a directory now")
+    (root / "d5").rename(root / "d9")
+    (root / "new/deep").mkdir(parents=True)
+    (root / "new/deep/file").write_text("new")
+    (root / "link").symlink_to("d1/f1")
+    os.utime(root / "d6/f6", (1, 1))
+    old = time.time() - 10
+    assert round_of("much changed") < 1_000_000
+    (root / "link").unlink()
+    (root / "link").symlink_to("d1")
+    (root / "d1/f8").write_text("behind a link")
+    (root / ".dockerignore").write_text("d6\nDockerfile\n.dockerignore\n")
+    old = time.time() - 10
+    wait_for(lambda: time.time() > old + 10.3, 5)
+    done = build(engine, "-o", out, root)
+    assert done.returncode == 0, done.stderr
+    expected = {name: text for name, text in files_below(root).items() if not name.startswith(("d6", "D", ".d"))}
+    assert files_below(out / "all") == expected
+    assert bytes_sent(done.stderr) < 50_000
+
+
+def test_two_builds_of_one_directory_at_a_time(engine: Engine, tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(300):
+        (root / f"f{number}").write_text(f"{number} " * 100)
+    (root / "Dockerfile").write_text("FROM busybox\nCOPY . /all\nRUN cat /all/f* | md5sum > /sum\n")
+    built(engine, root)
+    both = [engine.popen("build", "-q", "--no-cache", str(root)) for _ in range(2)]
+    results = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], results
+    sums = {run_of(engine, out.decode().strip(), "cat", "/sum") for out, _ in results}
+    assert len(sums) == 1
 
 
 # ── what comes out ───────────────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,8 @@ Rundlet's own additions, for its own command line:
 - ``Accept: application/vnd.rundlet.build.v1+json`` asks for the state of each step (:class:`BuildProgress`, as in
   ``--progress=rawjson``) instead of the classic builder's text;
 - ``session`` names what the client has lent before under ``/rundlet/builds/{session}/``: secrets, SSH agents, further
-  contexts, which ``contexts`` (name to ``input:name``, ``docker-image://…``, a URL) refers to.
+  contexts, which ``contexts`` (name to ``input:name``, ``docker-image://…``, a URL) refers to;
+- ``context`` is what ``POST /rundlet/contexts/{key}`` answered: the body brings only what changed since the last build.
 """
 
 import msgspec
@@ -72,6 +73,34 @@ class BuildOptions(Options, frozen=True):
     attests: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     check: bool = False
+    context: str = ""
+
+
+class ContextEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One file of a context: its path there, and what the client's file system says. ``changed`` (ctime, nanoseconds)
+    is 0 for a file that has changed just now and may change again unnoticed."""
+
+    name: str
+    mode: int
+    size: int
+    changed: int
+    modified: int
+    inode: int
+    device: int
+
+
+class ContextListing(msgspec.Struct, frozen=True, rename="pascal"):
+    """Body of ``POST /rundlet/contexts/{key}``."""
+
+    entries: tuple[ContextEntry, ...]
+
+
+class ContextWanted(Wire, frozen=True):
+    """The answer: ``token`` is for the query ``context`` of /build, ``wanted`` which entries its body has to bring, by
+    number; null for all of them."""
+
+    token: str
+    wanted: tuple[int, ...] | None = always(None)
 
 
 class SecretsLent(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import msgspec
 
 from rundlet.builder.dockerfile.ast import InlineFile
+from rundlet.builder.memo import PickMemo
 from rundlet.storage.files.access import FileAccess, Picked, PickRequest
 from rundlet.storage.layer import tar, tarwrite
 
@@ -27,17 +28,14 @@ class Piece(msgspec.Struct, frozen=True):
     label: str = "file"
 
 
-async def picked(reader: Callable[[], FileAccess], request: PickRequest, *, owned: bool) -> tuple[Piece, list[Picked]]:
-    """What ``request`` finds, hashed, and what that is. Raises FileAccessError."""
-    still = msgspec.structs.replace(request, still=True)
-    hasher = hashlib.sha256()
-    access = reader()
-    try:
-        found = await access.pick(still)
-        async for chunk in access.chunks():
-            hasher.update(chunk)
-    finally:
-        await access.close()
+async def picked(
+    reader: Callable[[], FileAccess], request: PickRequest, *, owned: bool, memo: PickMemo | None = None
+) -> tuple[Piece, list[Picked]]:
+    """What ``request`` finds, hashed unless ``memo`` knows, and what that is. Raises FileAccessError."""
+    known = memo.get(request) if memo is not None else None
+    digest, found = known or await _hashed(reader, request)
+    if memo is not None and known is None:
+        memo.put(request, digest, found)
 
     async def opened() -> Archive:
         access = reader()
@@ -51,7 +49,19 @@ async def picked(reader: Callable[[], FileAccess], request: PickRequest, *, owne
     single = len(found) == 1 and not found[0].directory and not request.parents
     directory = len(found) == 1 and found[0].directory
     label = "multi" if len(found) > 1 else "dir" if directory else "file"
-    return Piece(hasher.hexdigest(), opened, single, directory, owned, label=label), found
+    return Piece(digest, opened, single, directory, owned, label=label), found
+
+
+async def _hashed(reader: Callable[[], FileAccess], request: PickRequest) -> tuple[str, list[Picked]]:
+    hasher = hashlib.sha256()
+    access = reader()
+    try:
+        found = await access.pick(msgspec.structs.replace(request, still=True))
+        async for chunk in access.chunks():
+            hasher.update(chunk)
+    finally:
+        await access.close()
+    return hasher.hexdigest(), list(found)
 
 
 async def contents(reader: Callable[[], FileAccess], request: PickRequest) -> Archive:

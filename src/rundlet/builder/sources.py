@@ -50,7 +50,8 @@ class SourceFinder:
         directory = self.directory(name)
         if directory:
             shown = name and f"build context {name}"
-            return Place(lambda: workspace.read_directory(directory), False, shown or "build context")
+            memo = None if name else workspace.memo
+            return Place(lambda: workspace.read_directory(directory), False, shown or "build context", memo=memo)
         stack = await self.stack(name, step)
         return Place(lambda: workspace.read_stack(stack), True, name)
 

@@ -13,6 +13,7 @@ from rundlet.builder.errors import NoSourcesError, SourceNotFoundError, Transfer
 from rundlet.builder.globs import has_pattern, source_of
 from rundlet.builder.ignore import BadPatternError, Patterns
 from rundlet.builder.layers import LayerMaker
+from rundlet.builder.memo import PickMemo
 from rundlet.builder.modes import chmod_number
 from rundlet.builder.pieces import Piece, inline, picked
 from rundlet.builder.report import Step
@@ -25,16 +26,18 @@ from rundlet.oci.digest import Digest
 from rundlet.storage.files.access import FileAccess, FileAccessError, Picked, PickRequest, PlaceRequest
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util import ids
-
 from rundlet.util.tasks import settled
 
+
 class Place(msgspec.Struct, frozen=True):
-    """Where sources are looked for. ``owned``: the files' owners count; ``shown`` is for messages."""
+    """Where sources are looked for. ``owned``: the files' owners count; ``shown`` is for messages; ``memo`` knows what
+    was found there before."""
 
     reader: Callable[[], FileAccess]
     owned: bool
     shown: str
     excludes: tuple[tuple[str, bool], ...] = ()
+    memo: PickMemo | None = None
 
 
 class Places(Protocol):
@@ -186,10 +189,10 @@ class Transfers:
         """The layer that workers, one after another, write on top of ``chain``."""
         container_id = ids.new_id()
         try:
+            await settled(asyncio.to_thread(self._snapshots.prepare_container, container_id, chain))
             for fill in fillers:
                 access = self._workspace.write_snapshot(container_id)
                 try:
-            await settled(asyncio.to_thread(self._snapshots.prepare_container, container_id, chain))
                     await fill(access)
                 except FileAccessError as exc:
                     raise _translated(exc, keyword) from exc
@@ -214,7 +217,7 @@ async def pick_all(instruction: ast.Transfer, place: Place) -> tuple[Piece, list
         owner=None if place.owned else (0, 0),
         parents=isinstance(instruction, ast.Copy) and instruction.parents,
     )
-    piece, found = await picked(place.reader, request, owned=place.owned)
+    piece, found = await picked(place.reader, request, owned=place.owned, memo=place.memo)
     there = {item.source for item in found}
     for number, source in enumerate(instruction.sources):
         if number in there:

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Sequence
 
+from rundlet.builder.memo import PickMemo
 from rundlet.image.records import Layer
 from rundlet.storage.files.access import FileAccess, Place
 from rundlet.storage.files.view import Layers
@@ -19,7 +20,7 @@ from rundlet.util.layout import Layout
 
 
 class Workspace:
-    """Of one build. :meth:`remove` it at the end."""
+    """Of one build. :meth:`remove` it at the end. ``memo`` remembers what was found in the context."""
 
     def __init__(self, layout: Layout, snapshots: Snapshotter, workers: WorkerLauncher) -> None:
         self.name = secrets.token_hex(8)
@@ -28,6 +29,7 @@ class Workspace:
         self._snapshots = snapshots
         self._workers = workers
         self._count = 0
+        self.memo = PickMemo()
 
     def make(self) -> None:
         """Raises OSError."""

@@ -9,6 +9,7 @@ from rundlet.cli.building import query as wire
 from rundlet.cli.building.display import Locked, QuietDisplay, choose_display, default_mode, standard_error
 from rundlet.cli.building.failure import build_error, check_report, warnings_text
 from rundlet.cli.building.own_steps import ContextStep, result_step
+from rundlet.cli.building.packing import Tree
 from rundlet.cli.building.sources import open_source
 from rundlet.cli.building.upload import Upload
 from rundlet.cli.exit import CommandError
@@ -63,14 +64,14 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     source = open_source(path, flags["file"])
     lent = _lend(context, flags)
     headers = {"Accept": wire.ACCEPT, **wire.registry_config(context)}
-    body = source.body
+    told, body = _context(context, source)
     if flags["compress"] and body is not None:
         body = _compressed(body)
     own = ContextStep()
     upload = Upload(
         context.session,
         "/build",
-        {**query, **source.query, **lent},
+        {**query, **source.query, **told, **lent},
         headers,
         lambda size, done: display.update(own.message(size, done=done)),
     )
@@ -85,6 +86,15 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     if not quiet and mode not in _SILENT:
         sys.stderr.write(warnings_text(display.steps.warnings))
     return _finish(context, flags, wanted, outcome)
+
+
+def _context(context: Context, source: Source) -> tuple[dict[str, Any], Iterator[bytes] | None]:
+    """What /build is told, and sent, about the context."""
+    if not isinstance(source.body, Tree):
+        return {}, source.body
+    from rundlet.cli.building.deltas import context_body
+
+    return context_body(context.session, source.body)
 
 
 def _lend(context: Context, flags: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from rundlet.cli.building.packing import pack_context
+from rundlet.cli.building.packing import Tree
 from rundlet.cli.building.sources import is_remote, patterns_for
 from rundlet.cli.exit import CommandError
 from rundlet.client.wire import dumps, quote
@@ -69,7 +69,7 @@ class Lending:
                 )
             root = os.path.realpath(value)
             path = f"/rundlet/builds/{self.identifier}/contexts/{quote(name)}"
-            response = self._session.request("POST", path, stream=pack_context(root, patterns_for(root, ""), {}))
+            response = self._session.request("POST", path, stream=Tree(root, patterns_for(root, "")).pack())
             response.read()
             self._session.release(response.connection)
             self._contexts[name] = f"input:{name}"

@@ -9,7 +9,7 @@ import os
 
 from rundlet.builder.ignore import NAME as IGNORE_FILE
 from rundlet.builder.ignore import BadPatternError, Patterns
-from rundlet.cli.building.packing import pack_context
+from rundlet.cli.building.packing import Tree
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -27,11 +27,18 @@ _READ_FAILED = "ERROR: failed to build: failed to solve: failed to read dockerfi
 
 
 class Source:
-    """What the engine is sent. ``query`` is what it is told about it, ``dockerfile`` the text for excerpts (None where
-    only the engine has it), ``shown`` the Dockerfile's name in messages."""
+    """What the engine is sent: ``body``, or what is in a directory.
+
+    ``query`` is what it is told about it, ``dockerfile`` the text for excerpts (None where only the engine has it),
+    ``shown`` the Dockerfile's name in messages.
+    """
 
     def __init__(
-        self, query: Mapping[str, Any], body: Iterator[bytes] | None, dockerfile: bytes | None, shown: str
+        self,
+        query: Mapping[str, Any],
+        body: Iterator[bytes] | Tree | None,
+        dockerfile: bytes | None,
+        shown: str,
     ) -> None:
         self.query = dict(query)
         self.body = body
@@ -150,7 +157,7 @@ def _packed(root: str, text: bytes, name: str, shown: str, path: str = "") -> So
         name = f".dockerfile.{os.urandom(10).hex()}"
         extra[name] = text
         extra[IGNORE_FILE] = _ignore_file(root) + f"\n{IGNORE_FILE}\n{name}\n".encode()
-    return Source({"dockerfile": name}, pack_context(root, patterns, extra), text, shown)
+    return Source({"dockerfile": name}, Tree(root, patterns, extra), text, shown)
 
 
 def _ignore_file(root: str) -> bytes:

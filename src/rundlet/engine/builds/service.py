@@ -16,6 +16,8 @@ from rundlet.api.builds import (
     BuildProgress,
     BuildPruned,
     CacheUsage,
+    ContextListing,
+    ContextWanted,
     Location,
     SecretsLent,
 )
@@ -31,6 +33,7 @@ from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.classic import ClassicReporter
 from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
+from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
 from rundlet.engine.builds.pruning import BuildCacheService
 from rundlet.engine.builds.requests import build_request, check, tagged
@@ -43,10 +46,10 @@ from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Progress
 from rundlet.oci.reference import Reference
 from rundlet.util.ids import short
+from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
 Message = JSONMessage | BuildProgress | BuildFailure
-from rundlet.util.tasks import settled
 _CHECK = "rundlet.build.check"
 
 
@@ -58,6 +61,7 @@ class BuildService:
         self._rooms = rooms
         self._running: dict[str, asyncio.Task[Any]] = {}
         self.lendings = Lendings(context)
+        self.kept = KeptContexts(context.layout)
         self._results = Results(context, rooms)
         self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, rooms.remover)
 
@@ -68,6 +72,8 @@ class BuildService:
 
     async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned:
         """Raises InvalidParameterError."""
+        if everything:
+            await self.kept.clear()
         return await self._pruning.prune(filters, everything=everything, keep=keep)
 
     async def usage(self) -> Sequence[CacheUsage]:
@@ -91,6 +97,10 @@ class BuildService:
         """Raises BadContextError."""
         await self.lendings.expire()
         await self.lendings.add_context(session, name, body)
+
+    async def announce_context(self, key: str, listing: ContextListing) -> ContextWanted:
+        """What of a context the build that follows must bring. Raises InvalidParameterError."""
+        return await self.kept.announce(key, listing.entries)
 
     async def lend_agent(self, session: str, name: str) -> Attachment:
         return self.lendings.add_agent(session, name)
@@ -144,11 +154,18 @@ class BuildService:
     ) -> StageState | None:
         lent = self.lendings.take(options.session)
         try:
-            async with self._workspace() as workspace, self._rooms.leases.lease() as lease:
+            async with (
+                self._workspace() as workspace,
+                self._rooms.leases.lease() as lease,
+                self.kept.using(options.context, workspace) as announced,
+            ):
                 await self._context_of(workspace, options, body, emit)
                 found = await asyncio.to_thread(
                     read_dockerfile, workspace.context, options.dockerfile, filtered=not options.remote
                 )
+                if announced is not None:
+                    announced.complete = True
+                    workspace.memo = announced.memo
                 if options.check:
                     emit(_checked(found, options))
                     return None
@@ -214,6 +231,7 @@ class BuildService:
     async def _workspace(self) -> AsyncIterator[Workspace]:
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
         try:
+            await settled(asyncio.to_thread(workspace.make))
             yield workspace
         finally:
             await asyncio.shield(asyncio.to_thread(_remove, workspace))
@@ -231,7 +249,6 @@ def _checked(found: Read, options: BuildOptions) -> JSONMessage:
     around = Surroundings(arguments=options.build_args, ignored=ignored)
     warnings = [
         {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
-            await settled(asyncio.to_thread(workspace.make))
         for item in lint.check(found.dockerfile, around)
     ]
     return jsonstream.aux({"ID": _CHECK, "Warnings": warnings, "Source": found.text})

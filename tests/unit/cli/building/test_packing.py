@@ -10,19 +10,19 @@ import pytest
 
 from rundlet.builder.ignore import Patterns
 from rundlet.cli.building.headers import REGULAR, header
-from rundlet.cli.building.packing import pack_context
+from rundlet.cli.building.packing import Tree
 from rundlet.cli.exit import CommandError
 
 
 def packed(root: Path, patterns: list[str], extra: Mapping[str, bytes] | None = None) -> dict[str, tarfile.TarInfo]:
-    data = b"".join(pack_context(str(root), Patterns(patterns), extra or {}))
+    data = b"".join(Tree(str(root), Patterns(patterns), extra).pack())
     assert len(data) % 512 == 0
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         return {member.name: member for member in archive}
 
 
 def content(root: Path, name: str, extra: Mapping[str, bytes] | None = None) -> bytes:
-    data = b"".join(pack_context(str(root), Patterns(()), extra or {}))
+    data = b"".join(Tree(str(root), Patterns(()), extra).pack())
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         file = archive.extractfile(name)
         assert file is not None
@@ -66,7 +66,7 @@ def test_names_that_need_more_room(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     os.close(os.open(os.fsencode(tmp_path) + b"/\xff\xfe", os.O_CREAT))
-    data = b"".join(pack_context(str(tmp_path), Patterns(()), {}))
+    data = b"".join(Tree(str(tmp_path), Patterns(())).pack())
     assert b"path=\xff\xfe\n" in data
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_can_not_be_read_ends_it(tmp_path: Path, monkeypatch: pytest
 def test_a_file_that_changes_while_it_is_sent_keeps_its_size(tmp_path: Path) -> None:
     tree(tmp_path, "b")
     (tmp_path / "a").write_bytes(b"x" * 300_000)
-    pieces = pack_context(str(tmp_path), Patterns(()), {})
+    pieces = Tree(str(tmp_path), Patterns(())).pack()
     data = next(pieces)
     (tmp_path / "a").write_bytes(b"y" * 10)
     data += b"".join(pieces)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from rundlet.cli.building.packing import Tree
 from rundlet.cli.building.sources import Source, is_remote, open_source
 from rundlet.cli.exit import CommandError
 
 
 def members(source: Source) -> dict[str, bytes]:
     assert source.body is not None
-    with tarfile.open(fileobj=io.BytesIO(b"".join(source.body))) as archive:
+    pieces = source.body.pack() if isinstance(source.body, Tree) else source.body
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
         files = ((member, archive.extractfile(member)) for member in archive if member.isreg())
         return {member.name: file.read() for member, file in files if file is not None}
 
@@ -117,6 +119,7 @@ def test_an_archive_passes_as_it_is() -> None:
         try:
             source = open_source("-", "Other")
             assert source.body is not None
+            assert not isinstance(source.body, Tree)
             assert b"".join(source.body) == data
         finally:
             restored(saved)

@@ -3,7 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from rundlet.api.builds import BuildFailure, BuildOptions, BuildProgress, BuildPruned, SecretsLent
+from rundlet.api.builds import (
+    BuildFailure,
+    BuildOptions,
+    BuildProgress,
+    BuildPruned,
+    ContextListing,
+    ContextWanted,
+    SecretsLent,
+)
 from rundlet.api.filters import Filters
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
@@ -23,6 +31,8 @@ class BuildBackend(Protocol):
     async def lend_secrets(self, session: str, lent: SecretsLent) -> None: ...
 
     async def lend_context(self, session: str, name: str, body: AsyncIterator[bytes]) -> None: ...
+
+    async def announce_context(self, key: str, listing: ContextListing) -> ContextWanted: ...
 
     async def lend_agent(self, session: str, name: str) -> Attachment: ...
 

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from rundlet.api import filters
-from rundlet.api.builds import BuildOptions, Output, SecretsLent, Ulimit
+from rundlet.api.builds import BuildOptions, ContextListing, Output, SecretsLent, Ulimit
 from rundlet.api.images import AuthConfig
 from rundlet.api.versions import APIVersion
 from rundlet.errors import InvalidParameterError
@@ -55,6 +55,11 @@ class BuildRouter:
         """Rundlet's own: a further context."""
         await self._backend.lend_context(call["session"], call["name"], call.body())
         return answers.empty(204)
+
+    async def listing(self, call: Call) -> web.StreamResponse:
+        """Rundlet's own: what a context will hold, for which much may be here already."""
+        listing = await call.json(ContextListing)
+        return answers.json(await self._backend.announce_context(call["key"], listing))
 
     async def agent(self, call: Call) -> web.StreamResponse:
         """Rundlet's own: a line to the client's SSH agent."""
@@ -109,6 +114,7 @@ def _options(call: Call) -> BuildOptions:
         attests=_json(call, "attests", tuple[str, ...], ()),
         annotations=_json(call, "annotations", tuple[str, ...], ()),
         check=call.flag("check"),
+        context=call.text("context"),
     )
 
 
@@ -149,6 +155,7 @@ def routes(backend: BuildBackend) -> Iterable[Route]:
     yield Route("POST", "/build", router.build, WhenClientLeaves.CANCEL)
     yield Route("POST", "/build/cancel", router.cancel)
     yield Route("POST", "/build/prune", router.prune)
+    yield Route("POST", "/rundlet/contexts/{key}", router.listing)
     yield Route("POST", f"{own}/secrets", router.secrets)
     yield Route("POST", f"{own}/contexts/{{name}}", router.context, WhenClientLeaves.CANCEL)
     yield Route("POST", f"{own}/ssh/{{name}}", router.agent, WhenClientLeaves.CANCEL)
