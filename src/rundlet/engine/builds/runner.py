@@ -51,7 +51,16 @@ class ContainerRunner:
         host = _host(job, request, step)
         config = _config(job)
         body = ContainerCreate(image=str(job.image.id), host_config=host)
-        created = await self._creator.create_exactly(body, ContainerCreateOptions(), job.image, config)
+        # Neither a creation nor a start can be left halfway: a build that is cancelled meanwhile sees it through.
+        creation = asyncio.ensure_future(
+            self._creator.create_exactly(body, ContainerCreateOptions(), job.image, config)
+        )
+        try:
+            created = await settled(creation)
+        except asyncio.CancelledError:
+            if not creation.cancelled() and creation.exception() is None:
+                await self._remove(creation.result().id)
+            raise
         keep = request.keep_containers
         try:
             reporter.running(step, created.id)
