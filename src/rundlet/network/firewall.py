@@ -149,6 +149,12 @@ class Firewall:
         _each_map(batch.add_elements, publications)
         self._nft.commit(batch)
 
+    def add(self, network: BridgeNetwork) -> None:
+        """One network more. Raises OSError ENOENT when the table is gone."""
+        batch = self._batch()
+        _add_network(batch, network)
+        self._nft.commit(batch)
+
     def publish(self, publications: Sequence[Publication]) -> None:
         """Add ports. Raises OSError ENOENT when the table is gone, EEXIST when a port leads elsewhere."""
         batch = self._batch()

@@ -1,5 +1,6 @@
 """What the host holds for our networks (bridges, table, exceptions, forwarding), made to agree with the records."""
 
+import errno
 import ipaddress
 
 import msgspec
@@ -112,9 +113,10 @@ class Host:
         """Make what a new network needs. Raises NetworkConfigError."""
         self.ensure_links(network)
         if network.driver == "bridge":
+            before = self._closed_families()
             if network.ipv6:
                 self._ensure_forwarding()
-            self.sync()
+            self._add_to_table(network, rebuild=self._closed_families() != before)
             self.allow_foreign()
             self._foreign.allow_legacy([network.bridge])
 
@@ -142,18 +144,24 @@ class Host:
             Publication(port.protocol, port.host_address, port.host_port, address, port.container_port)
             for address, port in self._endpoints.published()
         ]
-        known = [
-            BridgeNetwork(
-                network.bridge,
-                tuple(_family(network, pool) for pool in network.subnets),
-                internal=network.internal,
-                icc=network.icc,
-                trusted=network.trusted_interfaces,
-            )
-            for network in self._bridge_networks()
-        ]
-        closed = [version for version, ours in ((4, self._forwarding_is_ours), (6, self._forwarding6_is_ours)) if ours]
-        self._firewall.sync(known, published, close_other_forwarding=closed)
+        known = [_known(network) for network in self._bridge_networks()]
+        self._firewall.sync(known, published, close_other_forwarding=self._closed_families())
+
+    def _closed_families(self) -> list[int]:
+        """Those that the host forwards for containers only."""
+        ours = ((4, self._forwarding_is_ours), (6, self._forwarding6_is_ours))
+        return [version for version, closed in ours if closed]
+
+    def _add_to_table(self, network: Network, *, rebuild: bool) -> None:
+        """One network more: whatever else the table holds stays as it is."""
+        if not rebuild:
+            try:
+                self._firewall.add(_known(network))
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.ENOENT, errno.EEXIST):
+                    raise
+        self.sync()  # Someone flushed the table, or left a part of it.
 
     def allow_foreign(self) -> None:
         """Let our bridges through other tables that drop by default."""
@@ -186,7 +194,7 @@ class Host:
         if freed and tracked():
             with Conntrack() as conntrack:
                 conntrack.forget_addresses({address for _, address in freed})
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             ipam.free(cursor, freed)
         return len(freed)
 
@@ -318,6 +326,17 @@ class Host:
             for link in links
             if link.name.startswith(prefix) and link.master in masters and link.name not in known
         ]
+
+
+def _known(network: Network) -> BridgeNetwork:
+    """What the firewall is told of a network."""
+    return BridgeNetwork(
+        network.bridge,
+        tuple(_family(network, pool) for pool in network.subnets),
+        internal=network.internal,
+        icc=network.icc,
+        trusted=network.trusted_interfaces,
+    )
 
 
 def _family(network: Network, pool: Subnet) -> BridgeSubnet:

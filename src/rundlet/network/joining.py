@@ -109,7 +109,7 @@ class Joiner:
             self._names.forget(container_id)
 
     def forget(self, containers: Iterable[str]) -> None:
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             for container_id in containers:
                 endpoint.delete_container(cursor, container_id)
 
@@ -156,7 +156,7 @@ class Joiner:
         if gone is None:
             raise NotConnectedError(name, network.name)
         before = self._publications(container_id)
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             endpoint.delete(cursor, gone.id)
             left = [(made, on) for made, on in before_joined if made.id != gone.id]
             endpoint.set_gateway(cursor, container_id, sandbox.choose_gateway(left))
@@ -170,7 +170,7 @@ class Joiner:
     def rename(self, container_id: str, name: str) -> None:
         """The container has another name now: the one that it is found by."""
         joined = self.joined(container_id)
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             for made, _ in joined:
                 endpoint.rename(cursor, made, name)
         self._write_networks(network for _, network in joined)
@@ -199,6 +199,10 @@ class Joiner:
         self._write_networks(networks)
         containers = {made.container_id for made in self._endpoints.all()}
         self._names.keep_only([*(network.id for network in networks if network.has_names), *containers])
+
+    def write_network(self, network: Network) -> None:
+        """The table of a new network."""
+        self._write_networks([network])
 
     def _write_networks(self, networks: Iterable[Network]) -> None:
         if self._names is None:
@@ -243,7 +247,7 @@ class Joiner:
         joined = self.joined(container_id)
         have_ports = bool(self._endpoints.ports(container_id))
         try:
-            with self._database.transaction() as cursor:
+            with self._database.transaction(durable=False) as cursor:
                 for wanted, network in pairs:
                     interface = _interface(wanted, network, [made.interface for made, _ in joined])
                     made = self._new(container_id, name, wanted, network, interface)

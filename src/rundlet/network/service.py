@@ -218,8 +218,7 @@ class NetworkService:
         except BaseException:
             self._discard(made)
             raise
-        if made.has_names:
-            self._joiner.write_all_names()
+        self._joiner.write_network(made)
         return made
 
     def remove(self, reference: str) -> Network:

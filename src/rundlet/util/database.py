@@ -70,11 +70,16 @@ class Database:
         return database
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Cursor]:
-        """All or nothing; nested use is an error. Raises what the body raises after rolling back, StateError."""
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Cursor]:
+        """All or nothing; nested use is an error. Raises what the body raises after rolling back, StateError.
+
+        What is not ``durable`` survives this process, but perhaps not a loss of power: for what means nothing after a
+        boot, and is written while somebody waits. The next durable transaction makes it so.
+        """
         with self._lock:
             try:
                 cursor = self._connection.cursor()
+                cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 cursor.execute("BEGIN IMMEDIATE")
                 try:
                     yield cursor
