@@ -56,7 +56,7 @@ class Filters(msgspec.Struct, frozen=True):
             return True
         if len(given) == 1 and given[0] in _FALSE:
             return False
-        raise InvalidFilterError(f"{key}={list(given)}".replace("'", '"'))
+        raise InvalidFilterError(f"{key}=[{' '.join(given)}]")
 
     def labels(self, labels: dict[str, str], key: str = "label") -> bool:
         """Whether ``labels`` has every ``name`` or ``name=value`` that was asked for."""

@@ -35,7 +35,7 @@ def test_booleans(value: str, truth: bool) -> None:
 
 def test_boolean_not_given_or_nonsense() -> None:
     assert Filters().boolean("dangling") is None
-    with pytest.raises(InvalidFilterError, match=r"""^invalid filter 'dangling=\["maybe"\]'$"""):
+    with pytest.raises(InvalidFilterError, match=r"^invalid filter 'dangling=\[maybe\]'$"):
         Filters({"dangling": ("maybe",)}).boolean("dangling")
 
 

@@ -59,11 +59,11 @@ def split_format(text: str) -> tuple[str, str]:
 
 
 def _print_json(items: Iterable[Any], fields: Mapping[str, Field], *, full: bool) -> None:
-    from rundlet.client.wire import dumps
+    from rundlet.util.template.json_text import encode
 
     for item in items:
         row = {name: fields[name][1](item, full) for name in sorted(fields)}
-        sys.stdout.write(html_safe(dumps(row)) + "\n")
+        sys.stdout.write(html_safe(encode(row)) + "\n")
 
 
 def html_safe(text: str) -> str:

@@ -7,8 +7,10 @@ from rundlet.api.filters import Filters, InvalidFilterError
 from rundlet.container.record import Record
 from rundlet.container.state import Status
 from rundlet.engine.containers import documents
+from rundlet.errors import InvalidParameterError
 
 STATUSES = frozenset(status.value for status in Status)
+HEALTHS = frozenset({"starting", "healthy", "unhealthy", "none"})
 
 
 class Selection:
@@ -36,6 +38,12 @@ class Selection:
         for value in filters.get("status"):
             if value not in STATUSES:
                 raise InvalidFilterError(f"status={value}")
+        for value in filters.get("health"):
+            if value not in HEALTHS:
+                raise InvalidParameterError(f"unrecognized filter value for health: {value}")
+        for key in ("publish", "expose"):
+            for value in filters.get(key):
+                _expand(key, value)
         self._exited = self._integers("exited")
         self._ancestors = {image for name in filters.get("ancestor") for image in ancestors(name)}
         self._before = [find(name) for name in filters.get("before")]
@@ -48,7 +56,7 @@ class Selection:
     @property
     def widens(self) -> bool:
         """Whether stopped containers are looked at even without ``all``."""
-        return any(key in self._filters for key in ("status", "exited", "before", "since"))
+        return "status" in self._filters
 
     def matches(self, record: Record) -> bool:
         filters = self._filters
@@ -67,14 +75,17 @@ class Selection:
             and self._by_network(record)
             and self._by_port(record)
             and ("health" not in filters or (self._health(record) or "none") in filters.get("health"))
-            and filters.exact("isolation", documents.host(record).isolation)
+            and filters.exact("isolation", documents.host(record).isolation or "default")
         )
 
     def _integers(self, key: str) -> Sequence[int]:
-        try:
-            return [int(value) for value in self._filters.get(key)]
-        except ValueError as exc:
-            raise InvalidFilterError(f"{key}={self._filters.get(key)[0]}") from exc
+        found: list[int] = []
+        for value in self._filters.get(key):
+            try:
+                found.append(int(value))
+            except ValueError as exc:
+                raise InvalidParameterError(f'strconv.Atoi: parsing "{value}": invalid syntax') from exc
+        return found
 
     def _by_name(self, record: Record) -> bool:
         import re
@@ -114,7 +125,8 @@ class Selection:
         return {port for port, bindings in self._ports(record).items() if bindings}
 
     def _exposed(self, record: Record) -> set[str]:
-        return set(documents.config(record).exposed_ports or ()) | set(self._ports(record))
+        """Of containers that run, as Docker has it."""
+        return set(self._ports(record))
 
     def _port_set(self, key: str, have: set[str]) -> bool:
         wanted = self._filters.get(key)
@@ -128,4 +140,6 @@ def _expand(key: str, value: str) -> list[str]:
     try:
         return [f"{port}/{protocol or 'tcp'}" for port in range(int(low), int(high or low) + 1)]
     except ValueError as exc:
-        raise InvalidFilterError(f"{key}={value}") from exc
+        raise InvalidParameterError(
+            f'error while looking up for {key} {value}: strconv.ParseUint: parsing "{numbers}": invalid syntax'
+        ) from exc

@@ -147,11 +147,11 @@ class Networking:
         """Exposed ports, with the host's side of those that are published now."""
         if not is_running(record.state.status):
             return {}
+        if parse_mode(documents.host(record).network_mode).kind != "network":
+            return {}
         result: dict[str, tuple[PortBinding, ...] | None] = {}
         for port in documents.config(record).exposed_ports or ():
             result[port] = None
-        if parse_mode(documents.host(record).network_mode).kind != "network":
-            return dict(sorted(result.items()))
         for published in self._context.network.ports(record.id):
             key = f"{published.container_port}/{published.protocol}"
             binding = PortBinding(host_ip=published.host_address, host_port=str(published.host_port))
