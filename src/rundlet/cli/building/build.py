@@ -77,8 +77,8 @@ def build(context: Context, flags: dict[str, Any], path: str) -> int:
     )
     try:
         outcome = _follow(upload, body, source, display, quiet=quiet)
-        if outcome.image and outcome.rich:
-            display.update(result_step(outcome.image, wire.full_names(flags["tag"])))
+        if outcome.image and outcome.rich and wire.makes_image(wanted):
+            display.update(result_step(outcome.image, wire.result_names(flags["tag"], wanted)))
     finally:
         display.finish()
     if outcome.check is not None:

@@ -66,11 +66,20 @@ def tags(words: Iterable[str]) -> list[str]:
     return list(words)
 
 
-def full_names(words: Iterable[str]) -> list[str]:
-    """Tags as they are known everywhere: ``docker.io/library/name:latest``."""
+def makes_image(wanted: Iterable[Output]) -> bool:
+    """Whether an image is among what is wanted; it is when nothing is said."""
+    wanted = list(wanted)
+    return not wanted or any(output.type in ("image", "docker") and not output.destination for output in wanted)
+
+
+def result_names(words: Iterable[str], wanted: Iterable[Output]) -> list[str]:
+    """What the image is called from now on, in full: ``docker.io/library/name:latest``."""
     from rundlet.cli.reference import parse
 
-    return [str(parse(word).with_default_tag()) for word in words]
+    names = [*words]
+    for output in wanted:
+        names += filter(None, output.attributes.get("name", "").split(",") if output.type == "image" else ())
+    return [str(parse(name).with_default_tag()) for name in names]
 
 
 def outputs(flags: dict[str, Any]) -> list[Output]:

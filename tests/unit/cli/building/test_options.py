@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rundlet.cli.building.outputs import parse_output
-from rundlet.cli.building.query import attestations, build_query, outputs, tags
+from rundlet.cli.building.query import attestations, build_query, makes_image, outputs, result_names, tags
 from rundlet.cli.building.secrets import read_agents, read_secrets
 from rundlet.cli.commands.image import build
 from rundlet.cli.context import Context
@@ -166,3 +166,12 @@ def test_bad_values() -> None:
         attestations(flags("--sbom", "perhaps"))
     with pytest.raises(CommandError, match="--call=outline is not supported by Rundlet"):
         query("--call", "outline")
+
+
+def test_what_is_said_of_the_result() -> None:
+    assert makes_image([])
+    assert not makes_image(outputs(flags("-o", "out")))
+    assert not makes_image(outputs(flags("-o", "type=docker,dest=x.tar")))
+    assert makes_image(outputs(flags("-o", "out", "--load")))
+    named = outputs(flags("-o", "type=image,name=b"))
+    assert result_names(["a:1"], named) == ["docker.io/library/a:1", "docker.io/library/b:latest"]
