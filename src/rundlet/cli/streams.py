@@ -81,8 +81,18 @@ def output_writer(*, framed: bool) -> Callable[[bytes], None]:
     demultiplexer = Demultiplexer()
 
     def write(data: bytes) -> None:
-        for stream, piece in demultiplexer.feed(data):
-            write_all(2 if stream == 2 else 1, piece)
+        """What belongs to one stream in a row is written at once: a log has a frame for each line."""
+        target = 1
+        pieces: list[bytes] = []
+        try:
+            for stream, piece in demultiplexer.feed(data):
+                wanted = 2 if stream == 2 else 1
+                if wanted != target:
+                    write_all(target, b"".join(pieces))
+                    target, pieces = wanted, []
+                pieces.append(piece)
+        finally:
+            write_all(target, b"".join(pieces))
 
     return write
 

@@ -114,8 +114,8 @@ class Format:
     def _encode_all(self, entries: Sequence[Entry]) -> bytes:
         """Entries as they are. Each has its own frame: docker-py hands frames on as the lines of the log."""
         if self._tty:
-            text = "".join([entry.log for entry in entries if entry.stream in self._streams])
-            return text.encode("utf-8", "surrogatepass")
+            whole = "".join([entry.log for entry in entries if entry.stream in self._streams])
+            return whole.encode("utf-8", "surrogatepass")
         parts: list[bytes] = []
         for entry in entries:
             if entry.stream in self._streams:
