@@ -411,6 +411,20 @@ def test_check(engine: Engine, context: Path) -> None:
     assert "   2 | >>> CMD cat\n" in done.stdout
 
 
+def test_style_is_spoken_of_and_may_be_insisted_on(engine: Engine) -> None:
+    done = build(engine, "-", stdin="FROM busybox\nCMD cat\n")
+    assert done.returncode == 0
+    assert "\n 1 warning found (use --check to see where):\n - JSONArgsRecommended: JSON arguments " in done.stderr
+    assert "(line 2)\n" in done.stderr
+    done = build(engine, "-", stdin="# check=error=true\nFROM busybox\nCMD cat\n")
+    assert done.returncode == 1
+    assert "   3 | >>> CMD cat\n" in done.stderr
+    assert "lint violation found for rules: JSONArgsRecommended\n" in done.stderr
+    assert build(engine, "-", stdin="# check=skip=all;error=true\nFROM busybox\nCMD cat\n").returncode == 0
+    undefined = engine.cli("build", "--check", "-", stdin="FROM busybox\nENV A=$NOT_THERE\n").stdout
+    assert "Usage of undefined variable '$NOT_THERE'" in undefined
+
+
 def test_ctrl_c_ends_the_build_at_once(engine: Engine) -> None:
     process = engine.popen("build", "--progress=plain", "-", stdin=subprocess.PIPE)
     assert process.stdin is not None

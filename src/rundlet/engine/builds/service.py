@@ -24,13 +24,12 @@ from rundlet.api.builds import (
 from rundlet.api.filters import Filters
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
-from rundlet.builder.dockerfile import lint
 from rundlet.builder.dockerfile.errors import DockerfileError
-from rundlet.builder.dockerfile.lint import Surroundings
 from rundlet.builder.errors import LocatedError
 from rundlet.builder.report import Reporter
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
+from rundlet.engine.builds import checks
 from rundlet.engine.builds.classic import ClassicReporter
 from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
 from rundlet.engine.builds.kept import KeptContexts
@@ -50,7 +49,6 @@ from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
 Message = JSONMessage | BuildProgress | BuildFailure
-_CHECK = "rundlet.build.check"
 
 
 class BuildService:
@@ -166,9 +164,11 @@ class BuildService:
                 if announced is not None:
                     announced.complete = True
                     workspace.memo = announced.memo
+                warnings = checks.findings(found, options, self._context.images)
                 if options.check:
-                    emit(_checked(found, options))
+                    emit(checks.answer(found, warnings))
                     return None
+                checks.say(found, warnings, reporter, aloud=options.rich)
                 try:
                     return await self._build(found, options, workspace, lent, lease, reporter, emit)
                 except LocatedError as exc:
@@ -242,16 +242,6 @@ def _remove(workspace: Workspace) -> None:
         workspace.remove()
     except OSError as error:
         _log.warning("the directory of a build: %s", error)
-
-
-def _checked(found: Read, options: BuildOptions) -> JSONMessage:
-    ignored = found.ignore.ignored if found.ignore else None
-    around = Surroundings(arguments=options.build_args, ignored=ignored)
-    warnings = [
-        {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
-        for item in lint.check(found.dockerfile, around)
-    ]
-    return jsonstream.aux({"ID": _CHECK, "Warnings": warnings, "Source": found.text})
 
 
 def _failure(error: RundletError, options: BuildOptions) -> Message:

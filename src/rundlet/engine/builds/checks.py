@@ -1,0 +1,48 @@
+"""What Docker's rules of style say about a build's Dockerfile: for ``--check``, and at the side of every build."""
+
+from rundlet.api import jsonstream
+from rundlet.api.builds import BuildOptions
+from rundlet.api.jsonstream import JSONMessage
+from rundlet.builder.dockerfile import lint
+from rundlet.builder.dockerfile.ast import Warning_
+from rundlet.builder.dockerfile.errors import DockerfileError
+from rundlet.builder.report import Reporter
+from rundlet.engine.builds.contexts import Read
+from rundlet.errors import RundletError
+from rundlet.image.store import ImageStore
+
+_CHECK = "rundlet.build.check"
+
+
+def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[Warning_]:
+    """The rules that the file breaks. Of base images those count that are here. Raises DockerfileError."""
+
+    def base_environment(name: str) -> frozenset[str] | None:
+        try:
+            config = images.config(images.get(name).id)
+        except RundletError:
+            return None
+        values = (config.config.env if config.config is not None else None) or ()
+        return frozenset(value.partition("=")[0] for value in values) | {"PATH"}
+
+    ignored = found.ignore.ignored if found.ignore else None
+    return lint.check(found.dockerfile, lint.Surroundings(options.build_args, ignored, base_environment))
+
+
+def answer(found: Read, warnings: list[Warning_]) -> JSONMessage:
+    """What ``--check`` is told."""
+    rows = [
+        {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
+        for item in warnings
+    ]
+    return jsonstream.aux({"ID": _CHECK, "Warnings": rows, "Source": found.text})
+
+
+def say(found: Read, warnings: list[Warning_], reporter: Reporter, *, aloud: bool) -> None:
+    """Warn, ``aloud`` only. Raises DockerfileError when the file itself says that warnings are errors."""
+    if lint.fails(found.dockerfile, warnings):
+        rules = ", ".join(dict.fromkeys(item.rule for item in warnings))
+        position = warnings[0].position
+        raise DockerfileError(f"lint violation found for rules: {rules}", position.line, position.end)
+    for item in warnings if aloud else ():
+        reporter.warning(f"{item.rule}: {item.text} (line {item.position.line})")
