@@ -105,6 +105,7 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "Manage Rundlet",
         {
             "df": "Show docker disk usage",
+            "doctor": "Say what this machine lacks for containers, and what would help",
             "events": "Get real time events from the server",
             "info": "Display system-wide information",
             "prune": "Remove unused data",

@@ -161,7 +161,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     leases = Leases()
     context = Context(
         layout=layout,
-        settings=_settings(config),
+        settings=_settings(config, () if outside is None else outside.lacks()),
         clock=clock,
         events=EventBus(clock),
         containers=containers,
@@ -275,7 +275,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     )
 
 
-def _settings(config: Config) -> Settings:
+def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
     runtimes = {**found_runtimes(), **config.runtimes}
     if config.default_runtime not in ("", NATIVE_RUNTIME, *runtimes):
         raise ConfigError(f"specified default runtime '{config.default_runtime}' does not exist")
@@ -294,6 +294,7 @@ def _settings(config: Config) -> Settings:
         log_config=log_config,
         cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         rootless=bool(config.rootless),
+        lacks=lacks,
     )
 
 

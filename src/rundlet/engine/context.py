@@ -32,6 +32,8 @@ class Settings:
     dns: ResolverOptions = field(default_factory=ResolverOptions)
     rootless: bool = False
     """It is an ordinary user's engine, in a user namespace of its own."""
+    lacks: tuple[str, ...] = ()
+    """What such an engine has to do without, one line each."""
 
 
 @dataclass(frozen=True, slots=True)

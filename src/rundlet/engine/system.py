@@ -171,7 +171,8 @@ class SystemService:
             "cpuset": "WARNING: No cpuset support",
         }
         warnings = [text for name, text in missing.items() if name not in have]
-        return (*warnings, *self._context.network.warnings()) or None
+        warnings += [f"WARNING: {text}" for text in self._context.settings.lacks]
+        return (*warnings, *confinement.warnings(), *self._context.network.warnings()) or None
 
     async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
         kinds = options.kinds or frozenset({"container", "image", "volume", "build-cache"})

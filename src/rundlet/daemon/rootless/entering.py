@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 from rundlet.daemon.rootless import keeper
 from rundlet.errors import RundletError
 from rundlet.linux import libc, mount, ns
+from rundlet.linux.netlink import Netlink
 from rundlet.runtime import protocol
 
 _BOOTSTRAP: Final = (
@@ -87,6 +88,8 @@ def _make(run: str) -> None:
         raise RootlessError(f"cannot set up the user namespace: {answer.get('error')}")
     try:
         mount.set_propagation("/", mount.MS_SLAVE)
+        with Netlink() as rtnl:
+            rtnl.set_up("lo")
     except OSError as exc:
         # AppArmor lets the namespace be made, but gives no rights in it (Ubuntu 24.04).
         raise RootlessError(obstacle(exc)) from exc

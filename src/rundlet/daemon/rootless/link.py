@@ -9,6 +9,8 @@ from typing import Any
 
 from rundlet.daemon.rootless import keeper
 from rundlet.daemon.rootless.entering import RootlessError, ask
+from rundlet.daemon.rootless.outgoing import BUILT_IN
+from rundlet.linux.cgroup.layout import DELEGATED
 from rundlet.runtime import protocol
 
 
@@ -20,6 +22,21 @@ class KeeperLink:
         self._path = keeper.socket_path(run)
         self._held = self._connect()
         self.state: dict[str, Any] = ask(self._held, {"op": "state"})[0].get("state") or {}
+
+    def lacks(self) -> tuple[str, ...]:
+        """What this engine has to do without, one line each; what would change it."""
+        found = []
+        if problem := self.state.get("problem"):
+            found.append(f"Containers have one user only: {problem}")
+        if self.state.get("network") == BUILT_IN:
+            found.append(
+                "Containers reach the network by the engine's own forwarder: neither pasta nor slirp4netns was found"
+            )
+        if not os.environ.get(DELEGATED):
+            found.append(
+                "Running in rootless-mode without cgroups. Systemd is required to enable cgroups in rootless-mode."
+            )
+        return tuple(found)
 
     def fileno(self) -> int:
         """Readable when the keeper is gone."""
