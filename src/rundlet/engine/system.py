@@ -27,7 +27,7 @@ from rundlet.api.system import (
     Version,
 )
 from rundlet.container.state import Status
-from rundlet.engine import logdrivers, machine
+from rundlet.engine import confinement, logdrivers, machine
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context
@@ -123,10 +123,10 @@ class SystemService:
             oom_kill_disable="memory" in have and layout.version != V2,
             n_goroutines=0,
             system_time=rfc3339_nano(context.clock.now_ns()),
+            cdi_spec_dirs=settings.cdi_spec_dirs,
             logging_driver=settings.log_config.type,
             cgroup_driver="cgroupfs" if have else "none",
             cgroup_version="2" if layout.version == V2 else "1",
-            cdi_spec_dirs=settings.cdi_spec_dirs,
             kernel_version=machine.kernel(),
             operating_system=name,
             os_version=release,
@@ -144,6 +144,7 @@ class SystemService:
             default_runtime=settings.default_runtime,
             init_binary="rundlet-init",
             security_options=(
+                *confinement.options(),
                 "name=seccomp,profile=builtin",
                 *(("name=rootless",) if context.settings.rootless else ()),
                 "name=cgroupns",

@@ -158,6 +158,7 @@ class SpecRequest(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_path: str = ""
     no_new_privileges: bool = False
     apparmor: str = ""
+    selinux: str = ""
     oom_score_adj: int = 0
     annotations: Mapping[str, str] | None = None
 
@@ -209,8 +210,10 @@ def process(request: SpecRequest) -> dict[str, Any]:
     }
     if request.rlimits:
         result["rlimits"] = [_rlimit(limit) for limit in request.rlimits]
-    if request.apparmor and not request.privileged:
+    if request.apparmor:
         result["apparmorProfile"] = request.apparmor
+    if request.selinux:
+        result["selinuxLabel"] = request.selinux
     return result
 
 

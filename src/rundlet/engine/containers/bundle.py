@@ -6,12 +6,13 @@ import msgspec
 
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, ThrottleDevice
 from rundlet.api.exec import ExecCreate
+from rundlet.container.errors import NotRunningError
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import cdi, mounts
 from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.links import Links
-from rundlet.engine.containers.security import Security, security
+from rundlet.engine.containers.security import Security, apparmor_profile, security
 from rundlet.engine.context import Context
 from rundlet.engine.merge import argv
 from rundlet.engine.seccomp import SeccompCache
@@ -96,6 +97,7 @@ class BundleMaker:
             cwd=wanted.working_dir or config.working_dir or "/",
             tty=wanted.tty,
             privileged=host.privileged or wanted.privileged,
+            apparmor="" if wanted.privileged else request.apparmor,
         )
         return spec.process(request)
 
@@ -142,7 +144,8 @@ class BundleMaker:
             namespaces=self._namespaces(host),
             cgroup_path=cgroup_path,
             no_new_privileges=protection.no_new_privileges,
-            apparmor=protection.apparmor,
+            apparmor=apparmor_profile(host),
+            selinux=protection.label,
             oom_score_adj=host.oom_score_adj,
             annotations=host.annotations,
         )
@@ -169,7 +172,7 @@ class BundleMaker:
             if mode == "host":
                 chosen[kind] = HOST
             elif mode.startswith("container:"):
-                chosen[kind] = Namespace(f"/proc/{self.joined_pid(mode)}/ns/{kind}")
+                chosen[kind] = Namespace(f"/proc/{self.joined_pid(mode, kind)}/ns/{kind}")
             elif mode == "none" and kind == "ipc":
                 chosen[kind] = Namespace("new")
         if host.network_mode == "host":
@@ -178,11 +181,13 @@ class BundleMaker:
             chosen["network"] = Namespace(f"/proc/{self.joined_pid(host.network_mode)}/ns/net")
         return chosen
 
-    def joined_pid(self, mode: str) -> int:
+    def joined_pid(self, mode: str, kind: str = "network") -> int:
         """The process whose namespace ``container:x`` means. Raises ConflictError when it does not run."""
         reference = mode.partition(":")[2]
         other = self._context.containers.find(reference)
         if not is_running(other.state.status) or not other.state.pid:
+            if kind != "network":
+                raise NotRunningError(other.id)
             raise ConflictError(f"cannot join network namespace of a non running container: {other.name or other.id}")
         return other.state.pid
 

@@ -5,16 +5,22 @@ from typing import Any
 import msgspec
 
 from rundlet.api.container_config import HostConfig
+from rundlet.engine import confinement
 from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.linux import lsm
 
 
 class Security(msgspec.Struct, frozen=True):
-    """``seccomp_profile`` is a profile in Docker's or OCI's format, None for the default."""
+    """``seccomp_profile`` is a profile in Docker's or OCI's format, None for the default.
+
+    ``apparmor``: a profile's name, "" for none, None for the default. ``label``: an SELinux label, "" for none.
+    """
 
     no_new_privileges: bool = False
     seccomp_off: bool = False
     seccomp_profile: dict[str, Any] | None = None
-    apparmor: str = ""
+    apparmor: str | None = None
+    label: str = ""
     unmasked: bool = False
 
 
@@ -31,7 +37,16 @@ def security(host: HostConfig) -> Security:
         if not sign:
             raise InvalidParameterError(f'invalid --security-opt 1: "{option}"')
         _apply(values, name, value, option)
+    values["label"] = confinement.process_label(values.pop("label_parts", {}))
     return Security(**values)
+
+
+def apparmor_profile(host: HostConfig) -> str:
+    """The profile's name: the one that was asked for, else the default; privileged ones have none. Raises as above."""
+    wanted = security(host).apparmor
+    if wanted is not None:
+        return wanted
+    return "" if host.privileged else confinement.default_profile()
 
 
 def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
@@ -46,9 +61,18 @@ def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
             values["apparmor"] = ""
         case "systempaths", "unconfined":
             values["unmasked"] = True
+        case "apparmor", _ if value:
+            if not lsm.apparmor_enabled():
+                raise NotSupportedError(f"security option {option} without AppArmor on this machine")
+            values["apparmor"] = value
         case "label", "disable":
-            pass  # no labels are set anyway: the option asks for what is the case
-        case (("apparmor" | "label" | "systempaths" | "writable-cgroups"), _):
+            values.pop("label_parts", None)  # none is set unless it is asked for
+        case "label", _ if value.partition(":")[0] in confinement.LABEL_PARTS:
+            if not lsm.selinux_enabled():
+                raise NotSupportedError(f"security option {option} without SELinux on this machine")
+            part, _, word = value.partition(":")
+            values.setdefault("label_parts", {})[part] = word
+        case (("systempaths" | "writable-cgroups"), _):
             raise NotSupportedError(f"security option {option}")
         case _:
             raise InvalidParameterError(f'invalid --security-opt 2: "{option}"')

@@ -10,7 +10,7 @@ import msgspec
 
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status
-from rundlet.engine import machine
+from rundlet.engine import confinement, machine
 from rundlet.engine.containers import documents, propagation
 from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.etc import EtcFiles
@@ -194,3 +194,5 @@ class Starter:
         for point in record.mounts:
             if point.kind == "bind" and not os.path.lexists(point.source):
                 os.makedirs(point.source, 0o755, exist_ok=True)
+            if not {"z", "Z"}.isdisjoint(point.mode.split(",")) and point.kind == "bind":
+                confinement.relabel(point.source)

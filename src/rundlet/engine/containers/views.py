@@ -24,6 +24,7 @@ from rundlet.engine.containers.execs import ExecService
 from rundlet.engine.containers.filters import Selection
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.networking import Networking
+from rundlet.engine.containers.security import apparmor_profile
 from rundlet.engine.context import Context
 from rundlet.engine.logdrivers import written_path
 from rundlet.errors import InvalidParameterError, NoSuchImageError
@@ -161,6 +162,7 @@ class Views:
             log_path=log if ran else "",
             name=f"/{record.name}",
             restart_count=record.state.restart_count,
+            app_armor_profile=apparmor_profile(host),
             driver="overlay2",
             platform=record.platform,
             exec_ids=tuple(self._execs.of_container(record.id)) or None,

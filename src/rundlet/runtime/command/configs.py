@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rundlet.linux import lsm
 from rundlet.runtime.command import hooks
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.init import options
@@ -89,6 +90,10 @@ def check_process(process: object) -> None:
         raise CommandError("args must not be empty")
     if not os.path.isabs(process.get("cwd") or ""):
         raise CommandError("Cwd must be an absolute path")
+    if process.get("selinuxLabel") and not lsm.selinux_enabled():
+        raise CommandError("process.selinuxLabel: SELinux is not enabled")
+    if process.get("apparmorProfile") and not lsm.apparmor_enabled():
+        raise CommandError("process.apparmorProfile: AppArmor is not enabled")
     for key in _REFUSED_PROCESS:
         if process.get(key):
             raise RefusedError(f"process.{key}")
@@ -109,8 +114,8 @@ def _check_linux(linux: Mapping[str, Any]) -> None:
     mounts = [entry for entry in linux.get("namespaces") or () if entry["type"] == "mount"]
     if not mounts or mounts[0].get("path"):
         raise RefusedError("a container without a mount namespace of its own")
-    if linux.get("mountLabel") and not selinux_enabled():
-        raise CommandError("linux.mountLabel: SELinux is not enabled")
+    if linux.get("mountLabel"):
+        raise RefusedError("linux.mountLabel")
     for entry in (linux.get("maskedPaths") or ()), (linux.get("readonlyPaths") or ()):
         for path in entry:
             if not os.path.isabs(path):
@@ -187,7 +192,3 @@ def _something(value: object) -> bool:
     if isinstance(value, dict):
         return any(_something(item) for item in value.values())
     return bool(value)
-
-
-def selinux_enabled() -> bool:
-    return os.path.isdir("/sys/fs/selinux/booleans")

@@ -171,6 +171,8 @@ def process_steps(process: Config, user: User, seccomp: bytes, *, create_cwd: bo
         plan.append(rights.SetLimits(limits))
     if process.get("apparmorProfile"):
         plan.append(rights.AppArmor(process["apparmorProfile"]))
+    if process.get("selinuxLabel"):
+        plan.append(rights.SELinux(process["selinuxLabel"]))
     plan.append(rights.EnterDirectory(process.get("cwd") or "/", create_cwd))
     umask = process.get("user", {}).get("umask")
     plan.append(

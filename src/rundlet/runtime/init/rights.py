@@ -64,6 +64,19 @@ class AppArmor(NamedTuple):
             context.write_proc("thread-self/attr/exec", data)
 
 
+class SELinux(NamedTuple):
+    """The label that takes effect at execve."""
+
+    label: str
+    step: str = "selinux"
+
+    def describe(self) -> str:
+        return f"SELinux label {self.label}"
+
+    def execute(self, context: Context) -> None:
+        context.write_proc("thread-self/attr/exec", self.label.encode())
+
+
 class ChangeUser(NamedTuple):
     """From root to the container's user; capabilities are kept for the steps that still need them.
 
