@@ -8,7 +8,7 @@ a reload loses them, and removed with the last network.
 
 import errno
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -42,12 +42,15 @@ class Chain(msgspec.Struct, frozen=True):
     name: str
 
 
-def blocking_chains(chains: Sequence[ChainInfo]) -> list[Chain]:
+_FAMILIES = (nft.FAMILY_IPV4, nft.FAMILY_INET)
+
+
+def blocking_chains(chains: Sequence[ChainInfo], families: Collection[int] = _FAMILIES) -> list[Chain]:
     """Of all nf_tables chains those that need an exception; Docker's own place for such rules where it exists."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     found: list[Chain] = []
     for chain in chains:
-        if chain.family not in (nft.FAMILY_IPV4, nft.FAMILY_INET) or chain.hook != nft.HOOK_FORWARD:
+        if chain.family not in families or chain.hook != nft.HOOK_FORWARD:
             continue
         if chain.table.startswith(_OWN_TABLES):
             continue
@@ -67,15 +70,18 @@ class ForeignFirewalls:
         self._database = database
         self._owner = owner
 
-    def allow(self, bridges: Sequence[str]) -> list[Chain]:
+    def allow(self, bridges: Sequence[str], bridges6: Sequence[str] = ()) -> list[Chain]:
         """Let ``bridges`` through every chain that would drop their traffic; what is there already stays.
+
+        ``bridges6`` are those of them with IPv6, whose traffic tables of that family alone see, too.
 
         Returns the chains that can't be changed: a table may belong to its program alone (firewalld's does).
         """
         refused = []
-        for chain in blocking_chains(self._nft.chains()):
+        families = (*_FAMILIES, nft.FAMILY_IPV6) if bridges6 else _FAMILIES
+        for chain in blocking_chains(self._nft.chains(), families):
             try:
-                self._allow_in(chain, bridges)
+                self._allow_in(chain, bridges6 if chain.family == nft.FAMILY_IPV6 else bridges)
             except PermissionError:
                 refused.append(chain)
         return refused

@@ -165,7 +165,10 @@ class Host:
 
     def allow_foreign(self) -> None:
         """Let our bridges through other tables that drop by default."""
-        refused = self._foreign.allow([network.bridge for network in self._bridge_networks()])
+        known = self._bridge_networks()
+        refused = self._foreign.allow(
+            [network.bridge for network in known], [network.bridge for network in known if network.ipv6]
+        )
         self.warnings = [
             f"the firewall's chain {chain.table} {chain.name} drops the traffic of containers and can't be changed:"
             f" allow it there for the interfaces {bridge_name(self._instance, '*')}"

@@ -240,3 +240,26 @@ def test_the_proxy_serves_what_the_firewall_can_not(lab: Lab) -> None:
     assert lab.ask(None, "tcp", "::1", 8081) == "172.17.0.1"
     assert lab.ask(neighbour, "tcp", HOST6, 8081, wait=0.5) == ""
     assert os.path.exists("/proc/net/if_inet6")
+
+
+@on_a_machine
+def test_other_firewalls_of_ipv6_let_our_networks_through(lab: Lab) -> None:
+    """ip6tables' FORWARD drops with Docker and with ufw; a table of ours that was flushed comes back whole."""
+    neighbour = two_families(lab)
+    shell("nft 'table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }'")
+    service = lab.service()
+    service.watch()
+    network(service)
+    container(lab, service, "web", "8080:81")
+    bridge = service.network("six").bridge
+    assert shell("nft list table ip6 filter").count(f'"{bridge}"') == 2
+    assert service.network("bridge").bridge not in shell("nft list table ip6 filter")
+    assert lab.ask(neighbour, "tcp", HOST6, 8080) == NEIGHBOUR6
+    shell("nft flush ruleset")
+    assert service.on_firewall_change()
+    assert lab.ask(neighbour, "tcp", HOST6, 8080) == NEIGHBOUR6
+    shell("nft 'table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }'")
+    service.on_firewall_change()
+    assert lab.ask(neighbour, "tcp", HOST6, 8080) == NEIGHBOUR6
+    service.remove_all()
+    assert bridge not in shell("nft list ruleset")
