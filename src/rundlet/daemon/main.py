@@ -190,10 +190,12 @@ async def _remove_parent_cgroup(engine: Engine, layout: Layout) -> None:
 
 async def _housekeeping(engine: Engine) -> None:
     """What need not be done at once: unreferenced content, durable layers, links that outlived their containers."""
+    await asyncio.to_thread(engine.context.snapshots.sweep)
     await engine.garbage.collect()
     while True:
         await asyncio.to_thread(engine.content.sync)
         await asyncio.to_thread(engine.context.snapshots.sync)
+        await asyncio.to_thread(engine.context.snapshots.sweep)
         await asyncio.to_thread(engine.context.network.sweep)
         engine.context.containers.flush()
         engine.lifecycle.give_back_leftovers()

@@ -141,6 +141,7 @@ def test_start_after_a_kill(snapshotter: OverlaySnapshotter, tmp_path: Path) -> 
     (tmp_path / "snapshots/unknown/upper").mkdir(parents=True)
     again = make_snapshotter(tmp_path)
     assert again.check() == []
+    again.sweep()
     assert len(_names(tmp_path)) == 2
     assert again.container(CONTAINER) == rootfs
     assert again.check() == []
@@ -156,13 +157,14 @@ def test_leftover_that_can_not_go_does_not_stop_the_start(
 
     monkeypatch.setattr(overlay, "remove_path", busy)
     assert snapshotter.check() == []
+    snapshotter.sweep()
     assert "could not remove the leftover snapshot left yet" in caplog.text
-    snapshotter.sync()
+    snapshotter.sweep()
     assert _names(tmp_path) == ["left"]
     assert caplog.text.count("leftover snapshot") == 1
     # Housekeeping tries again: a worker of the killed engine has ended by now.
     monkeypatch.undo()
-    snapshotter.sync()
+    snapshotter.sweep()
     assert _names(tmp_path) == []
 
 

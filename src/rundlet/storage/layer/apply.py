@@ -74,8 +74,11 @@ def main(fds: Sequence[int]) -> int:
         result = _failure("layer", "the layer takes more memory than any real one", 0)
     os.close(source)
     data = json.dumps(result).encode() + b"\n"
-    while data:
-        data = data[os.write(answer, data) :]
+    try:
+        while data:
+            data = data[os.write(answer, data) :]
+    except BrokenPipeError:
+        return 1  # the engine was killed: its successor removes the directory
     return 0 if result["ok"] else 1
 
 

@@ -5,7 +5,7 @@ and ``<name>/empty`` for a container, where ``<name>`` is short (mount options a
 hold set-user-ID programs of foreign origin).
 
 The rows are the truth: a directory gets its (committed) row when it is whole and loses it before the first file of it
-goes. A directory without such a row is what a killed engine left behind, and :meth:`OverlaySnapshotter.check` removes
+goes. A directory without such a row is what a killed engine left behind, and :meth:`OverlaySnapshotter.sweep` removes
 it. A layer has a row of state ``preparing`` from the start, so that its parent is not removed meanwhile.
 """
 
@@ -73,6 +73,7 @@ class OverlaySnapshotter:
         self._clock = clock
         self._boot = boot_id()
         self._leftovers: set[str] = set()
+        self._stubborn: set[str] = set()
         _spread(root)
 
     def has_layer(self, chain: Digest) -> bool:
@@ -257,9 +258,11 @@ class OverlaySnapshotter:
         with translated("measure", path):
             return tree_size(path) + (tree_size(below) if os.path.isdir(below) else 0)
 
-    def sync(self) -> None:
+    def sweep(self) -> None:
         for name in list(self._leftovers):
             self._remove_leftover(name)
+
+    def sync(self) -> None:
         names = [
             row[0] for row in self._database.query("SELECT name FROM layers WHERE state = 'committed' AND durable = 0")
         ]
@@ -280,19 +283,17 @@ class OverlaySnapshotter:
             for (name,) in self._database.query(select)
         }
         with translated("clean up", self._root):
-            for name in os.listdir(self._root):
-                if name not in known:
-                    self._remove_leftover(name)
+            self._leftovers = {name for name in os.listdir(self._root) if name not in known}
         return dropped
 
     def _remove_leftover(self, name: str) -> None:
-        """What can't go now (a killed engine's worker still writes, a mount is left) is tried again by ``sync``."""
+        """What can't go now (a killed engine's worker still writes, a mount is left) is tried again."""
         try:
             remove_path(f"{self._root}/{name}")
         except OSError as exc:
-            if name not in self._leftovers:
+            if name not in self._stubborn:
                 _log.warning("could not remove the leftover snapshot %s yet: %s", name, exc)
-            self._leftovers.add(name)
+            self._stubborn.add(name)
         else:
             self._leftovers.discard(name)
 

@@ -118,6 +118,13 @@ class Snapshotter(Protocol):
         """Bytes of what the container has written. Raises SnapshotNotFoundError."""
         ...
 
+    def sweep(self) -> None:
+        """Remove the directories that :meth:`check` found to be nobody's; blocks for as long as that takes.
+
+        What can't go yet is left for the next call.
+        """
+        ...
+
     def sync(self) -> None:
         """Make all that is committed durable; blocks until the disk is done. Raises StorageError."""
         ...
