@@ -14,6 +14,7 @@ from tools.images import ROOT, UnavailableError
 from tools.registry import Registry, running_registry
 
 from bench import isolation, report
+from bench.build_rows import build_rows
 from bench.container_rows import container_rows
 from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet, installed, run
 from bench.image_rows import image_rows
@@ -100,6 +101,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
             *container_rows(quick=options.quick),
             *network_rows(quick=options.quick),
             *image_rows(big, directory, quick=options.quick),
+            *build_rows(directory, quick=options.quick),
         ):
             if options.rows not in row.title:
                 continue
