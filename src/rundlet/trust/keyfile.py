@@ -10,8 +10,7 @@ import base64
 import binascii
 import os
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,8 +36,7 @@ _PBKDF2 = bytes.fromhex("06092a864886f70d01050c")
 _AES256_CBC = bytes.fromhex("060960864801650304012a")
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A PEM block: its kind, its headers, what is in it."""
 
     kind: str
@@ -115,8 +113,7 @@ def _load_pkcs8(data: bytes, secret: bytes | None) -> Any:
     return serialization.load_der_private_key(_first_version(plain), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
+class _Sealed(NamedTuple):
     salt: bytes
     iterations: int
     vector: bytes

@@ -10,9 +10,8 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -42,8 +41,7 @@ Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(NamedTuple):
     """``public`` is a SubjectPublicKeyInfo (DER), for ``…-x509`` a certificate (PEM), for ed25519 the raw 32 bytes."""
 
     keytype: str
@@ -119,8 +117,7 @@ def _verify(key: Public, payload: bytes, method: str, signature: bytes) -> None:
         raise InvalidSignature
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKey:
+class PrivateKey(NamedTuple):
     """A key that can sign; ``role`` and ``gun`` are the notes in its file ("" when there are none)."""
 
     key: Private

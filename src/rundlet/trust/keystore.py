@@ -5,8 +5,7 @@ Old versions of Docker filed keys in ``private/root_keys`` and ``private/tuf_key
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rundlet.trust import keyfile
 from rundlet.trust.errors import BadKeyError, KeyNotFoundError, PassphraseError
@@ -20,8 +19,7 @@ Ask = Callable[[str, str, int], str]
 """The passphrase of a key by its ID and role; the number counts the wrong ones so far. Raises when that's enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyFile(NamedTuple):
     """A key that is here: what its file says about it, without its passphrase."""
 
     id: str

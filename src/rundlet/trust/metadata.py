@@ -10,9 +10,8 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from rundlet.trust import canonical
 from rundlet.trust.errors import ChecksumError, MalformedError
@@ -40,15 +39,13 @@ def is_role(role: str) -> bool:
     return role in TOP_LEVEL or is_delegation(role)
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     key_id: str
     method: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A file of metadata: what was signed, still to be believed, and the signatures on it."""
 
     role: str
@@ -62,16 +59,14 @@ class Envelope:
         return canonical.encode(self.signed)
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(NamedTuple):
     """Which keys sign, and how many of them must."""
 
     key_ids: tuple[str, ...]
     threshold: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delegation:
+class Delegation(NamedTuple):
     """A role below ``targets`` that signs for names beginning with one of ``paths``."""
 
     name: str
@@ -83,8 +78,7 @@ class Delegation:
         return any(target.startswith(path) for path in self.paths)
 
 
-@dataclass(frozen=True, slots=True)
-class FileMeta:
+class FileMeta(NamedTuple):
     """Hashes (by algorithm, raw) and length (bytes) of a file or of an image's manifest."""
 
     hashes: Mapping[str, bytes]
@@ -105,8 +99,7 @@ class FileMeta:
         return out if self.custom is None else out | {"custom": self.custom}
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(NamedTuple):
     version: int
     expires: datetime
     keys: Mapping[str, PublicKey]
@@ -125,14 +118,13 @@ class Root:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(NamedTuple):
     """``targets`` or a delegation: signed names, and who else may sign names."""
 
     version: int
     expires: datetime
-    targets: Mapping[str, FileMeta] = field(default_factory=dict)
-    keys: Mapping[str, PublicKey] = field(default_factory=dict)
+    targets: Mapping[str, FileMeta] = {}
+    keys: Mapping[str, PublicKey] = {}
     delegations: tuple[Delegation, ...] = ()
 
     def encode(self) -> dict[str, Any]:
@@ -153,8 +145,7 @@ class Targets:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """Snapshot or timestamp: which files of metadata are the current ones."""
 
     version: int

@@ -9,9 +9,8 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -54,8 +53,7 @@ class NotationError(TrustError):
     reason = "trust-notation"
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A signature taken apart: ``attributes`` are the protected ones, and ``chain`` begins with the signer's."""
 
     payload: bytes

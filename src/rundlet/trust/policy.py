@@ -15,8 +15,7 @@ read or understood is no policy: then nothing is let through.
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rundlet.trust import canonical
 from rundlet.trust.errors import TrustError
@@ -47,16 +46,15 @@ class RejectedError(TrustError):
         self.reference = reference
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """``kind`` is the type in the file; ``files`` the contents of the files that the rule names, by path.
 
     ``fingerprint`` changes with the rule and with those files: what was verified under another is verified again.
     """
 
     kind: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    settings: Mapping[str, Any] = {}
+    files: Mapping[str, bytes] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -78,12 +76,11 @@ class Rule:
 ACCEPT: Final = Rule("accept-unsigned")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """``rules`` by scope: ``registry`` or ``registry/path``."""
 
     default: Rule = ACCEPT
-    rules: Mapping[str, Rule] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = {}
 
     def rule_for(self, repository: str) -> Rule:
         """``repository`` is a whole name: ``docker.io/library/debian``."""

@@ -17,8 +17,8 @@ whoever held the old ones may have run the versions up (fast-forward).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from rundlet.trust.errors import (
     ExpiredError,
@@ -52,16 +52,14 @@ from rundlet.trust.metadata import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(NamedTuple):
     """The least version of a delegation, as long as ``keys`` (IDs) still sign it."""
 
     version: int
     keys: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """One signed name: which manifest it stands for, and who says so."""
 
     name: str

@@ -5,9 +5,8 @@ no such file. So one piece of code serves the command line (which waits) and the
 """
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from rundlet.trust.errors import MissingMetadataError, NoTrustDataError, RotationError, TooLargeError, TrustError
 from rundlet.trust.metadata import (
@@ -31,8 +30,7 @@ ROOTS_AT_ONCE: Final = 1000
 """More new roots than these are no rotation but an attempt to keep a client busy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One file, ``name`` without ``.json``; reading more than ``limit`` bytes of it is pointless."""
 
     name: str

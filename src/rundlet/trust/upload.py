@@ -6,9 +6,8 @@ always the timestamp.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from rundlet.trust.errors import ChecksumError, ExpiredError, TrustError
 from rundlet.trust.keys import PrivateKey
@@ -63,8 +62,7 @@ class Keys(Protocol):
     def find(self, key_id: str) -> PrivateKey | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The newest files of one repository, by role."""
 
     gun: str
@@ -96,7 +94,7 @@ def renew(state: State, keys: Keys, now: datetime) -> dict[str, bytes]:
     snapshot = state.files[SNAPSHOT]
     if _old(SNAPSHOT, snapshot, SNAPSHOT_LIFE, now) and _held(root, SNAPSHOT, keys):
         found = read_listing(open_envelope(SNAPSHOT, snapshot))
-        listing = replace(found, version=found.version + 1, expires=now + SNAPSHOT_LIFE)
+        listing = found._replace(version=found.version + 1, expires=now + SNAPSHOT_LIFE)
         snapshot = made[SNAPSHOT] = _sign(SNAPSHOT, listing, root, keys)
     if SNAPSHOT in made or _old(TIMESTAMP, state.files[TIMESTAMP], TIMESTAMP_LIFE, now):
         made[TIMESTAMP] = _timestamp(state, snapshot, root, keys, now)

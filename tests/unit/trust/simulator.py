@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,7 +72,7 @@ class Repository:
 
     def publish_root(self, *extra: tuple[str, PrivateKey], **changes: Any) -> bytes:
         """The next root with ``changes``, signed by the root key and by ``extra``."""
-        self.root = replace(self.root, version=self.root.version + 1, **changes)
+        self.root = self.root._replace(version=self.root.version + 1, **changes)
         data = sign(self.root.encode(), (self.certificates[ROOT].id, self.private[ROOT]), *extra)
         self.served[ROOT] = self.served[f"{self.root.version}.{ROOT}"] = data
         return data
@@ -101,7 +100,7 @@ class Repository:
 
     def change(self, role: str = TARGETS, **changes: Any) -> None:
         current = self.targets[role]
-        self.targets[role] = replace(current, version=current.version + 1, **changes)
+        self.targets[role] = current._replace(version=current.version + 1, **changes)
 
     def publish(self, **changes: Any) -> None:
         """All targets files, a new snapshot and a new timestamp."""

@@ -1,6 +1,5 @@
 """What a trust server, or whoever stole some of its keys, can try. Names as in the TUF specification, section 1.5.2."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -257,7 +256,7 @@ def test_recovery_from_a_fast_forward_attack(repository: Repository) -> None:
 
 def test_recovery_of_targets_from_a_fast_forward_attack(repository: Repository) -> None:
     low = repository.targets[TARGETS]
-    repository.targets[TARGETS] = replace(low, version=2**30)
+    repository.targets[TARGETS] = low._replace(version=2**30)
     repository.publish()
     cache = repository.fetch().files()
     repository.targets[TARGETS] = low
@@ -413,7 +412,7 @@ def test_no_more_is_read_than_was_announced(repository: Repository) -> None:
 
 
 def test_an_announced_length_beyond_all_measure(repository: Repository) -> None:
-    huge = replace(manifest("x"), length=1 << 40)
+    huge = manifest("x")._replace(length=1 << 40)
     repository.publish_snapshot(targets=huge)
     with pytest.raises(TooLargeError):
         repository.fetch()

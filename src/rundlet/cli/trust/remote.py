@@ -1,4 +1,4 @@
-"""A trust server over HTTPS: requests with credentials, through a proxy where one is set, within limits.
+"""A trust server's endpoints for one repository: files, keys, uploads; with the user's credentials, within limits.
 
 Certificate authorities: the machine's, ``<config>/tls/<host>/*.crt`` as Docker has it, and ``certs.d/<host>``. There is
 no way around TLS: what a server says at first contact is believed for its certificate.
@@ -6,14 +6,13 @@ no way around TLS: what a server says at first contact is believed for its certi
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import ssl
-from urllib.parse import quote, urlencode, urlsplit
 
 from rundlet.cli.exit import CommandError
-from rundlet.trust.errors import MissingMetadataError, ServerError, TooLargeError, UploadRefusedError
+from rundlet.cli.trust.https import Place, connect, exchange, words
+from rundlet.client.errors import ClientError
+from rundlet.client.wire import DecodeError, loads, quote
+from rundlet.trust.errors import MissingMetadataError, ServerError, UploadRefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,41 +20,29 @@ if TYPE_CHECKING:
 
     from rundlet.cli.context import Context
     from rundlet.cli.reference import ImageName
+    from rundlet.client.http import Connection, Response
 
 OFFICIAL = "https://notary.docker.io"
 VARIABLE = "DOCKER_CONTENT_TRUST_SERVER"
-TIMEOUT = 30.0
 ANSWER_LIMIT = 1 << 20
-_CERTIFICATES = ("/etc/rundlet/certs.d", "/etc/docker/certs.d")
 _CLIENT = "rundlet"
+_HTTPS = "https://"
 
 
 def server_for(name: ImageName) -> str:
     """The trust server's URL for an image. Raises CommandError."""
     chosen = os.environ.get(VARIABLE, "")
     if chosen:
-        if urlsplit(chosen).scheme != "https" or not urlsplit(chosen).hostname:
+        if not chosen.lower().startswith(_HTTPS) or not _split(chosen)[0]:
             raise CommandError(f"valid https URL required for trust server, got {chosen}")
         return chosen.rstrip("/")
-    return OFFICIAL if name.domain == "docker.io" else f"https://{name.domain}"
+    return OFFICIAL if name.domain == "docker.io" else f"{_HTTPS}{name.domain}"
 
 
-def tls_context(directory: str, host: str) -> ssl.SSLContext:
-    """For ``host`` (with its port); ``directory`` is the user's configuration. Raises CommandError."""
-    context = ssl.create_default_context()
-    for parent in (f"{directory}/tls", *_CERTIFICATES):
-        path = f"{parent}/{host}"
-        names = sorted(os.listdir(path)) if os.path.isdir(path) else []
-        for name in names:
-            file = f"{path}/{name}"
-            try:
-                if name.endswith(".crt"):
-                    context.load_verify_locations(cafile=file)
-                elif name.endswith(".cert"):
-                    context.load_cert_chain(file, f"{file.removesuffix('.cert')}.key")
-            except (OSError, ssl.SSLError) as exc:
-                raise CommandError(f"can't use {file}: {exc}") from exc
-    return context
+def _split(url: str) -> tuple[str, str]:
+    """Host with port, and path, of an https URL."""
+    host, slash, path = url[len(_HTTPS) :].partition("/")
+    return host, slash + path
 
 
 class Remote:
@@ -63,16 +50,13 @@ class Remote:
 
     def __init__(self, context: Context, name: ImageName, actions: str) -> None:
         self.server = server_for(name)
+        self.host, self._prefix = _split(self.server)
         self._context = context
         self._domain = name.domain
         self._gun = name.name
         self._scope = f"repository:{name.name}:{actions}"
-        self._connection: http.client.HTTPSConnection | None = None
+        self._connection: Connection | None = None
         self._authorization = ""
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.server).netloc
 
     def close(self) -> None:
         if self._connection is not None:
@@ -83,13 +67,11 @@ class Remote:
 
     def file(self, name: str, limit: int) -> bytes | None:
         """A file of metadata; None when the server has none. Raises ServerError, TooLargeError."""
-        status, data = self._request("GET", f"{quote(name, '/')}.json", limit=limit)
+        status, data = self._request("GET", f"{quote(name, '/')}.json", limit=max(limit, ANSWER_LIMIT))
         if status == 404:
             return None
         if status != 200:
             raise ServerError(f"{self.host} answered {status} for {name}")
-        if len(data) > limit:
-            raise TooLargeError(name, limit)
         return data
 
     def key(self, role: str) -> bytes:
@@ -118,97 +100,87 @@ class Remote:
         if status != 200:
             raise UploadRefusedError(_why(answer) or f"{self.host} answered {status} to the upload of trust data")
 
-    # ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _request(
-        self, method: str, path: str, *, limit: int, body: bytes = b"", headers: dict[str, str] | None = None
+        self, method: str, path: str, *, limit: int, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        target = f"{urlsplit(self.server).path}/v2/{self._gun}/_trust/tuf/{path}"
+        target = f"{self._prefix}/v2/{self._gun}/_trust/tuf/{path}"
         answer, data = self._send(method, target, body, headers or {}, limit)
         if answer.status == 401:
-            self._authorization = self._answer_challenge(answer.headers.get_all("WWW-Authenticate") or [])
+            self._authorization = self._answer_challenge(answer.headers.get("www-authenticate", ""))
             answer, data = self._send(method, target, body, headers or {}, limit)
             if answer.status in (401, 403):
-                raise ServerError(f"{self.host}: you are not authorized to perform this operation (try 'login')")
+                raise self._unauthorized()
         return answer.status, data
 
+    def _unauthorized(self) -> ServerError:
+        return ServerError(f"{self.host}: you are not authorized to perform this operation (try 'login')")
+
     def _send(
-        self, method: str, target: str, body: bytes, headers: dict[str, str], limit: int
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        sent = {"User-Agent": _CLIENT, "Accept": "application/json", **headers}
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str], limit: int
+    ) -> tuple[Response, bytes]:
+        sent = {"Accept": "application/json", **headers}
         if self._authorization:
             sent["Authorization"] = self._authorization
-        for last in (False, True):
-            fresh = self._connection is None
+        while True:
+            fresh = self._connection is None or not self._connection.idle
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                self._connection.request(method, target, body or None, sent)
-                answer = self._connection.getresponse()
-                data = answer.read(limit + 1)
-            except (OSError, http.client.HTTPException) as exc:
+                if fresh or self._connection is None:
+                    self._connection = connect(self._context.config_directory, Place(self.host))
+                return exchange(self._connection, method, target, sent, body, limit)
+            except (OSError, ClientError) as exc:
                 self.close()
                 # A kept connection may have been closed by the server meanwhile: once more, on a new one.
-                if last or fresh or method != "GET":
-                    raise ServerError(f"{self.host}: {_words(exc)}") from exc
-                continue
-            if len(data) > limit or answer.will_close:
-                self.close()
-            return answer, data
-        raise AssertionError("unreachable")
-
-    def _connect(self) -> http.client.HTTPSConnection:
-        parts = urlsplit(self.server)
-        assert parts.hostname is not None
-        tls = tls_context(self._context.config_directory, parts.netloc)
-        proxy = _proxy(parts.hostname)
-        if proxy is None:
-            return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=tls)
-        host, port, login = proxy
-        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=tls)
-        connection.set_tunnel(parts.hostname, parts.port or 443, headers=login)
-        return connection
+                if fresh or method != "GET":
+                    raise ServerError(f"{self.host}: {words(exc)}") from exc
 
     # ── credentials ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _answer_challenge(self, challenges: list[str]) -> str:
+    def _answer_challenge(self, challenge: str) -> str:
         """The value of Authorization. Raises ServerError."""
         from rundlet.cli.credentials import config_key, lookup
 
         known = lookup(self._context, config_key(self._domain))
-        for challenge in challenges:
-            scheme, _, rest = challenge.partition(" ")
-            if scheme.lower() == "bearer":
-                return f"Bearer {self._token(_parameters(rest), known)}"
-            if scheme.lower() == "basic" and known.get("username"):
-                return _basic(known)
-        raise ServerError(f"{self.host}: you are not authorized to perform this operation (try 'login')")
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "bearer":
+            return f"Bearer {self._token(_parameters(rest), known)}"
+        if scheme.lower() == "basic" and known.get("username"):
+            return _basic(known)
+        raise self._unauthorized()
 
     def _token(self, parameters: dict[str, str], known: dict[str, str]) -> str:
-        realm = urlsplit(parameters.get("realm", ""))
-        if realm.scheme != "https" or not realm.hostname:
-            raise ServerError(f"{self.host} asks for a token from {parameters.get('realm')!r}, which is no https URL")
-        query = {"service": parameters.get("service", ""), "scope": self._scope, "client_id": _CLIENT}
-        tls = tls_context(self._context.config_directory, realm.netloc)
-        connection = http.client.HTTPSConnection(realm.hostname, realm.port, timeout=TIMEOUT, context=tls)
+        """Raises ServerError."""
+        realm = parameters.get("realm", "")
+        host, path = _split(realm)
+        if not realm.lower().startswith(_HTTPS) or not host:
+            raise ServerError(f"{self.host} asks for a token from {realm!r}, which is no https URL")
+        query = _form({"service": parameters.get("service", ""), "scope": self._scope, "client_id": _CLIENT})
         try:
-            if known.get("identitytoken"):
-                form = {**query, "grant_type": "refresh_token", "refresh_token": known["identitytoken"]}
-                kind = {"Content-Type": "application/x-www-form-urlencoded"}
-                connection.request("POST", realm.path or "/", urlencode(form), kind)
-            else:
-                login = {"Authorization": _basic(known)} if known.get("username") else {}
-                connection.request("GET", f"{realm.path or '/'}?{urlencode(query)}", headers=login)
-            answer = connection.getresponse()
-            found = json.loads(answer.read(ANSWER_LIMIT)) if answer.status == 200 else {}
+            connection = connect(self._context.config_directory, Place(host))
+            try:
+                if known.get("identitytoken"):
+                    extra = {"grant_type": "refresh_token", "refresh_token": known["identitytoken"]}
+                    body = f"{query}&{_form(extra)}".encode()
+                    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+                    answer, data = exchange(connection, "POST", path or "/", kind, body, ANSWER_LIMIT)
+                else:
+                    login = {"Authorization": _basic(known)} if known.get("username") else {}
+                    target = f"{path or '/'}{'&' if '?' in path else '?'}{query}"
+                    answer, data = exchange(connection, "GET", target, login, None, ANSWER_LIMIT)
+            finally:
+                connection.close()
+            found = loads(data) if answer.status == 200 else {}
             token = found.get("token") or found.get("access_token")
-        except (OSError, http.client.HTTPException, ValueError, AttributeError) as exc:
-            raise ServerError(f"{realm.netloc}: {_words(exc)}") from exc
-        finally:
-            connection.close()
+        except (OSError, ClientError, DecodeError, AttributeError) as exc:
+            raise ServerError(f"{host}: {words(exc)}") from exc
         if not isinstance(token, str):
-            raise ServerError(f"{realm.netloc}: unauthorized: authentication required")
+            raise ServerError(f"{host}: unauthorized: authentication required")
         return token
+
+
+def _form(values: dict[str, str]) -> str:
+    return "&".join(f"{name}={quote(value)}" for name, value in values.items())
 
 
 def _basic(known: dict[str, str]) -> str:
@@ -224,39 +196,14 @@ def _parameters(text: str) -> dict[str, str]:
     return {name.lower(): value for name, value in re.findall(r'([A-Za-z]+)="([^"]*)"', text)}
 
 
-def _proxy(host: str) -> tuple[str, int, dict[str, str]] | None:
-    """Host, port and headers of the proxy that the environment names for ``host``."""
-    from urllib.request import getproxies, proxy_bypass
-
-    chosen = getproxies().get("https", "")
-    if not chosen or host == "localhost" or host.startswith("127.") or proxy_bypass(host):
-        return None
-    parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
-    if not parts.hostname:
-        raise ServerError(f"the proxy {chosen!r} is no URL")
-    login = {}
-    if parts.username:
-        known = {"username": parts.username, "password": parts.password or ""}
-        login["Proxy-Authorization"] = _basic(known)
-    return parts.hostname, parts.port or 3128, login
-
-
-def _words(exc: Exception) -> str:
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"tls: {exc.verify_message} (its authority goes to <config>/tls/<host>/ca.crt)"
-    if isinstance(exc, OSError):
-        return (exc.strerror or str(exc)).lower()
-    return str(exc) or type(exc).__name__
-
-
 def _why(data: bytes) -> str:
     """The reason in a server's answer."""
     try:
-        error: Any = json.loads(data)["errors"][0]
+        error: Any = loads(data)["errors"][0]
         detail = error.get("detail")
         if isinstance(detail, dict):
             detail = (detail.get("Error") or {}).get("Msg")
-        words = str(error.get("message") or "").rstrip(".")
-        return f"{words}: {detail}" if detail else words
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        said = str(error.get("message") or "").rstrip(".")
+        return f"{said}: {detail}" if detail else said
+    except (DecodeError, KeyError, IndexError, TypeError, AttributeError):
         return ""
