@@ -1,0 +1,146 @@
+"""HTTPS to trust servers: one verified connection, through a proxy where the environment names one.
+
+On the client's own HTTP: ``http.client`` and what it imports would cost a pull more than the verification does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+from rundlet.cli.exit import CommandError
+from rundlet.client.errors import ClientError
+from rundlet.client.http import Connection
+from rundlet.trust.errors import ServerError, TooLargeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.client.http import Response
+
+TIMEOUT = 30.0
+_CERTIFICATES = ("/etc/rundlet/certs.d", "/etc/docker/certs.d")
+
+
+class Place:
+    """Host and port of a server; ``name`` is both as the user wrote them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        host, _, port = name.rpartition(":") if name.count(":") == 1 or "]:" in name else (name, "", "")
+        self.host = host.strip("[]")
+        if port and not port.isdigit():
+            raise ServerError(f"{name} has no port number")
+        self.port = int(port or 443)
+
+
+def connect(directory: str, place: Place) -> Connection:
+    """``directory`` is the user's configuration. Raises ServerError, CommandError."""
+    files = _files(directory, place.name)
+    try:
+        return _connect(place, _context(files, system=not files))
+    except ssl.SSLCertVerificationError:
+        # The machine's authorities count as well; they are many, so they are only loaded when they are needed.
+        if not files:
+            raise
+    return _connect(place, _context(files, system=True))
+
+
+def exchange(
+    connection: Connection, method: str, target: str, headers: dict[str, str], body: bytes | None, limit: int
+) -> tuple[Response, bytes]:
+    """One request, its answer and the answer's body. Raises ClientError, OSError, TooLargeError."""
+    connection.send(method, target, headers, body)
+    answer = connection.receive()
+    data = bytearray()
+    try:
+        for chunk in answer.chunks():
+            data += chunk
+            if len(data) > limit:
+                connection.close()
+                raise TooLargeError(target.rpartition("/")[2], limit)
+    except ValueError as exc:
+        raise ClientError("malformed HTTP response") from exc
+    return answer, bytes(data)
+
+
+def words(exc: Exception) -> str:
+    """An error of the network as a user reads it."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"tls: {exc.verify_message} (its authority goes to <config>/tls/<host>/ca.crt)"
+    if isinstance(exc, ssl.SSLError):
+        return f"tls: {(exc.reason or str(exc)).lower().replace('_', ' ')}"
+    if isinstance(exc, OSError):
+        return (exc.strerror or str(exc)).lower()
+    return str(exc).removeprefix("error during connect: ") or type(exc).__name__
+
+
+def _files(directory: str, name: str) -> list[str]:
+    """What ``<config>/tls/<host>`` and ``certs.d/<host>`` hold."""
+    found: list[str] = []
+    for parent in (f"{directory}/tls", *_CERTIFICATES):
+        path = f"{parent}/{name}"
+        if os.path.isdir(path):
+            found += [f"{path}/{item}" for item in sorted(os.listdir(path)) if item.endswith((".crt", ".cert"))]
+    return found
+
+
+def _context(files: list[str], *, system: bool) -> ssl.SSLContext:
+    """Raises CommandError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if system:
+        context.load_default_certs()
+    for file in files:
+        try:
+            if file.endswith(".crt"):
+                context.load_verify_locations(cafile=file)
+            else:
+                context.load_cert_chain(file, f"{file.removesuffix('.cert')}.key")
+        except (OSError, ssl.SSLError) as exc:
+            raise CommandError(f"can't use {file}: {exc}") from exc
+    return context
+
+
+def _connect(place: Place, context: ssl.SSLContext) -> Connection:
+    """Raises OSError (with ssl.SSLError), ServerError."""
+    proxy = _proxy(place.host)
+    plain = socket.create_connection(proxy[:2] if proxy else (place.host, place.port), TIMEOUT)
+    try:
+        if proxy:
+            _tunnel(plain, place, proxy[2])
+        return Connection(context.wrap_socket(plain, server_hostname=place.host), place.name)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _tunnel(plain: socket.socket, place: Place, headers: dict[str, str]) -> None:
+    """Raises ServerError, ClientError."""
+    target = f"{place.host}:{place.port}"
+    through = Connection(plain, target)
+    through.send("CONNECT", target, headers, None)
+    answer = through.receive(head_request=True)
+    if answer.status != 200:
+        raise ServerError(f"the proxy answered {answer.status} to a connection with {target}")
+
+
+def _proxy(host: str) -> tuple[str, int, dict[str, str]] | None:
+    """Host, port and headers of the proxy that the environment names for ``host``. Raises ServerError."""
+    if not (os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")):
+        return None
+    from base64 import b64encode
+    from urllib.parse import unquote, urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    chosen = getproxies().get("https", "")
+    if not chosen or host == "localhost" or host.startswith("127.") or proxy_bypass(host):
+        return None
+    parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
+    if not parts.hostname:
+        raise ServerError(f"the proxy {chosen!r} is no URL")
+    headers = {}
+    if parts.username:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    return parts.hostname, parts.port or 3128, headers
