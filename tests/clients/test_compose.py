@@ -125,3 +125,17 @@ def test_a_change_makes_only_the_changed_service_anew(engine: Engine, compose: C
     assert engine.field("shop_store_1", "{{.Id}}") == before[0]
     assert engine.field("shop_web_1", "{{.Id}}") != before[1]
     assert compose("exec", "-T", "web", "sh", "-c", "echo $GREETING") == "good day\n"
+
+
+def test_what_an_images_volume_holds_is_kept_when_a_service_is_made_anew(
+    engine: Engine, compose: Compose, tmp_path: Path
+) -> None:
+    directory = tmp_path / "shop"
+    with (directory / "Dockerfile").open("a") as file:
+        file.write("VOLUME /kept\n")
+    compose("up", "-d")
+    compose("exec", "-T", "web", "sh", "-c", "echo precious > /kept/word")
+    project = directory / "docker-compose.yml"
+    project.write_text(project.read_text().replace("GREETING: hello", "GREETING: good day"))
+    compose("up", "-d", "-t", "0")
+    assert compose("exec", "-T", "web", "cat", "/kept/word") == "precious\n"

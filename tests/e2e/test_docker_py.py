@@ -111,3 +111,16 @@ def test_labels_of_an_endpoint(api: docker.DockerClient) -> None:
             api.containers.create("busybox", "true", network="labelled", networking_config=config)
     finally:
         network.remove()
+
+
+def test_mounts_and_address_options_are_shown_as_given(api: docker.DockerClient) -> None:
+    mounts = [docker.types.Mount("/quick", None, type="tmpfs", read_only=True)]
+    container = api.containers.create("busybox", "true", mounts=mounts, tmpfs={"/other": ""})
+    shown = [(one["Type"], one["Destination"], one["RW"]) for one in container.attrs["Mounts"]]
+    assert shown == [("tmpfs", "/quick", False)]
+    container.remove()
+    for options in (None, {"foo": "bar"}):
+        network = api.networks.create("addresses", ipam=docker.types.IPAMConfig(options=options))
+        network.reload()
+        assert network.attrs["IPAM"]["Options"] == options
+        network.remove()

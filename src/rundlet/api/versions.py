@@ -113,7 +113,8 @@ def image_inspect(document: Document, version: APIVersion) -> None:
         document["Config"] = {**_NO_CONFIG, **document["Config"]}
     if version < (1, 45):
         document["Container"] = ""
-        document["ContainerConfig"] = dict(_NO_CONFIG)
+        # Compose takes the volumes that an image declares from here, and would lose what is in them.
+        document["ContainerConfig"] = {**_NO_CONFIG, **(document["Config"] or {})}
     if version < (1, 44):
         document["VirtualSize"] = document["Size"]
         document.setdefault("Created", "0001-01-01T00:00:00Z")

@@ -115,7 +115,7 @@ class NetworkRouterService:
             driver=network.driver,
             ipam=IPAM(
                 driver="default",
-                options={} if not network.predefined else None,
+                options=network.ipam_options,
                 config=tuple(
                     IPAMConfig(
                         subnet=pool.subnet,
@@ -145,8 +145,6 @@ def _request(body: NetworkCreate) -> Request:
     ipam = body.ipam or IPAM()
     if ipam.driver not in ("", "default"):
         raise NotSupportedError(f"IPAM driver {ipam.driver}")
-    if ipam.options:
-        raise NotSupportedError("options of the IPAM driver (--ipam-opt)")
     return Request(
         name=body.name,
         driver=body.driver or "bridge",
@@ -154,6 +152,7 @@ def _request(body: NetworkCreate) -> Request:
             Pool(pool.subnet, pool.ip_range, pool.gateway, pool.auxiliary_addresses or {}) for pool in ipam.config or ()
         ),
         options=body.options or {},
+        ipam_options=ipam.options,
         labels=body.labels or {},
         internal=body.internal,
         attachable=body.attachable,

@@ -65,6 +65,7 @@ class Request(msgspec.Struct, frozen=True):
     driver: str = "bridge"
     pools: tuple[Pool, ...] = ()
     options: dict[str, str] = {}
+    ipam_options: dict[str, str] | None = None
     labels: dict[str, str] = {}
     internal: bool = False
     attachable: bool = False

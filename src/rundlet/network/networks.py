@@ -78,6 +78,8 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     """Nanoseconds since the epoch."""
     subnets: tuple[Subnet, ...] = ()
     options: dict[str, str] = {}
+    ipam_options: dict[str, str] | None = None
+    """The address management knows none: kept for who looks at them, as Docker does."""
     labels: dict[str, str] = {}
     internal: bool = False
     attachable: bool = False

@@ -1,5 +1,6 @@
 """What a container's network is to be: the plan that the shim carries out."""
 
+import ipaddress
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -157,7 +158,10 @@ def default_routes(joined: Sequence[tuple[Endpoint, Network]]) -> tuple[dict[str
         for version in (4, 6):
             gateway = endpoint.gateway_of(version)
             if gateway:
-                routes.append({"dst": _EVERYWHERE[version], "gateway": gateway})
+                route = {"dst": _EVERYWHERE[version], "gateway": gateway}
+                if ipaddress.ip_address(gateway).is_link_local:  # an address that every link has its own of
+                    route["interface"] = endpoint.interface
+                routes.append(route)
             elif network.driver == "ipvlan" and (endpoint.address if version == 4 else endpoint.address6):
                 routes.append({"dst": _EVERYWHERE[version], "interface": endpoint.interface})
     return tuple(routes)

@@ -258,6 +258,7 @@ class NetworkService:
             driver="null" if request.config_only else request.driver,
             created=self._networks.now_ns(),
             options=dict(request.options),
+            ipam_options=request.ipam_options,
             labels=dict(request.labels),
             internal=request.internal,
             attachable=request.attachable,

@@ -6,6 +6,7 @@ from functools import cache
 
 import msgspec
 
+from rundlet.api.container_config import HostConfig
 from rundlet.api.containers import (
     ContainerInspect,
     ContainerInspectOptions,
@@ -97,7 +98,7 @@ class Views:
             status=status.sentence(record.state, self._context.clock.now_ns(), self._health(record)),
             host_config=SummaryHostConfig(network_mode=host.network_mode, annotations=host.annotations),
             network_settings=SummaryNetworkSettings(networks=self._networking.networks(record)),
-            mounts=tuple(_mount(point) for point in record.mounts),
+            mounts=_mounts(record, host),
         )
 
     def _image_name(self, name: str, image_id: str) -> str:
@@ -168,7 +169,7 @@ class Views:
             exec_ids=tuple(self._execs.of_container(record.id)) or None,
             host_config=host,
             graph_driver=self._graph_driver(record),
-            mounts=tuple(_mount(point) for point in record.mounts),
+            mounts=_mounts(record, host),
             config=documents.config(record),
             network_settings=self._networking.settings(record),
         )
@@ -179,6 +180,16 @@ class Views:
         rootfs = hostroot.rootfs_of(self._context, record)
         data = {"MergedDir": rootfs.merged, "UpperDir": rootfs.upper, "WorkDir": rootfs.work}
         return GraphDriver(data={"LowerDir": ":".join(rootfs.lower), **data}, name="overlay2")
+
+
+def _mounts(record: Record, host: HostConfig) -> tuple[MountPoint, ...]:
+    """As Docker, with the tmpfs of ``--mount`` and without those of ``--tmpfs``."""
+    temporary = [
+        MountPoint(type="tmpfs", name="", source="", destination=mount.target, rw=not mount.read_only)
+        for mount in host.mounts
+        if mount.type == "tmpfs"
+    ]
+    return (*(_mount(point) for point in record.mounts), *temporary)
 
 
 def _mount(point: StoredMount) -> MountPoint:
