@@ -291,6 +291,7 @@ def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
         insecure_registries=config.insecure_registries,
         debug=config.debug,
         dns=networks.resolver(config.network),
+        open_hosts=tuple(host for host in config.hosts if host.startswith("tcp://") and not config.tlsverify),
         log_config=log_config,
         cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         rootless=bool(config.rootless),

@@ -30,6 +30,8 @@ class Settings:
     log_config: LogConfig
     cdi_spec_dirs: tuple[str, ...]
     dns: ResolverOptions = field(default_factory=ResolverOptions)
+    open_hosts: tuple[str, ...] = ()
+    """TCP addresses where everyone who reaches them is let in."""
     rootless: bool = False
     """It is an ordinary user's engine, in a user namespace of its own."""
     lacks: tuple[str, ...] = ()

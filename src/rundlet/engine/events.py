@@ -43,6 +43,10 @@ class EventBus:
                 queue.get_nowait()
             queue.put_nowait(event)
 
+    @property
+    def listeners(self) -> int:
+        return len(self._subscribers)
+
     def history(self) -> list[Event]:
         return list(self._history)
 

@@ -11,12 +11,13 @@ from rundlet.api import versions
 from rundlet.api.containers import ContainerListOptions
 from rundlet.api.events import Event as WireEvent
 from rundlet.api.events import EventActor, EventsOptions
-from rundlet.api.filters import Filters
 from rundlet.api.images import AuthConfig, ImageListOptions
 from rundlet.api.system import (
+    AddressPool,
     Component,
     DiskUsage,
     DiskUsageOptions,
+    FirewallInfo,
     IndexInfo,
     Info,
     Login,
@@ -27,7 +28,7 @@ from rundlet.api.system import (
     Version,
 )
 from rundlet.container.state import Status
-from rundlet.engine import confinement, logdrivers, machine
+from rundlet.engine import confinement, event_filters, logdrivers, machine
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context
@@ -108,7 +109,10 @@ class SystemService:
             driver="overlay2",
             driver_status=(("Backing Filesystem", _file_system(context.layout.root)), ("Native Overlay Diff", "true")),
             plugins=Plugins(
-                volume=("local",), network=("bridge", "host", "null"), authorization=None, log=logdrivers.NAMES
+                volume=("local",),
+                network=("bridge", "host", "ipvlan", "macvlan", "null"),
+                authorization=None,
+                log=logdrivers.NAMES,
             ),
             memory_limit="memory" in have,
             swap_limit="memory" in have,
@@ -149,6 +153,9 @@ class SystemService:
                 *(("name=rootless",) if context.settings.rootless else ()),
                 "name=cgroupns",
             ),
+            n_events_listener=context.events.listeners,
+            default_address_pools=tuple(AddressPool(base=base, size=size) for base, size in context.network.pools()),
+            firewall_backend=FirewallInfo(driver="nftables"),
             warnings=self._warnings(have),
         )
 
@@ -173,6 +180,11 @@ class SystemService:
         }
         warnings = [text for name, text in missing.items() if name not in have]
         warnings += [f"WARNING: {text}" for text in self._context.settings.lacks]
+        warnings += [
+            f"WARNING: API is accessible on {address} without encryption and certificates: access to it is root on "
+            "this machine"
+            for address in self._context.settings.open_hosts
+        ]
         return (*warnings, *confinement.warnings(), *self._context.network.warnings()) or None
 
     async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
@@ -201,7 +213,7 @@ class SystemService:
 
         async def selected() -> AsyncIterator[WireEvent]:
             async for event in stream:
-                if _matches(event, options.filters):
+                if event_filters.matches(event, options.filters):
                     yield _wire(event)
 
         return selected()
@@ -210,29 +222,6 @@ class SystemService:
         credentials = Credentials(auth.username, auth.password, auth.identitytoken)
         token = await self._registry.login(auth.serveraddress or "docker.io", credentials)
         return Login(status="Login Succeeded", identity_token=token)
-
-
-def _matches(event: Event, filters: Filters) -> bool:
-    for kind in ("container", "image", "network", "volume"):
-        wanted = filters.get(kind)
-        if wanted and not (
-            event.kind == kind
-            and any(
-                event.actor.removeprefix("sha256:").startswith(value)
-                or event.actor == value
-                or event.attributes.get("name") == value
-                or event.attributes.get("image") == value
-                for value in wanted
-            )
-        ):
-            return False
-    action = event.action.partition(":")[0]
-    return (
-        filters.exact("type", event.kind)
-        and ("event" not in filters or event.action in filters.get("event") or action in filters.get("event"))
-        and filters.labels(event.attributes)
-        and filters.exact("scope", event.scope)
-    )
 
 
 def _wire(event: Event) -> WireEvent:

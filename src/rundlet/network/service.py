@@ -169,6 +169,10 @@ class NetworkService:
         """What the proxy does for a container that is allocated: the address that it leads to, and the host's ports."""
         return self._joiner.proxied(container_id)
 
+    def pools(self) -> tuple[tuple[str, int], ...]:
+        """The address pools that were configured, with the prefix of the subnets cut from them."""
+        return self._options.pools
+
     def host_gateway(self) -> str:
         """The host's address on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
         chosen = self._options.host_gateways

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.commands.image.prune import print_deleted
+from rundlet.cli.exit import CommandError
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.pruning import confirm, print_reclaimed, print_removed, total
 
@@ -29,6 +30,7 @@ def _warning(call: Invocation) -> str:
     lines.append(
         "all images without at least one container associated to them" if flags["all"] else "all dangling images"
     )
+    lines.append("all build cache" if flags["all"] else "unused build cache")
     text = "WARNING! This will remove:\n" + "".join(f"  - {line}\n" for line in lines)
     if flags["filter"]:
         text += "\n  Items to be pruned will be filtered with:\n"
@@ -38,6 +40,8 @@ def _warning(call: Invocation) -> str:
 
 def run(call: Invocation) -> int:
     flags, context, session = call.flags, call.context, call.context.session
+    if flags["volumes"] and any(name == "until" for name, _ in flags["filter"]):
+        raise CommandError('ERROR: The "until" filter is not supported with "--volumes"')
     if not flags["force"] and not confirm(_warning(call)):
         return 0
     filters = {"filters": filters_query(flags["filter"])}
@@ -53,5 +57,9 @@ def run(call: Invocation) -> int:
     chosen = [*flags["filter"], ("dangling", "false" if flags["all"] else "true")]
     answer = session.post("/images/prune", {"filters": filters_query(chosen)})
     print_deleted(context, answer.get("ImagesDeleted") or ())
+    size += total(answer)
+    build = {"all": True if flags["all"] else None, **filters}
+    answer = session.post("/build/prune", build) or {}
+    print_removed(context, "Deleted build cache objects:", answer.get("CachesDeleted") or ())
     print_reclaimed(context, size + total(answer))
     return 0
