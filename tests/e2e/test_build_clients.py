@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import docker.errors
@@ -399,6 +400,51 @@ def test_results_come_to_this_side(engine: Engine, context: Path, tmp_path: Path
         path = tmp_path / f"{kind}.tar"
         assert build(engine, "-t", "out:1", "-o", f"type={kind},dest={path}", context).returncode == 0
         assert "out:1" in engine.ok("load", "-i", str(path))
+
+
+def test_statements_about_the_result(engine: Engine, tmp_path: Path) -> None:
+    file = (
+        "FROM busybox\nARG token\n"
+        "COPY <<EOF /var/lib/dpkg/status\nPackage: bash\nStatus: install ok installed\nVersion: 5.2-1\n"
+        "Architecture: amd64\nEOF\n"
+        'COPY <<EOF /etc/os-release\nID="debian"\nEOF\n'
+    )
+    words = ["-t", "stated:1", "--sbom=true", "--provenance=mode=max", "--build-arg", "token=shown"]
+    words += ["--metadata-file", str(tmp_path / "meta"), "-"]
+    assert build(engine, *words, stdin=file).returncode == 0
+    engine.ok("save", "-o", str(tmp_path / "stated.tar"), "stated:1")
+    with tarfile.open(tmp_path / "stated.tar") as archive:
+
+        def document(digest: str) -> Any:
+            member = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert member is not None
+            return json.loads(member.read())
+
+        top = archive.extractfile("index.json")
+        assert top is not None
+        digest = json.loads(top.read())["manifests"][0]["digest"]
+        assert json.loads((tmp_path / "meta").read_text())["containerimage.digest"] == digest
+        image, attested = document(digest)["manifests"]
+        assert attested["platform"] == {"architecture": "unknown", "os": "unknown"}
+        assert attested["annotations"]["vnd.docker.reference.digest"] == image["digest"]
+        statements = {
+            layer["annotations"]["in-toto.io/predicate-type"]: document(layer["digest"])
+            for layer in document(attested["digest"])["layers"]
+        }
+    assert {one["subject"][0]["digest"]["sha256"] for one in statements.values()} == {image["digest"][7:]}
+    bill = statements["https://spdx.dev/Document"]["predicate"]
+    assert [(one["name"], one["versionInfo"]) for one in bill["packages"]] == [("bash", "5.2-1")]
+    assert bill["packages"][0]["externalRefs"][0]["referenceLocator"] == "pkg:deb/debian/bash@5.2-1?arch=amd64"
+    origin = statements["https://slsa.dev/provenance/v0.2"]["predicate"]
+    assert origin["materials"][0]["uri"].startswith("pkg:docker/busybox@latest?platform=linux%2F")
+    assert origin["invocation"]["parameters"]["args"] == {"build-arg:token": "shown"}
+    # Without mode=max values of arguments stay at home.
+    less = ["-t", "stated:2", "--provenance=true", "--build-arg", "token=hidden", "-"]
+    assert build(engine, *less, stdin=file).returncode == 0
+    engine.ok("save", "-o", str(tmp_path / "less.tar"), "stated:2")
+    assert b"build-arg:token" not in (tmp_path / "less.tar").read_bytes()
+    refused = build(engine, "--sbom=generator=x", "-", stdin=file)
+    assert "generator of the attestation sbom is not supported by Rundlet" in refused.stderr
 
 
 def test_check(engine: Engine, context: Path) -> None:

@@ -14,19 +14,25 @@ from rundlet.registry import Credentials
 
 
 class BaseImageService:
-    """One per build."""
+    """One per build. ``used`` are the images it has given out, by the names they were asked for."""
 
     def __init__(self, context: Context, puller: Puller, auth: Mapping[str, AuthConfig], reporter: Reporter) -> None:
         self._context = context
         self._puller = puller
         self._auth = auth
         self._reporter = reporter
+        self.used: dict[str, Image] = {}
 
     async def get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image:
         """The image; from its registry with ``pull``, when it is not here, or is here for another platform.
 
         Raises NoSuchImageError, InvalidReferenceError, and what pulling raises.
         """
+        image = await self._get(reference, platform, given=given, pull=pull, step=step)
+        self.used[reference] = image
+        return image
+
+    async def _get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image:
         if not pull:
             try:
                 image = self._context.images.get(reference)

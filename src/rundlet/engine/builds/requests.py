@@ -7,6 +7,7 @@ import msgspec
 from rundlet.api.builds import BuildOptions
 from rundlet.builder.dockerfile.ast import Dockerfile
 from rundlet.builder.request import BuildRequest, Limits
+from rundlet.engine.builds import attestations
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -35,8 +36,7 @@ def check(options: BuildOptions) -> None:
                 raise NotSupportedError(f"attribute {name} of output type {output.type}")
     if options.annotations:
         raise NotSupportedError("annotations of a build")
-    if options.attests:
-        raise NotSupportedError("attestations of a build")
+    attestations.parse(options.attests)
     if "," in options.platform:
         raise NotSupportedError("a build for several platforms at once")
     for source in options.cache_from:

@@ -16,6 +16,7 @@ from rundlet.engine.context import Context
 from rundlet.engine.images import streams
 from rundlet.errors import InvalidParameterError
 from rundlet.image.records import Image, Progress
+from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.reference import Reference
 
 _ARCHIVES = {"docker": "/images/get", "oci": "/images/get"}
@@ -29,15 +30,21 @@ class Results:
         self._rooms = rooms
 
     async def finish(
-        self, state: StageState, request: BuildRequest, options: BuildOptions, emit: Callable[[Any], None]
+        self,
+        state: StageState,
+        request: BuildRequest,
+        options: BuildOptions,
+        emit: Callable[[Any], None],
+        named: Descriptor | None,
     ) -> dict[str, Any]:
-        """Push what is to be pushed; the answer's ``aux``. Raises what pushing raises."""
+        """Push what is to be pushed; the answer's ``aux``. ``named`` is what the names point at if not the image's own
+        manifest. Raises what pushing raises."""
         image = state.image
         assert image is not None
         names = [tag.familiar for tag in request.tags]
         metadata: dict[str, Any] = {
             "containerimage.config.digest": str(image.id),
-            "containerimage.digest": str(image.manifest.digest),
+            "containerimage.digest": str((named or image.manifest).digest),
         }
         if names:
             metadata["image.name"] = ",".join(names)

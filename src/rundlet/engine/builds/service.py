@@ -29,7 +29,7 @@ from rundlet.builder.errors import LocatedError
 from rundlet.builder.report import Reporter
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
-from rundlet.engine.builds import checks
+from rundlet.engine.builds import attestations, checks
 from rundlet.engine.builds.classic import ClassicReporter
 from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
 from rundlet.engine.builds.kept import KeptContexts
@@ -60,6 +60,7 @@ class BuildService:
         self._running: dict[str, asyncio.Task[Any]] = {}
         self.lendings = Lendings(context)
         self.kept = KeptContexts(context.layout)
+        self._attester = attestations.Attester(context)
         self._results = Results(context, rooms)
         self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, rooms.remover)
 
@@ -188,17 +189,26 @@ class BuildService:
         emit: Callable[[Message], None],
     ) -> StageState:
         context = self._context
+        began = context.clock.now_ns()
         work = Work(context, self._rooms, workspace, lease, reporter, lent, options.auth)
         async with work.agents() as agents:
             request = build_request(options, found.dockerfile, lent.secrets, agents)
             state = await work.solve(request)
         assert state.image is not None
         await lease.hold(state.image.id)
+        target = None
+        wanted = attestations.parse(options.attests)
+        if wanted:
+            facts = attestations.facts_of(
+                request, options, found.text, work.used, began, context.clock.now_ns(), wanted
+            )
+            names = [tag.familiar for tag in request.tags]
+            target = await self._attester.attest(state.image, names, wanted, facts, workspace, lease)
         if tagged(options):
             for reference in request.tags:
-                await context.images.tag(state.image, reference)
+                await context.images.tag(state.image, reference, target)
                 context.events.publish("image", "tag", str(state.image.id), {"name": reference.familiar})
-        aux = await self._results.finish(state, request, options, emit)
+        aux = await self._results.finish(state, request, options, emit, target)
         emit(jsonstream.aux(aux))
         await asyncio.to_thread(self._settle, state.image)
         return state

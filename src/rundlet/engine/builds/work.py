@@ -31,7 +31,7 @@ from rundlet.errors import RundletError
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
-from rundlet.image.records import Progress
+from rundlet.image.records import Image, Progress
 from rundlet.image.removal import Remover
 from rundlet.oci.reference import Reference
 from rundlet.transport import HttpClient
@@ -73,6 +73,7 @@ class Work:
         self._reporter = reporter
         self._lent = lent
         self._auth = auth
+        self.used: dict[str, Image] = {}
 
     async def solve(self, request: BuildRequest) -> StageState:
         """The image. Raises LocatedError and what building raises."""
@@ -82,6 +83,7 @@ class Work:
         )
         recorder.sources = await self._cache_sources(request)
         bases = BaseImageService(context, rooms.puller, self._auth, self._reporter)
+        self.used = bases.used
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
         inputs = {name: workspace.context for name, workspace in self._lent.contexts.items()}
         finder = SourceFinder(request, self._workspace, solver, bases, context.images, self._lease, inputs)

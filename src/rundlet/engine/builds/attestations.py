@@ -1,0 +1,187 @@
+"""``--attest``, ``--provenance``, ``--sbom``: statements beside an image, in an index that its names point at.
+
+The form is the one that BuildKit writes and registries show: an OCI manifest of in-toto documents, for no platform,
+that says by annotation which image manifest it speaks of.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from rundlet.api.builds import BuildOptions
+from rundlet.builder.globs import source_of
+from rundlet.builder.packages import DATABASES, OS_RELEASE, packages_in
+from rundlet.builder.request import BuildRequest
+from rundlet.builder.statements import PROVENANCE, SPDX, Facts, Material, Subject, provenance, sbom
+from rundlet.builder.workspace import Workspace
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.image.leases import Lease
+from rundlet.image.records import Image, NewImage
+from rundlet.oci import mediatype
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import ATTESTATION_ANNOTATION, Index, Manifest
+from rundlet.oci.platform import Platform
+from rundlet.storage.files.access import PickRequest
+from rundlet.util.clock import rfc3339_nano
+
+_IN_TOTO: Final = "application/vnd.in-toto+json"
+_PREDICATE: Final = "in-toto.io/predicate-type"
+_REFERENCE: Final = "vnd.docker.reference.digest"
+_UNKNOWN: Final = Platform("unknown", "unknown")
+_SCAN_LIMIT: Final = 256 << 20
+"""Bytes of package databases that are read of one image."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which statements a build is to make."""
+
+    provenance: bool = False
+    everything: bool = False
+    sbom: bool = False
+    builder: str = ""
+
+    def __bool__(self) -> bool:
+        return self.provenance or self.sbom
+
+
+def parse(texts: Sequence[str]) -> Wanted:
+    """``type=provenance,mode=max``, ``type=sbom``. Raises InvalidParameterError, NotSupportedError."""
+    wanted = Wanted()
+    for text in texts:
+        fields = dict(part.partition("=")[::2] for part in text.split(","))
+        kind = fields.pop("type", "")
+        disabled = fields.pop("disabled", "false").lower() in ("true", "1")
+        if kind == "sbom":
+            allowed = frozenset[str]()
+            change: dict[str, bool | str] = {"sbom": not disabled}
+        elif kind == "provenance":
+            allowed = frozenset(("mode", "builder-id", "version"))
+            mode = fields.get("mode", "min")
+            if mode not in ("min", "max"):
+                raise InvalidParameterError(f'invalid mode "{mode}" of the attestation provenance')
+            if fields.get("version", "v0.2") != "v0.2":
+                raise NotSupportedError(f"provenance of version {fields['version']}")
+            change = {"provenance": not disabled, "everything": mode == "max", "builder": fields.get("builder-id", "")}
+        else:
+            raise InvalidParameterError(f"unknown attestation type {kind or text}")
+        for name in fields:
+            if name not in allowed:
+                raise NotSupportedError(f"{name} of the attestation {kind}")
+        wanted = msgspec.structs.replace(wanted, **change)
+    return wanted
+
+
+def facts_of(
+    request: BuildRequest,
+    options: BuildOptions,
+    dockerfile: str,
+    used: Mapping[str, Image],
+    began_ns: int,
+    ended_ns: int,
+    wanted: Wanted,
+) -> Facts:
+    """What is known of a build that has just ended; with SOURCE_DATE_EPOCH it is always the same."""
+    if request.epoch is not None:
+        began_ns = ended_ns = request.epoch * 10**9
+    return Facts(
+        started=rfc3339_nano(began_ns),
+        finished=rfc3339_nano(ended_ns),
+        dockerfile_name=options.dockerfile or "Dockerfile",
+        dockerfile=dockerfile,
+        target=request.target,
+        arguments={name: value or "" for name, value in request.arguments.items()},
+        labels=request.labels,
+        remote=options.remote,
+        materials=tuple(Material(name, image.manifest.digest) for name, image in sorted(used.items())),
+        builder=wanted.builder,
+    )
+
+
+class Attester:
+    """One per engine."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def attest(
+        self, image: Image, names: Sequence[str], wanted: Wanted, facts: Facts, workspace: Workspace, lease: Lease
+    ) -> Descriptor:
+        """The index of ``image`` and what is said of it, kept as long as the image is. Raises FileAccessError."""
+        subject = Subject(image.manifest.digest, image.platform, tuple(names))
+        statements: dict[str, bytes] = {}
+        if wanted.sbom:
+            inventory = packages_in(await self._databases(image, workspace))
+            statements[SPDX] = sbom(subject, inventory, facts.finished)
+        if wanted.provenance:
+            statements[PROVENANCE] = provenance(subject, facts, everything=wanted.everything)
+        return await asyncio.shield(self._write(image, statements, lease))
+
+    async def _databases(self, image: Image, workspace: Workspace) -> bytes:
+        """A tar of the files in which package managers write down what they did."""
+        stack = self._context.images.layers(image.id)
+        access = workspace.read_stack(stack)
+        data = bytearray()
+        try:
+            request = PickRequest(sources=[source_of(path) for path in (*OS_RELEASE, *DATABASES)], parents=True)
+            await access.pick(request)
+            async for chunk in access.chunks():
+                if len(data) < _SCAN_LIMIT:
+                    data += chunk
+        finally:
+            await access.close()
+        return bytes(data)
+
+    async def _write(self, image: Image, statements: Mapping[str, bytes], lease: Lease) -> Descriptor:
+        blobs: list[Digest] = []
+
+        async def put(media_type: str, data: bytes) -> Descriptor:
+            await lease.hold(Digest.of(data))
+            blobs.append(await asyncio.to_thread(self._context.images.content.write, data))
+            return Descriptor.of(media_type, data)
+
+        layers = []
+        for kind, statement in statements.items():
+            described = await put(_IN_TOTO, statement)
+            layers.append(msgspec.structs.replace(described, annotations={_PREDICATE: kind}))
+        config = {
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.digest) for layer in layers]},
+        }
+        manifest = Manifest(
+            2,
+            await put(mediatype.OCI_CONFIG, msgspec.json.encode(config)),
+            tuple(layers),
+            mediatype.OCI_MANIFEST,
+        )
+        attested = msgspec.structs.replace(
+            await put(mediatype.OCI_MANIFEST, manifest.encode()),
+            platform=_UNKNOWN,
+            annotations={_REFERENCE: str(image.manifest.digest), ATTESTATION_ANNOTATION: "attestation-manifest"},
+        )
+        own = msgspec.structs.replace(image.manifest, platform=image.platform)
+        index = await put(mediatype.OCI_INDEX, Index(2, mediatype.OCI_INDEX, (own, attested)).encode())
+        await self._keep(image, blobs)
+        return index
+
+    async def _keep(self, image: Image, blobs: Sequence[Digest]) -> None:
+        """``blobs`` stay as long as ``image`` does."""
+        images = self._context.images
+        await images.put(
+            NewImage(
+                image.id,
+                image.manifest,
+                image.created,
+                image.created_ns,
+                image.platform,
+                image.labels,
+                tuple(images.layers(image.id)),
+                (*images.blobs(image.id), *blobs),
+                image.parent,
+            )
+        )
