@@ -43,7 +43,8 @@ class TrustData:
                 raise ServerError(f"{urlsplit(server).netloc}: {exc}") from exc
             return answer.body if answer.status == 200 else None
 
-        exchange = update(name.name, urlsplit(server).netloc, known, now, only_releases)
+        vouched = self._cache.vouched(name.name, known)
+        exchange = update(name.name, urlsplit(server).netloc, known, now, only_releases, vouched)
         request = next(exchange)
         while True:
             try:
@@ -52,7 +53,10 @@ class TrustData:
                 trusted: TrustedSet = end.value
                 break
         _check_pins(trusted, rule)
-        await asyncio.to_thread(self._cache.save, name.name, trusted.files(), known)
+        files = trusted.files()
+        await asyncio.to_thread(self._cache.save, name.name, files, known)
+        if vouched is None or files[ROOT] != known.get(ROOT):
+            self._cache.vouch(name.name, files[ROOT], trusted.vouched_until())
         return trusted
 
 

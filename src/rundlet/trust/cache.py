@@ -3,8 +3,11 @@
 What is kept is the memory against rollbacks: a version that was seen once is the least that is accepted.
 """
 
+import hashlib
 import os
 import shutil
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from rundlet.trust.metadata import ROOT, TOP_LEVEL, is_delegation
@@ -43,6 +46,25 @@ class MetadataCache:
             path = f"{self._of(gun)}/{role}.json"
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             write_atomic(path, data, durable=role == ROOT)
+
+    def vouched(self, gun: str, known: Mapping[str, bytes]) -> datetime | None:
+        """Until when the certificates of the root in ``known`` are good, as it was noted with that very root."""
+        try:
+            with open(self._note(gun), encoding="ascii") as file:
+                digest, _, until = file.read(200).strip().partition(" ")
+            if ROOT in known and digest == hashlib.sha256(known[ROOT]).hexdigest():
+                return datetime.fromisoformat(until)
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def vouch(self, gun: str, root: bytes, until: datetime) -> None:
+        """Raises OSError."""
+        text = f"{hashlib.sha256(root).hexdigest()} {until.isoformat()}\n"
+        write_atomic(self._note(gun), text.encode(), durable=False)
+
+    def _note(self, gun: str) -> str:
+        return f"{self._directory}/{gun}/root-vouched"
 
     def forget(self, gun: str) -> None:
         """For a repository that was begun anew by its owner."""

@@ -2,23 +2,18 @@
 
 A key's ID is the SHA-256 of the canonical JSON of its public part. A root key stands in metadata as a certificate (key
 type ``…-x509``) whose common name is the repository; its *canonical* ID, that of the bare public key, names its file.
+What is only needed for rarer kinds of keys is loaded when one is met: every signed pull loads this module.
 """
 
 import base64
 import binascii
 import hashlib
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rundlet.trust import canonical
 from rundlet.trust.errors import BadKeyError, MalformedError
@@ -30,15 +25,15 @@ RSA_X509: Final = "rsa-x509"
 ED25519: Final = "ed25519"
 KEY_TYPES: Final = frozenset((ECDSA, ECDSA_X509, RSA, RSA_X509, ED25519))
 RSA_BITS: Final = 2048
-LEEWAY: Final = timedelta(days=1)
-"""How far in the future a certificate may begin: clocks differ."""
 
-_PEM = serialization.Encoding.PEM
-_DER = serialization.Encoding.DER
-_SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
+# The beginning of a SubjectPublicKeyInfo (RFC 5480) with an uncompressed point on P-256.
+_P256: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 
-Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
-Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+    Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+    Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 class PublicKey(NamedTuple):
@@ -60,34 +55,23 @@ class PublicKey(NamedTuple):
         """The key without its certificate. Raises BadKeyError."""
         if self.keytype not in (ECDSA_X509, RSA_X509):
             return self
-        return public_key(self.certificate().public_key())
+        from rundlet.trust.certificates import certificate_of
+
+        return public_key(certificate_of(self).public_key())
 
     def encode(self) -> dict[str, Any]:
         public = base64.b64encode(self.public).decode()
         return {"keytype": self.keytype, "keyval": {"private": None, "public": public}}
 
-    def certificate(self) -> x509.Certificate:
-        """Raises BadKeyError when it is none."""
-        try:
-            return x509.load_pem_x509_certificate(self.public)
-        except ValueError as exc:
-            raise BadKeyError(f"a {self.keytype} key that is no certificate: {exc}") from exc
-
-    def load(self) -> Public:
+    def load(self) -> "Public":
         """Raises BadKeyError for broken keys and for kinds that are not used for signing."""
-        try:
-            if self.keytype == ED25519:
-                return ed25519.Ed25519PublicKey.from_public_bytes(self.public)
-            if self.keytype in (ECDSA_X509, RSA_X509):
-                found: Any = self.certificate().public_key()
-            else:
-                found = serialization.load_der_public_key(self.public)
-        except (ValueError, UnsupportedAlgorithm) as exc:
-            raise BadKeyError(f"a {self.keytype} key that can't be read: {exc}") from exc
-        wanted = ec.EllipticCurvePublicKey if self.keytype in (ECDSA, ECDSA_X509) else rsa.RSAPublicKey
-        if not isinstance(found, wanted):
-            raise BadKeyError(f"the key is not of the type {self.keytype}")
-        return found
+        if self.keytype == ECDSA and self.public.startswith(_P256) and len(self.public) == len(_P256) + 65:
+            # The usual kind, without what reads all the others.
+            try:
+                return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self.public[len(_P256) :])
+            except ValueError as exc:
+                raise BadKeyError(f"a {self.keytype} key that can't be read: {exc}") from exc
+        return _load(self)
 
     def verifies(self, payload: bytes, method: str, signature: bytes) -> bool:
         """Whether ``signature`` is one of ``payload`` by this key, made by the method that goes with it."""
@@ -98,20 +82,45 @@ class PublicKey(NamedTuple):
         return True
 
 
-def _verify(key: Public, payload: bytes, method: str, signature: bytes) -> None:
+def _load(key: PublicKey) -> "Public":
+    """Raises BadKeyError."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+    try:
+        if key.keytype == ED25519:
+            return ed25519.Ed25519PublicKey.from_public_bytes(key.public)
+        if key.keytype in (ECDSA_X509, RSA_X509):
+            from rundlet.trust.certificates import certificate_of
+
+            found: Any = certificate_of(key).public_key()
+        else:
+            found = serialization.load_der_public_key(key.public)
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise BadKeyError(f"a {key.keytype} key that can't be read: {exc}") from exc
+    wanted = ec.EllipticCurvePublicKey if key.keytype in (ECDSA, ECDSA_X509) else rsa.RSAPublicKey
+    if not isinstance(found, wanted):
+        raise BadKeyError(f"the key is not of the type {key.keytype}")
+    return found
+
+
+def _verify(key: "Public", payload: bytes, method: str, signature: bytes) -> None:
     """Raises InvalidSignature, ValueError."""
-    if isinstance(key, ec.EllipticCurvePublicKey) and method == "ecdsa":
+    if isinstance(key, ec.EllipticCurvePublicKey):
         size = (key.curve.key_size + 7) // 8
-        if len(signature) != 2 * size:
+        if method != "ecdsa" or len(signature) != 2 * size:
             raise InvalidSignature
         r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
         key.verify(encode_dss_signature(r, s), payload, ec.ECDSA(hashes.SHA256()))
-    elif isinstance(key, rsa.RSAPublicKey) and method == "rsapss":
-        if key.key_size < RSA_BITS:
+        return
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    if isinstance(key, rsa.RSAPublicKey):
+        if method != "rsapss" or key.key_size < RSA_BITS:
             raise InvalidSignature
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
         key.verify(signature, payload, pss, hashes.SHA256())
-    elif isinstance(key, ed25519.Ed25519PublicKey) and method == "eddsa":
+    elif method == "eddsa":
         key.verify(signature, payload)
     else:
         raise InvalidSignature
@@ -120,7 +129,7 @@ def _verify(key: Public, payload: bytes, method: str, signature: bytes) -> None:
 class PrivateKey(NamedTuple):
     """A key that can sign; ``role`` and ``gun`` are the notes in its file ("" when there are none)."""
 
-    key: Private
+    key: "Private"
     role: str = ""
     gun: str = ""
 
@@ -138,6 +147,8 @@ class PrivateKey(NamedTuple):
             r, s = decode_dss_signature(self.key.sign(payload, ec.ECDSA(hashes.SHA256())))
             size = (self.key.curve.key_size + 7) // 8
             return "ecdsa", r.to_bytes(size) + s.to_bytes(size)
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
         if isinstance(self.key, rsa.RSAPrivateKey):
             pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
             return "rsapss", self.key.sign(payload, pss, hashes.SHA256())
@@ -151,12 +162,16 @@ def generate(role: str = "", gun: str = "") -> PrivateKey:
 
 def public_key(key: object) -> PublicKey:
     """Notary's form of a key of ``cryptography``. Raises BadKeyError."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+    der, spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if isinstance(key, ed25519.Ed25519PublicKey):
         return PublicKey(ED25519, key.public_bytes_raw())
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return PublicKey(ECDSA, key.public_bytes(_DER, _SPKI))
+        return PublicKey(ECDSA, key.public_bytes(der, spki))
     if isinstance(key, rsa.RSAPublicKey):
-        return PublicKey(RSA, key.public_bytes(_DER, _SPKI))
+        return PublicKey(RSA, key.public_bytes(der, spki))
     raise BadKeyError("unknown public key format")
 
 
@@ -170,67 +185,3 @@ def decode_public(value: Any, what: str) -> PublicKey:
     if not isinstance(keytype, str) or keytype not in KEY_TYPES:
         raise MalformedError(f"{what} has the unknown key type {keytype!r}")
     return PublicKey(keytype, data)
-
-
-def certificate_key(private: PrivateKey, gun: str, now: datetime) -> PublicKey:
-    """A root key as metadata has it: in a certificate for ``gun`` that it signs itself, good for ten years."""
-    if isinstance(private.key, ed25519.Ed25519PrivateKey):
-        raise BadKeyError("an ed25519 key can't be a root key")
-    with _long_names():
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, gun, _validate=False)])
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        key_encipherment=True,
-        content_commitment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=3650))
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(private.key, hashes.SHA256())
-    )
-    keytype = RSA_X509 if isinstance(private.key, rsa.RSAPrivateKey) else ECDSA_X509
-    return PublicKey(keytype, certificate.public_bytes(_PEM))
-
-
-@contextmanager
-def _long_names() -> Iterator[None]:
-    """A common name has 64 characters at most in RFC 5280; Notary writes any repository's name there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
-
-
-def names_repository(key: PublicKey, gun: str) -> bool:
-    """Whether a root key's certificate is for ``gun``: by its whole name, or by a prefix that ends with ``*``."""
-    try:
-        with _long_names():
-            names = key.certificate().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (BadKeyError, ValueError):
-        return False
-    if len(names) != 1:
-        return False
-    common = str(names[0].value)
-    return gun.startswith(common.rstrip("*")) if common.endswith("*") else common == gun
-
-
-def in_force(key: PublicKey, now: datetime) -> bool:
-    """Whether a root key's certificate is valid at ``now``."""
-    try:
-        certificate = key.certificate()
-    except BadKeyError:
-        return False
-    return certificate.not_valid_before_utc - LEEWAY <= now <= certificate.not_valid_after_utc

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from rundlet.trust import canonical
+from rundlet.trust.certificates import certificate_key
 from rundlet.trust.errors import NoDelegationKeysError, NoSigningKeysError
-from rundlet.trust.keys import PrivateKey, PublicKey, certificate_key
+from rundlet.trust.keys import PrivateKey, PublicKey
 from rundlet.trust.metadata import (
     RELEASES,
     ROOT,

@@ -31,7 +31,7 @@ from rundlet.trust.errors import (
     ThresholdError,
     TrustError,
 )
-from rundlet.trust.keys import PublicKey, in_force, names_repository
+from rundlet.trust.keys import PublicKey
 from rundlet.trust.metadata import (
     RELEASES,
     ROOT,
@@ -87,6 +87,8 @@ def verify_signatures(envelope: Envelope, keys: Mapping[str, PublicKey], thresho
 def verify_root(gun: str, envelope: Envelope, previous: Root | None, now: datetime | None) -> Root:
     """A root that is good in itself and that ``previous`` vouches for; certificates' times matter unless ``now`` is
     None. Raises RootError, RotationError, MalformedError."""
+    from rundlet.trust.certificates import in_force, names_repository
+
     root = read_root(envelope)
     keys = {name: key for name, key in root.keys_of(ROOT).items() if names_repository(key, gun)}
     if now is not None:
@@ -109,15 +111,29 @@ def verify_root(gun: str, envelope: Envelope, previous: Root | None, now: dateti
 class TrustedSet:
     """See the module. ``floors`` are from the last time, by role."""
 
-    def __init__(self, gun: str, root: bytes, now: datetime, *, known: bool, floors: Mapping[str, Floor]) -> None:
-        """``known``: this root was trusted before, so its certificates may have expired since.
+    def __init__(
+        self,
+        gun: str,
+        root: bytes,
+        now: datetime,
+        *,
+        known: bool,
+        floors: Mapping[str, Floor],
+        vouched: datetime | None = None,
+    ) -> None:
+        """``known``: this root was trusted before, so its certificates may have expired since. ``vouched``: these very
+        bytes were, and their certificates end then: neither has to be looked at again.
 
         Raises RootError, MalformedError."""
         self.gun = gun
         self._now = now
         self._floors = dict(floors)
         self._envelopes: dict[str, Envelope] = {ROOT: open_envelope(ROOT, root)}
-        self.root = verify_root(gun, self._envelopes[ROOT], None, None if known else now)
+        self._vouched = vouched if known else None
+        if self._vouched is not None:
+            self.root = read_root(self._envelopes[ROOT])
+        else:
+            self.root = verify_root(gun, self._envelopes[ROOT], None, None if known else now)
         self._finished = False
         self.timestamp: Listing | None = None
         self.snapshot: Listing | None = None
@@ -144,13 +160,23 @@ class TrustedSet:
                 self._floors.pop(role, None)
                 self._floors.pop(TIMESTAMP, None)
         self.root = new
+        self._vouched = None
         self._envelopes[ROOT] = envelope
 
     def finish_root(self) -> None:
         """No newer root is to be had. Raises ExpiredError, RootError."""
         self._check_expiry(ROOT, self.root.expires)
-        verify_root(self.gun, self._envelopes[ROOT], None, self._now)
+        if self._vouched is None or self._vouched <= self._now:
+            verify_root(self.gun, self._envelopes[ROOT], None, self._now)
         self._finished = True
+
+    def vouched_until(self) -> datetime:
+        """When the first of the root's certificates ends: until then the root's bytes need no second look."""
+        if self._vouched is None:
+            from rundlet.trust.certificates import valid_until
+
+            self._vouched = valid_until(list(self.root.keys_of(ROOT).values()))
+        return self._vouched
 
     # ── timestamp and snapshot ───────────────────────────────────────────────────────────────────────────────
 

@@ -55,9 +55,10 @@ def update(
     cache: Mapping[str, bytes],
     now: datetime,
     wanted: Callable[[str], bool] = every_role,
+    vouched: datetime | None = None,
 ) -> Exchange:
     """The trusted metadata of ``gun`` now. ``cache`` holds what was trusted last time, by role; ``wanted`` chooses
-    delegations. Raises TrustError."""
+    delegations; ``vouched`` is what :meth:`TrustedSet.vouched_until` said of the cached root. Raises TrustError."""
     known = cache.get(ROOT)
     if known is None:
         first = yield Request(ROOT, ROOT_LIMIT)
@@ -65,7 +66,7 @@ def update(
             raise NoTrustDataError(server, gun)
         trusted = TrustedSet(gun, _checked(ROOT, first, ROOT_LIMIT), now, known=False, floors={})
     else:
-        trusted = TrustedSet(gun, known, now, known=True, floors=_floors(cache))
+        trusted = TrustedSet(gun, known, now, known=True, floors=_floors(cache), vouched=vouched)
         yield from _newer_roots(trusted)
     trusted.finish_root()
     data = yield Request(TIMESTAMP, TIMESTAMP_LIMIT)

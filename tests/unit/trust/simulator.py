@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rundlet.trust import canonical
-from rundlet.trust.keys import PrivateKey, certificate_key, generate
+from rundlet.trust.certificates import certificate_key
+from rundlet.trust.keys import PrivateKey, generate
 from rundlet.trust.metadata import (
     ROOT,
     SNAPSHOT,
@@ -132,9 +133,15 @@ class Repository:
     def _serve(self, request: Request) -> bytes | None:
         return self.served.get(request.name)
 
-    def fetch(self, cache: Mapping[str, bytes] | None = None, *, now: datetime | None = None) -> TrustedSet:
+    def fetch(
+        self,
+        cache: Mapping[str, bytes] | None = None,
+        *,
+        now: datetime | None = None,
+        vouched: datetime | None = None,
+    ) -> TrustedSet:
         """What a client with ``cache`` believes."""
-        exchange = update(self.gun, "trust.example", cache or {}, now or self.now, every_role)
+        exchange = update(self.gun, "trust.example", cache or {}, now or self.now, every_role, vouched)
         request = next(exchange)
         while True:
             self.requests.append(request.name)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.trust.simulator import NOW, YEAR, Repository, manifest, sign
 
+from rundlet.trust.certificates import certificate_key
 from rundlet.trust.errors import (
     ChecksumError,
     ExpiredError,
@@ -18,7 +19,7 @@ from rundlet.trust.errors import (
     ThresholdError,
     TooLargeError,
 )
-from rundlet.trust.keys import certificate_key, generate
+from rundlet.trust.keys import generate
 from rundlet.trust.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Delegation, Role
 from rundlet.trust.updater import TIMESTAMP_LIMIT, Request
 
@@ -99,6 +100,28 @@ def test_rubbish_is_refused(repository: Repository, name: str, data: bytes) -> N
     repository.served[name] = data
     with pytest.raises(MalformedError):
         repository.fetch()
+
+
+def test_a_root_that_was_vouched_for_needs_no_second_look(repository: Repository) -> None:
+    """Until the first of its certificates ends; then everything about it counts again."""
+    repository.publish_root(expires=NOW + 20 * YEAR)
+    repository.publish()
+    first = repository.fetch()
+    until = first.vouched_until()
+    assert NOW + 9 * YEAR < until < NOW + 11 * YEAR
+    assert repository.fetch(first.files(), vouched=until).vouched_until() == until
+    repository.now = until + LATER
+    repository.publish_snapshot()
+    with pytest.raises(RootError):
+        repository.fetch(first.files(), vouched=until)
+    # A new root is verified whatever was said of the old one.
+    repository.now = NOW
+    thief = Repository(repository.gun)
+    thief.publish_root()
+    thief.publish_root()
+    repository.served["3.root"] = thief.served["3.root"]
+    with pytest.raises(RotationError):
+        repository.fetch(first.files(), vouched=until)
 
 
 # ── rollback ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,11 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from rundlet.trust import cosign
 from rundlet.trust.errors import BadKeyError
-from rundlet.trust.keys import Private
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
-KEYS: list[Private] = [
+KEYS: list[cosign.Private] = [
     ec.generate_private_key(ec.SECP256R1()),
     ec.generate_private_key(ec.SECP384R1()),
     rsa.generate_private_key(65537, 2048),
@@ -22,7 +21,7 @@ KEYS: list[Private] = [
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: type(key).__name__)
-def test_simple_signing(key: Private) -> None:
+def test_simple_signing(key: cosign.Private) -> None:
     payload = cosign.simple_payload("quay.io/app", DIGEST)
     signature = base64.b64encode(cosign.sign(key, payload)).decode()
     public = [KEYS[0].public_key(), key.public_key()]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from rundlet.trust import canonical, keyfile
+from rundlet.trust.certificates import certificate_key, names_repository
 from rundlet.trust.errors import BadKeyError, ExpiredError, PassphraseError
-from rundlet.trust.keys import certificate_key, generate, names_repository
+from rundlet.trust.keys import generate
 from rundlet.trust.metadata import ROOT, TOP_LEVEL, open_envelope, read_root, read_targets, seal
 from rundlet.trust.trusted_set import TrustedSet
 from rundlet.trust.updater import update

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def signed_reference(context: Context, name: ImageName) -> ImageName:
     """The digest that ``name``'s tag is signed for. Raises CommandError."""
     with explained(name.name):
-        signed = TrustedRepository(context, name, writing=False).fetch(releases_only=True).find(name.tag)
+        signed = TrustedRepository(context, name).fetch(releases_only=True).find(name.tag)
         return _by_digest(name, signed)
 
 
 def signed_references(context: Context, name: ImageName) -> list[tuple[str, ImageName]]:
     """Every signed tag of a repository with its digest. Raises CommandError."""
     with explained(name.name):
-        released = TrustedRepository(context, name, writing=False).fetch(releases_only=True).released()
+        released = TrustedRepository(context, name).fetch(releases_only=True).released()
     if not released:
         raise CommandError(f"No trusted tags for {name.name}")
     return [(tag, _by_digest(name, signed)) for tag, signed in sorted(released.items())]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rundlet.cli.exit import CommandError
+from rundlet.cli.trust.authoring import AuthoredRepository
 from rundlet.cli.trust.names import explained
-from rundlet.cli.trust.repository import TrustedRepository
 from rundlet.trust.metadata import TARGETS, FileMeta
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ def sign_pushed(context: Context, name: ImageName, pushed: list[Any]) -> None:
     """Sign the tag of ``name`` for the digest that the engine said it pushed. Raises CommandError."""
     meta = pushed_manifest(name, pushed)
     context.say("Signing and pushing trust metadata")
-    repository = TrustedRepository(context, name, writing=True)
+    repository = AuthoredRepository(context, name)
     with explained(name.name):
         trusted = repository.fetch_or_none()
         if trusted is None:

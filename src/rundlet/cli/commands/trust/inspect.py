@@ -37,7 +37,7 @@ def _fetch(call: Invocation, remote: str) -> tuple[TrustedSet, str]:
 
     name = parse(remote)
     try:
-        return TrustedRepository(call.context, name, writing=False).fetch(), name.tag
+        return TrustedRepository(call.context, name).fetch(), name.tag
     except TrustError as exc:
         # Docker hides the reason from those who don't debug; it is what the user needs.
         raise CommandError(f"no signatures or cannot access {remote}: {exc.explain(name.name)}") from exc

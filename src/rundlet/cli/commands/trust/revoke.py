@@ -34,10 +34,10 @@ def run(call: Invocation) -> int:
 
 
 def _revoke(call: Invocation, name: ImageName) -> None:
-    from rundlet.cli.trust.repository import TrustedRepository
+    from rundlet.cli.trust.authoring import AuthoredRepository
     from rundlet.trust.errors import TrustError
 
-    repository = TrustedRepository(call.context, name, writing=True)
+    repository = AuthoredRepository(call.context, name)
     trusted = repository.fetch()
     tags = [trusted.find(name.tag).name] if name.tag else sorted(trusted.released())
     if not tags:

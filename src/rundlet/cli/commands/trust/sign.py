@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
     from rundlet.cli.reference import ImageName
-    from rundlet.cli.trust.repository import TrustedRepository
+    from rundlet.cli.trust.authoring import AuthoredRepository
     from rundlet.trust.signing import Draft
     from rundlet.trust.trusted_set import TrustedSet
 
@@ -22,8 +22,8 @@ FLAGS = (
 
 
 def run(call: Invocation) -> int:
+    from rundlet.cli.trust.authoring import AuthoredRepository
     from rundlet.cli.trust.names import explained, with_tag
-    from rundlet.cli.trust.repository import TrustedRepository
 
     name = with_tag(call.args[0])
     if call.flags["cosign"]:
@@ -31,7 +31,7 @@ def run(call: Invocation) -> int:
 
         sign_with_cosign(call.context, name, call.flags["cosign"])
         return 0
-    repository = TrustedRepository(call.context, name, writing=True)
+    repository = AuthoredRepository(call.context, name)
     with explained(name.name):
         trusted = repository.fetch_or_none()
         if trusted is None:
@@ -60,7 +60,7 @@ def _push(call: Invocation, name: ImageName) -> int:
     return 0
 
 
-def _initialise(call: Invocation, repository: TrustedRepository) -> TrustedSet:
+def _initialise(call: Invocation, repository: AuthoredRepository) -> TrustedSet:
     """Trust data for a repository that has none: the user as its first signer. Raises TrustError, CommandError."""
     from rundlet.cli.credentials import config_key, lookup
 
@@ -76,7 +76,7 @@ def _initialise(call: Invocation, repository: TrustedRepository) -> TrustedSet:
     return repository.fetch()
 
 
-def _resign(call: Invocation, name: ImageName, repository: TrustedRepository, trusted: TrustedSet) -> int:
+def _resign(call: Invocation, name: ImageName, repository: AuthoredRepository, trusted: TrustedSet) -> int:
     """Add this user's signature to what is signed already."""
     from rundlet.cli.trust.info import signed_tags
     from rundlet.cli.trust.names import explained

@@ -29,9 +29,9 @@ def check_name(kind: str, name: str) -> None:
 
 
 def run(call: Invocation) -> int:
+    from rundlet.cli.trust.authoring import key_store
     from rundlet.cli.trust.names import explained
     from rundlet.cli.trust.passphrases import Passphrases
-    from rundlet.cli.trust.repository import key_store
     from rundlet.trust.keyfile import encode_public
     from rundlet.trust.keys import generate
     from rundlet.util.fs import write_atomic

@@ -18,9 +18,9 @@ FLAGS = (("name", "", "string", 'Name for the loaded key (default "signer")', "s
 
 
 def run(call: Invocation) -> int:
+    from rundlet.cli.trust.authoring import key_store
     from rundlet.cli.trust.names import explained
     from rundlet.cli.trust.passphrases import Passphrases
-    from rundlet.cli.trust.repository import key_store
     from rundlet.trust import keyfile
     from rundlet.trust.errors import BadKeyError
     from rundlet.trust.keys import PrivateKey

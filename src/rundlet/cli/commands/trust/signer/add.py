@@ -58,9 +58,9 @@ def _public_key(path: str) -> PublicKey:
 
 def _add(call: Invocation, signer: str, repository: str, keys: list[PublicKey]) -> None:
     from rundlet.cli.reference import parse
-    from rundlet.cli.trust.repository import TrustedRepository
+    from rundlet.cli.trust.authoring import AuthoredRepository
 
-    trust = TrustedRepository(call.context, parse(repository), writing=True)
+    trust = AuthoredRepository(call.context, parse(repository))
     trusted = trust.fetch_or_none()
     if trusted is None:
         call.context.say(f"Initializing signed repository for {repository}...")

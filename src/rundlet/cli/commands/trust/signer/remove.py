@@ -37,11 +37,11 @@ def run(call: Invocation) -> int:
 def _remove(call: Invocation, signer: str, repository: str) -> None:
     from rundlet.cli.pruning import confirm
     from rundlet.cli.reference import parse
-    from rundlet.cli.trust.repository import TrustedRepository
+    from rundlet.cli.trust.authoring import AuthoredRepository
 
     if signer == "releases":
         raise CommandError("releases is a reserved keyword and cannot be removed")
-    trust = TrustedRepository(call.context, parse(repository), writing=True)
+    trust = AuthoredRepository(call.context, parse(repository))
     trusted = trust.fetch()
     role = trusted.delegation(f"targets/{signer}")
     if role is None:
