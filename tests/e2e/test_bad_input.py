@@ -137,9 +137,9 @@ def test_a_misspelt_command_is_guessed(engine: Engine) -> None:
 
 def test_what_is_not_supported_is_refused_by_name(engine: Engine) -> None:
     """Neither ignored nor taken for a typing error."""
-    done = engine.cli("run", "--rm", "--gpus", "all", "busybox", "true")
+    done = engine.cli("run", "--rm", "--kernel-memory", "50m", "busybox", "true")
     assert done.returncode == 125
-    assert "gpus" in done.stderr
+    assert "--kernel-memory is not supported by Rundlet" in done.stderr
     assert "not supported by Rundlet" in done.stderr
 
 

@@ -5,8 +5,9 @@ Each entry is the field as the Engine API spells it, and what of it is accepted.
 
 import re
 
-from rundlet.api.container_config import ContainerConfig, HostConfig, Resources
+from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, RestartPolicy
 from rundlet.engine import logdrivers
+from rundlet.engine.containers import signals
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
 
 _ZERO_OR_ABSENT = (
@@ -75,7 +76,7 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
         )
     logdrivers.check(host.log_config)
-    _check_restart(host)
+    check_restart(host.restart_policy, auto_remove=host.auto_remove)
     _check_modes(host)
     _check_names(host)
     if not {".", ".."}.isdisjoint(host.cgroup_parent.split("/")):
@@ -84,6 +85,10 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         _check_hostname(config.domainname)
     if config.hostname:
         _check_hostname(config.hostname)
+    if config.stop_signal:
+        signals.parse(config.stop_signal)
+    if not -1000 <= host.oom_score_adj <= 1000:
+        raise InvalidParameterError(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
     if config.stop_timeout is not None and config.stop_timeout < -1:
         raise InvalidParameterError(f"invalid stop timeout {config.stop_timeout}")
     if host.shm_size < 0:
@@ -102,8 +107,8 @@ def _check_health(config: ContainerConfig) -> None:
         raise InvalidParameterError("Retries in Healthcheck cannot be negative")
 
 
-def _check_restart(host: HostConfig) -> None:
-    policy = host.restart_policy
+def check_restart(policy: RestartPolicy, *, auto_remove: bool) -> None:
+    """For create and update. Raises InvalidParameterError, ConflictError."""
     if policy.name not in _RESTART:
         raise InvalidParameterError(
             f"invalid restart policy: unknown policy '{policy.name}'; "
@@ -113,7 +118,7 @@ def _check_restart(host: HostConfig) -> None:
         raise InvalidParameterError("invalid restart policy: maximum retry count cannot be negative")
     if policy.maximum_retry_count and policy.name != "on-failure":
         raise InvalidParameterError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
-    if policy.name not in ("", "no") and host.auto_remove:
+    if policy.name not in ("", "no") and auto_remove:
         raise ConflictError("can't create 'AutoRemove' container with restart policy")
 
 

@@ -24,7 +24,7 @@ from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
 from rundlet.engine.context import Context
-from rundlet.errors import InvalidParameterError, RundletError
+from rundlet.errors import InvalidParameterError, NoSuchContainerError, RundletError
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.records import Image
 from rundlet.linux import cgroup, userns
@@ -206,7 +206,11 @@ class Creator:
         return record
 
     def _mounts_of(self, reference: str) -> list[MountPoint]:
-        return self._context.containers.find(reference).mounts
+        """Raises InvalidParameterError: a 404 would tell a client that the image is missing."""
+        try:
+            return self._context.containers.find(reference).mounts
+        except NoSuchContainerError as error:
+            raise InvalidParameterError(str(error)) from error
 
     def _image_of(self, reference: str) -> str:
         return str(self._context.images.get(reference).id)

@@ -8,7 +8,6 @@ volumes, record) at its removal.
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable
 from typing import Any
 
@@ -18,17 +17,15 @@ from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, Wa
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
-from rundlet.engine.containers import documents, processes, removal, signals
+from rundlet.engine.containers import documents, leftovers, processes, removal, signals
 from rundlet.engine.containers.attributes import event_attributes, joined_networks, publish_end, publish_start
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.startup import Starter
 from rundlet.engine.context import Context
-from rundlet.errors import ConflictError, InternalError, NoSuchContainerError, RundletError
-from rundlet.linux import cgroup
+from rundlet.errors import ConflictError, InternalError, NoSuchContainerError, NotFoundError, RundletError
 from rundlet.runtime import state as runtime_state
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError
-from rundlet.util.ids import ID_LENGTH
 from rundlet.util.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -243,28 +240,11 @@ class Lifecycle:
     def _sweep_cgroup(self, record: Record) -> None:
         """What a killed shim could not remove."""
         host = documents.host(record)
-        self._clear_cgroup(f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}")
+        leftovers.clear(f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}")
 
     def sweep_cgroups(self) -> None:
-        """The groups of all that does not run: a shim that was killed could not remove its group.
-
-        What is still in one has survived its shim (PDEATHSIG can be cleared), and is ended.
-        """
-        parent = f"/rundlet-{self._context.layout.instance}"
-        places = cgroup.Cgroup(parent, cgroup.detect()).directories
-        found = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
-        keep = self._in_use()
-        for name in found:
-            if len(name) == ID_LENGTH and name not in keep:
-                self._clear_cgroup(f"{parent}/{name}")
-
-    def _clear_cgroup(self, path: str) -> None:
-        group = cgroup.Cgroup(path, cgroup.detect())
-        try:
-            group.kill()
-            group.remove()
-        except OSError as error:
-            _log.warning("cgroup %s: %s", path, error)
+        """The groups of all that does not run."""
+        leftovers.sweep(self._context.layout.instance, self._in_use())
 
     async def _auto_remove(self, container_id: str) -> None:
         try:
@@ -279,7 +259,10 @@ class Lifecycle:
     async def kill(self, reference: str, signal: str) -> None:
         """Raises NotRunningError (409), InvalidSignalError (400)."""
         number = signals.parse(signal or "KILL")
-        record, shim = self._running(reference, "cannot kill container")
+        try:
+            record, shim = self._running(reference, "cannot kill container")
+        except NoSuchContainerError as error:
+            raise NotFoundError(f"cannot kill container: {reference}: {error}") from error
         config = documents.config(record)
         final = number == signals.parse("KILL")
         ended = self._next_exit(self._context.live.of(record.id)) if final else None

@@ -78,6 +78,9 @@ class Updater:
                 "time"
             )
         if body.restart_policy.name:
+            if host.auto_remove and body.restart_policy.name != "no":
+                raise ConflictError("Restart policy cannot be updated because AutoRemove is enabled for the container")
+            refusals.check_restart(body.restart_policy, auto_remove=False)
             given["restart_policy"] = body.restart_policy
         if body.restart_unhealthy is not None:
             given["restart_unhealthy"] = body.restart_unhealthy

@@ -1,0 +1,96 @@
+"""What Docker refuses about containers is refused here, with its words and exit codes."""
+
+import pytest
+from tests.e2e.conftest import Client
+
+
+@pytest.fixture
+def two(client: Client) -> Client:
+    """``running`` runs, ``created`` was never started."""
+    client.ok("run", "-d", "--name", "running", "--network", "none", "busybox", "sleep", "1000")
+    client.ok("create", "--name", "created", "--network", "none", "busybox", "true")
+    return client
+
+
+def said(client: Client, *arguments: str) -> tuple[int, str]:
+    done = client(*arguments)
+    return done.returncode, done.stdout + done.stderr
+
+
+COMMANDS = (
+    ("rm running", 1, "container is running: stop the container before removing or force remove"),
+    ("pause created", 1, "is not running"),
+    ("unpause running", 1, "is not paused"),
+    ("exec created true", 1, "is not running"),
+    ("exec running /missing", 127, "no such file or directory"),
+    ("exec -w /missing running true", 127, 'cwd ("/missing") '),
+    ("exec -u nobody-here running true", 0, "unable to find user nobody-here"),
+    ("kill created", 1, "cannot kill container: created: container "),
+    ("kill missing", 1, "cannot kill container: missing: No such container: missing"),
+    ("kill -s FOO running", 1, "invalid signal: FOO"),
+    ("rename running created", 1, 'Conflict. The container name "/created" is already in use by container'),
+    ("rename missing other", 1, "No such container: missing"),
+    ("update --restart foo running", 1, "invalid restart policy"),
+    ("update -m 1m running", 1, "Minimum memory limit allowed is 6MB"),
+    ("top created", 1, "is not running"),
+    ("port running 80", 1, "No public port '80"),
+    ("attach created", 1, "You cannot attach to a stopped container, start it first"),
+    ("cp running:/missing .", 1, "/missing"),
+    ("cp running:/a created:/b", 1, "copying between containers is not supported"),
+    ("wait missing", 1, "No such container: missing"),
+    ("diff missing", 1, "No such container: missing"),
+    ("start -a created running", 1, "you cannot start and attach multiple containers at once"),
+)
+
+RUNS = (
+    ("--name running busybox true", 125, "is already in use by container"),
+    ("--rm --restart always busybox true", 125, " --rm"),
+    ("-m 1m busybox true", 125, "Minimum memory limit allowed is 6MB"),
+    ("-v name:relative busybox true", 125, "invalid mount path: 'relative' mount path must be absolute"),
+    ("-v /:/ busybox true", 125, "invalid specification: destination can't be '/'"),
+    ("-v /one:/x -v /two:/x busybox true", 125, "Duplicate mount point: /x"),
+    ("--mount type=bind,src=/missing,dst=/x busybox true", 125, "bind source path does not exist: /missing"),
+    ("--network missing busybox true", 125, "network missing not found"),
+    ("--network container:created busybox true", 125, "of a non running container"),
+    ("--pid container:created busybox true", 125, "is not running"),
+    ("--cap-add FOO busybox true", 125, "FOO"),
+    ("--stop-signal FOO busybox true", 125, "invalid signal: FOO"),
+    ("--oom-score-adj 2000 busybox true", 125, "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
+    ("--volumes-from missing busybox true", 125, "No such container: missing"),
+    ("--restart foo busybox true", 125, "invalid restart policy"),
+    ("--restart always:3 busybox true", 125, "maximum retry count"),
+    ("busybox missing-program", 127, "executable file not found in $PATH"),
+    ("busybox /etc", 126, "permission denied"),
+    ("-w relative busybox true", 125, "it needs to be an absolute path"),
+    ("--runtime missing busybox true", 125, "missing"),
+)
+
+
+def test_commands(two: Client) -> None:
+    """One container pair for all: none of these changes anything."""
+    for text, code, message in COMMANDS:
+        found, output = said(two, *text.split())
+        assert message in output, (text, output)
+        assert found == code or (code == 0 and found) or (two.older and found), (text, found, output)
+    assert two.ok("ps", "-a", "--format", "{{.Names}} {{.State}}").split("\n") == ["created created", "running running"]
+
+
+def test_runs(two: Client) -> None:
+    for text, code, message in RUNS:
+        found, output = said(two, "run", *text.split())
+        assert message in output, (text, output)
+        assert found == code, (text, found, output)
+
+
+def test_a_paused_container(two: Client) -> None:
+    two.ok("pause", "running")
+    for text, message in (
+        ("pause running", "is already paused"),
+        ("exec running true", "is paused, unpause the container before exec"),
+        ("start running", "cannot start a paused container, try unpause instead"),
+        ("attach running", "You cannot attach to a paused container, unpause it first"),
+    ):
+        found, output = said(two, *text.split())
+        assert message in output, (text, output)
+        assert found
+    two.ok("rm", "-f", "running")
