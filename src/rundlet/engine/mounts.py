@@ -334,7 +334,8 @@ def _point(point: MountPoint, layers_of: Callable[[str], list[str]], *, first_st
         "type": "bind",
         "source": point.source,
         "destination": point.destination,
-        "options": [bind, point.propagation or "rprivate", "rw" if point.rw else readonly],
+        # Without "ro" it is as writable as its source, and no more.
+        "options": [bind, point.propagation or "rprivate", *(() if point.rw else (readonly,))],
     }
     if point.kind == "volume" and not point.no_copy and not point.subpath and first_start:
         mount["rundlet_copy_up"] = True
