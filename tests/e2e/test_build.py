@@ -351,3 +351,17 @@ def test_squash(context: Context) -> None:
     base = int(context.engine.field("busybox", "{{len .RootFS.Layers}}"))
     assert context.engine.field("t", "{{len .RootFS.Layers}}") == str(base + 1)
     assert context.run("sh", "-c", "ls /a; ls /d; cat /b") == "2"
+
+
+def test_a_linked_copy_does_not_depend_on_what_is_below(context: Context) -> None:
+    text = "FROM busybox\nRUN echo {} > /below; mkdir /real; ln -s real /dir\nCOPY --link f /dir/f\nRUN cat /dir/f\n"
+    context.dockerfile(text.format(1)).write("f", "linked")
+    context.ok("-t", "t")
+    # No link of the image was followed: the directory has taken its place.
+    assert context.run("sh", "-c", "ls /real; cat /dir/f") == "linked"
+    layer = context.engine.field("t", "{{index .RootFS.Layers 2}}")
+    out = context.dockerfile(text.format(2)).ok("-t", "t")
+    steps = {line.split()[0]: line for line in out.splitlines() if "COPY --link" in line}
+    assert f"{next(iter(steps))} CACHED" in out
+    assert context.run("cat", "/below") == "2"
+    assert context.engine.field("t", "{{index .RootFS.Layers 2}}") == layer

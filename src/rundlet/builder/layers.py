@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Final
 
+import msgspec
 from isal import isal_zlib
 
 from rundlet.image.kept import GZIP_LEVEL, GZIP_WINDOW
@@ -46,11 +47,13 @@ class LayerMaker:
         *,
         left_out: Iterable[str] = (),
         latest: int | None = None,
+        loose: bool = False,
     ) -> Layer | None:
-        """What snapshot ``container_id`` (on ``parent``) has on top, as a layer; None when that is nothing.
+        """What snapshot ``container_id`` has on top, as a layer on ``parent``; None when that is nothing.
 
-        ``left_out`` (absolute paths) is the runtime's doing. ``latest`` is the time (nanoseconds) that no file may be
-        younger than. The snapshot is only to be removed after this. Raises LayerError, StorageError.
+        The snapshot stands on ``parent`` too, unless it is ``loose``. ``left_out`` (absolute paths) is the runtime's
+        doing. ``latest`` is the time (nanoseconds) that no file may be younger than. The snapshot is only to be removed
+        after this. Raises LayerError, StorageError.
         """
         rootfs = self._snapshots.container(container_id)
         names = [name.lstrip("/") for name in left_out]
@@ -72,7 +75,7 @@ class LayerMaker:
         blob = Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, length)
         if self._snapshots.has_layer(chain):
             return Layer(diff_id, chain, self._snapshots.layer(chain).size, blob)
-        if changes.skipped or latest is not None:
+        if loose or changes.skipped or latest is not None:
             # The directory holds what the archive does not say: the layer is made of the archive.
             result = await unpack(self._content.chunks(digest), self._snapshots, self._workers, parent=parent)
             return Layer(diff_id, chain, result.size, blob)
@@ -83,6 +86,20 @@ class LayerMaker:
 
         await settled(asyncio.to_thread(adopt))
         return Layer(diff_id, chain, changes.size, blob)
+
+    async def moved(self, layer: Layer, parent: Digest | None, lease: Lease) -> Layer:
+        """``layer`` once more, on top of ``parent``. Raises BlobNotFoundError, LayerError, StorageError."""
+        chain = extend_chain(parent, layer.diff_id)
+        await lease.hold(chain, layer.blob.digest)
+        if not self._snapshots.has_layer(chain):
+            await unpack(
+                self._content.chunks(layer.blob.digest),
+                self._snapshots,
+                self._workers,
+                parent=parent,
+                diff_id=layer.diff_id,
+            )
+        return msgspec.structs.replace(layer, chain=chain)
 
 
 async def _compress(tar: AsyncIterator[bytes], ingest: Ingest) -> tuple[Digest, int]:

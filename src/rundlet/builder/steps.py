@@ -43,6 +43,8 @@ class Work(msgspec.Struct, frozen=True):
     cacheable: bool = True
     kind: str = "regular"
     comment: str = ""
+    move: Callable[[Layer], Awaitable[Layer]] | None = None
+    """Where the step's layer does not depend on those below: puts another build's on top of them."""
 
 
 class CacheSource(msgspec.Struct, frozen=True):
@@ -127,6 +129,8 @@ class Recorder:
         if image is None:
             return await self._imported(work, exact)
         stack = self.images.layers(image.id)
+        if work.move is not None:
+            return await self._moved(work, stack[-1], exact) if stack else None
         before = [layer.chain for layer in work.before.stack]
         if [layer.chain for layer in stack[: len(before)]] != before or len(stack) > len(before) + 1:
             return None
@@ -137,6 +141,14 @@ class Recorder:
                 return None
         self.reporter.cached(work.step)
         return await self._record(work, layer, exact)
+
+    async def _moved(self, work: Work, layer: Layer, exact: str) -> StageState | None:
+        assert work.move is not None
+        await self.lease.hold(layer.blob.digest)
+        if not self.images.content.has(layer.blob.digest):
+            return None
+        self.reporter.cached(work.step)
+        return await self._record(work, await work.move(layer), exact)
 
     async def _imported(self, work: Work, exact: str) -> StageState | None:
         """The same step in the history of an image that was given with --cache-from."""

@@ -107,17 +107,28 @@ class Transfers:
         label = pieces[0].label if len(pieces) == 1 else "multi"
         flags = f"--chown={instruction.chown} " if instruction.chown else ""
         flags += f"--chmod={instruction.chmod} " if instruction.chmod else ""
+
+        async def move(layer: Layer) -> Layer:
+            return await self._layers.moved(layer, state.chain, self._recorder.lease)
+
         work = Work(
             step=step,
             before=state,
             state=state,
             created_by=f"{NOP} {keyword} {flags}{label}:{digest} in {destination} ",
-            result=key_of("transfer", state.chain, digest, msgspec.to_builtins(requests), self._epoch),
+            result=key_of(
+                "transfer",
+                None if instruction.link else state.chain,
+                digest,
+                msgspec.to_builtins(requests),
+                self._epoch,
+            ),
             cacheable=cacheable,
+            move=move if instruction.link else None,
         )
 
         async def action() -> Layer | None:
-            return await self._written(state, requests, pieces, keyword)
+            return await self._written(state, requests, pieces, keyword, link=instruction.link)
 
         return await self._recorder.carry_out(work, action)
 
@@ -156,7 +167,13 @@ class Transfers:
         return pieces
 
     async def _written(
-        self, state: StageState, requests: Sequence[PlaceRequest], pieces: Sequence[Piece], keyword: str
+        self,
+        state: StageState,
+        requests: Sequence[PlaceRequest],
+        pieces: Sequence[Piece],
+        keyword: str,
+        *,
+        link: bool,
     ) -> Layer | None:
         def filler(request: PlaceRequest, piece: Piece) -> Callable[[FileAccess], Awaitable[None]]:
             async def fill(access: FileAccess) -> None:
@@ -167,6 +184,9 @@ class Transfers:
             return fill
 
         fillers = [filler(request, piece) for request, piece in zip(requests, pieces, strict=True)]
+        if link:
+            # By itself, as if there were nothing below: no link of the image is followed, no file of it is looked at.
+            return await self._snapshot(None, fillers, keyword, onto=state.chain)
         return await self._snapshot(state.chain, fillers, keyword)
 
     async def squashed(self, state: StageState, depth: int) -> Layer | None:
@@ -184,9 +204,13 @@ class Transfers:
         return await self._snapshot(base, [filler(layer) for layer in state.stack[depth:]], "squash")
 
     async def _snapshot(
-        self, chain: Digest | None, fillers: Sequence[Callable[[FileAccess], Awaitable[None]]], keyword: str
+        self,
+        chain: Digest | None,
+        fillers: Sequence[Callable[[FileAccess], Awaitable[None]]],
+        keyword: str,
+        onto: Digest | None = None,
     ) -> Layer | None:
-        """The layer that workers, one after another, write on top of ``chain``."""
+        """The layer that workers, one after another, write on top of ``chain``; it goes ``onto`` another if given."""
         container_id = ids.new_id()
         try:
             await settled(asyncio.to_thread(self._snapshots.prepare_container, container_id, chain))
@@ -199,7 +223,9 @@ class Transfers:
                 finally:
                     await access.close()
             latest = self._epoch * 10**9 if self._epoch is not None else None
-            return await self._layers.capture(container_id, chain, self._recorder.lease, latest=latest)
+            return await self._layers.capture(
+                container_id, onto or chain, self._recorder.lease, latest=latest, loose=onto is not None
+            )
         finally:
             await asyncio.shield(asyncio.to_thread(self._snapshots.remove_container, container_id))
 
