@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.conftest import Client
 from tests.e2e.lying_registry import LyingRegistry, lying_registry
 from tests.engines import Engine
+from tests.store import walk_store
 from tools.registry import PASSWORD, USER, Registry
 
 
@@ -156,6 +157,7 @@ def test_a_registry_that_lies(engine: Engine, liar: LyingRegistry, lie: str, say
     honest = liar.image("none")
     engine.ok("pull", honest)
     assert engine.ok("run", "--rm", honest, "cat", "/hello") == "hello"
+    walk_store(engine)
     engine.ok("rmi", honest)
 
 
@@ -177,6 +179,7 @@ def test_a_layer_cannot_write_outside_its_root(engine: Engine, liar: LyingRegist
     assert not os.path.lexists(marker)
     assert Path("/etc/passwd").exists()
     engine.cli("rmi", "-f", name)
+    walk_store(engine)
 
 
 def test_an_image_with_a_poisoned_python_and_name_service(engine: Engine, liar: LyingRegistry, tmp_path: Path) -> None:
