@@ -106,6 +106,39 @@ def test_what_is_not_signed_is_refused(engine: Engine, user: Callable[..., User]
     _forget(engine, name, f"{repository}:other")
 
 
+def test_builds_begin_with_what_is_signed(
+    engine: Engine, user: Callable[..., User], repository: str, tmp_path: Path
+) -> None:
+    """FROM and --from mean the signed digests; what has none is refused, by the engine too."""
+    alice = user("alice")
+    name = f"{repository}:v1"
+    engine.ok("tag", "busybox", name)
+    alice.ok("push", name)
+    container = engine.ok("create", "busybox", "sh")
+    engine.ok("commit", "-c", "ENV EVIL=1", container, name)
+    engine.ok("rm", container)
+    engine.ok("push", name)
+    file = tmp_path / "Dockerfile"
+    file.write_text(
+        f"FROM {name} AS one\nFROM {name}\nCOPY --from={name} /bin/sh /sh\nRUN echo is${{EVIL}}good > /said\n"
+    )
+    built = f"{repository}:built"
+    alice.ok("build", "-t", built, str(tmp_path))
+    assert engine.ok("run", "--rm", built, "cat", "/said") == "isgood"
+    for text, words in (
+        ("FROM busybox\n", "trust data"),
+        (f"FROM {repository}:none\n", "No valid trust data for none"),
+        (f"ARG TAG=v1\nFROM {repository}:$TAG\n", "content trust: "),
+        (f"FROM {name}\nCOPY \\\n  --from={repository}:built /sh /\n", "content trust: "),
+    ):
+        file.write_text(text)
+        done = alice("build", str(tmp_path), env={"DOCKER_CONTENT_TRUST_SERVER": alice.server})
+        assert (done.returncode, words in done.stderr) == (1, True), (text, done.stderr)
+    file.write_text("FROM busybox\n")
+    alice.ok("build", "--disable-content-trust", str(tmp_path))
+    _forget(engine, name, built)
+
+
 def test_rundlets_own_variable(user: Callable[..., User], repository: str) -> None:
     bob = user("bob")
     for value in ("1", "true", "yes", "tru"):

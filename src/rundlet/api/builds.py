@@ -6,6 +6,7 @@ Rundlet's own additions, for its own command line:
   ``--progress=rawjson``) instead of the classic builder's text;
 - ``session`` names what the client has lent before under ``/rundlet/builds/{session}/``: secrets, SSH agents, further
   contexts, which ``contexts`` (name to ``input:name``, ``docker-image://…``, a URL) refers to;
+- ``signedonly``: images count by their digests only, which the client has taken from signatures (content trust);
 - ``context`` is what ``POST /rundlet/contexts/{key}`` answered: the body brings only what changed since the last build.
 """
 
@@ -74,6 +75,7 @@ class BuildOptions(Options, frozen=True):
     annotations: tuple[str, ...] = ()
     check: bool = False
     context: str = ""
+    signed_only: bool = False
 
 
 class ContextEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -55,3 +55,4 @@ class BuildRequest(msgspec.Struct, frozen=True):
     insecure_allowed: bool = False
     host_network_allowed: bool = True
     epoch: int | None = None
+    signed_only: bool = False

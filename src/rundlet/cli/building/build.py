@@ -54,15 +54,15 @@ class _Outcome:
         self.outputs += aux.get("Outputs") or ()
 
 
-def build(context: Context, flags: dict[str, Any], path: str) -> int:
-    """Run one build; the exit code. Raises CommandError."""
+def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bool = False) -> int:
+    """Run one build; the exit code. ``signed_only``: with content trust. Raises CommandError."""
     wanted = wire.outputs(flags)
     query = wire.build_query(context, flags, wanted)
     quiet = flags["quiet"] or wire.is_check(flags)
     mode = default_mode(flags["progress"])
     display = Locked(QuietDisplay() if quiet else choose_display(mode, standard_error()))
     source = open_source(path, flags["file"])
-    lent = _lend(context, flags)
+    lent = _lend(context, flags, source if signed_only else None)
     headers = {"Accept": wire.ACCEPT, **wire.registry_config(context)}
     told, body = _context(context, source)
     if flags["compress"] and body is not None:
@@ -97,9 +97,9 @@ def _context(context: Context, source: Source) -> tuple[dict[str, Any], Iterator
     return context_body(context.session, source.body)
 
 
-def _lend(context: Context, flags: dict[str, Any]) -> dict[str, Any]:
-    """Hand over what the build may borrow; what /build is told about it."""
-    if not (flags["secret"] or flags["build-context"] or flags["ssh"]):
+def _lend(context: Context, flags: dict[str, Any], signed: Source | None) -> dict[str, Any]:
+    """Hand over what the build may borrow, and what the images of ``signed`` stand for; what /build is told of it."""
+    if not (flags["secret"] or flags["build-context"] or flags["ssh"] or signed is not None):
         return {}
     from rundlet.cli.building.lending import Lending
     from rundlet.cli.building.secrets import read_agents, read_secrets
@@ -108,7 +108,12 @@ def _lend(context: Context, flags: dict[str, Any]) -> dict[str, Any]:
     lending.secrets(read_secrets(flags["secret"]))
     lending.contexts(flags["build-context"])
     lending.agents(read_agents(flags["ssh"]))
-    return lending.query()
+    if signed is None:
+        return lending.query()
+    from rundlet.cli.trust.building import signed_images
+
+    lending.images(signed_images(context, signed.dockerfile))
+    return {**lending.query(), "signedonly": "1"}
 
 
 def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:

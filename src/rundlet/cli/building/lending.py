@@ -74,6 +74,11 @@ class Lending:
             self._session.release(response.connection)
             self._contexts[name] = f"input:{name}"
 
+    def images(self, references: Mapping[str, str]) -> None:
+        """What names of images stand for in this build; a context that was given for a name goes first."""
+        for name, reference in references.items():
+            self._contexts.setdefault(name, f"docker-image://{reference}")
+
     def agents(self, agents: Mapping[str, str]) -> None:
         """Keep a line open for each agent: the engine speaks on it when a step does."""
         if not agents:

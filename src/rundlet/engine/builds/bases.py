@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rundlet.api.images import AuthConfig
 from rundlet.builder.report import Reporter, Step
 from rundlet.engine.context import Context
-from rundlet.errors import NoSuchImageError
+from rundlet.errors import ForbiddenError, NoSuchImageError
 from rundlet.image.pull import Puller
 from rundlet.image.records import Image
 from rundlet.oci.platform import Platform
@@ -13,11 +13,31 @@ from rundlet.oci.reference import InvalidReferenceError, Reference
 from rundlet.registry import Credentials
 
 
+class NotSignedError(ForbiddenError):
+    """With content trust an image is what was signed; a name alone may be anything."""
+
+    reason = "not-signed"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            f"content trust: {reference} was not found to be signed (in FROM without variables, or --from)"
+        )
+
+
 class BaseImageService:
     """One per build. ``used`` are the images it has given out, by the names they were asked for."""
 
-    def __init__(self, context: Context, puller: Puller, auth: Mapping[str, AuthConfig], reporter: Reporter) -> None:
+    def __init__(
+        self,
+        context: Context,
+        puller: Puller,
+        auth: Mapping[str, AuthConfig],
+        reporter: Reporter,
+        *,
+        signed_only: bool = False,
+    ) -> None:
         self._context = context
+        self._signed_only = signed_only
         self._puller = puller
         self._auth = auth
         self._reporter = reporter
@@ -26,8 +46,10 @@ class BaseImageService:
     async def get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image:
         """The image; from its registry with ``pull``, when it is not here, or is here for another platform.
 
-        Raises NoSuchImageError, InvalidReferenceError, and what pulling raises.
+        Raises NoSuchImageError, InvalidReferenceError, NotSignedError, and what pulling raises.
         """
+        if self._signed_only and Reference.parse(reference).digest is None:
+            raise NotSignedError(reference)
         image = await self._get(reference, platform, given=given, pull=pull, step=step)
         self.used[reference] = image
         return image

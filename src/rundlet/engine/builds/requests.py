@@ -7,7 +7,7 @@ import msgspec
 from rundlet.api.builds import BuildOptions
 from rundlet.builder.dockerfile.ast import Dockerfile
 from rundlet.builder.request import BuildRequest, Limits
-from rundlet.engine.builds import attestations
+from rundlet.engine.builds import attestations, indexes
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -34,8 +34,7 @@ def check(options: BuildOptions) -> None:
         for name in output.attrs:
             if name not in (_IMAGE_ATTRIBUTES if output.type == "image" else {"name"}):
                 raise NotSupportedError(f"attribute {name} of output type {output.type}")
-    if options.annotations:
-        raise NotSupportedError("annotations of a build")
+    indexes.parse_annotations(options.annotations)
     attestations.parse(options.attests)
     if "," in options.platform:
         raise NotSupportedError("a build for several platforms at once")
@@ -103,6 +102,7 @@ def build_request(
         secrets=secrets,
         ssh=ssh,
         contexts=options.contexts,
+        signed_only=options.signed_only,
         cache_from=tuple(filter(None, (cache_reference(text, "cache-from") for text in options.cache_from))),
         insecure_allowed="security.insecure" in options.allow,
         epoch=int(epoch) if epoch else None,

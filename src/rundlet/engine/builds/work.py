@@ -82,7 +82,7 @@ class Work:
             context.images, context.snapshots, rooms.cache, context.clock, self._reporter, self._lease, request.epoch
         )
         recorder.sources = await self._cache_sources(request)
-        bases = BaseImageService(context, rooms.puller, self._auth, self._reporter)
+        bases = BaseImageService(context, rooms.puller, self._auth, self._reporter, signed_only=request.signed_only)
         self.used = bases.used
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
         inputs = {name: workspace.context for name, workspace in self._lent.contexts.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -77,11 +78,9 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
-    if not flags["disable-content-trust"]:
-        raise CommandError("--disable-content-trust=false (content trust) is not supported by Rundlet in builds")
     if flags["isolation"] not in ("", "default"):
         raise CommandError(f"--isolation={flags['isolation']} is not supported by Rundlet")
     from rundlet.cli.building.build import build
 
     sys.stdout.flush()
-    return build(call.context, flags, call.args[0])
+    return build(call.context, flags, call.args[0], signed_only=enabled(call))

@@ -115,6 +115,7 @@ def _options(call: Call) -> BuildOptions:
         annotations=_json(call, "annotations", tuple[str, ...], ()),
         check=call.flag("check"),
         context=call.text("context"),
+        signed_only=call.flag("signedonly"),
     )
 
 
