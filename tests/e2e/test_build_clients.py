@@ -447,6 +447,28 @@ def test_statements_about_the_result(engine: Engine, tmp_path: Path) -> None:
     assert "generator of the attestation sbom is not supported by Rundlet" in refused.stderr
 
 
+def test_annotations(engine: Engine, tmp_path: Path) -> None:
+    words = ["--annotation", "a=b", "--annotation", "index:c=d:e", "--annotation", "manifest-descriptor:f=g"]
+    assert build(engine, "-t", "noted:1", *words, "-", stdin="FROM busybox\nENV x=1\n").returncode == 0
+    engine.ok("save", "-o", str(tmp_path / "noted.tar"), "noted:1")
+    with tarfile.open(tmp_path / "noted.tar") as archive:
+        texts = {member.name: archive.extractfile(member) for member in archive if member.isreg()}
+        read = {name: file.read() for name, file in texts.items() if file is not None}
+    documents = {name: json.loads(data) for name, data in read.items() if data.startswith(b"{")}
+    index = next(one for name, one in documents.items() if "manifests" in one and name != "index.json")
+    assert index["annotations"] == {"c": "d:e"}
+    entry = index["manifests"][0]
+    assert entry["annotations"] == {"f": "g"}
+    manifest = documents[f"blobs/{entry['digest'].replace(':', '/')}"]
+    assert manifest["annotations"] == {"a": "b"}
+    assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    engine.ok("rmi", "noted:1")
+    engine.ok("load", "-i", str(tmp_path / "noted.tar"))
+    assert run_of(engine, "noted:1", "sh", "-c", "echo $x") == "1"
+    refused = build(engine, "--annotation", "index-descriptor:a=b", "-", stdin="FROM busybox\n")
+    assert "an annotation of index-descriptor is not supported by Rundlet" in refused.stderr
+
+
 def test_check(engine: Engine, context: Path) -> None:
     done = engine.cli("build", "--check", str(context))
     assert (done.returncode, done.stdout) == (0, "Check complete, no warnings found.\n")

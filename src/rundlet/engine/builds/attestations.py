@@ -1,10 +1,5 @@
-"""``--attest``, ``--provenance``, ``--sbom``: statements beside an image, in an index that its names point at.
+"""``--attest``, ``--provenance``, ``--sbom``: what is stated of an image. See ``indexes`` for where it goes."""
 
-The form is the one that BuildKit writes and registries show: an OCI manifest of in-toto documents, for no platform,
-that says by annotation which image manifest it speaks of.
-"""
-
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -18,20 +13,11 @@ from rundlet.builder.statements import PROVENANCE, SPDX, Facts, Material, Subjec
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
-from rundlet.image.leases import Lease
-from rundlet.image.records import Image, NewImage
-from rundlet.oci import mediatype
-from rundlet.oci.descriptor import Descriptor
+from rundlet.image.records import Image
 from rundlet.oci.digest import Digest
-from rundlet.oci.manifest import ATTESTATION_ANNOTATION, Index, Manifest
-from rundlet.oci.platform import Platform
 from rundlet.storage.files.access import PickRequest
 from rundlet.util.clock import rfc3339_nano
 
-_IN_TOTO: Final = "application/vnd.in-toto+json"
-_PREDICATE: Final = "in-toto.io/predicate-type"
-_REFERENCE: Final = "vnd.docker.reference.digest"
-_UNKNOWN: Final = Platform("unknown", "unknown")
 _SCAN_LIMIT: Final = 256 << 20
 """Bytes of package databases that are read of one image."""
 
@@ -107,18 +93,18 @@ class Attester:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def attest(
-        self, image: Image, names: Sequence[str], wanted: Wanted, facts: Facts, workspace: Workspace, lease: Lease
-    ) -> Descriptor:
-        """The index of ``image`` and what is said of it, kept as long as the image is. Raises FileAccessError."""
-        subject = Subject(image.manifest.digest, image.platform, tuple(names))
-        statements: dict[str, bytes] = {}
+    async def statements(
+        self, image: Image, manifest: Digest, names: Sequence[str], wanted: Wanted, facts: Facts, workspace: Workspace
+    ) -> dict[str, bytes]:
+        """By kind of predicate, of an image whose manifest is ``manifest``. Raises FileAccessError."""
+        subject = Subject(manifest, image.platform, tuple(names))
+        found: dict[str, bytes] = {}
         if wanted.sbom:
             inventory = packages_in(await self._databases(image, workspace))
-            statements[SPDX] = sbom(subject, inventory, facts.finished)
+            found[SPDX] = sbom(subject, inventory, facts.finished)
         if wanted.provenance:
-            statements[PROVENANCE] = provenance(subject, facts, everything=wanted.everything)
-        return await asyncio.shield(self._write(image, statements, lease))
+            found[PROVENANCE] = provenance(subject, facts, everything=wanted.everything)
+        return found
 
     async def _databases(self, image: Image, workspace: Workspace) -> bytes:
         """A tar of the files in which package managers write down what they did."""
@@ -134,54 +120,3 @@ class Attester:
         finally:
             await access.close()
         return bytes(data)
-
-    async def _write(self, image: Image, statements: Mapping[str, bytes], lease: Lease) -> Descriptor:
-        blobs: list[Digest] = []
-
-        async def put(media_type: str, data: bytes) -> Descriptor:
-            await lease.hold(Digest.of(data))
-            blobs.append(await asyncio.to_thread(self._context.images.content.write, data))
-            return Descriptor.of(media_type, data)
-
-        layers = []
-        for kind, statement in statements.items():
-            described = await put(_IN_TOTO, statement)
-            layers.append(msgspec.structs.replace(described, annotations={_PREDICATE: kind}))
-        config = {
-            "architecture": "unknown",
-            "os": "unknown",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [str(layer.digest) for layer in layers]},
-        }
-        manifest = Manifest(
-            2,
-            await put(mediatype.OCI_CONFIG, msgspec.json.encode(config)),
-            tuple(layers),
-            mediatype.OCI_MANIFEST,
-        )
-        attested = msgspec.structs.replace(
-            await put(mediatype.OCI_MANIFEST, manifest.encode()),
-            platform=_UNKNOWN,
-            annotations={_REFERENCE: str(image.manifest.digest), ATTESTATION_ANNOTATION: "attestation-manifest"},
-        )
-        own = msgspec.structs.replace(image.manifest, platform=image.platform)
-        index = await put(mediatype.OCI_INDEX, Index(2, mediatype.OCI_INDEX, (own, attested)).encode())
-        await self._keep(image, blobs)
-        return index
-
-    async def _keep(self, image: Image, blobs: Sequence[Digest]) -> None:
-        """``blobs`` stay as long as ``image`` does."""
-        images = self._context.images
-        await images.put(
-            NewImage(
-                image.id,
-                image.manifest,
-                image.created,
-                image.created_ns,
-                image.platform,
-                image.labels,
-                tuple(images.layers(image.id)),
-                (*images.blobs(image.id), *blobs),
-                image.parent,
-            )
-        )

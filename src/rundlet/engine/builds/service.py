@@ -27,9 +27,10 @@ from rundlet.api.streams import Attachment
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.errors import LocatedError
 from rundlet.builder.report import Reporter
+from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
-from rundlet.engine.builds import attestations, checks
+from rundlet.engine.builds import attestations, checks, indexes
 from rundlet.engine.builds.classic import ClassicReporter
 from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
 from rundlet.engine.builds.kept import KeptContexts
@@ -43,6 +44,7 @@ from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Progress
+from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.reference import Reference
 from rundlet.util.ids import short
 from rundlet.util.tasks import settled
@@ -196,14 +198,7 @@ class BuildService:
             state = await work.solve(request)
         assert state.image is not None
         await lease.hold(state.image.id)
-        target = None
-        wanted = attestations.parse(options.attests)
-        if wanted:
-            facts = attestations.facts_of(
-                request, options, found.text, work.used, began, context.clock.now_ns(), wanted
-            )
-            names = [tag.familiar for tag in request.tags]
-            target = await self._attester.attest(state.image, names, wanted, facts, workspace, lease)
+        target = await self._index(state.image, request, options, found, work, began, workspace, lease)
         if tagged(options):
             for reference in request.tags:
                 await context.images.tag(state.image, reference, target)
@@ -212,6 +207,30 @@ class BuildService:
         emit(jsonstream.aux(aux))
         await asyncio.to_thread(self._settle, state.image)
         return state
+
+    async def _index(
+        self,
+        image: Image,
+        request: BuildRequest,
+        options: BuildOptions,
+        found: Read,
+        work: Work,
+        began: int,
+        workspace: Workspace,
+        lease: Lease,
+    ) -> Descriptor | None:
+        """What the names are to point at, if not at the image alone."""
+        wanted = attestations.parse(options.attests)
+        annotations = indexes.parse_annotations(options.annotations)
+        if not wanted and not annotations:
+            return None
+        now = self._context.clock.now_ns()
+        facts = attestations.facts_of(request, options, found.text, work.used, began, now, wanted)
+        names = [tag.familiar for tag in request.tags]
+        maker = indexes.IndexMaker(self._context, lease)
+        manifest = await maker.manifest(image, annotations)
+        stated = await self._attester.statements(image, manifest.digest, names, wanted, facts, workspace)
+        return await maker.finish([indexes.Part(image, manifest, stated)], annotations)
 
     def _settle(self, image: Image) -> None:
         self._rooms.cache.mark_result(image)

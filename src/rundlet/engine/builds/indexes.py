@@ -1,0 +1,153 @@
+"""The index that a build's names point at, where an image alone won't do: with annotations, with statements beside it.
+
+Content that it is made of stays as long as the image does.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.image.leases import Lease
+from rundlet.image.records import Image, NewImage
+from rundlet.oci import mediatype
+from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import ATTESTATION_ANNOTATION, SIZE_LIMIT, Index, Manifest
+from rundlet.oci.platform import Platform
+
+_IN_TOTO: Final = "application/vnd.in-toto+json"
+_PREDICATE: Final = "in-toto.io/predicate-type"
+_REFERENCE: Final = "vnd.docker.reference.digest"
+_UNKNOWN: Final = Platform("unknown", "unknown")
+_OCI: Final = {
+    mediatype.DOCKER_CONFIG: mediatype.OCI_CONFIG,
+    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
+    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
+    mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
+}
+
+
+class Annotations(msgspec.Struct, frozen=True):
+    """``--annotation``: of manifests, of the index, and of the manifests' entries in it."""
+
+    manifest: dict[str, str] = {}
+    index: dict[str, str] = {}
+    descriptor: dict[str, str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.manifest or self.index or self.descriptor)
+
+
+def parse_annotations(texts: Sequence[str]) -> Annotations:
+    """``key=value``, ``index,manifest:key=value``. Raises InvalidParameterError, NotSupportedError."""
+    found: dict[str, dict[str, str]] = {"manifest": {}, "index": {}, "manifest-descriptor": {}}
+    for text in texts:
+        front, equals, value = text.partition("=")
+        kinds, colon, key = front.rpartition(":")
+        if not equals or not key:
+            raise InvalidParameterError(f'invalid annotation "{text}": expected key=value')
+        for kind in kinds.split(",") if colon else ("manifest",):
+            if kind == "index-descriptor" or "[" in kind:
+                raise NotSupportedError(f"an annotation of {kind}")
+            if kind not in found:
+                raise InvalidParameterError(f'unknown annotation type "{kind}" in "{text}"')
+            found[kind][key] = value
+    return Annotations(found["manifest"], found["index"], found["manifest-descriptor"])
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One image of an index: its manifest there, and what is stated of it by kind of predicate."""
+
+    image: Image
+    manifest: Descriptor
+    statements: Mapping[str, bytes] = {}
+
+
+class IndexMaker:
+    """One per build. Everything is written under ``lease``; :meth:`finish` makes it stay with its image."""
+
+    def __init__(self, context: Context, lease: Lease) -> None:
+        self._context = context
+        self._lease = lease
+        self._blobs: list[Digest] = []
+
+    async def manifest(self, image: Image, annotations: Annotations) -> Descriptor:
+        """The image's own, or an OCI manifest of the same with annotations."""
+        if not annotations.manifest:
+            return image.manifest
+        content = self._context.images.content
+        own = Manifest.decode(await asyncio.to_thread(content.read, image.manifest.digest, SIZE_LIMIT))
+        annotated = msgspec.structs.replace(
+            own,
+            media_type=mediatype.OCI_MANIFEST,
+            config=_as_oci(own.config),
+            layers=tuple(_as_oci(layer) for layer in own.layers),
+            annotations={**(own.annotations or {}), **annotations.manifest},
+        )
+        return await self._put(mediatype.OCI_MANIFEST, annotated.encode())
+
+    async def finish(self, parts: Sequence[Part], annotations: Annotations) -> Descriptor:
+        """The index of all parts; the first image keeps what it is made of."""
+        entries: list[Descriptor] = []
+        for part in parts:
+            entries.append(
+                msgspec.structs.replace(
+                    part.manifest, platform=part.image.platform, annotations=annotations.descriptor or None
+                )
+            )
+        for part in parts:
+            if part.statements:
+                entries.append(await self._attested(part))
+        index = Index(2, mediatype.OCI_INDEX, tuple(entries), annotations.index or None)
+        found = await self._put(mediatype.OCI_INDEX, index.encode())
+        await self._keep(parts[0].image)
+        return found
+
+    async def _put(self, media_type: str, data: bytes) -> Descriptor:
+        await self._lease.hold(Digest.of(data))
+        self._blobs.append(await asyncio.to_thread(self._context.images.content.write, data))
+        return Descriptor.of(media_type, data)
+
+    async def _attested(self, part: Part) -> Descriptor:
+        """A manifest for no platform: as BuildKit writes it and registries show it."""
+        layers = []
+        for kind, statement in part.statements.items():
+            described = await self._put(_IN_TOTO, statement)
+            layers.append(msgspec.structs.replace(described, annotations={_PREDICATE: kind}))
+        config = {
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.digest) for layer in layers]},
+        }
+        described = await self._put(mediatype.OCI_CONFIG, msgspec.json.encode(config))
+        manifest = Manifest(2, described, tuple(layers), mediatype.OCI_MANIFEST)
+        return msgspec.structs.replace(
+            await self._put(mediatype.OCI_MANIFEST, manifest.encode()),
+            platform=_UNKNOWN,
+            annotations={_REFERENCE: str(part.manifest.digest), ATTESTATION_ANNOTATION: "attestation-manifest"},
+        )
+
+    async def _keep(self, image: Image) -> None:
+        images = self._context.images
+        await images.put(
+            NewImage(
+                image.id,
+                image.manifest,
+                image.created,
+                image.created_ns,
+                image.platform,
+                image.labels,
+                tuple(images.layers(image.id)),
+                (*images.blobs(image.id), *self._blobs),
+                image.parent,
+            )
+        )
+
+
+def _as_oci(descriptor: Descriptor) -> Descriptor:
+    return msgspec.structs.replace(descriptor, media_type=_OCI.get(descriptor.media_type, descriptor.media_type))
