@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import docker_programs, need
 from tests.e2e.trust_site import Site, User, site
-from tests.engines import Engine
+from tests.engines import Engine, rundlet_command
+from tools.registry import HTPASSWD, PASSWORD, USER
 
 PROGRAMS = ["", *docker_programs()[:1]]
 OFFICIAL = PROGRAMS[-1]
@@ -377,6 +378,49 @@ def test_partial_uploads(place: Site, user: Callable[..., User], repository: str
             else:
                 assert raw.recv(100).startswith(b"HTTP/1.1 400")
     assert place.get(f"/v2/{repository}/_trust/tuf/root.json") is None
+
+
+def test_a_registry_with_passwords(engine: Engine, tmp_path: Path, reader: str) -> None:
+    """The trust server asks for the same login as the registry; who has none gets one line."""
+    pytest.importorskip("bcrypt")
+    users = tmp_path / "htpasswd"
+    users.write_text(HTPASSWD)
+    with site(tmp_path / "site", "--htpasswd", str(users)) as place:
+        name = f"{place.address}/t/private:1"
+        alice = User(engine, place, tmp_path / "alice", reader)
+        engine.ok("tag", "busybox", name)
+        alice.ok("login", "-u", USER, "--password-stdin", place.address, stdin=PASSWORD)
+        assert "Successfully signed" in alice.ok("push", name)
+        # The first to sign becomes the first signer, under the name of the login.
+        engine.ok("tag", "busybox", f"{place.address}/t/own:1")
+        engine.run_command(
+            [*rundlet_command(), "push", f"{place.address}/t/own:1"], env={"DOCKER_CONFIG": str(alice.config)}
+        )
+        made = alice.ok("trust", "sign", f"{place.address}/t/own:1")
+        assert f"Created signer: {USER}" in made
+        _forget(engine, name)
+        alice.ok("pull", name)
+        bob = User(engine, place, tmp_path / "bob")
+        done = bob("pull", name)
+        assert done.returncode == 1
+        assert "you are not authorized to perform this operation" in done.stderr
+        _forget(engine, name, f"{place.address}/t/own:1")
+
+
+def test_a_digest_that_the_registry_does_not_have(engine: Engine, user: Callable[..., User], repository: str) -> None:
+    """Signed by mistake, or never pushed: the tag's own image is no substitute."""
+    need("notary")
+    admin, bob = user("admin"), user("bob")
+    engine.ok("tag", "busybox", f"{repository}:v1")
+    engine.ok("push", f"{repository}:v1")
+    _forget(engine, f"{repository}:v1")
+    admin.notary_ok("init", repository)
+    admin.notary_ok("addhash", repository, "v1", "500", "--sha256", "ab" * 32, "-p")
+    for command in (["pull"], ["run", "--rm"]):
+        done = bob(*command, f"{repository}:v1")
+        assert done.returncode in (1, 125)
+        assert "sha256:" + "ab" * 32 in done.stderr
+    assert engine.cli("inspect", f"{repository}:v1").returncode == 1
 
 
 def test_the_command_line_loads_no_cryptography_without_trust(engine: Engine) -> None:

@@ -54,9 +54,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(directory: Path) -> Iterator[Site]:
+def site(directory: Path, *flags: str) -> Iterator[Site]:
     authority, certificate, key = _certificates(directory)
-    with own_registry(directory / "root", "--tls-cert", str(certificate), "--tls-key", str(key)) as registry:
+    with own_registry(directory / "root", "--tls-cert", str(certificate), "--tls-key", str(key), *flags) as registry:
         known = SYSTEM_CERTIFICATES / registry.address
         made = [path for path in (known, *known.parents) if not path.exists()]
         known.mkdir(parents=True)
