@@ -270,7 +270,8 @@ class ImageStore:
         """Record that ``reference`` (name and digest) is known to be this image, after a push."""
 
         def write() -> None:
-            with self.database.transaction() as cursor:
+            # Not worth waiting for the disk: what a loss of power takes the registry says again.
+            with self.database.transaction(durable=False) as cursor:
                 self._name(cursor, reference, image.id, image.manifest)
 
         await asyncio.to_thread(write)

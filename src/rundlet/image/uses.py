@@ -33,7 +33,7 @@ class Uses:
         """
         now = self._clock.now_ns()
         new = "SELECT id, iif(tagged_ns, tagged_ns, ?) FROM images" if self._watching else "SELECT id, ? FROM images"
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             cursor.executemany(
                 "INSERT OR REPLACE INTO image_uses SELECT id, ? FROM images WHERE id = ?",
                 [(now, str(image)) for image in used],
