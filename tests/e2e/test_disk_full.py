@@ -74,3 +74,28 @@ def test_starting_on_a_full_disk(small: Engine) -> None:
     filler.unlink()
     assert small.ok("ps", "-a", "--format", "{{.Names}}") == "alive"
     assert small.ok("run", "--rm", "--name", "new", "busybox", "echo", "again") == "again"
+
+
+def test_builds_on_a_full_disk(small: Engine, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "big").write_bytes(os.urandom(30 << 20))
+    before = used(small)
+    for text, message in (
+        ("FROM busybox\nRUN dd if=/dev/zero of=/full bs=1M count=200\n", "returned a non-zero code: 1"),
+        # Room for the files, and none for the archive that a layer travels as.
+        ("FROM busybox\nRUN dd if=/dev/urandom of=/half bs=1M count=20\n", "no space left on device"),
+        ("FROM busybox\nCOPY big /big\n", "no space left on device"),
+    ):
+        (context / "Dockerfile").write_text(text)
+        (context / ".dockerignore").write_text("" if "COPY" in text else "big")
+        done = small.cli("build", "-t", "t", str(context))
+        assert done.returncode == 1, done
+        assert message in done.stderr.lower() or message in done.stderr
+        assert "Traceback" not in done.stderr
+        small.ok("builder", "prune", "-af")  # the engine's copy of a large context goes with it
+        wait_for(lambda: used(small) < before + (4 << 20), hint=f"what was half-made of {text} is gone")
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo fine > /fine\n")
+    (context / ".dockerignore").write_text("big")
+    small.ok("build", "-t", "t", str(context))
+    assert small.ok("run", "--rm", "t", "cat", "/fine") == "fine"
