@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.options.environment import labels
-from rundlet.cli.options.ipam import ipam_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +35,23 @@ FLAGS = (
 )
 
 
-def run(call: Invocation) -> int:
-    flags = call.flags
+def _pools(flags: dict[str, Any]) -> list[dict[str, Any]]:
+    """The API's IPAM.Config. Raises CommandError."""
+    asked = (flags["subnet"], flags["ip-range"], flags["gateway"], dict(flags["aux-address"]))
+    if not any(asked):
+        return []
+    # Addresses take longer to import than the rest of the command: not for a network that names none.
+    from rundlet.cli.options.ipam import ipam_config
+
     try:
-        config = ipam_config(flags["subnet"], flags["ip-range"], flags["gateway"], dict(flags["aux-address"]))
+        return ipam_config(*asked)
     except ValueError as exc:
         raise CommandError(str(exc)) from exc
+
+
+def run(call: Invocation) -> int:
+    flags = call.flags
+    config = _pools(flags)
     body: dict[str, Any] = {
         "Name": call.args[0],
         "Driver": flags["driver"],
