@@ -469,6 +469,33 @@ def test_annotations(engine: Engine, tmp_path: Path) -> None:
     assert "an annotation of index-descriptor is not supported by Rundlet" in refused.stderr
 
 
+def test_several_platforms(engine: Engine, tmp_path: Path) -> None:
+    file = (
+        "FROM --platform=$BUILDPLATFORM busybox AS tools\nARG TARGETPLATFORM\nRUN echo $TARGETPLATFORM > /made-for\n"
+        "FROM scratch\nCOPY --from=tools /made-for /\n"
+    )
+    kinds = "linux/amd64,linux/arm64,linux/arm/v7"
+    done = build(engine, "-t", "several:1", "--platform", kinds, "--provenance=true", "-", stdin=file)
+    assert done.returncode == 0, done.stderr
+    assert "[linux/arm64 tools 3/3] RUN echo $TARGETPLATFORM > /made-for" in done.stderr
+    engine.ok("save", "-o", str(tmp_path / "several.tar"), "several:1")
+    with tarfile.open(tmp_path / "several.tar") as archive:
+        texts = {member.name: archive.extractfile(member) for member in archive if member.isreg()}
+        read = {name: file.read() for name, file in texts.items() if file is not None}
+    indexes = [json.loads(data) for name, data in read.items() if name.startswith("blobs/") and b'"manifests"' in data]
+    found = [entry["platform"]["architecture"] for entry in indexes[0]["manifests"]]
+    assert sorted(found[:3]) == ["amd64", "arm", "arm64"]
+    assert found[3:] == ["unknown"] * 3
+    assert engine.ok("image", "inspect", "-f", "{{.Architecture}}", "--platform", "linux/arm64", "several:1") == "arm64"
+    one = build(engine, "-o", tmp_path / "out", "--platform", "linux/arm64", "-", stdin=file)
+    assert one.returncode == 0, one.stderr
+    assert (tmp_path / "out/made-for").read_text() == "linux/arm64\n"
+    refused = build(engine, "-o", tmp_path / "out", "--platform", kinds, "-", stdin=file)
+    assert "output type local of several platforms is not supported by Rundlet" in refused.stderr
+    wrong = build(engine, "--platform", "linux/nothing/x/y", "-", stdin=file)
+    assert wrong.returncode == 1
+
+
 def test_check(engine: Engine, context: Path) -> None:
     done = engine.cli("build", "--check", str(context))
     assert (done.returncode, done.stdout) == (0, "Check complete, no warnings found.\n")

@@ -29,6 +29,11 @@ class ClassicReporter:
         self._cached: set[int] = set()
         self._total = 0
 
+    def of_platform(self, platform: str) -> "ClassicReporter":
+        """One for the steps of one of several platforms."""
+        self._emit(jsonstream.stream(f"Platform {platform}\n"))
+        return ClassicReporter(self._emit)
+
     def planned(self, steps: list[Step]) -> None:
         self._total = len(steps)
 

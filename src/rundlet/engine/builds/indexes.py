@@ -104,7 +104,7 @@ class IndexMaker:
                 entries.append(await self._attested(part))
         index = Index(2, mediatype.OCI_INDEX, tuple(entries), annotations.index or None)
         found = await self._put(mediatype.OCI_INDEX, index.encode())
-        await self._keep(parts[0].image)
+        await self._keep(parts[0].image, [part.image for part in parts[1:]])
         return found
 
     async def _put(self, media_type: str, data: bytes) -> Descriptor:
@@ -132,8 +132,10 @@ class IndexMaker:
             annotations={_REFERENCE: str(part.manifest.digest), ATTESTATION_ANNOTATION: "attestation-manifest"},
         )
 
-    async def _keep(self, image: Image) -> None:
+    async def _keep(self, image: Image, others: Sequence[Image]) -> None:
         images = self._context.images
+        foreign = [blob for other in others for blob in images.blobs(other.id)]
+        foreign += [layer.blob.digest for other in others for layer in images.layers(other.id)]
         await images.put(
             NewImage(
                 image.id,
@@ -143,7 +145,7 @@ class IndexMaker:
                 image.platform,
                 image.labels,
                 tuple(images.layers(image.id)),
-                (*images.blobs(image.id), *self._blobs),
+                tuple(dict.fromkeys((*images.blobs(image.id), *self._blobs, *foreign))),
                 image.parent,
             )
         )

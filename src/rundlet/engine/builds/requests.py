@@ -36,8 +36,8 @@ def check(options: BuildOptions) -> None:
                 raise NotSupportedError(f"attribute {name} of output type {output.type}")
     indexes.parse_annotations(options.annotations)
     attestations.parse(options.attests)
-    if "," in options.platform:
-        raise NotSupportedError("a build for several platforms at once")
+    if len(platforms(options)) > 1:
+        _check_several(options)
     for source in options.cache_from:
         cache_reference(source, "cache-from")
     for target in options.cache_to:
@@ -87,7 +87,7 @@ def build_request(
         target=options.target,
         arguments=options.build_args,
         labels=options.labels,
-        platform=Platform.parse(options.platform) if options.platform else Platform.host(),
+        platform=platforms(options)[-1],
         platform_given=bool(options.platform),
         no_cache=options.no_cache,
         no_cache_stages=frozenset(options.no_cache_filter),
@@ -128,6 +128,24 @@ def tagged(options: BuildOptions) -> bool:
     """Whether the result gets its names: not where it only leaves as files."""
     kinds = {output.type for output in options.outputs}
     return not kinds or bool(kinds & {"image", "docker", "oci"})
+
+
+def platforms(options: BuildOptions) -> tuple[Platform, ...]:
+    """What is built for, each once; this machine's own last, so that names of base images end up meaning that.
+
+    Raises InvalidPlatformError.
+    """
+    host = Platform.host()
+    found = dict.fromkeys(Platform.parse(text).normalized() for text in options.platform.split(",") if text)
+    return tuple(sorted(found, key=host.matches)) or (host,)
+
+
+def _check_several(options: BuildOptions) -> None:
+    for output in options.outputs:
+        if output.type in ("tar", "local"):
+            raise NotSupportedError(f"output type {output.type} of several platforms")
+        if output.type in ("oci", "docker") and not (options.tags or output.attrs.get("name")):
+            raise NotSupportedError(f"output type {output.type} of several platforms without a name")
 
 
 def with_platform(request: BuildRequest, platform: Platform) -> BuildRequest:

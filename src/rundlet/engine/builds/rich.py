@@ -12,16 +12,22 @@ from rundlet.util.clock import Clock, rfc3339_nano
 class RichReporter:
     """``emit`` gets each state."""
 
-    def __init__(self, emit: Callable[[BuildProgress], None], clock: Clock) -> None:
+    def __init__(self, emit: Callable[[BuildProgress], None], clock: Clock, platform: str = "") -> None:
+        """``platform`` is said with each step where there are several."""
         self._emit = emit
         self._clock = clock
+        self._platform = platform
         self._stages = 1
         self._started: dict[int, str] = {}
         self._cached: set[int] = set()
 
+    def of_platform(self, platform: str) -> "RichReporter":
+        """One for the steps of one of several platforms."""
+        return RichReporter(self._emit, self._clock, platform)
+
     def planned(self, steps: list[Step]) -> None:
         self._stages = len({step.stage for step in steps})
-        self._emit(BuildProgress(vertexes=tuple(Vertex(_digest(step), self._name(step)) for step in steps)))
+        self._emit(BuildProgress(vertexes=tuple(Vertex(self._digest(step), self._name(step)) for step in steps)))
 
     def started(self, step: Step) -> None:
         self._started[step.number] = self._now()
@@ -34,14 +40,14 @@ class RichReporter:
         """Nothing that anybody wants to see."""
 
     def output(self, step: Step, stream: int, data: bytes) -> None:
-        log = VertexLog(_digest(step), stream, base64.b64encode(data).decode(), self._now())
+        log = VertexLog(self._digest(step), stream, base64.b64encode(data).decode(), self._now())
         self._emit(BuildProgress(logs=(log,)))
 
     def progress(self, step: Step, progress: Progress) -> None:
         if progress.aux is not None or not progress.id:
             return
         name = f"{progress.id} {progress.status}"
-        status = VertexStatus(progress.id, _digest(step), name, progress.current, progress.total, self._now())
+        status = VertexStatus(progress.id, self._digest(step), name, progress.current, progress.total, self._now())
         self._emit(BuildProgress(statuses=(status,)))
 
     def removed(self, step: Step, container_id: str) -> None:
@@ -61,7 +67,7 @@ class RichReporter:
 
     def _vertex(self, step: Step, completed: str = "", error: str = "") -> None:
         vertex = Vertex(
-            _digest(step),
+            self._digest(step),
             self._name(step),
             self._started.get(step.number, ""),
             completed,
@@ -72,11 +78,11 @@ class RichReporter:
 
     def _name(self, step: Step) -> str:
         stage = f"{step.stage} " if self._stages > 1 else ""
-        return f"[{stage}{step.index}/{step.count}] {step.text}"
+        platform = f"{self._platform} " if self._platform else ""
+        return f"[{platform}{stage}{step.index}/{step.count}] {step.text}"
 
     def _now(self) -> str:
         return rfc3339_nano(self._clock.now_ns())
 
-
-def _digest(step: Step) -> str:
-    return f"step:{step.number}"
+    def _digest(self, step: Step) -> str:
+        return f"step:{self._platform}:{step.number}" if self._platform else f"step:{step.number}"

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from rundlet.api import jsonstream
 from rundlet.api.builds import (
     BuildErrorDetail,
@@ -36,7 +38,7 @@ from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
 from rundlet.engine.builds.pruning import BuildCacheService
-from rundlet.engine.builds.requests import build_request, check, tagged
+from rundlet.engine.builds.requests import build_request, check, platforms, tagged, with_platform
 from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.work import BuildRooms, Work
@@ -51,6 +53,20 @@ from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
 Message = JSONMessage | BuildProgress | BuildFailure
+
+
+class _Built(msgspec.Struct, frozen=True):
+    """What one platform led to. ``began`` in nanoseconds since the epoch; ``used`` are its base images."""
+
+    state: StageState
+    request: BuildRequest
+    began: int
+    used: dict[str, Image]
+
+    @property
+    def image(self) -> Image:
+        assert self.state.image is not None
+        return self.state.image
 
 
 class BuildService:
@@ -114,7 +130,7 @@ class BuildService:
 
     async def _messages(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
         queue: asyncio.Queue[Message | None] = asyncio.Queue()
-        reporter: Reporter = (
+        reporter: RichReporter | ClassicReporter = (
             RichReporter(queue.put_nowait, self._context.clock) if options.rich else ClassicReporter(queue.put_nowait)
         )
         task = asyncio.create_task(self._work(options, body, reporter, queue.put_nowait))
@@ -150,7 +166,7 @@ class BuildService:
         self,
         options: BuildOptions,
         body: AsyncIterator[bytes],
-        reporter: Reporter,
+        reporter: RichReporter | ClassicReporter,
         emit: Callable[[Message], None],
     ) -> StageState | None:
         lent = self.lendings.take(options.session)
@@ -187,50 +203,70 @@ class BuildService:
         workspace: Workspace,
         lent: Lent,
         lease: Lease,
-        reporter: Reporter,
+        reporter: RichReporter | ClassicReporter,
         emit: Callable[[Message], None],
     ) -> StageState:
         context = self._context
-        began = context.clock.now_ns()
-        work = Work(context, self._rooms, workspace, lease, reporter, lent, options.auth)
-        async with work.agents() as agents:
-            request = build_request(options, found.dockerfile, lent.secrets, agents)
-            state = await work.solve(request)
-        assert state.image is not None
-        await lease.hold(state.image.id)
-        target = await self._index(state.image, request, options, found, work, began, workspace, lease)
+        built = await self._solved(found, options, workspace, lent, lease, reporter)
+        main = built[-1]
+        image = main.image
+        target = await self._index(built, options, found, workspace, lease)
         if tagged(options):
-            for reference in request.tags:
-                await context.images.tag(state.image, reference, target)
-                context.events.publish("image", "tag", str(state.image.id), {"name": reference.familiar})
-        aux = await self._results.finish(state, request, options, emit, target)
+            for reference in main.request.tags:
+                await context.images.tag(image, reference, target)
+                context.events.publish("image", "tag", str(image.id), {"name": reference.familiar})
+        aux = await self._results.finish(main.state, main.request, options, emit, target)
         emit(jsonstream.aux(aux))
-        await asyncio.to_thread(self._settle, state.image)
-        return state
+        for one in built:
+            await asyncio.to_thread(self._settle, one.image)
+        return main.state
+
+    async def _solved(
+        self,
+        found: Read,
+        options: BuildOptions,
+        workspace: Workspace,
+        lent: Lent,
+        lease: Lease,
+        reporter: RichReporter | ClassicReporter,
+    ) -> list["_Built"]:
+        """A result for each platform, one after the other."""
+        context, targets = self._context, platforms(options)
+        built: list[_Built] = []
+
+        def work_of(reporter: Reporter) -> Work:
+            return Work(context, self._rooms, workspace, lease, reporter, lent, options.auth)
+
+        async with work_of(reporter).agents() as agents:
+            request = build_request(options, found.dockerfile, lent.secrets, agents)
+            for platform in targets:
+                began = context.clock.now_ns()
+                several = len(targets) > 1
+                work = work_of(reporter.of_platform(str(platform)) if several else reporter)
+                state = await work.solve(with_platform(request, platform) if several else request)
+                assert state.image is not None
+                await lease.hold(state.image.id)
+                built.append(_Built(state, request, began, work.used))
+        return built
 
     async def _index(
-        self,
-        image: Image,
-        request: BuildRequest,
-        options: BuildOptions,
-        found: Read,
-        work: Work,
-        began: int,
-        workspace: Workspace,
-        lease: Lease,
+        self, built: Sequence["_Built"], options: BuildOptions, found: Read, workspace: Workspace, lease: Lease
     ) -> Descriptor | None:
-        """What the names are to point at, if not at the image alone."""
+        """What the names are to point at, if not at an image alone."""
         wanted = attestations.parse(options.attests)
         annotations = indexes.parse_annotations(options.annotations)
-        if not wanted and not annotations:
+        if not (wanted or annotations or len(built) > 1):
             return None
-        now = self._context.clock.now_ns()
-        facts = attestations.facts_of(request, options, found.text, work.used, began, now, wanted)
-        names = [tag.familiar for tag in request.tags]
         maker = indexes.IndexMaker(self._context, lease)
-        manifest = await maker.manifest(image, annotations)
-        stated = await self._attester.statements(image, manifest.digest, names, wanted, facts, workspace)
-        return await maker.finish([indexes.Part(image, manifest, stated)], annotations)
+        parts: list[indexes.Part] = []
+        for one in reversed(built):
+            now = self._context.clock.now_ns()
+            facts = attestations.facts_of(one.request, options, found.text, one.used, one.began, now, wanted)
+            names = [tag.familiar for tag in one.request.tags]
+            manifest = await maker.manifest(one.image, annotations)
+            stated = await self._attester.statements(one.image, manifest.digest, names, wanted, facts, workspace)
+            parts.append(indexes.Part(one.image, manifest, stated))
+        return await maker.finish(parts, annotations)
 
     def _settle(self, image: Image) -> None:
         self._rooms.cache.mark_result(image)
