@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.format import containers, images, volumes
+from rundlet.cli.format import build_cache, containers, images, volumes
 from rundlet.cli.format.table import layout
 from rundlet.cli.format.units import human_size
 
@@ -70,12 +70,14 @@ def verbose_text(usage: Any) -> str:
     table: list[tuple[str, ...]] = [
         ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
     ]
-    names = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize")
+    names = ("Repository", "Tag", "ID", "CreatedSince", "Size")
     for row in rows:
         item = row["item"]
         shared = max(0, item.get("SharedSize") or 0)
         cells = [str(images.FIELDS[name][1](row, False)) for name in names]
-        table.append((*cells, human_size(item["Size"] - shared, 4), str(item.get("Containers", 0))))
+        table.append(
+            (*cells, human_size(shared, 4), human_size(item["Size"] - shared, 4), str(item.get("Containers", 0)))
+        )
     text = "Images space usage:\n\n" + layout(table)
     head = ("CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES")
     keys = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
@@ -87,6 +89,40 @@ def verbose_text(usage: Any) -> str:
     text += "\nLocal Volumes space usage:\n\n" + layout([("VOLUME NAME", "LINKS", "SIZE"), *listed])
     built = usage.get("BuildCache") or []
     size = human_size(sum(item.get("Size") or 0 for item in built), 4)
-    head_cache = ("CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED")
-    text += f"\nBuild cache usage: {size}\n\n" + layout([head_cache])
-    return text
+    fields: Any = build_cache.FIELDS
+    head_cache = [fields[key][0] for key in build_cache.COLUMNS]
+    cached = [[str(fields[key][1](item, False)) for key in build_cache.COLUMNS] for item in built]
+    return text + f"\nBuild cache usage: {size}\n\n" + layout([head_cache, *cached])
+
+
+class Document(dict[str, "Any"]):
+    """All objects with their columns, for templates and JSON."""
+
+    type_name = "*formatter.diskUsageContext"
+
+
+def verbose_document(usage: Any) -> Document:
+    """-v with a format: ``{{range .Images}}{{.Repository}}{{end}}``."""
+    found = images.sorted_rows(usage.get("Images") or [], digests=False, everything=False)
+    return Document(
+        Images=[_image(row) for row in found],
+        Containers=[
+            _columns(item, containers.FIELDS) | {"Size": human_size(item.get("SizeRw") or 0)}
+            for item in usage.get("Containers") or []
+        ],
+        Volumes=[_columns(item, volumes.FIELDS) for item in usage.get("Volumes") or []],
+        BuildCache=[_columns(item, build_cache.FIELDS) for item in usage.get("BuildCache") or []],
+    )
+
+
+def _columns(item: Any, fields: Any) -> dict[str, Any]:
+    return {name: fields[name][1](item, True) for name in sorted(fields)}
+
+
+def _image(row: Any) -> dict[str, Any]:
+    shared = max(0, row["item"].get("SharedSize") or 0)
+    return _columns(row, images.FIELDS) | {
+        "Digest": "" if row["digest"] == "<none>" else row["digest"],
+        "SharedSize": human_size(shared, 4),
+        "UniqueSize": human_size(row["item"]["Size"] - shared, 4),
+    }

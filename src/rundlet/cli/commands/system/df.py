@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.format.disk_usage import FIELDS, summary, verbose_text
+from rundlet.cli.format.disk_usage import FIELDS, summary, verbose_document, verbose_text
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.shared_flags import TABLE_FORMAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rundlet.cli.main import Invocation
 
 USAGE = "[OPTIONS]"
@@ -22,18 +24,28 @@ FLAGS = (
 )
 
 
+def _verbose(usage: Any, template: str) -> str:
+    """Raises CommandError."""
+    if template in ("", "table"):
+        return verbose_text(usage)
+    document = verbose_document(usage)
+    if template == "json":
+        from rundlet.client.wire import dumps
+
+        return dumps(document) + "\n"
+    from rundlet.cli.format.templated import Format, unescape
+
+    try:
+        return Format(unescape(template), prefix="").render(document)
+    except CommandError as exc:
+        raise CommandError(exc.message.removeprefix(": ")) from exc
+
+
 def run(call: Invocation) -> int:
     flags = call.flags
-    if flags["verbose"] and flags["format"] not in ("", "json"):
-        raise CommandError("--verbose with a --format other than json is not supported by Rundlet")
     usage = call.context.session.get("/system/df")
     if flags["verbose"]:
-        if flags["format"] == "json":
-            from rundlet.client.wire import dumps
-
-            sys.stdout.write(dumps(usage) + "\n")
-        else:
-            sys.stdout.write(verbose_text(usage))
+        sys.stdout.write(_verbose(usage, flags["format"]))
         return 0
     columns = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
     print_rows(call.context, summary(usage), FIELDS, columns, template=flags["format"])

@@ -1,0 +1,49 @@
+"""``system df -v`` with a format: the same objects that its tables show, each with its columns."""
+
+from typing import Any
+
+from rundlet.cli.commands.system.df import _verbose
+from rundlet.cli.format.disk_usage import verbose_document, verbose_text
+
+USAGE: dict[str, Any] = {
+    "Images": [
+        {
+            "Id": "sha256:" + "a" * 64,
+            "RepoTags": ["box:latest"],
+            "Created": 1,
+            "Size": 1000,
+            "SharedSize": 400,
+            "Containers": 2,
+        }
+    ],
+    "Containers": [],
+    "Volumes": [{"Name": "data", "Driver": "local", "UsageData": {"RefCount": 1, "Size": 2000}}],
+    "BuildCache": [
+        {
+            "ID": "b" * 64,
+            "Type": "regular",
+            "InUse": True,
+            "Size": 3,
+            "CreatedAt": "2026-01-02T03:04:05.5Z",
+            "LastUsedAt": "2026-01-02T03:04:05.5Z",
+            "UsageCount": 1,
+        }
+    ],
+}
+
+
+def test_templates_see_every_object() -> None:
+    template = "{{range .Images}}{{.Repository}} {{.UniqueSize}} {{.SharedSize}}{{end}} {{len .Containers}}"
+    assert _verbose(USAGE, template) == "box 600B 400B 0"
+    assert _verbose(USAGE, "{{range .Volumes}}{{.Name}} {{.Links}} {{.Size}}{{end}}") == "data 1 2kB"
+    cache = "{{range .BuildCache}}{{.ID}} {{.CreatedAt}} {{.InUse}}{{end}}"
+    assert _verbose(USAGE, cache) == "b" * 64 + "* 2026-01-02 03:04:05.5 +0000 UTC true"
+
+
+def test_json_and_tables() -> None:
+    document = verbose_document(USAGE)
+    assert [sorted(document)] == [["BuildCache", "Containers", "Images", "Volumes"]]
+    assert document["Images"][0]["ID"] == "sha256:" + "a" * 64
+    text = verbose_text(USAGE)
+    assert "bbbbbbbbbbbb*   regular" in text
+    assert "Build cache usage: 3B" in text
