@@ -46,7 +46,7 @@ class ForeignStart:
             step = "user"
             self.user, self.home = starter.resolve_user(spec, sandbox.rootfs)
             step = "runtime"
-            network = None if spec["net"]["mode"] == "host" else ns.path(os.getpid(), "network")
+            network = None if spec["net"]["mode"] == "host" else self._namespace()
             config = external.bundle(spec, sandbox.rootfs, self.user, network, self.home)
             process = external.ExternalProcess(self._loop, spec, on_started, on_failed, on_ended, self.host_network)
             self._start(process, config, take_console)
@@ -54,6 +54,13 @@ class ForeignStart:
             raise from_exception(step, exc) from exc
         self.process = process
         return process
+
+    def _namespace(self) -> str:
+        """The container's, by a descriptor: the shim itself is in the host's for a moment whenever it runs the runtime.
+
+        A runtime that looks just then would take it for the host's. The descriptor stays open as long as the shim.
+        """
+        return f"/proc/{os.getpid()}/fd/{ns.open_namespace('self', 'network')}"
 
     def _start(
         self, process: external.ExternalProcess, config: dict[str, Any], take_console: Callable[[socket.socket], None]
