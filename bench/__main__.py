@@ -17,6 +17,7 @@ from bench import isolation, report
 from bench.build_rows import build_rows
 from bench.container_rows import container_rows
 from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet, installed, run
+from bench.file_rows import file_rows
 from bench.image_rows import image_rows
 from bench.network_rows import network_rows
 from bench.rows import IMAGE, Outcome, perform, rows
@@ -99,6 +100,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
         for row in (
             *rows(big, registry.storage, quick=options.quick),
             *container_rows(quick=options.quick),
+            *file_rows(big, directory, quick=options.quick),
             *network_rows(quick=options.quick),
             *image_rows(big, directory, quick=options.quick),
             *build_rows(directory, quick=options.quick),

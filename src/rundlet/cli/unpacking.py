@@ -6,46 +6,19 @@ symbolic links, beneath a directory descriptor, so a link that the archive broug
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 
+from rundlet.cli import tarheader
 from rundlet.cli.exit import CommandError
+from rundlet.cli.tarreader import Member, Pieces, Reader, TarError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-CHUNK = 1 << 18
+__all__ = ["Pieces", "unpack"]
+
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Pieces(io.RawIOBase):
-    """A readable file over pieces of bytes; ``count`` is what has been read."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        super().__init__()
-        self._pieces: Iterator[bytes] = iter(pieces)
-        self._left = b""
-        self.count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        parts: list[bytes] = []
-        wanted = size
-        while size < 0 or wanted > 0:
-            if not self._left:
-                self._left = next(self._pieces, b"")
-                if not self._left:
-                    break
-            part, self._left = (self._left, b"") if size < 0 else (self._left[:wanted], self._left[wanted:])
-            wanted -= len(part)
-            parts.append(part)
-        data = b"".join(parts)
-        self.count += len(data)
-        return data
 
 
 def unpack(source: Pieces, directory: str, rename: Callable[[str], str], *, owners: bool) -> None:
@@ -54,16 +27,16 @@ def unpack(source: Pieces, directory: str, rename: Callable[[str], str], *, owne
     ``owners``: set user and group as the archive has them. Raises CommandError.
     """
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    later: list[tuple[list[str], tarfile.TarInfo]] = []
+    later: list[tuple[list[str], Member]] = []
     try:
-        with tarfile.open(fileobj=source, mode="r|") as archive:
-            for member in archive:
-                parts = _parts(rename(member.name))
-                if member.isdir():
-                    os.close(_directory(root, parts))
-                    later.append((parts, member))
-                elif parts:
-                    _member(root, parts, member, archive, rename, owners=owners)
+        archive = Reader(source)
+        for member in archive:
+            parts = _parts(rename(os.fsdecode(member.name)))
+            if member.kind == tarheader.DIRECTORY:
+                os.close(_directory(root, parts))
+                later.append((parts, member))
+            elif parts:
+                _member(root, parts, member, archive, rename, owners=owners)
         # Modes and times of directories last: a read-only one must still take its files.
         for parts, member in reversed(later):
             fd = _directory(root, parts)
@@ -72,7 +45,7 @@ def unpack(source: Pieces, directory: str, rename: Callable[[str], str], *, owne
                     _attributes(fd, member, owners=owners)
             finally:
                 os.close(fd)
-    except tarfile.TarError as exc:
+    except TarError as exc:
         raise CommandError(f"invalid archive from the engine: {exc}") from exc
     except OSError as exc:
         raise CommandError(f"{exc.filename or directory}: {(exc.strerror or str(exc)).lower()}") from exc
@@ -106,7 +79,7 @@ def _directory(root: int, parts: list[str]) -> int:
     return fd
 
 
-def _attributes(fd: int, member: tarfile.TarInfo, *, owners: bool) -> None:
+def _attributes(fd: int, member: Member, *, owners: bool) -> None:
     if owners:
         os.fchown(fd, member.uid, member.gid)
     os.fchmod(fd, member.mode & 0o7777)
@@ -116,8 +89,8 @@ def _attributes(fd: int, member: tarfile.TarInfo, *, owners: bool) -> None:
 def _member(
     root: int,
     parts: list[str],
-    member: tarfile.TarInfo,
-    archive: tarfile.TarFile,
+    member: Member,
+    archive: Reader,
     rename: Callable[[str], str],
     *,
     owners: bool,
@@ -129,32 +102,30 @@ def _member(
             os.unlink(name, dir_fd=parent)
         except FileNotFoundError:
             pass
-        if member.isreg():
-            content = archive.extractfile(member)
-            assert content is not None
+        if member.kind == tarheader.REGULAR:
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=parent)
             try:
-                while piece := content.read(CHUNK):
+                for piece in archive.content():
                     view = memoryview(piece)
                     while view:
                         view = view[os.write(fd, view) :]
                 _attributes(fd, member, owners=owners)
             finally:
                 os.close(fd)
-        elif member.issym():
-            os.symlink(member.linkname, name, dir_fd=parent)
+        elif member.kind == tarheader.SYMLINK:
+            os.symlink(os.fsdecode(member.link), name, dir_fd=parent)
             if owners:
                 os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
-        elif member.islnk():
-            target = _parts(rename(member.linkname))
+        elif member.kind == tarheader.LINK:
+            target = _parts(rename(os.fsdecode(member.link)))
             source = _directory(root, target[:-1])
             try:
                 os.link(target[-1], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
             finally:
                 os.close(source)
-        elif member.isfifo():
+        elif member.kind == tarheader.FIFO:
             os.mkfifo(name, member.mode & 0o7777, dir_fd=parent)
-        elif member.ischr() or member.isblk():
-            raise CommandError(f"refusing to make the device {member.name} on this machine")
+        elif member.kind in (tarheader.CHARACTER, tarheader.BLOCK_DEVICE):
+            raise CommandError(f"refusing to make the device {os.fsdecode(member.name)} on this machine")
     finally:
         os.close(parent)

@@ -189,6 +189,11 @@ class FileAccess:
         try:
             async for chunk in body:
                 pieces = inflater.feed(chunk)
+                if inflater.compression in ("", "none"):
+                    # Nothing to inflate: not worth the way to a thread and back for each piece.
+                    for plain in pieces:
+                        await _write(self._data, plain)
+                    continue
                 while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                     await _write(self._data, piece)
             pieces = inflater.finish()

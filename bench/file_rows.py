@@ -1,0 +1,58 @@
+"""Rows about containers' files: ``cp`` both ways, ``export``, ``commit``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.contenders import Contender, run
+from bench.rows import Limit, Row, milliseconds
+
+FILES = 200
+_BYTES = 8192
+_WRITE = f"mkdir /new && for n in $(seq {FILES}); do head -c {_BYTES} /dev/urandom > /new/$n; done"
+
+
+def file_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
+    """``big`` is in the registry; ``directory`` is for what is copied."""
+    some, few = (2, 1) if quick else (9, 3)
+    single, many = directory / "single", directory / "many"
+    single.write_bytes(bytes(_BYTES))
+    many.mkdir(exist_ok=True)
+    for number in range(FILES):
+        (many / str(number)).write_bytes(bytes(_BYTES))
+
+    def box(one: Contender) -> None:
+        run(one.pull(big))
+        run(one.command("run", "-d", "--name", "files", "--network", "none", big, "sleep", "100000"))
+        run(one.command("exec", "files", "sh", "-c", _WRITE))
+
+    def copy(*words: str) -> Callable[[Contender], float]:
+        return lambda one: milliseconds(one.command("cp", *words))
+
+    def out(one: Contender) -> float:
+        target = directory / f"out-{one.name}"
+        elapsed = milliseconds(one.command("cp", "files:/new", str(target)))
+        run(["rm", "-r", str(target)])
+        return elapsed
+
+    def export(one: Contender) -> float:
+        target = directory / f"export-{one.name}"
+        elapsed = milliseconds(one.command("export", "-o", str(target), "files"))
+        target.unlink()
+        return elapsed
+
+    def commit(one: Contender) -> float:
+        elapsed = milliseconds(one.command("commit", "files", "committed"))
+        run(one.command("rmi", "committed"))
+        return elapsed
+
+    def remove(one: Contender) -> None:
+        run(one.command("rm", "-f", "files"))
+
+    cp, held = (Limit("docker", 0.6),), {"before": box, "after": remove}
+    return [
+        Row("`cp` of a file into a running container", "ms", some, copy(str(single), "files:/single"), limits=cp, **held),
+        Row(f"`cp` of a directory of {FILES} files into it", "ms", some, copy(str(many), "files:/many"), limits=cp, **held),
+        Row(f"`cp` of a directory of {FILES} files out of it", "ms", some, out, limits=cp, **held),
+        Row("`export` of a container of the big image", "ms", few, export, limits=(Limit("docker", 1.0),), **held),
+        Row(f"`commit` of {FILES} new files on the big image", "ms", some, commit, limits=(Limit("docker", 0.4),), **held),
+    ]  # fmt: skip
