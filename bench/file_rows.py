@@ -48,11 +48,13 @@ def file_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
     def remove(one: Contender) -> None:
         run(one.command("rm", "-f", "files"))
 
-    cp, held = (Limit("docker", 0.6),), {"before": box, "after": remove}
+    def row(title: str, rounds: int, measure: Callable[[Contender], float], most: float) -> Row:
+        return Row(title, "ms", rounds, measure, before=box, after=remove, limits=(Limit("docker", most),))
+
     return [
-        Row("`cp` of a file into a running container", "ms", some, copy(str(single), "files:/single"), limits=cp, **held),
-        Row(f"`cp` of a directory of {FILES} files into it", "ms", some, copy(str(many), "files:/many"), limits=cp, **held),
-        Row(f"`cp` of a directory of {FILES} files out of it", "ms", some, out, limits=cp, **held),
-        Row("`export` of a container of the big image", "ms", few, export, limits=(Limit("docker", 1.0),), **held),
-        Row(f"`commit` of {FILES} new files on the big image", "ms", some, commit, limits=(Limit("docker", 0.4),), **held),
-    ]  # fmt: skip
+        row("`cp` of a file into a running container", some, copy(str(single), "files:/single"), 0.6),
+        row(f"`cp` of a directory of {FILES} files into it", some, copy(str(many), "files:/many"), 0.6),
+        row(f"`cp` of a directory of {FILES} files out of it", some, out, 0.6),
+        row("`export` of a container of the big image", few, export, 1.0),
+        row(f"`commit` of {FILES} new files on the big image", some, commit, 0.4),
+    ]
