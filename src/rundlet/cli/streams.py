@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from struct import unpack_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,35 +44,48 @@ class Demultiplexer:
         self._left = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """(stream, piece) for all that is there; a payload is passed on before its frame is complete.
+        """(stream, piece) for all that is there: frames of one stream in a row are one piece; a payload is passed on
+        before its frame is complete. A log has a frame for each line, so this loop is short.
 
         Raises StreamError for a frame that carries the engine's error or that is none.
         """
         data = self._buffer + data if self._buffer else data
-        offset = 0
+        size, offset, left, stream = len(data), 0, self._left, self._stream
+        pieces: list[bytes] = []
         while True:
-            if self._left:
-                piece = data[offset : offset + self._left]
-                if not piece:
+            if left:
+                end = offset + left
+                if end > size:
+                    pieces.append(data[offset:])
+                    left, offset = end - size, size
                     break
-                offset += len(piece)
-                self._left -= len(piece)
-                yield self._stream, piece
-                continue
-            if len(data) - offset < FRAME_HEADER:
+                pieces.append(data[offset:end])
+                offset = end
+            if size - offset < FRAME_HEADER:
+                left = 0
                 break
-            self._stream = data[offset]
-            self._left = int.from_bytes(data[offset + 4 : offset + 8], "big")
-            if self._stream > SYSTEM_ERROR:
-                raise StreamError(f"Unrecognized input header: {self._stream}")
-            if self._stream == SYSTEM_ERROR:
-                if len(data) - offset - FRAME_HEADER < self._left:
-                    self._left = 0
+            found, left = unpack_from(">BxxxL", data, offset)
+            if found != stream:
+                if pieces:
+                    yield stream, b"".join(pieces)
+                    pieces = []
+                if found >= SYSTEM_ERROR and not self._complete_error(data, offset, found, left):
+                    left = 0
                     break
-                message = data[offset + FRAME_HEADER : offset + FRAME_HEADER + self._left]
-                raise StreamError(f"error from daemon in stream: {message.decode('utf-8', 'replace')}")
+                stream = found
             offset += FRAME_HEADER
-        self._buffer = data[offset:]
+        self._buffer, self._left, self._stream = data[offset:], left, stream
+        if pieces:
+            yield stream, b"".join(pieces)
+
+    def _complete_error(self, data: bytes, offset: int, stream: int, length: int) -> bool:
+        """Raise the error at ``offset``; False: the rest of its text is still to come."""
+        if stream > SYSTEM_ERROR:
+            raise StreamError(f"Unrecognized input header: {stream}")
+        message = data[offset + FRAME_HEADER : offset + FRAME_HEADER + length]
+        if len(message) < length:
+            return False
+        raise StreamError(f"error from daemon in stream: {message.decode('utf-8', 'replace')}")
 
 
 def output_writer(*, framed: bool) -> Callable[[bytes], None]:
@@ -81,18 +95,8 @@ def output_writer(*, framed: bool) -> Callable[[bytes], None]:
     demultiplexer = Demultiplexer()
 
     def write(data: bytes) -> None:
-        """What belongs to one stream in a row is written at once: a log has a frame for each line."""
-        target = 1
-        pieces: list[bytes] = []
-        try:
-            for stream, piece in demultiplexer.feed(data):
-                wanted = 2 if stream == 2 else 1
-                if wanted != target:
-                    write_all(target, b"".join(pieces))
-                    target, pieces = wanted, []
-                pieces.append(piece)
-        finally:
-            write_all(target, b"".join(pieces))
+        for stream, piece in demultiplexer.feed(data):
+            write_all(2 if stream == 2 else 1, piece)
 
     return write
 

@@ -117,10 +117,19 @@ class Format:
             whole = "".join([entry.log for entry in entries if entry.stream in self._streams])
             return whole.encode("utf-8", "surrogatepass")
         parts: list[bytes] = []
+        # Lines are of few lengths: headers are made once each, by stream and length.
+        headers: dict[str, dict[int, bytes]] = {name: {} for name in self._streams}
         for entry in entries:
-            if entry.stream in self._streams:
-                text = entry.log.encode("utf-8", "surrogatepass")
-                parts += (header(_NUMBERS[entry.stream], len(text)), text)
+            known = headers.get(entry.stream)
+            if known is None:
+                continue
+            text = entry.log.encode()
+            size = len(text)
+            head = known.get(size)
+            if head is None:
+                head = known[size] = header(_NUMBERS[entry.stream], size)
+            parts.append(head)
+            parts.append(text)
         return b"".join(parts)
 
 
