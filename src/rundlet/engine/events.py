@@ -5,6 +5,7 @@ memory and so do we.
 """
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 
@@ -50,11 +51,22 @@ class EventBus:
     def history(self) -> list[Event]:
         return list(self._history)
 
-    async def subscribe(self, *, since_ns: int = 0, until_ns: int = 0, replay: bool = False) -> AsyncIterator[Event]:
-        """Past events from ``since_ns`` (with ``replay``), then live ones until ``until_ns`` (0: for ever)."""
+    def subscribe(self, *, since_ns: int = 0, until_ns: int = 0, replay: bool = False) -> AsyncIterator[Event]:
+        """Past events from ``since_ns`` (with ``replay``), then live ones until ``until_ns`` (0: for ever).
+
+        Nothing that happens after this returns is missed, however late the first event is asked for.
+        """
         queue: asyncio.Queue[Event | None] = asyncio.Queue(QUEUE)
         past = [event for event in self._history if event.time_ns >= since_ns] if replay else []
         self._subscribers.add(queue)
+        stream = self._stream(queue, past, until_ns)
+        # A subscriber may go before it has asked for anything.
+        weakref.finalize(stream, self._subscribers.discard, queue)
+        return stream
+
+    async def _stream(
+        self, queue: "asyncio.Queue[Event | None]", past: list[Event], until_ns: int
+    ) -> AsyncIterator[Event]:
         try:
             for event in past:
                 if not until_ns or event.time_ns <= until_ns:
