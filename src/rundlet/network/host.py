@@ -241,8 +241,9 @@ class Host:
         """``network`` with subnets that it can have now; an unused one moves where the host needs it to."""
         if network.name != DEFAULT_BRIDGE:
             return network  # Someone asked for those subnets.
-        network = msgspec.structs.replace(network, options=self._default_options())
-        self._networks.put(network)
+        if network.options != self._default_options():
+            network = msgspec.structs.replace(network, options=self._default_options())
+            self._networks.put(network)
         link = self._rtnl.link(network.bridge)
         own = link.ifindex if link else 0
         if network.subnets and self._may_keep(network, own):
