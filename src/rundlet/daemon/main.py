@@ -82,9 +82,12 @@ async def _run(config: Config, starter: Starter) -> None:
     layout = Layout(os.path.realpath(config.data_root), os.path.realpath(config.exec_root))
     wiring.make_directories(layout)
     lock = acquire(layout.lock, layout.root)
+    keeper = KeeperLink(layout.run) if config.rootless else None
+    if keeper is not None:
+        os.environ[cgroup.DELEGATED] = keeper.cgroup  # for this process and all that the launcher starts
     launcher = await Launcher.start(layout, () if starter.supervised else _command())
     try:
-        await _serve(config, layout, starter, launcher)
+        await _serve(config, layout, starter, launcher, keeper)
     except BaseException:
         launcher.bye()  # what ended this engine would end the next one, too: it is not started again
         raise
@@ -92,9 +95,10 @@ async def _run(config: Config, starter: Starter) -> None:
         os.close(lock)
 
 
-async def _serve(config: Config, layout: Layout, starter: Starter, launcher: Launcher) -> None:
-    """Until a stop signal."""
-    keeper = KeeperLink(layout.run) if config.rootless else None
+async def _serve(
+    config: Config, layout: Layout, starter: Starter, launcher: Launcher, keeper: KeeperLink | None
+) -> None:
+    """Until a stop signal. ``keeper``: of an ordinary user's engine."""
     engine = wiring.build(config, layout, launcher, keeper)
     tls = listening.tls_context(config)
     sockets = listening.listen(config, layout, starter.activated)

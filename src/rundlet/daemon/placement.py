@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from rundlet.linux import cgroup
 from rundlet.linux.cgroup import Layout
 
+LEAF = "engine"
+"""Below a group that was given to an ordinary user: where the engine's own processes are."""
+
 
 def leave(layout: Layout | None = None) -> list[str]:
     """Move the calling process, all its threads, to the root of each hierarchy; returns where that failed.
@@ -20,6 +23,9 @@ def leave(layout: Layout | None = None) -> list[str]:
     the process stays where it is then.
     """
     found = cgroup.detect() if layout is None else layout
+    if found.base:
+        place = f"{found.unified}/{LEAF}"
+        return [] if _join(place) else [place]
     mountpoints = [hierarchy.mountpoint for hierarchy in found.hierarchies]
     if found.unified is not None:
         mountpoints.append(found.unified)

@@ -30,6 +30,7 @@ _ENVIRONMENT: Final = (
     "XDG_DATA_HOME",
     "XDG_CONFIG_HOME",
     "DBUS_SESSION_BUS_ADDRESS",
+    "RUNDLET_CGROUP",
     "PYTHONDONTWRITEBYTECODE",
 )
 _BOOTSTRAP: Final = "import sys;sys.path.append({path!r});from rundlet.daemon.launcher import main;main(sys.argv[1:])"

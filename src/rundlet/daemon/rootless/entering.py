@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import Any, Final, NoReturn
 
+from rundlet.daemon import placement
 from rundlet.daemon.rootless import keeper
 from rundlet.errors import RundletError
 from rundlet.linux import libc, mount, ns
@@ -79,11 +80,12 @@ def _make(run: str) -> None:
     """New namespaces; the keeper maps their users from outside."""
     connection = _start_keeper(run)
     with connection:
+        service = placement.is_service(os.environ, os.getpid())
         try:
             libc.unshare(_ALL)
         except OSError as exc:
             raise RootlessError(obstacle(exc)) from exc
-        answer, _ = ask(connection, {"op": "adopt", "pid": os.getpid(), "map": True})
+        answer, _ = ask(connection, {"op": "adopt", "pid": os.getpid(), "map": True, "service": service})
     if not answer.get("ok"):
         raise RootlessError(f"cannot set up the user namespace: {answer.get('error')}")
     try:

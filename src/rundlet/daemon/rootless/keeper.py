@@ -12,6 +12,7 @@ Requests and answers are JSON packets, see :mod:`rundlet.runtime.protocol`::
     {"op": "resolve", "host": "…"}            {"ok": true, "addresses": [["192.0.2.1", 2], …]}
 """
 
+import hashlib
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ import threading
 import time
 from typing import Any, Final
 
+from rundlet.daemon.rootless import delegation
 from rundlet.daemon.rootless.mapping import map_ids, present
 from rundlet.daemon.rootless.outgoing import WayOut
 from rundlet.daemon.rootless.ranges import RangeError
@@ -66,6 +68,7 @@ class Keeper:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connections: dict[int, socket.socket] = {}
         self.bound = False
+        self.starting: list[int] = []  # of engines that were let in and have not connected yet: descriptors
         self.idle = 0
         self.looked = time.monotonic()
         self.poll = select.poll()
@@ -140,17 +143,25 @@ class Keeper:
         """Take over the namespaces of a process: new ones, whose users are to be mapped, or those of a survivor."""
         pid = int(request["pid"])
         mapped = map_ids(pid) if request.get("map") else present(pid)
-        state = {"users": mapped.users, "groups": mapped.groups, "problem": mapped.problem}
+        state: dict[str, Any] = {"users": mapped.users, "groups": mapped.groups, "problem": mapped.problem}
         self.namespaces = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in NAMESPACES]
         self.way_out = WayOut(self.namespaces[2], self.namespaces[0], self.run_directory)
         state["network"] = self.way_out.start()
+        # A service manager that runs the engine keeps it in the service's group; what it starts moves to ours.
+        moving = [os.getpid()] if request.get("service") or not request.get("map") else [os.getpid(), pid]
+        state["cgroup"] = delegation.obtain(_scope(self.run_directory), moving, 0 if request.get("map") else pid)
         self.state = state
+        if request.get("map"):
+            self._expect(pid)
         self._listen()
         self._answer(connection, request, {"ok": True, "state": state})
 
     def _do_namespaces(self, connection: socket.socket, request: dict[str, Any]) -> None:
         if not self.namespaces:
             raise OSError(11, "no namespaces yet")
+        # struct ucred: pid, uid, gid
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        self._expect(int.from_bytes(credentials[:4], sys.byteorder))
         self._answer(connection, request, {"ok": True, "state": self.state}, self.namespaces)
 
     def _do_state(self, connection: socket.socket, request: dict[str, Any]) -> None:
@@ -175,6 +186,19 @@ class Keeper:
         addresses = [[str(item[4][0]), int(item[0])] for item in found]
         self._answer(connection, request, {"ok": True, "addresses": addresses})
 
+    def _expect(self, pid: int) -> None:
+        """``pid`` is going to be an engine: however long that takes it."""
+        try:
+            self.starting.append(os.pidfd_open(pid))
+        except OSError:
+            pass  # it has ended
+
+    def _anybody_starting(self) -> bool:
+        ended = {fd for fd in self.starting if select.select([fd], [], [], 0)[0]}
+        protocol.close_all(list(ended))
+        self.starting = [fd for fd in self.starting if fd not in ended]
+        return bool(self.starting)
+
     # Life
 
     def _listen(self) -> None:
@@ -191,7 +215,7 @@ class Keeper:
     def _look(self) -> None:
         """Whether anybody is left: a connected engine, or a shim that a later engine will want to find."""
         now = time.monotonic()
-        if self.connections:
+        if self.connections or self._anybody_starting():
             self.idle = 0
             self.looked = now
             return
@@ -199,6 +223,11 @@ class Keeper:
             return
         self.looked = now
         self.idle = 0 if survivor(self.run_directory) else self.idle + 1
+
+
+def _scope(run: str) -> str:
+    """How the names of the units begin that this engine's processes are in."""
+    return f"rundlet-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
 def survivor(run: str) -> int:

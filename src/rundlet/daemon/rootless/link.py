@@ -10,7 +10,6 @@ from typing import Any
 from rundlet.daemon.rootless import keeper
 from rundlet.daemon.rootless.entering import RootlessError, ask
 from rundlet.daemon.rootless.outgoing import BUILT_IN
-from rundlet.linux.cgroup.layout import DELEGATED
 from rundlet.runtime import protocol
 
 
@@ -23,6 +22,11 @@ class KeeperLink:
         self._held = self._connect()
         self.state: dict[str, Any] = ask(self._held, {"op": "state"})[0].get("state") or {}
 
+    @property
+    def cgroup(self) -> str:
+        """The control group that this user was given; empty without one."""
+        return str(self.state.get("cgroup") or "")
+
     def lacks(self) -> tuple[str, ...]:
         """What this engine has to do without, one line each; what would change it."""
         found = []
@@ -32,7 +36,7 @@ class KeeperLink:
             found.append(
                 "Containers reach the network by the engine's own forwarder: neither pasta nor slirp4netns was found"
             )
-        if not os.environ.get(DELEGATED):
+        if not self.cgroup:
             found.append(
                 "Running in rootless-mode without cgroups. Systemd is required to enable cgroups in rootless-mode."
             )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from rundlet.linux import bpf, libc
+from rundlet.linux import bpf, libc, userns
 from rundlet.linux.cgroup import devices, settings, stats
 from rundlet.linux.cgroup.files import LACKING, write, write_lines
 from rundlet.linux.cgroup.layout import V2
@@ -56,7 +56,8 @@ class Limits:
                 wanted = self._reorder(wanted)
         for setting in wanted:
             self._set(setting)
-        if resources.get("devices"):
+        # In a user namespace nobody can make a device node, so there is nothing to forbid (nor a right to).
+        if resources.get("devices") and userns.INITIAL:
             self._set_devices(devices.policy(resources["devices"]), new)
 
     def _delegate(self) -> None:
