@@ -58,6 +58,8 @@ class _Finder:
         self._content = content
         self._platform = platform
         self._wanted = Platform.parse(platform) if platform else Platform.host()
+        self._variants: dict[Digest, FoundImage] = {}
+        """By config: every image of the indexes that the archive has whole."""
 
     def find(self) -> list[FoundImage]:
         parts = self._parts
@@ -79,7 +81,7 @@ class _Finder:
             entries = msgspec.json.decode(self._text(DOCKER_MANIFEST), type=list[DockerEntry])
         except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
             raise ArchiveError(f"invalid manifest.json: {exc}") from exc
-        originals = {Digest.of(candidate.config): candidate for candidate in from_index}
+        originals = self._variants | {Digest.of(candidate.config): candidate for candidate in from_index}
         found = []
         for entry in entries:
             config = self._text(entry.config)
@@ -139,7 +141,12 @@ class _Finder:
         whole = None if found is None or self._platform else self._whole(index)
         if found is None or whole is None or found.manifest is None:
             return found
-        return msgspec.structs.replace(found, index=_bare(descriptor), besides=(descriptor.digest, *whole))
+        more = {"index": _bare(descriptor), "besides": (descriptor.digest, *whole)}
+        for child in index.manifests or ():
+            variant = self._from_descriptor(child, depth - 1)
+            if variant is not None:
+                self._variants[Digest.of(variant.config)] = msgspec.structs.replace(variant, **more)
+        return msgspec.structs.replace(found, **more)
 
     def _whole(self, index: Index) -> list[Digest] | None:
         """Every blob that ``index`` lists, if the archive has them all as they are listed."""

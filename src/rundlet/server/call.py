@@ -119,9 +119,9 @@ def container_name(text: str) -> str:
     return name
 
 
-def platforms(call: Call) -> tuple[str, ...]:
+def platforms(call: Call, key: str = "platform") -> tuple[str, ...]:
     """The ``platform`` parameter of images: each a JSON object, or ``os/arch[/variant]``, to the latter."""
-    return tuple(_platform(value) for value in call.texts("platform") if value)
+    return tuple(_platform(value) for value in call.texts(key) if value)
 
 
 def platform(call: Call) -> str:

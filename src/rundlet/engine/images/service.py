@@ -250,8 +250,24 @@ class ImageService:
 
     async def remove(self, ref: str, options: ImageRemoveOptions) -> Sequence[ImageDeleted]:
         if options.platforms:
-            raise NotSupportedError("platforms of an image's removal")
+            return [item for text in options.platforms for item in await self._remove_platform(ref, text, options)]
         removals = await self._rooms.remover.remove(ref, force=options.force, prune=not options.no_prune)
+        return [self._removed(removal) for removal in removals]
+
+    async def _remove_platform(self, ref: str, platform: str, options: ImageRemoveOptions) -> Sequence[ImageDeleted]:
+        """One platform of a name; the name goes with its last one."""
+        store = self._context.images
+        image = variants.choose(store, ref, platform)
+        others = [item.image for item in variants.variants(store, ref) if item.image and item.image.id != image.id]
+        target = image.id
+        name = ref if store.get(ref).id == target and not others else str(target)
+        if store.get(ref).id == target and others:
+            reference = Reference.parse(ref)
+            pointed = store.target(reference)
+            assert pointed is not None
+            await store.tag(others[0], reference, pointed)
+            await store.add_digest(others[0], reference.with_digest(pointed.digest))
+        removals = await self._rooms.remover.remove(name, force=options.force, prune=not options.no_prune)
         return [self._removed(removal) for removal in removals]
 
     async def prune(self, filters: Filters) -> ImagesPruned:

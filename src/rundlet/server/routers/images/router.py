@@ -141,7 +141,7 @@ def _list_filters(call: Call) -> Filters:
 
 
 def _many_platforms(call: Call) -> tuple[str, ...]:
-    return platforms(call) or tuple(value for value in call.texts("platforms") if value)
+    return platforms(call) or platforms(call, "platforms")
 
 
 def _inspected_as(call: Call) -> APIVersion:
