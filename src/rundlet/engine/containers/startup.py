@@ -72,7 +72,18 @@ class Starter:
         propagation.check(record.mounts)
         await live.end_writers(WRITER_SECONDS)
         self._links.check_running(record)
-        await self._mount_volumes(record)
+        try:
+            await self._mount_volumes(record)
+            started = await self._start_connected(record, live)
+        except BaseException:
+            await self._unmount_volumes(record)
+            raise
+        with contextlib.suppress(OSError):  # Another container's file: no reason to end this one.
+            self._etc.relinked(record)
+        return started
+
+    async def _start_connected(self, record: Record, live: Live) -> Started:
+        """With a network; nothing of it is left on failure."""
         allocation = self._networking.allocate(record)
         try:
             if allocation.sandbox.resolver:
@@ -82,15 +93,12 @@ class Starter:
             etc_mounts = self._etc.write(record, allocation)
             log = await self._plan_log(record)
             bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts, log.section)
-            shim = await self._launch(record, bundle, allocation, live, log)
-            self._etc.relinked(record)
+            return await self._launch(record, bundle, allocation, live, log)
         except BaseException:
-            context.network.release(record.id)
-            await self._unmount_volumes(record)
+            self._context.network.release(record.id)
             raise
         finally:
             allocation.close()
-        return shim
 
     async def _launch(
         self, record: Record, bundle: dict[str, Any], allocation: Allocation, live: Live, log: LogPlan
@@ -174,12 +182,13 @@ class Starter:
 
     async def _mount_volumes(self, record: Record) -> None:
         """Raises VolumeMountError."""
-        names = [point.name for point in record.mounts if point.kind == "volume"]
+        names = _volumes(record)
         if self._context.mounted.needed(names):
             await asyncio.to_thread(self._context.mounted.acquire, record.id, names)
 
     async def _unmount_volumes(self, record: Record) -> None:
-        if self._context.mounted.uses(record.id):
+        """Also behind a mount that is still under way in its thread."""
+        if self._context.mounted.needed(_volumes(record)):
             await asyncio.shield(asyncio.to_thread(self._context.mounted.release, record.id))
 
     def _net_section(self, record: Record, allocation: Allocation) -> dict[str, Any]:
@@ -196,3 +205,7 @@ class Starter:
                 os.makedirs(point.source, 0o755, exist_ok=True)
             if not {"z", "Z"}.isdisjoint(point.mode.split(",")) and point.kind == "bind":
                 confinement.relabel(point.source)
+
+
+def _volumes(record: Record) -> list[str]:
+    return [point.name for point in record.mounts if point.kind == "volume"]
