@@ -55,7 +55,7 @@ class Site:
 
 @contextlib.contextmanager
 def site(directory: Path, *flags: str) -> Iterator[Site]:
-    authority, certificate, key = _certificates(directory)
+    authority, certificate, key = certificates(directory)
     with own_registry(directory / "root", "--tls-cert", str(certificate), "--tls-key", str(key), *flags) as registry:
         known = SYSTEM_CERTIFICATES / registry.address
         made = [path for path in (known, *known.parents) if not path.exists()]
@@ -70,7 +70,7 @@ def site(directory: Path, *flags: str) -> Iterator[Site]:
                     path.rmdir()
 
 
-def _certificates(directory: Path) -> tuple[Path, Path, Path]:
+def certificates(directory: Path) -> tuple[Path, Path, Path]:
     def name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 

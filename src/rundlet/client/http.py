@@ -141,6 +141,8 @@ class Response:
         self._done()
 
     def _sized(self, left: int) -> Iterator[bytes]:
+        if left < 0:
+            raise ClientError(f"malformed HTTP response: length {left}")
         connection = self.connection
         while left:
             if not connection.buffer and not connection.fill():
