@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 
 from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, on_a_machine, shell
 
@@ -169,3 +170,41 @@ def _datagrams(lab: Lab, namespace: int | None, address: str, port: int):
             return found
 
     return received
+
+
+@on_a_machine
+def test_sctp_is_sent_on(lab: Lab) -> None:
+    """The firewall alone does it: the kernel may have no SCTP sockets, neither here nor inside."""
+    neighbour = lab.neighbour()
+    service = lab.service()
+    inside, _ = container(lab, service, "phone", "9899:38412/sctp")
+    listening = lab.inside(inside, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, SCTP))
+    sender = lab.inside(neighbour, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, SCTP))
+    with listening, sender:
+        listening.settimeout(5)
+        sender.sendto(sctp_init(5000, 9899), (HOST, 0))
+        packet, (source, _port) = listening.recvfrom(2048)
+        sent = packet[(packet[0] & 15) * 4 :]
+        assert source == NEIGHBOUR
+        assert struct.unpack(">HH", sent[:4]) == (5000, 38412)
+        assert sent[8:12] == crc32c(sent[:8] + bytes(4) + sent[12:]), "the checksum covers the new port"
+
+
+SCTP = 132
+
+
+def sctp_init(source: int, destination: int) -> bytes:
+    """A packet that opens an association. See: RFC 9260, section 3.3.2."""
+    chunk = struct.pack(">BBHIIHHI", 1, 0, 20, 0x1234, 65536, 1, 1, 7)
+    head = struct.pack(">HHI", source, destination, 0)
+    return head + crc32c(head + bytes(4) + chunk) + chunk
+
+
+def crc32c(data: bytes) -> bytes:
+    """As SCTP writes it: the least significant byte first."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return struct.pack("<I", value ^ 0xFFFFFFFF)
