@@ -200,6 +200,24 @@ def test_push_and_cache_from(context: Context, registry: Registry) -> None:
     context.engine.ok("rmi", name)
 
 
+def test_a_cache_in_a_directory(context: Context, tmp_path: Path) -> None:
+    context.dockerfile("FROM busybox\nRUN head -c 16 /dev/urandom | md5sum > /r\nENV A=1\n")
+    cache = f"type=local,dest={tmp_path / 'cache'}"
+    context.ok("-t", "t", "--cache-to", cache)
+    made = context.run("cat", "/r")
+    assert (tmp_path / "cache" / "index.json").exists()
+    context.engine.ok("rmi", "t")
+    context.engine.ok("builder", "prune", "-af")
+    out = context.ok("-t", "t", "--cache-from", f"type=local,src={tmp_path / 'cache'}")
+    assert out.count("CACHED") >= 2
+    assert context.run("cat", "/r") == made
+    # What was loaded to be looked at is not an image of the user's.
+    assert len(context.engine.ok("images", "-q").splitlines()) == 2
+    context.ok("-t", "t", "--no-cache", "--cache-from", "type=local,src=/nowhere")
+    done = context.build("--cache-to", "type=gha")
+    assert "--cache-to of type gha is not supported by Rundlet" in done.stderr
+
+
 def test_prune_takes_what_no_name_needs(context: Context) -> None:
     context.dockerfile("FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\nRUN exit 1\n")
     assert context.build().returncode == 1

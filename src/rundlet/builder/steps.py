@@ -124,7 +124,7 @@ class Recorder:
             self.reporter.cached(work.step)
             return state
         if work.result is None:
-            return None
+            return await self._imported(work, exact)
         image = self._cache.find(work.result)
         if image is None:
             return await self._imported(work, exact)

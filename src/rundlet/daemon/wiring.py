@@ -209,6 +209,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     puller = Puller(images, snapshots, layers, registry, leases, garbage, admission)
     pusher = Pusher(images, registry, leases)
     remover = Remover(images, garbage, ImageUsage(containers))
+    loader = Loader(images, snapshots, layers, leases, garbage)
     image_service = ImageService(
         context,
         ImageRooms(
@@ -217,7 +218,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
             importer=Importer(images, snapshots, launcher, leases, clock),
             remover=remover,
             saver=Saver(images, leases),
-            loader=Loader(images, snapshots, layers, leases, garbage),
+            loader=loader,
             http=http,
             registry=registry,
         ),
@@ -233,6 +234,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
             puller=puller,
             pusher=pusher,
             remover=remover,
+            loader=loader,
             leases=leases,
             http=http,
         ),

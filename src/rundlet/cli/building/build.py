@@ -99,7 +99,8 @@ def _context(context: Context, source: Source) -> tuple[dict[str, Any], Iterator
 
 def _lend(context: Context, flags: dict[str, Any], signed: Source | None) -> dict[str, Any]:
     """Hand over what the build may borrow, and what the images of ``signed`` stand for; what /build is told of it."""
-    if not (flags["secret"] or flags["build-context"] or flags["ssh"] or signed is not None):
+    local = any("type=local" in word for word in flags["cache-from"])
+    if not (flags["secret"] or flags["build-context"] or flags["ssh"] or local or signed is not None):
         return {}
     from rundlet.cli.building.lending import Lending
     from rundlet.cli.building.secrets import read_agents, read_secrets
@@ -108,12 +109,15 @@ def _lend(context: Context, flags: dict[str, Any], signed: Source | None) -> dic
     lending.secrets(read_secrets(flags["secret"]))
     lending.contexts(flags["build-context"])
     lending.agents(read_agents(flags["ssh"]))
+    query = lending.query()
+    if local:
+        query = {"cachefrom": dumps(lending.caches(flags["cache-from"])), **lending.query()}
     if signed is None:
-        return lending.query()
+        return query
     from rundlet.cli.trust.building import signed_images
 
     lending.images(signed_images(context, signed.dockerfile))
-    return {**lending.query(), "signedonly": "1"}
+    return {**query, **lending.query(), "signedonly": "1"}
 
 
 def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:
@@ -180,8 +184,14 @@ def _checked(found: dict[str, Any], source: Source) -> int:
 
 def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outcome: _Outcome) -> int:
     for entry in outcome.outputs:
-        from rundlet.cli.building.outputs import fetch
+        from rundlet.cli.building.outputs import Output, fetch
 
+        if "cache" in entry:
+            from rundlet.cli.building.lending import local_directory
+
+            destination = local_directory(flags["cache-to"][int(entry["cache"])], "dest")
+            fetch(context.session, Output("local", {}, destination), str(entry["url"]))
+            continue
         index = int(entry.get("index") or 0)
         if 0 <= index < len(wanted) and wanted[index].comes_back:
             fetch(context.session, wanted[index], str(entry["url"]))

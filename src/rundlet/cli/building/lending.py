@@ -68,11 +68,27 @@ class Lending:
                     f"ERROR: failed to build: failed to get build context {name}: {value}: no such directory"
                 )
             root = os.path.realpath(value)
-            path = f"/rundlet/builds/{self.identifier}/contexts/{quote(name)}"
-            response = self._session.request("POST", path, stream=Tree(root, patterns_for(root, "")).pack())
-            response.read()
-            self._session.release(response.connection)
+            self._send(name, Tree(root, patterns_for(root, "")))
             self._contexts[name] = f"input:{name}"
+
+    def _send(self, name: str, tree: Tree) -> None:
+        path = f"/rundlet/builds/{self.identifier}/contexts/{quote(name)}"
+        response = self._session.request("POST", path, stream=tree.pack())
+        response.read()
+        self._session.release(response.connection)
+
+    def caches(self, words: Iterable[str]) -> list[str]:
+        """``--cache-from``: of ``type=local,src=DIRECTORY`` the directory is sent. One that isn't there is no error."""
+        found = []
+        for number, word in enumerate(words):
+            source = local_directory(word, "src")
+            if not source:
+                found.append(word)
+            elif os.path.isdir(source):
+                root = os.path.realpath(source)
+                self._send(f"cache-{number}", Tree(root, patterns_for(root, "")))
+                found.append(f"type=local,src=input:cache-{number}")
+        return found
 
     def images(self, references: Mapping[str, str]) -> None:
         """What names of images stand for in this build; a context that was given for a name goes first."""
@@ -87,3 +103,9 @@ class Lending:
 
         for name, path in agents.items():
             serve(self._session, f"/rundlet/builds/{self.identifier}/ssh/{quote(name)}", path)
+
+
+def local_directory(word: str, key: str) -> str:
+    """The directory of ``type=local,src=…`` or ``dest=…``; "" for other kinds of caches."""
+    fields = dict(field.partition("=")[::2] for field in word.split(","))
+    return fields.get(key, "") if fields.get("type") == "local" else ""

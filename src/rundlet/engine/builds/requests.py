@@ -46,10 +46,13 @@ def check(options: BuildOptions) -> None:
         raise InvalidParameterError("Minimum memory limit allowed is 6MB")
 
 
-def cache_reference(text: str, flag: str) -> str:
-    """The image that a ``--cache-from`` or ``--cache-to`` means, "" for the build's own (inline).
+LOCAL = "input:"
+"""What a directory of the client's is called that was sent before the build; the client fetches one by itself."""
 
-    Raises InvalidParameterError, NotSupportedError.
+
+def cache_reference(text: str, flag: str) -> str:
+    """The image that a ``--cache-from`` or ``--cache-to`` means; "" for the build's own (inline); for a directory what
+    begins with :data:`LOCAL`. Raises InvalidParameterError, NotSupportedError.
     """
     if "=" not in text:
         return Reference.parse(text).with_default_tag().familiar
@@ -57,11 +60,14 @@ def cache_reference(text: str, flag: str) -> str:
     kind = fields.pop("type", "")
     if kind == "inline":
         return ""
+    if fields.pop("mode", "min") != "min":
+        raise NotSupportedError(f"--{flag} with another mode than min")
+    if kind == "local":
+        return LOCAL + fields.get("src" if flag == "cache-from" else "dest", "").removeprefix(LOCAL)
     if kind != "registry":
         raise NotSupportedError(f"--{flag} of type {kind or text}")
     reference = fields.pop("ref", "")
-    mode = fields.pop("mode", "min")
-    if mode not in ("min", "max") or fields:
+    if fields:
         raise NotSupportedError(f"--{flag} {text}")
     return Reference.parse(reference).with_default_tag().familiar
 

@@ -10,7 +10,7 @@ from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
-from rundlet.engine.builds.requests import cache_reference
+from rundlet.engine.builds.requests import LOCAL, cache_reference
 from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
@@ -61,9 +61,12 @@ class Results:
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
                 outputs.append({"index": index, "url": f"/rundlet/images/{image.id}/root"})
-        for target in options.cache_to:
+        for index, target in enumerate(options.cache_to):
             reference = cache_reference(target, "cache-to")
-            if reference:
+            if reference.startswith(LOCAL):
+                # By its ID: whoever loads it gets no name with it.
+                outputs.append({"cache": index, "url": f"/images/get?names={image.id}"})
+            elif reference:
                 await self._cache(image, Reference.parse(reference), options, emit)
         aux: dict[str, Any] = {"ID": str(image.id)}
         if options.rich:

@@ -25,15 +25,18 @@ from rundlet.builder.transfers import Transfers
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import BaseImageService
 from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.requests import LOCAL
 from rundlet.engine.builds.runner import ContainerRunner
 from rundlet.engine.context import Context
-from rundlet.errors import RundletError
+from rundlet.errors import NotFoundError, RundletError
 from rundlet.image.leases import Lease, Leases
+from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
 from rundlet.image.records import Image, Progress
 from rundlet.image.removal import Remover
 from rundlet.oci.reference import Reference
+from rundlet.storage.files.access import PickRequest, Source
 from rundlet.transport import HttpClient
 
 _CHUNK = 64 << 10
@@ -49,6 +52,7 @@ class BuildRooms(msgspec.Struct, frozen=True):
     puller: Puller
     pusher: Pusher
     remover: Remover
+    loader: Loader
     leases: Leases
     http: HttpClient
 
@@ -73,6 +77,7 @@ class Work:
         self._reporter = reporter
         self._lent = lent
         self._auth = auth
+        self._loaded: list[Image] = []
         self.used: dict[str, Image] = {}
 
     async def solve(self, request: BuildRequest) -> StageState:
@@ -93,7 +98,10 @@ class Work:
         )
         mounts = MountMaker(request, self._workspace, rooms.mounts, finder)
         solver.runs = Runs(recorder, request, rooms.runner, rooms.layers, mounts)
-        state = await solver.solve()
+        try:
+            state = await solver.solve()
+        finally:
+            await self._forget_sources()
         if request.squash:
             depth, steps = solver.base
             created = request.epoch * 10**9 if request.epoch is not None else context.clock.now_ns()
@@ -104,21 +112,45 @@ class Work:
         """The images of --cache-from; one that can't be had is no error, as in Docker."""
         found = []
         for name in request.cache_from:
-            reference = Reference.parse(name)
             try:
-                image = self._context.images.get(name)
-            except RundletError:
-                try:
-                    results = await self._rooms.puller.pull(reference, progress=_ignore)
-                    image = results[0].image
-                except RundletError as exc:
-                    self._reporter.warning(f"[Warning] cache source {name}: {exc}")
-                    continue
+                image = await self._cache_image(name)
+            except RundletError as exc:
+                self._reporter.warning(f"[Warning] cache source {name}: {exc}")
+                continue
             stack = tuple(self._context.images.layers(image.id))
             await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
             history = tuple(self._context.images.config(image.id).history or ())
             found.append(CacheSource(history, stack))
         return found
+
+    async def _cache_image(self, name: str) -> Image:
+        """Raises NotFoundError, and what loading and pulling raise."""
+        if not name.startswith(LOCAL):
+            try:
+                return self._context.images.get(name)
+            except NotFoundError:
+                return (await self._rooms.puller.pull(Reference.parse(name), progress=_ignore))[0].image
+        lent = self._lent.contexts.get(name.removeprefix(LOCAL))
+        if lent is None:
+            raise NotFoundError("the directory was not sent")
+        known = {image.id for image in self._context.images.images()}
+        access = lent.read_directory(lent.context)
+        try:
+            await access.pick(PickRequest(sources=[Source(())]))
+            loaded = await self._rooms.loader.load(access.chunks(), progress=_ignore)
+        finally:
+            await access.close()
+        if not loaded:
+            raise NotFoundError("there is no image in the directory")
+        if loaded[0].image.id not in known:
+            self._loaded.append(loaded[0].image)
+        return loaded[0].image
+
+    async def _forget_sources(self) -> None:
+        """Remove what came only to be looked at."""
+        for image in self._loaded:
+            with suppress(RundletError):
+                await self._rooms.remover.remove(str(image.id), prune=False)
 
     @asynccontextmanager
     async def agents(self) -> AsyncIterator[dict[str, str]]:
