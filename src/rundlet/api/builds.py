@@ -66,6 +66,7 @@ class BuildOptions(Options, frozen=True):
     security: tuple[str, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     cgroup_parent: str = ""
+    isolation: str = ""
     auth: dict[str, AuthConfig] = msgspec.field(default_factory=dict)
     rich: bool = False
     session: str = ""

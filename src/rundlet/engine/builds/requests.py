@@ -23,6 +23,8 @@ def check(options: BuildOptions) -> None:
         raise NotSupportedError("a build by BuildKit's protocol (set DOCKER_BUILDKIT=0)")
     if options.version not in ("", "1"):
         raise InvalidParameterError(f"invalid version {options.version}")
+    if options.isolation not in ("", "default"):
+        raise InvalidParameterError(f"unsupported isolation: {options.isolation!r}")
     for tag in options.tags:
         _tag(tag)
     for entitlement in options.allow:

@@ -106,6 +106,7 @@ def _options(call: Call) -> BuildOptions:
         security=_words(call, "securityopt"),
         ulimits=_json(call, "ulimits", tuple[Ulimit, ...], ()),
         cgroup_parent=call.text("cgroupparent"),
+        isolation=call.text("isolation"),
         auth=_header(call, "X-Registry-Config", dict[str, AuthConfig]),
         rich=_RICH in call.header("Accept"),
         session=call.text("session"),
