@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import need
 from tests.engines import wait_for
 from tests.rootless import Person, UserEngine, elsewhere
+from tools.registry import Registry
 
 FULL = ("newuidmap", "newgidmap", "pasta")
 SLIRP = ("newuidmap", "newgidmap", "slirp4netns")
@@ -228,6 +229,19 @@ def test_removed_files_stay_removed_in_a_committed_image(full: UserEngine) -> No
     full.ok("rm", "changed")
     assert full.ok("run", "--rm", "smaller", "ls", "/owned") == "new"
     full.ok("rmi", "smaller")
+
+
+def test_build_push_and_pull(full: UserEngine, registry: Registry) -> None:
+    context = full.base / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM box\nRUN echo built >/made && chown 1000:1000 /made\n")
+    name = f"{registry.address}/user/built"
+    full.ok("build", "-q", "-t", name, str(context))
+    full.ok("push", "-q", name)
+    full.ok("rmi", name)
+    full.ok("pull", "-q", name)
+    assert full.ok("run", "--rm", name, "stat", "-c", "%u", "/made") == "1000"
+    full.ok("rmi", name)
 
 
 # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────

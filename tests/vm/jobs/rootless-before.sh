@@ -1,0 +1,23 @@
+# An ordinary user: limits in a control group of the user's own, a published port, units of the user's own; then a reboot.
+. jobs/common.sh
+loginctl enable-linger alice
+cp busybox.tar /tmp/
+alice() { runuser -u alice -- env -C / HOME=/home/alice USER=alice XDG_RUNTIME_DIR=/run/user/1000 "$@"; }
+check 'import' alice rundlet import /tmp/busybox.tar bb
+check 'run' same "$(alice rundlet run --rm bb id -u)" 0
+alice rundlet run -d --name web --restart always -m 48m --pids-limit 50 --cpus 0.5 -p 8090:80 bb \
+  sh -c 'mkdir /w; echo page >/w/index.html; exec httpd -f -p 80 -h /w' >/dev/null
+alice rundlet run -d --name plain bb sleep 100000 >/dev/null
+check 'limits' same "$(alice rundlet exec web sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max' | xargs)" \
+  '50331648 50 50000 100000'
+check 'published port' same "$(curl -s -m 20 127.0.0.1:8090)" page
+check 'stats' grep -q '48MiB' <<<"$(alice rundlet stats --no-stream web)"
+check 'pause' alice rundlet pause web
+check 'unpause' alice rundlet unpause web
+check 'the range of users' same "$(alice rundlet run --rm bb wc -l /proc/self/uid_map)" '2 /proc/self/uid_map'
+check 'nothing of it is root on the machine' fails pgrep -u root -f 'httpd -f -p 80'
+check 'enable --user' alice rundlet engine enable --user --now
+check 'the unit is active' same "$(alice systemctl --user is-active rundlet.service)" active
+check 'the container ran on' same "$(alice rundlet exec web echo alive)" alive
+check 'doctor' same "$(alice rundlet system doctor --json | grep -c '"missing"')" 0
+sync
