@@ -11,7 +11,7 @@ from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine.containers import documents
 from rundlet.engine.containers.attributes import event_attributes
-from rundlet.engine.containers.files import ContainerFiles
+from rundlet.engine.containers.files import ContainerFiles, still_there
 from rundlet.engine.context import Context
 from rundlet.engine.mounts import tmpfs_of
 from rundlet.errors import (
@@ -83,7 +83,12 @@ class ArchiveService:
                 raise _translated(exc, path, reference) from exc
             raise
         self._context.events.publish("container", "archive-path", record.id, event_attributes(record))
-        return Archive(path_stat(absolute, info), chunks_of(access))
+        return Archive(path_stat(absolute, info), self._whole(record, access))
+
+    async def _whole(self, record: Record, access: FileAccess) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks_of(access):
+            yield chunk
+        still_there(self._context, record)
 
     async def put(self, reference: str, path: str, options: ArchivePutOptions, body: AsyncIterator[bytes]) -> None:
         """Unpack ``body`` in the directory ``path``.

@@ -7,7 +7,7 @@ from rundlet.container.record import Record
 from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.archive import chunks_of
 from rundlet.engine.containers.attributes import event_attributes
-from rundlet.engine.containers.files import ContainerFiles
+from rundlet.engine.containers.files import ContainerFiles, still_there
 from rundlet.engine.context import Context
 from rundlet.engine.mounts import tmpfs_of
 
@@ -65,3 +65,4 @@ class ChangesService:
         self._context.events.publish("container", "export", record.id, event_attributes(record))
         async for chunk in chunks_of(access):
             yield chunk
+        still_there(self._context, record)

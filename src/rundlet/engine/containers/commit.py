@@ -12,6 +12,7 @@ from rundlet.container.state import Status
 from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import mount_points
+from rundlet.engine.containers.files import still_there
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InvalidParameterError, NoSuchImageError, RundletError
@@ -82,6 +83,7 @@ class CommitService:
             async with aclosing(changes.tar()) as tar:
                 async for chunk in tar:
                     yield chunk
+        still_there(self._context, record)
 
     def _parent(self, record: Record) -> Image | None:
         """None: the container is on a directory of this machine; the new image has what it changed, and no more."""

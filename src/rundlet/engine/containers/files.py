@@ -11,14 +11,35 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rundlet.container.record import Record
-from rundlet.container.state import is_running
+from rundlet.container.state import Status, is_running
 from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.live import Live
 from rundlet.engine.context import Context
+from rundlet.errors import ConflictError, NoSuchContainerError
 from rundlet.storage.files.access import FileAccess, Place
 from rundlet.storage.files.view import Bind, Layers
 
 _ETC = (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf"))
+
+
+class RemovedMeanwhileError(ConflictError):
+    reason = "removed-meanwhile"
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container {container_id} was removed while its files were read")
+
+
+def still_there(context: Context, record: Record) -> None:
+    """After the last byte: files that went with the container look as if they had never been there.
+
+    Raises RemovedMeanwhileError: what was read is not to be taken for the whole.
+    """
+    try:
+        now = context.containers.find(record.id)
+    except NoSuchContainerError:
+        raise RemovedMeanwhileError(record.id) from None
+    if now.state.status in (Status.REMOVING, Status.DEAD):
+        raise RemovedMeanwhileError(record.id)
 
 
 class ContainerFiles:
