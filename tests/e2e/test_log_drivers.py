@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import need
 from tests.e2e.conftest import Client
 from tests.engines import Engine, wait_for
 
@@ -90,7 +91,7 @@ def test_syslog_over_tls_survives_the_engine_and_a_restart(engine: Engine, scrat
     certificate, key = scratch / "cert", scratch / "key"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *(need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
             *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
         ],
         check=True,
