@@ -3,6 +3,7 @@
 import posixpath
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from rundlet.api.containers import ArchivePutOptions, PathStat
@@ -86,8 +87,9 @@ class ArchiveService:
         return Archive(path_stat(absolute, info), self._whole(record, access))
 
     async def _whole(self, record: Record, access: FileAccess) -> AsyncGenerator[bytes, None]:
-        async for chunk in chunks_of(access):
-            yield chunk
+        async with aclosing(chunks_of(access)) as chunks:
+            async for chunk in chunks:
+                yield chunk
         still_there(self._context, record)
 
     async def put(self, reference: str, path: str, options: ArchivePutOptions, body: AsyncIterator[bytes]) -> None:

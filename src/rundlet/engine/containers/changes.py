@@ -1,6 +1,7 @@
 """``diff``: what a container changed, and ``export``: all that it has."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 from rundlet.api.containers import FilesystemChange
 from rundlet.container.record import Record
@@ -63,6 +64,7 @@ class ChangesService:
             await access.close()
             raise
         self._context.events.publish("container", "export", record.id, event_attributes(record))
-        async for chunk in chunks_of(access):
-            yield chunk
+        async with aclosing(chunks_of(access)) as chunks:
+            async for chunk in chunks:
+                yield chunk
         still_there(self._context, record)
