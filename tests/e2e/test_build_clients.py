@@ -80,6 +80,11 @@ def test_dockers_command_line(engine: Engine, context: Path, program: str) -> No
     assert run_of(engine, "classic:1") == "hello docker\na file\nan inner file"
     again = engine.run_command(command, env=CLASSIC).stdout
     assert again.count(" ---> Using cache\n") == 5
+    elsewhere = context.parent / "Elsewhere"
+    elsewhere.write_text("FROM busybox\nCOPY . /all\nRUN ls -A /all > /names\n")
+    for words, stdin in ((["-f", str(elsewhere)], ""), (["-f", "-"], elsewhere.read_text())):
+        image = engine.run_command([*command[:2], "-q", *words, str(context)], env=CLASSIC, stdin=stdin).stdout.strip()
+        assert run_of(engine, image, "cat", "/names").split() == ["Dockerfile", "file", "sub"]
     failing = engine.run_command([*command[:2], "-"], env=CLASSIC, stdin="FROM busybox\nRUN echo out; exit 5\n")
     assert failing.returncode == 5
     assert "out\n" in failing.stdout

@@ -73,6 +73,10 @@ def test_end_of_the_archive() -> None:
     assert len(_read(one + bytes(512))) == 1
     assert len(_read(one)) == 1
     assert _read(b"") == []
+    # As Docker's command line sends a context with a Dockerfile from elsewhere: nothing behind the last byte.
+    assert len(_read(bytes(_header(size=5)) + b"12345")) == 1
+    with pytest.raises(TarError, match="unexpected EOF"):
+        _read(bytes(_header(size=5)) + b"1234")
     with pytest.raises(TarError, match="one zero block"):
         _read(one + bytes(512) + one)
     with pytest.raises(TarError, match="unexpected EOF"):

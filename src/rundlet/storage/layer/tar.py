@@ -234,8 +234,14 @@ class Reader:
 
     def _header(self) -> bytes | None:
         if self._left or self._padding:
-            self._source.skip(self._left + self._padding)
-            self._left = self._padding = 0
+            self._source.skip(self._left)
+            padding, self._left, self._padding = self._padding, 0, 0
+            try:
+                self._source.skip(padding)
+            except TruncatedError:
+                # Docker's command line sends contexts (build -f of a file elsewhere) that end right behind the last
+                # file's bytes; Go's reader takes that for an end.
+                return None
         header = self._source.take(BLOCK)
         if not header:
             return None
