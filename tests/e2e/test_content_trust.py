@@ -348,6 +348,31 @@ def test_servers_that_do_not_serve(engine: Engine, user: Callable[..., User], pl
     assert "No such image" in engine.cli("inspect", name).stderr or engine.cli("inspect", name).returncode == 1
 
 
+def test_a_trust_server_that_was_set_back(engine: Engine, tmp_path: Path) -> None:
+    """To a state that was signed rightly and is old: who has seen the newer one refuses, with the words for it."""
+    with site(tmp_path / "site") as place:
+        alice, bob = (User(engine, place, tmp_path / name) for name in ("alice", "bob"))
+        name = f"{place.address}/t/back:v1"
+        database = place.registry.root / "registry.db"
+        engine.ok("tag", "busybox", name)
+        alice.ok("push", name)
+        place.registry.stop()
+        old = database.read_bytes()
+        place.registry.start()
+        alice.ok("trust", "sign", "--local", name)
+        bob.ok("pull", name)
+        place.registry.stop()
+        for path in place.registry.root.glob("registry.db*"):
+            path.unlink()
+        database.write_bytes(old)
+        place.registry.start()
+        done = bob("pull", name)
+        assert done.returncode == 1
+        assert "potential malicious behavior - trust data version is lower than expected" in done.stderr
+        assert User(engine, place, tmp_path / "new").ok("pull", name)
+        _forget(engine, name)
+
+
 def test_a_server_with_a_wrong_certificate(engine: Engine, user: Callable[..., User], place: Site) -> None:
     """``localhost`` is in its certificate and ``::ffff:…`` is not; and its authority is unknown under another name."""
     bob = user("bob")
