@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests import leaks
 from tests.engines import Engine
 from tools import images
@@ -15,6 +16,11 @@ from tools.registry import Registry, running_registry
 
 IN_CI = os.environ.get("CI") == "true"
 CHECK_LEAKS = os.environ.get("RUNDLET_LEAK_CHECK") == "1"
+
+
+# How long an example takes says how busy the machine is, nothing about the code.
+settings.register_profile("rundlet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rundlet")
 
 
 def lacking(reason: str) -> None:
