@@ -495,8 +495,13 @@ def test_several_platforms(engine: Engine, tmp_path: Path) -> None:
     one = build(engine, "-o", tmp_path / "out", "--platform", "linux/arm64", "-", stdin=file)
     assert one.returncode == 0, one.stderr
     assert (tmp_path / "out/made-for").read_text() == "linux/arm64\n"
-    refused = build(engine, "-o", tmp_path / "out", "--platform", kinds, "-", stdin=file)
-    assert "output type local of several platforms is not supported by Rundlet" in refused.stderr
+    each = build(engine, "-o", tmp_path / "each", "--platform", kinds, "-", stdin=file)
+    assert each.returncode == 0, each.stderr
+    assert files_below(tmp_path / "each") == {
+        f"{name.replace('/', '_')}/made-for": f"{name}\n" for name in kinds.split(",")
+    }
+    refused = build(engine, "-o", f"type=tar,dest={tmp_path}/x.tar", "--platform", kinds, "-", stdin=file)
+    assert "output type tar of several platforms is not supported by Rundlet" in refused.stderr
     wrong = build(engine, "--platform", "linux/nothing/x/y", "-", stdin=file)
     assert wrong.returncode == 1
 

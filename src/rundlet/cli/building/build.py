@@ -194,7 +194,7 @@ def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outco
             continue
         index = int(entry.get("index") or 0)
         if 0 <= index < len(wanted) and wanted[index].comes_back:
-            fetch(context.session, wanted[index], str(entry["url"]))
+            fetch(context.session, wanted[index], str(entry["url"]), str(entry.get("directory") or ""))
     if flags["iidfile"]:
         _write(flags["iidfile"], outcome.image)
     if flags["metadata-file"]:

@@ -86,14 +86,17 @@ def _check(kind: str, destination: str) -> None:
         raise CommandError(f"ERROR: failed to build: {destination}: not a directory")
 
 
-def fetch(session: Session, output: Output, url: str) -> None:
-    """Write one result where it was asked for. Raises CommandError, ApiError."""
+def fetch(session: Session, output: Output, url: str, directory: str = "") -> None:
+    """Write one result where it was asked for; files to ``directory`` there. Raises CommandError, ApiError."""
     if output.type == "local":
         from rundlet.cli.unpacking import Pieces, unpack
 
-        os.makedirs(output.destination, exist_ok=True)
+        if "/" in directory or directory in (".", ".."):
+            raise CommandError(f"ERROR: failed to build: refusing to write to {directory} at {output.destination}")
+        destination = os.path.join(output.destination, directory) if directory else output.destination
+        os.makedirs(destination, exist_ok=True)
         response = session.request("GET", url)
-        unpack(Pieces(response.chunks()), output.destination, lambda name: name, owners=os.geteuid() == 0)
+        unpack(Pieces(response.chunks()), destination, lambda name: name, owners=os.geteuid() == 0)
         return
     from rundlet.cli.saving import save_body
 

@@ -150,7 +150,7 @@ def platforms(options: BuildOptions) -> tuple[Platform, ...]:
 
 def _check_several(options: BuildOptions) -> None:
     for output in options.outputs:
-        if output.type in ("tar", "local"):
+        if output.type == "tar":
             raise NotSupportedError(f"output type {output.type} of several platforms")
         if output.type in ("oci", "docker") and not (options.tags or output.attrs.get("name")):
             raise NotSupportedError(f"output type {output.type} of several platforms without a name")

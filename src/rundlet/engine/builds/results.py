@@ -1,7 +1,7 @@
 """What becomes of a built image besides being here: pushed, exported, recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -36,9 +36,13 @@ class Results:
         options: BuildOptions,
         emit: Callable[[Any], None],
         named: Descriptor | None,
+        platforms: Sequence[Image],
     ) -> dict[str, Any]:
-        """Push what is to be pushed; the answer's ``aux``. ``named`` is what the names point at if not the image's own
-        manifest. Raises what pushing raises."""
+        """Push what is to be pushed; the answer's ``aux``.
+
+        ``named`` is what the names point at if not the image's own manifest; ``platforms`` are the images of all
+        platforms that were built. Raises what pushing raises.
+        """
         image = state.image
         assert image is not None
         names = [tag.familiar for tag in request.tags]
@@ -48,7 +52,7 @@ class Results:
         }
         if names:
             metadata["image.name"] = ",".join(names)
-        outputs = []
+        outputs: list[dict[str, Any]] = []
         for index, output in enumerate(options.outputs):
             if output.type == "image" and output.attrs.get("push", "false") in ("true", "1"):
                 if not names:
@@ -60,7 +64,7 @@ class Results:
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
-                outputs.append({"index": index, "url": f"/rundlet/images/{image.id}/root"})
+                outputs += [_files_of(index, one, several=len(platforms) > 1) for one in platforms]
         for index, target in enumerate(options.cache_to):
             reference = cache_reference(target, "cache-to")
             if reference.startswith(LOCAL):
@@ -117,3 +121,11 @@ class Results:
             finally:
                 await access.close()
                 await asyncio.shield(asyncio.to_thread(workspace.remove))
+
+
+def _files_of(index: int, image: Image, *, several: bool) -> dict[str, Any]:
+    """Where an output's files are; those of several platforms go to a directory each (``linux_arm64``)."""
+    found: dict[str, Any] = {"index": index, "url": f"/rundlet/images/{image.id}/root"}
+    if several:
+        found["directory"] = str(image.platform).replace("/", "_")
+    return found

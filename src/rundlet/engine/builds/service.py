@@ -215,7 +215,7 @@ class BuildService:
             for reference in main.request.tags:
                 await context.images.tag(image, reference, target)
                 context.events.publish("image", "tag", str(image.id), {"name": reference.familiar})
-        aux = await self._results.finish(main.state, main.request, options, emit, target)
+        aux = await self._results.finish(main.state, main.request, options, emit, target, [one.image for one in built])
         emit(jsonstream.aux(aux))
         for one in built:
             await asyncio.to_thread(self._settle, one.image)
