@@ -76,6 +76,8 @@ class Docker:
 
     def stop(self) -> None:
         _end(self._process)
+        # dockerd mounts its directory upon itself where mounts are private, and may leave that.
+        subprocess.run(["umount", "-l", str(self._directory / "root")], capture_output=True, check=False)
 
     def command(self, *arguments: str) -> list[str]:
         return ["docker", "-H", f"unix://{self._run}/sock", *arguments]
