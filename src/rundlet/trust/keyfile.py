@@ -7,7 +7,6 @@ See: RFC 1421 (headers), RFC 5958, RFC 8018.
 """
 
 import base64
-import binascii
 import os
 import re
 from typing import Any, Final, NamedTuple
@@ -68,7 +67,7 @@ def parse(data: bytes) -> Block:
         headers[name.strip()] = value.strip()
     try:
         content = base64.b64decode("".join(line.strip() for line in lines), validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise BadKeyError("no valid private key found") from exc
     return Block(match["kind"].decode(), headers, content)
 
