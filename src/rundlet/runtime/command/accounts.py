@@ -167,7 +167,9 @@ def _resources(arguments: Arguments) -> Mapping[str, Any]:
 
 def size(text: str) -> int:
     """``512m`` in bytes; -1 is no limit. Raises: ValueError."""
-    word = text.strip().lower().removesuffix("ib").removesuffix("b") or text
+    word = text.strip().lower().removesuffix("ib").removesuffix("b")
+    if not word:
+        raise ValueError(text)
     return int(word[:-1]) * _UNITS[word[-1]] if word[-1] in _UNITS else int(word)
 
 

@@ -24,8 +24,8 @@ _GLOBAL: Final = (
     Flag("log-format"),
     Flag("debug", "bool"),
     Flag("systemd-cgroup", "bool"),
-    Flag("rootless"),
-    Flag("criu"),
+    Flag("rootless", "refused"),
+    Flag("criu", "refused"),
     Flag("version", "bool", "v"),
     Flag("help", "bool", "h"),
 )
@@ -73,6 +73,7 @@ class Invocation(NamedTuple):
     log_format: str
     words: list[str]
     pinned: bool
+    debug: bool
 
     @property
     def states(self) -> States:
@@ -89,7 +90,9 @@ def main(words: Sequence[str]) -> NoReturn:
         log, log_format = options.text("log"), options.text("log-format", "text")
         if log_format not in ("text", "json"):
             raise UsageError(f'invalid log-format "{log_format}"')
-        invocation = Invocation(options.text("root") or _default_root(), log, log_format, rest, pinned)
+        invocation = Invocation(
+            options.text("root") or _default_root(), log, log_format, rest, pinned, options.on("debug")
+        )
         code = _dispatch(invocation, options)
     except CommandError as exc:
         code = exc.code
@@ -156,6 +159,7 @@ def _create(invocation: Invocation, arguments: Arguments) -> int:
     console = terminal.connect(arguments.text("console-socket")) if arguments.given("console-socket") else -1
     state, warnings = creation.create(arguments.container(), _request(invocation, arguments, console))
     _warn(invocation, warnings)
+    _debug(invocation, f"created {state.id}: process {state.pid}, cgroup {state.cgroup}, root {state.rootfs}")
     _write_pid(arguments, state.pid)
     return 0
 
@@ -212,6 +216,7 @@ def _exec(invocation: Invocation, arguments: Arguments) -> int:
         ours, console = terminal.pair()
     options = execs.Options(invocation.root, console, arguments.number("preserve-fds"), arguments.on("ignore-paused"))
     pid, process_fd = execs.execute(state, process, options)
+    _debug(invocation, f"exec in {state.id}: process {pid}, {' '.join(process['args'])}")
     _write_pid(arguments, pid)
     if arguments.on("detach"):
         return 0
@@ -393,6 +398,11 @@ def _default_root() -> str:
 def _warn(invocation: Invocation, warnings: Sequence[str]) -> None:
     for text in warnings:
         _write_log(invocation.log, invocation.log_format, "warning", text)
+
+
+def _debug(invocation: Invocation, text: str) -> None:
+    if invocation.debug:
+        _write_log(invocation.log, invocation.log_format, "debug", text)
 
 
 def _complain(log: str, log_format: str, level: str, text: str) -> None:
