@@ -78,6 +78,8 @@ def test_a_port_is_published_for_both_families(client: Client, port: int) -> Non
     with pytest.raises(OSError, match="in use"), socket.socket(socket.AF_INET6) as taken:
         taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         taken.bind(("::", port))
+    client.ok("restart", "-t", "0", "web")
+    wait_for(lambda: fetch("::1", port) == "served", hint="connections that have ended don't keep the port")
     client.ok("rm", "-f", "web")
     wait_for(lambda: fetch("::1", port) == "")
 

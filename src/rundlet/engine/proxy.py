@@ -1,6 +1,7 @@
 """Keeps the proxy running, and gives it the host's sockets of published ports (see ``network.proxy``)."""
 
 import array
+import asyncio
 import contextlib
 import json
 import os
@@ -13,6 +14,8 @@ from rundlet.network.portmap import PublishedPort, Reservation
 from rundlet.runtime.launch import Launcher
 
 _MOST_PORTS = 100  # in one message
+_SYNC = json.dumps({"sync": True}).encode()
+_PATIENCE = 2.0
 
 
 class ProxyKeeper(WorkerKeeper):
@@ -29,6 +32,18 @@ class ProxyKeeper(WorkerKeeper):
         if reservation.proxied:
             await self.ensure()
             reservation.keep(self._handed_over(container_id, reservation.target, reservation.proxied))
+
+    async def settle(self) -> None:
+        """Wait until the proxy has let go of the ports of containers that have ended: they may be wanted again."""
+        if self._connection is None:
+            return
+        loop = asyncio.get_running_loop()
+        asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        with asking, contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await loop.sock_connect(asking, self._path)
+                await loop.sock_sendall(asking, _SYNC)
+                await loop.sock_recv(asking, 16)
 
     def move(self, container_id: str, address: str) -> None:
         """The container is reached at another address from now on."""

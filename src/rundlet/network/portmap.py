@@ -413,17 +413,22 @@ def _bind(port: PublishedPort, new_socket: NewSocket, *, proxied: bool) -> socke
         if not proxied:
             # Nothing is ever read from it: a datagram that arrives all the same must not cost memory.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        serving = proxied and port.protocol == "tcp"
+        if serving:
+            # What it accepts must not keep the port when it has ended: TIME_WAIT gives way only where both sides of the
+            # wait had the option. A socket that listens keeps others off all the same.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             held.bind((port.host_address, port.host_port))
         except OSError as exc:
-            if exc.errno != errno.EADDRINUSE or port.protocol != "tcp":
+            if exc.errno != errno.EADDRINUSE or port.protocol != "tcp" or serving:
                 raise
             # A server that ended leaves connections in TIME_WAIT, which are no reason to refuse. The option is taken
             # back at once: it would let others bind the port beside us.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind((port.host_address, port.host_port))
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        if proxied and port.protocol == "tcp":
+        if serving:
             held.listen(_BACKLOG)
     except BaseException:
         held.close()

@@ -84,6 +84,9 @@ class Starter:
 
     async def _start_connected(self, record: Record, live: Live) -> Started:
         """With a network; nothing of it is left on failure."""
+        host = documents.host(record)
+        if host.port_bindings or host.publish_all_ports:
+            await self._proxy.settle()
         allocation = self._networking.allocate(record)
         try:
             if allocation.sandbox.resolver:

@@ -3,7 +3,9 @@
 Its one descriptor is a listening SEQPACKET socket. Who connects sends JSON objects: ``{"id": …, "address": …, "ports":
 [[protocol, port], …]}`` with a host's socket for each port (there may be several such messages); or ``{"engine":
 true}``, and then ``{"move": id, "address": …}`` when a container is reached at another address from now on. The end of
-a connection is the end of what it stands for. See: ``network.dns.worker``, which works the same way.
+a connection is the end of what it stands for. ``{"sync": true}`` is answered when all that came before is done.
+
+See: ``network.dns.worker``, which works the same way.
 """
 
 import array
@@ -143,6 +145,8 @@ class _Proxy:
                 container = container or Container(self._loop, str(message["id"]))
                 self._connections[number] = (connection, container)
                 container.add(str(message["address"]), message["ports"], fds)
+            elif "sync" in message:
+                connection.send(b"done")
             elif "move" in message:
                 self._move(message["move"], str(message["address"]))
         except (ValueError, KeyError, TypeError, OSError):
