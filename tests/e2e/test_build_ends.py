@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,15 @@ def test_an_engine_that_is_killed_leaves_nothing_of_a_build(context: Context) ->
     # And builds go on.
     context.dockerfile("FROM busybox\nRUN echo again > /a\n").ok("-t", "t")
     assert context.run("cat", "/a") == "again"
+
+
+def test_an_engine_that_is_stopped_ends_its_builds(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = new_engine()
+    process = sleeping(Context(engine, tmp_path / "context"))
+    engine.terminate()
+    assert process.wait(30) != 0
+    assert left_of_builds(engine) == []
+    assert os.listdir(engine.layout.containers) == []
 
 
 def test_two_builds_of_the_same_share_their_work(context: Context) -> None:

@@ -109,6 +109,7 @@ class Engine:
     policy: PolicyKeeper | None
     resolver: ResolverKeeper
     proxy: ProxyKeeper
+    builds: BuildService
 
 
 def schemas() -> list[Sequence[str]]:
@@ -274,6 +275,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         policy,
         resolver,
         proxy,
+        build_service,
     )
 
 

@@ -42,6 +42,8 @@ _MAX_LINE: Final = 1024 * 1024
 """Of the request line and of each header: filters and registry credentials grow long."""
 _KEEP_ALIVE: Final = 3600.0
 _SHUTDOWN: Final = 5.0
+_CUT: Final = 0.05
+"""Seconds for streams that are under way at the end; aiohttp takes 0 for no limit at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class APIServer:
                 await self._dispatcher.finish()
         except TimeoutError:
             pass
-        await self._server.shutdown(0)
+        await self._server.shutdown(_CUT)
         for gate in self._gates:
             gate.close()
 

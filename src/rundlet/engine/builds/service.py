@@ -52,6 +52,8 @@ from rundlet.util.ids import short
 from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
+_CLOSING = 15.0
+"""Seconds that builds have to clear up behind them."""
 Message = JSONMessage | BuildProgress | BuildFailure
 
 
@@ -76,6 +78,7 @@ class BuildService:
         self._context = context
         self._rooms = rooms
         self._running: dict[str, asyncio.Task[Any]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.lendings = Lendings(context)
         self.kept = KeptContexts(context.layout)
         self._attester = attestations.Attester(context)
@@ -101,6 +104,13 @@ class BuildService:
         task = self._running.get(build_id)
         if task is not None:
             task.cancel()
+
+    async def close(self) -> None:
+        """The engine ends, and its builds with it: their containers and directories are removed while it still can."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING)
 
     async def lend_secrets(self, session: str, lent: SecretsLent) -> None:
         """Raises InvalidParameterError."""
@@ -134,6 +144,8 @@ class BuildService:
             RichReporter(queue.put_nowait, self._context.clock) if options.rich else ClassicReporter(queue.put_nowait)
         )
         task = asyncio.create_task(self._work(options, body, reporter, queue.put_nowait))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _task: queue.put_nowait(None))
         if options.build_id:
             self._running[options.build_id] = task
