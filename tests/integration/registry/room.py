@@ -50,6 +50,7 @@ class Room:
     def __init__(self, root: str, launcher: Launcher, hosts: HostsConfig | None) -> None:
         layout = Layout(root, f"{root}/run")
         clock = SystemClock()
+        self.layout = layout
         self.launcher = launcher
         self.usage = Usage()
         self.database = Database.open(layout.database, [image_store.SCHEMA, snapshot.SCHEMA])

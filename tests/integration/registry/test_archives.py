@@ -199,6 +199,40 @@ async def test_docker_archive_with_links(room: Room) -> None:
     room.verify()
 
 
+async def test_layers_unpacked_ahead_find_their_places(room: Room) -> None:
+    upper, spare = tar({"etc/more": b"!"}), tar({"nobody": b"needs it"})
+    first, second = config(LAYER, upper, LAYER), config(LAYER)
+    entries = [
+        {"Config": "first.json", "RepoTags": ["first:1"], "Layers": ["l/layer.tar", "u/layer.tar", "l/layer.tar"]},
+        {"Config": "second.json", "RepoTags": ["second:1"], "Layers": ["copy.tar"]},
+    ]
+    files: dict[str, bytes | str] = {
+        # A layer stored twice, one that no image has, and what looks like a layer and is none.
+        "u/layer.tar": gzip.compress(upper),
+        "l/layer.tar": LAYER,
+        "copy.tar": LAYER,
+        "spare.tar": spare,
+        "notes.gz": gzip.compress(b"no archive"),
+        "half.tar": LAYER[:700],
+        "first.json": first,
+        "second.json": second,
+        "manifest.json": json.dumps(entries).encode(),
+    }
+    loaded = await room.loader.load(stream(archive(files)), progress=room.hear)
+    assert [item.image.repo_tags for item in loaded] == [["first:1"], ["second:1"]]
+    stack = room.store.layers(loaded[0].image.id)
+    assert [layer.diff_id for layer in stack] == [Digest.of(LAYER), Digest.of(upper), Digest.of(LAYER)]
+    chains = [layer.chain for layer in stack]
+    assert [room.snapshots.layer(chain).parent for chain in chains] == [None, *chains[:-1]]
+    assert room.store.layers(loaded[1].image.id)[0].chain == chains[0]
+    assert {layer.chain for layer in room.snapshots.layers()} == set(chains)
+    assert len(os.listdir(room.layout.snapshots)) == 3
+    room.verify()
+    for name in ("first:1", "second:1"):
+        await room.remover.remove(name)
+    assert room.is_empty()
+
+
 async def test_legacy_archive(room: Room) -> None:
     upper = tar({"etc/more": b"!"})
     base = {"id": "a" * 64, "created": "2014-01-01T00:00:00Z", "os": "linux", "architecture": "amd64"}
