@@ -5,7 +5,6 @@ What is kept is the memory against rollbacks: a version that was seen once is th
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -68,4 +67,6 @@ class MetadataCache:
 
     def forget(self, gun: str) -> None:
         """For a repository that was begun anew by its owner."""
+        import shutil
+
         shutil.rmtree(self._of(gun), ignore_errors=True)
