@@ -14,7 +14,7 @@ _WRITE = f"mkdir /new && for n in $(seq {FILES}); do head -c {_BYTES} /dev/urand
 def file_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
     """``big`` is in the registry; ``directory`` is for what is copied."""
     some, few = (2, 1) if quick else (9, 3)
-    single, many = directory / "single", directory / "many"
+    single, many = directory / "one-file", directory / "many-files"
     single.write_bytes(bytes(_BYTES))
     many.mkdir(exist_ok=True)
     for number in range(FILES):
