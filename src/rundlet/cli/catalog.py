@@ -68,6 +68,14 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "prune": "Remove build cache",
         },
     ),
+    "completion": (
+        "Generate the autocompletion script for a shell",
+        {
+            "bash": "Generate the autocompletion script for bash",
+            "fish": "Generate the autocompletion script for fish",
+            "zsh": "Generate the autocompletion script for zsh",
+        },
+    ),
     "manifest": (
         "Manage Docker image manifests and manifest lists",
         {

@@ -22,6 +22,7 @@ class Context:
     def __init__(self, program: str, settings: dict[str, Any]) -> None:
         self.program = program
         self.settings = settings
+        self.may_start = True
         self._session: Session | None = None
         self._config: dict[str, Any] | None = None
 
@@ -51,7 +52,7 @@ class Context:
             start = None
             if endpoint is None:
                 endpoint = Endpoint(f"unix://{paths.engine_socket()}")
-                start = self._start_engine
+                start = self._start_engine if self.may_start else None
             headers = self.config.get("HttpHeaders")
             self._session = Session(
                 endpoint,

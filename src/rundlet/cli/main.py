@@ -119,6 +119,8 @@ def _out(text: str) -> int:
 
 
 def _dispatch(program: str, words: list[str]) -> int:
+    if words and words[0] in ("__complete", "__completeNoDesc"):
+        return _complete(program, words[1:], described=words[0] == "__complete")
     parser = Parser(GLOBAL_FLAGS, interspersed=False)
     try:
         rest = parser.parse(words)
@@ -142,6 +144,26 @@ def _dispatch(program: str, words: list[str]) -> int:
     if rest[0] == "help":
         return _help_topic(program, rest[1:])
     return _command(program, parser.values, rest)
+
+
+def _complete(program: str, words: list[str], *, described: bool) -> int:
+    """For the shell: never an error, and never an engine that is started for it."""
+    from rundlet.cli.completion import NO_FILES, Completer
+    from rundlet.cli.context import Context
+    from rundlet.client.errors import ClientError
+
+    settings = Parser(GLOBAL_FLAGS, interspersed=False)
+    settings.parse(())
+    context = Context(program, settings.values)
+    context.may_start = False
+    try:
+        found, files = Completer(GLOBAL_FLAGS, lambda: context.session).complete(words)
+    except (ClientError, CommandError, FlagError):
+        found, files = [], NO_FILES
+    finally:
+        context.close()
+    lines = (f"{name}\t{text}" if text and described else name for name, text in found)
+    return _out("".join(f"{line}\n" for line in (*lines, f":{files}")))
 
 
 def _top_help(program: str) -> int:

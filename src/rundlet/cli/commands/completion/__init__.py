@@ -1,0 +1,1 @@
+"""``rundlet completion SHELL``: scripts that ask ``rundlet __complete``."""

@@ -1,0 +1,36 @@
+"""``rundlet completion zsh``."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rundlet.cli.main import Invocation
+
+USAGE = ""
+SHORT = "Generate the autocompletion script for zsh"
+ARGS = (0, 0)
+FLAGS = ()
+SCRIPT = """\
+#compdef PROGRAM
+# Completion for zsh; load it with: source <(PROGRAM completion zsh), or put it in a file _PROGRAM on $fpath.
+_PROGRAM() {
+    local -a found
+    local line name directive=0
+    while IFS= read -r line; do
+        case $line in
+        :[0-9]*) directive=${line#:} ;;
+        *$'\\t'*) name=${line%%$'\\t'*}; found+=("${name//:/\\\\:}:${line#*$'\\t'}") ;;
+        *) found+=("${line//:/\\\\:}") ;;
+        esac
+    done < <("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
+    (( ${#found} )) && _describe -V 'PROGRAM' found
+    [[ $directive == 0 ]] && _files
+    return 0
+}
+if [ "$funcstack[1]" = _PROGRAM ]; then _PROGRAM "$@"; else compdef _PROGRAM PROGRAM; fi
+"""
+
+
+def run(call: Invocation) -> int:
+    call.context.say(SCRIPT.replace("PROGRAM", call.context.program).rstrip("\n"))
+    return 0
