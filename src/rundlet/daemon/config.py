@@ -27,7 +27,7 @@ class Config:
 
     ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
-    ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; 0: root's.
+    ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
@@ -52,7 +52,7 @@ class Config:
     cdi_spec_dirs: tuple[str, ...] = ()
     ready_fd: int = -1
     leave_cgroup: bool = False
-    rootless: int = 0
+    rootless: int = -1
     tls: bool | None = None
     tlsverify: bool | None = None
     tlscacert: str = ""
@@ -252,7 +252,7 @@ def _runtime(path: str, name: str, value: object) -> str:
 def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     """Settings from the command line, the file and the environment. Raises ConfigError."""
     flags = _flags(argv)
-    uid = flags.get("rootless") or uid
+    uid = flags.get("rootless", uid)
     data_root, exec_root = default_roots(environment, uid)
     path = flags.pop("config-file", "")
     required = bool(path)

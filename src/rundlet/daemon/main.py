@@ -82,7 +82,7 @@ async def _run(config: Config, starter: Starter) -> None:
     layout = Layout(os.path.realpath(config.data_root), os.path.realpath(config.exec_root))
     wiring.make_directories(layout)
     lock = acquire(layout.lock, layout.root)
-    keeper = KeeperLink(layout.run) if config.rootless else None
+    keeper = KeeperLink(layout.run) if config.rootless >= 0 else None
     if keeper is not None:
         os.environ[cgroup.DELEGATED] = keeper.cgroup  # for this process and all that the launcher starts
     launcher = await Launcher.start(layout, () if starter.supervised else _command())

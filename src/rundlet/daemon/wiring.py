@@ -298,7 +298,7 @@ def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
         open_hosts=tuple(host for host in config.hosts if host.startswith("tcp://") and not config.tlsverify),
         log_config=log_config,
         cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
-        rootless=bool(config.rootless),
+        rootless=config.rootless >= 0,
         lacks=lacks,
     )
 

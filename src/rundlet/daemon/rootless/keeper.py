@@ -95,7 +95,7 @@ class Keeper:
     def _readable(self, fd: int) -> None:
         if fd == self.listener.fileno():
             connection, _ = self.listener.accept()
-            if protocol.peer_is(connection, os.getuid()):
+            if protocol.peer_is(connection, os.geteuid()):
                 self._add(connection)
             else:
                 connection.close()

@@ -44,7 +44,11 @@ class OomScore(NamedTuple):
         return f"oom_score_adj {self.value}"
 
     def execute(self, context: Context) -> None:
-        context.write_proc("self/oom_score_adj", str(self.value).encode())
+        try:
+            context.write_proc("self/oom_score_adj", str(self.value).encode())
+        except PermissionError:
+            if userns.INITIAL:
+                raise  # where an ordinary user's processes have a higher score, as under systemd, they keep it
 
 
 class AppArmor(NamedTuple):
