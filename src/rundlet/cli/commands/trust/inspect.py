@@ -37,10 +37,13 @@ def _fetch(call: Invocation, remote: str) -> tuple[TrustedSet, str]:
 
     name = parse(remote)
     try:
-        return TrustedRepository(call.context, name).fetch(), name.tag
+        trusted = TrustedRepository(call.context, name).fetch()
     except TrustError as exc:
         # Docker hides the reason from those who don't debug; it is what the user needs.
         raise CommandError(f"no signatures or cannot access {remote}: {exc.explain(name.name)}") from exc
+    for role, error in trusted.invalid.items():
+        call.context.warn(f"WARNING: {role} signs for nothing: {error}")
+    return trusted, name.tag
 
 
 def _object(call: Invocation, remote: str) -> dict[str, Any]:

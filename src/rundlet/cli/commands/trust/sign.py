@@ -62,13 +62,16 @@ def _push(call: Invocation, name: ImageName) -> int:
 
 def _initialise(call: Invocation, repository: AuthoredRepository) -> TrustedSet:
     """Trust data for a repository that has none: the user as its first signer. Raises TrustError, CommandError."""
+    from rundlet.cli.commands.trust.key.generate import check_name
     from rundlet.cli.credentials import config_key, lookup
 
     _require_local(call)
-    signer = lookup(call.context, config_key(repository.name.domain)).get("username", "")
+    signer = lookup(call.context, config_key(repository.name.domain)).get("username", "").lower()
+    if signer:
+        check_name("signer", signer)
     draft = repository.initial()
     if signer:
-        draft.add_signer(signer.lower(), [repository.signer_key(signer.lower()).public])
+        draft.add_signer(signer, [repository.signer_key(signer).public])
     repository.publish(draft)
     if signer:
         call.context.say(f"Created signer: {signer}")
