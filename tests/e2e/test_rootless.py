@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import need
-from tests.engines import wait_for
+from tests.conftest import lacking, need
+from tests.engines import Done, wait_for
 from tests.rootless import Person, UserEngine, elsewhere
 from tools.registry import Registry
 
@@ -294,6 +294,42 @@ def test_roots_engine_and_the_users_never_share_a_root(full: UserEngine) -> None
     assert done.returncode == 1
     assert f"belongs to the engine of another user (uid {full.person.uid})" in done.stderr
     assert os.stat(f"{root}/engine.lock").st_uid == full.person.uid
+
+
+# ── an engine in a container ──────────────────────────────────────────────────────────────────────────────────
+
+
+def nested(engine: UserEngine, image: bytes, *options: str) -> Done:
+    """An engine of its own in a container of ``engine``, and what a container of that says."""
+    (engine.base / "box.tar").write_bytes(image)
+    site = str(engine.person.directory)
+    mounts = [f"{site}:{site}:ro", "/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro"]
+    rundlet = f"env RUNDLET_ROOT=/inner/root RUNDLET_RUN=/inner/run {engine.person.python} -m rundlet"
+    script = (
+        f"{rundlet} import {engine.base}/box.tar box && {rundlet} run --rm box echo from-inside; "
+        f"code=$?; {rundlet} engine stop; exit $code"
+    )
+    flags = [word for mount in mounts for word in ("-v", mount)]
+    return engine.cli("run", "--rm", *options, "-v", "/inner", *flags, "box", "sh", "-c", script)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--privileged"], ["--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"]],
+    ids=["privileged", "unconfined"],
+)
+def test_an_engine_in_a_container(full: UserEngine, image: bytes, options: list[str]) -> None:
+    if not os.path.realpath(full.person.python).startswith("/usr/"):
+        lacking("Python below /usr")
+    done = nested(full, image, *options)
+    assert "from-inside" in done.stdout, done.stderr
+
+
+def test_an_engine_in_a_container_that_may_not_names_the_obstacle(full: UserEngine, image: bytes) -> None:
+    done = nested(full, image)
+    assert done.returncode != 0
+    assert "user namespaces are forbidden here" in done.stderr
+    assert "--security-opt seccomp=unconfined" in done.stderr
 
 
 # ── what gets killed ─────────────────────────────────────────────────────────────────────────────────────────
