@@ -161,6 +161,22 @@ async def test_round_trip(room: Room, other: Room, registry_host: str) -> None:
     other.verify()
 
 
+async def test_a_mount_from_where_nothing_is(room: Room, registry_host: str) -> None:
+    image = await make(room, Reference.parse("demo:1"))
+    ghost, name = new_name(registry_host), new_name(registry_host)
+    await room.store.add_digest(image, ghost.with_digest(image.manifest.digest))
+    await room.store.tag(image, name)
+    layer = room.store.layers(image.id)[0].diff_id.short
+    await room.pusher.push(name, progress=room.hear)
+    assert room.statuses(layer)[-1] == "Pushed"
+
+    # The registry opens an upload that nobody needs, as the blob is there; it is given back.
+    await room.store.untag([name.with_digest(image.manifest.digest)])
+    room.said.clear()
+    await room.pusher.push(name, progress=room.hear)
+    assert room.statuses(layer) == ["Preparing", "Layer already exists"]
+
+
 async def test_pull_by_digest_and_all_tags(room: Room, other: Room, registry_host: str) -> None:
     name = new_name(registry_host)
     await make(room, name)
