@@ -1,8 +1,10 @@
 """Ports of both families, IPv6 networks, links, volumes that are mounted: through the command lines."""
 
+import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import threading
@@ -23,6 +25,16 @@ def _no_networks_stay(engine: Engine) -> Iterator[None]:
     yield
     engine.remove_containers()
     engine.ok("network", "prune", "-f")
+
+
+@pytest.fixture
+def port() -> int:
+    """A free one that the kernel gives nobody as an ephemeral one while a container is started again."""
+    while True:
+        number = random.randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", number))
+            return number
 
 
 def fetch(host: str, port: int) -> str:

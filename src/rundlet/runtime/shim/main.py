@@ -241,6 +241,8 @@ class Shim:
         )
         self.container.release()
         self.server.unlink()
+        # First the ports: whoever hears of the end may want them again.
+        protocol.close_all(self.held)
         self.event(
             "exited",
             code=status,
@@ -252,7 +254,6 @@ class Shim:
         )
         # Taking back mounts and links costs milliseconds that nobody should wait for: the end of the connection says
         # when that is done, too.
-        protocol.close_all(self.held)
         container.leave()
         self.record.sync()
         if container.hub.busy():
