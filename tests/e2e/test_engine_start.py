@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import need
 from tests.engines import Engine, alive, rundlet_command, wait_for
 
 
@@ -178,25 +177,3 @@ def test_keys_of_the_configuration_file(tmp_path: Path) -> None:
             engine.start()
     finally:
         engine.stop()
-
-
-def test_without_root_one_clear_line_says_what_is_missing(tmp_path: Path) -> None:
-    need("setpriv")
-    for name in ("root", "run"):
-        (tmp_path / name).mkdir()
-        os.chown(tmp_path / name, 65534, 65534)
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory != Path("/tmp") and directory.is_relative_to("/tmp"):
-            os.chmod(directory, 0o755)
-    done = subprocess.run(
-        # An ordinary user, but for the right to read the interpreter wherever root keeps it.
-        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=+dac_read_search",
-         "--ambient-caps=+dac_read_search", *rundlet_command(), "version"],
-        env={"PATH": os.environ["PATH"], "RUNDLET_ROOT": str(tmp_path / "root"), "RUNDLET_RUN": str(tmp_path / "run"),
-             "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
-        capture_output=True, text=True, timeout=60, check=False, cwd="/",
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "root" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2, done.stderr

@@ -50,7 +50,13 @@ def enter(run: str) -> NoReturn:
             _make(run)
     os.close(lock)
     argv = [*sys.orig_argv, "--rootless", str(uid)]
-    os.execv(sys.executable, argv)
+    try:
+        os.execv(sys.executable, argv)
+    except OSError as exc:
+        raise RootlessError(
+            f"cannot run {sys.executable} in a user namespace: {exc.strerror}: Python and Rundlet must be where this "
+            "user can read them, not in root's home"
+        ) from exc
 
 
 def _join_kept(run: str) -> bool:
