@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests import leaks
 from tests.conftest import lacking, need
@@ -158,7 +159,7 @@ class UserEngine:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.socket) == 0
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         return {
             "user": self.person.uid,
             "group": self.person.gid,
@@ -170,7 +171,7 @@ class UserEngine:
     def cli(self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
         options = self._as_user() | {"env": self.environment | dict(env or {})}
         command = [self.person.python, "-m", "rundlet", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, timeout=90, check=False, **options)  # type: ignore[call-overload]
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=90, check=False, **options)
         return Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def ok(self, *arguments: str, stdin: bytes = b"") -> str:

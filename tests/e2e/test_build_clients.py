@@ -389,7 +389,7 @@ def test_a_failure_shows_the_lines_around_it(engine: Engine) -> None:
 
 
 def test_files_about_the_result(engine: Engine, context: Path, tmp_path: Path) -> None:
-    words = ["--iidfile", tmp_path / "id", "--metadata-file", tmp_path / "meta", context]
+    words: list[str | Path] = ["--iidfile", tmp_path / "id", "--metadata-file", tmp_path / "meta", context]
     image = built(engine, *words)
     assert (tmp_path / "id").read_text() == image
     assert json.loads((tmp_path / "meta").read_text())["containerimage.config.digest"] == image

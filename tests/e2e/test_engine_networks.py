@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.certificates import certificate
 from tests.e2e.test_networks_both_families import SERVER, fetch
 from tests.engines import Engine, wait_for
-from tests.integration.server.test_tcp import certificate
 
 NewEngine = Callable[..., Engine]
 

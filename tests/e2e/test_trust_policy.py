@@ -1,6 +1,7 @@
 """The engine's trust policy, met by every client: pull, run, create and build of what is not signed as it demands."""
 
 import hashlib
+import importlib
 import json
 import ssl
 import urllib.request
@@ -233,7 +234,7 @@ def test_cosign_by_key(policed: Policed, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [notation.JWS, notation.COSE])
 def test_notation(policed: Policed, tmp_path: Path, kind: str) -> None:
     now = datetime.now(UTC)
-    times = {"begin": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+    times: dict[str, Any] = {"begin": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
     root = makers.Authority.root(**times)
     leaf = root.issue("leaf", **times)
     (tmp_path / "root.crt").write_bytes(root.certificate.public_bytes(Encoding.PEM))
@@ -265,7 +266,7 @@ def test_a_rule_that_needs_what_is_not_installed(policed: Policed, tmp_path: Pat
     policed.rules(keyless=rule)
     name = f"{policed.place.address}/keyless/app:1"
     try:
-        import sigstore  # noqa: F401
+        importlib.import_module("sigstore")
     except ImportError:
         policed.refused("pull", name, words="pip install 'rundlet[sigstore]'")
     else:
