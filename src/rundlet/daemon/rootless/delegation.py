@@ -47,25 +47,32 @@ def obtain(prefix: str, pids: Sequence[int], survivor: int = 0) -> str:
     return base
 
 
+def bring_in(base: str, pid: int) -> None:
+    """Move an engine that was started in another session into the scope ``base``; where that fails it stays outside."""
+    if within(base, pid):
+        return
+    _write_quietly(f"{_ROOT}{base}/{LEAF}/cgroup.procs", str(pid))
+    if not within(base, pid):
+        _call("AttachProcessesToUnit", "ssau", os.path.basename(base), f"/{LEAF}", "1", str(pid))
+
+
+def within(base: str, pid: int) -> bool:
+    """Whether ``pid`` is where it can start processes in ``base``: in one of the same service manager's groups."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            path = next((line[3:].rstrip() for line in file if line.startswith("0::")), "")
+    except OSError:
+        return False
+    manager = base.partition(".service/")[0] + ".service/"
+    return path.startswith(manager)
+
+
 def _ask(prefix: str, pids: Sequence[int]) -> str:
     """Have the user's manager make the scope; its path."""
-    busctl = shutil.which("busctl", path=f"{os.environ.get('PATH', '')}:{_PATH}")
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    if busctl is None or not os.path.exists(f"{runtime}/bus"):
-        return ""
-    command = [busctl, "--user", "--quiet", "call", _BUS, "/org/freedesktop/systemd1", f"{_BUS}.Manager"]
-    command += ["StartTransientUnit", "ssa(sv)a(sa(sv))", f"{prefix}-{os.getpid()}.scope", "fail", "3"]
-    command += ["PIDs", "au", str(len(pids)), *map(str, pids), "Delegate", "b", "true"]
-    command += ["Description", "s", "Rundlet containers", "0"]
-    environment = {"XDG_RUNTIME_DIR": runtime, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus"}
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False, env=environment
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    if done.returncode:
-        os.write(2, b"no control group from the user's service manager: " + done.stderr)
+    properties = ["PIDs", "au", str(len(pids)), *map(str, pids), "Delegate", "b", "true"]
+    properties += ["Description", "s", "Rundlet containers"]
+    name = f"{prefix}-{os.getpid()}.scope"
+    if not _call("StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", "3", *properties, "0"):
         return ""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
@@ -73,6 +80,25 @@ def _ask(prefix: str, pids: Sequence[int]) -> str:
             return base
         time.sleep(0.01)
     return ""
+
+
+def _call(*words: str) -> bool:
+    """Call a method of the user's service manager: its name, signature and arguments as busctl takes them."""
+    busctl = shutil.which("busctl", path=f"{os.environ.get('PATH', '')}:{_PATH}")
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if busctl is None or not os.path.exists(f"{runtime}/bus"):
+        return False
+    command = [busctl, "--user", "--quiet", "call", _BUS, "/org/freedesktop/systemd1", f"{_BUS}.Manager", *words]
+    environment = {"XDG_RUNTIME_DIR": runtime, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus"}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    if done.returncode:
+        os.write(2, b"the user's service manager refused: " + done.stderr)
+    return not done.returncode
 
 
 def _scope_of(pid: int, prefix: str) -> str:

@@ -159,13 +159,17 @@ class Keeper:
     def _do_namespaces(self, connection: socket.socket, request: dict[str, Any]) -> None:
         if not self.namespaces:
             raise OSError(11, "no namespaces yet")
-        # struct ucred: pid, uid, gid
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        self._expect(int.from_bytes(credentials[:4], sys.byteorder))
+        peer = _peer(connection)
+        self._expect(peer)
+        if self.state["cgroup"]:
+            delegation.bring_in(self.state["cgroup"], peer)
         self._answer(connection, request, {"ok": True, "state": self.state}, self.namespaces)
 
     def _do_state(self, connection: socket.socket, request: dict[str, Any]) -> None:
-        self._answer(connection, request, {"ok": True, "state": self.state})
+        state = self.state
+        if state["cgroup"] and not delegation.within(state["cgroup"], _peer(connection)):
+            state = state | {"cgroup": ""}  # it could start nothing there
+        self._answer(connection, request, {"ok": True, "state": state})
 
     def _do_socket(self, connection: socket.socket, request: dict[str, Any]) -> None:
         made = socket.socket(int(request["family"]), int(request["type"]))
@@ -223,6 +227,12 @@ class Keeper:
             return
         self.looked = now
         self.idle = 0 if survivor(self.run_directory) else self.idle + 1
+
+
+def _peer(connection: socket.socket) -> int:
+    """The process at the other end."""
+    # struct ucred: pid, uid, gid
+    return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
 
 
 def _scope(run: str) -> str:
