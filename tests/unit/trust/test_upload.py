@@ -1,6 +1,6 @@
 """What a trust server takes and what it refuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -53,8 +53,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def server(clock: Clock) -> TrustServer:
-    return TrustServer(Database.open(IN_MEMORY, [SCHEMA]), clock)
+def server(clock: Clock) -> Iterator[TrustServer]:
+    database = Database.open(IN_MEMORY, [SCHEMA])
+    yield TrustServer(database, clock)
+    database.close()
 
 
 @pytest.fixture
