@@ -110,13 +110,13 @@ class _Creation:
         os.close(writing)
         theirs.close()
         try:
-            return self._follow(reading, ours)
+            return self._follow(reading, ours, starter)
         finally:
             os.close(reading)
             ours.close()
             os.waitpid(starter, 0)
 
-    def _follow(self, reading: int, line: socket.socket) -> int:
+    def _follow(self, reading: int, line: socket.socket, starter: int) -> int:
         """Watch init until it stands at its gate; returns its process number. Raises: CommandError."""
         data, reports, asked = b"", list[Report](), False
         poll = select.poll()
@@ -129,7 +129,7 @@ class _Creation:
                     data += read
                     reports = report.parse(data)
                     if not read or any(item.kind == "ready" for item in reports):
-                        return self._judge(reports)
+                        return self._judge(reports if _pid(reports) else report.parse(data + _rest(reading, starter)))
                 else:
                     asked = bool(line.recv(16))
                     poll.unregister(line)
@@ -155,6 +155,16 @@ class _Creation:
             return pid
         text = failures.explain(failed, self._state.config["process"]["args"][0])[2]
         raise CommandError(f"unable to start container process: error during container init: {text}")
+
+
+def _rest(reading: int, starter: int) -> bytes:
+    """What else is said: init may stand at its gate before the starter has said its number, or has died over it."""
+    os.waitid(os.P_PID, starter, os.WEXITED | os.WNOWAIT)
+    os.set_blocking(reading, False)
+    try:
+        return os.read(reading, 8192)
+    except BlockingIOError:
+        return b""
 
 
 def _pid(reports: Sequence[Report]) -> int:
