@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -61,6 +62,9 @@ _left = pytest.StashKey[list[str]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell without job control ignores it for what it starts in the background; what we start would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if CHECK_LEAKS:
         session.config.stash[_before] = leaks.snapshot()
 

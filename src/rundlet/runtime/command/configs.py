@@ -12,12 +12,12 @@ from typing import Any, Final
 from rundlet.linux import lsm
 from rundlet.runtime.command import hooks
 from rundlet.runtime.command.errors import CommandError, RefusedError
+from rundlet.runtime.command.states import DEFAULT_PARENT
 from rundlet.runtime.init import options
 
 Config = dict[str, Any]
 
 FILE: Final = "config.json"
-DEFAULT_PARENT: Final = "/rundlet-runtime"
 _REFUSED_LINUX: Final = ("intelRdt", "timeOffsets", "uidMappings", "gidMappings", "netDevices", "memoryPolicy")
 _REFUSED_PROCESS: Final = ("scheduler", "ioPriority", "execCPUAffinity")
 _REFUSED_OPTIONS: Final = frozenset({"idmap", "ridmap"})

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux.cgroup import Cgroup
+from rundlet.linux.cgroup import Cgroup, remove_if_empty
 from rundlet.runtime.command.errors import CommandError, MissingError
 from rundlet.runtime.shim.cgroups import layout
 
@@ -21,6 +21,8 @@ PAUSED: Final = "paused"
 STOPPED: Final = "stopped"
 
 FIFO: Final = "exec.fifo"
+DEFAULT_PARENT: Final = "/rundlet-runtime"
+"""The cgroup above those of containers whose configuration names none: it goes with the last of them."""
 _FILE: Final = "state.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
 
@@ -144,6 +146,9 @@ def clean_up(state: State) -> None:
         group = state.group()
         group.kill()
         group.remove()
+        parent, _, _ = state.cgroup.rpartition("/")
+        if parent == DEFAULT_PARENT:
+            remove_if_empty(parent, layout())
     forget(state)
 
 
