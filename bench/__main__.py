@@ -1,4 +1,4 @@
-"""``./dev bench [--quick] [--only rundlet,docker,podman] [--rows TEXT] [--output FILE]``"""
+"""``./dev bench [--quick] [--only rundlet,docker,podman] [--groups core,…] [--rows TEXT] [--output FILE]``"""
 
 import argparse
 import contextlib
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tools import images
@@ -20,9 +20,10 @@ from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet,
 from bench.file_rows import file_rows
 from bench.image_rows import image_rows
 from bench.network_rows import network_rows
-from bench.rows import IMAGE, Outcome, perform, rows
+from bench.rows import IMAGE, Outcome, Row, perform, rows
 
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
+GROUPS = ("core", "containers", "files", "networks", "images", "builds")
 BIG_PACKAGES = ("cmake", "g++", "git", "perl", "python3")
 
 
@@ -30,6 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description="Rundlet beside dockerd and podman.")
     parser.add_argument("--quick", action="store_true", help="one or two rounds: tries the benchmark, measures nothing")
     parser.add_argument("--only", default="rundlet,docker,podman", help="engines, separated by commas")
+    parser.add_argument("--groups", default=",".join(GROUPS), help="of rows, separated by commas")
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows with this in their title; writes nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     return parser.parse_args(arguments)
@@ -96,15 +98,17 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
             stack.callback(one.stop)
         versions = {one.name: one.version() for one in contestants}
         big, megabytes = load_images(contestants, registry)
+        quick = options.quick
+        groups: dict[str, Callable[[], Iterable[Row]]] = {
+            "core": lambda: rows(big, registry.storage, quick=quick),
+            "containers": lambda: container_rows(quick=quick),
+            "files": lambda: file_rows(big, directory, quick=quick),
+            "networks": lambda: network_rows(quick=quick),
+            "images": lambda: image_rows(big, directory, quick=quick),
+            "builds": lambda: build_rows(directory, quick=quick),
+        }
         outcomes = []
-        for row in (
-            *rows(big, registry.storage, quick=options.quick),
-            *container_rows(quick=options.quick),
-            *file_rows(big, directory, quick=options.quick),
-            *network_rows(quick=options.quick),
-            *image_rows(big, directory, quick=options.quick),
-            *build_rows(directory, quick=options.quick),
-        ):
+        for row in (row for group in options.groups.split(",") for row in groups[group]()):
             if options.rows not in row.title:
                 continue
             outcome = perform(row, contestants)
