@@ -185,8 +185,8 @@ class UserEngine:
         return self._find("rootless.keeper")
 
     def way_out(self) -> int:
-        """The process that carries packets."""
-        return int(Path(self.run_directory, "way-out.pid").read_text())
+        """The process that carries packets; 0 while there is none."""
+        return int(Path(self.run_directory, "way-out.pid").read_text() or 0)
 
     def _find(self, word: str) -> int:
         for pid in self.person.processes():

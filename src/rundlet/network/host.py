@@ -120,14 +120,18 @@ class Host:
             self.allow_foreign()
             self._foreign.allow_legacy([network.bridge])
 
-    def discard(self, network: Network) -> None:
-        """Remove what belongs to a network that is not in the records any more."""
+    def remove_links(self, network: Network) -> None:
+        """Remove a network's bridge or parent. Before its record: without that the next engine would not find them."""
         if network.driver in PARENT_DRIVERS:
             self._parents.remove(network)
         elif network.driver == "bridge":
+            self._bridges.remove(network)
+
+    def discard(self, network: Network) -> None:
+        """Take a network that is not in the records any more out of the firewalls."""
+        if network.driver == "bridge":
             self.sync()
             self._foreign.forget_bridge(network.bridge)
-            self._bridges.remove(network)
 
     def choose_subnet(self, version: int) -> IPNetwork:
         """A free one for a new network. Raises NoFreeSubnetError."""

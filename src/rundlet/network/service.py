@@ -314,6 +314,8 @@ class NetworkService:
         return made
 
     def _discard(self, network: Network) -> None:
+        with kernel_errors():
+            self._host.remove_links(network)
         self._networks.delete(network.id)
         with self._database.transaction() as cursor:
             ipam.forget(cursor, network.id)
