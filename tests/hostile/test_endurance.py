@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.engines import Engine, wait_for
+from tests.hostile.test_escapes import parent
 from tests.hostile.test_kills import named, zombies
 
 pytestmark = [pytest.mark.root]
@@ -40,10 +41,10 @@ def test_runs_leave_no_descriptors_and_no_memory(new_engine: Callable[..., Engin
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(count)))
 
+    shim = parent(engine.host_pid("long"))
     runs(RUNS // 2)
     launcher = named(engine, "rundlet-launch")
-    shim = named(engine, "rundlet-shim")
-    before = {pid: size(pid) for pid in (engine.pid, *launcher, *shim)}
+    before = {pid: size(pid) for pid in (engine.pid, *launcher, shim)}
     runs(RUNS)
     for pid, (descriptors, resident) in before.items():
         wait_for(lambda pid=pid, limit=descriptors: size(pid)[0] <= limit + 2, 5, hint=f"descriptors of {pid}")
