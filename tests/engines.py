@@ -60,7 +60,7 @@ class Engine:
         self.host = f"unix://{self.socket}"
         self.pidfile = self.directory / "pid"
         self.log = self.directory / "engine.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launchers: list[subprocess.Popen[bytes]] = []  # of every start: each is waited for
 
     # ── the process ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,7 +95,7 @@ class Engine:
         environment = self.environment()
         del environment["DOCKER_HOST"]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            launcher = subprocess.Popen(
                 [*self.command(), "--ready-fd", str(writer)],
                 pass_fds=[writer],
                 stdin=subprocess.DEVNULL,
@@ -104,6 +104,7 @@ class Engine:
                 cwd="/",
                 env=environment,
             )
+        self._launchers.append(launcher)
         os.close(writer)
         try:
             ready, _, _ = select.select([reader], [], [], 30)
@@ -111,8 +112,8 @@ class Engine:
         finally:
             os.close(reader)
         if not answer.startswith(b"ok"):
-            self._process.kill()
-            self._process.wait()
+            launcher.kill()
+            launcher.wait()
             raise AssertionError(f"the engine did not start: {answer.decode()!r}\n{self.log.read_text()[-3000:]}")
         return self
 
@@ -124,8 +125,8 @@ class Engine:
         return self.listener()
 
     def _reap(self) -> None:
-        if self._process is not None:
-            self._process.poll()
+        for launcher in self._launchers:
+            launcher.poll()
 
     def gone(self, pid: int) -> bool:
         self._reap()
@@ -190,8 +191,8 @@ class Engine:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(item.split()[1]), signal.SIGKILL)
             time.sleep(0.05)
-        if self._process is not None:
-            self._process.wait(10)
+        for launcher in self._launchers:
+            launcher.wait(10)
         for item in sorted(leaks.with_marks(self.marks(), patience=1), reverse=True):
             kind, _, name = item.partition(": ")
             if kind == "cgroup":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import capstone
 import pytest
+from tests.engines import wait_for
 
 from rundlet.runtime.init import reaper
 from rundlet.runtime.init.machine import X86, At
@@ -82,9 +83,10 @@ def test_it_passes_signals_on(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     os.mkfifo(ready)
     pid = supervised(f"trap 'exit 7' USR1; trap 'x=5' HUP; echo > {ready}; while :; do sleep 0.01; done")
-    ready.read_text()
+    ready.read_text()  # the program runs, which its parent may not have noticed yet
+    name = Path(f"/proc/{pid}/comm")
+    wait_for(lambda: name.read_text() == "rundlet-init\n", 20, hint="the code has begun")
     os.kill(pid, signal.SIGHUP)
-    assert Path(f"/proc/{pid}/comm").read_text() == "rundlet-init\n"
     assert os.readlink(f"/proc/{pid}/exe") == "/memfd:rundlet-init (deleted)"
     os.kill(pid, signal.SIGUSR1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
