@@ -21,7 +21,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore, Ingest
 from rundlet.storage.errors import LayerError
-from rundlet.storage.layer import tar
+from rundlet.storage.layer import fields, tar
 from rundlet.storage.layer.compression import Inflater, detect
 
 GZIP_LEVEL: Final = 1
@@ -98,7 +98,7 @@ class Unarchiver:
                     base = posixpath.dirname(name) if entry.type == tar.SYMLINK else ""
                     parts.links[name] = posixpath.normpath(posixpath.join("/", base, link)).lstrip("/")
             source.drain()
-        except tar.TarError as exc:
+        except fields.TarError as exc:
             raise ArchiveError(f"invalid archive: {exc}") from exc
 
     def _store(self, reader: tar.Reader, name: str, size: int) -> Part:
@@ -201,7 +201,7 @@ class _Chunks:
         while count:
             passed = len(self.some(count))
             if not passed:
-                raise tar.TruncatedError
+                raise fields.TruncatedError
             count -= passed
 
     def drain(self) -> None:
@@ -213,7 +213,7 @@ class _Chunks:
         while count:
             data = self.some(count)
             if not data:
-                raise tar.TruncatedError
+                raise fields.TruncatedError
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rundlet.storage.layer.tar import Reader, Source, TarError, clean
+from rundlet.storage.layer.fields import TarError
+from rundlet.storage.layer.tar import Reader, Source, clean
 
 _NAMES = st.binary(min_size=1, max_size=300).filter(lambda name: b"\0" not in name and b".." not in name)
 

@@ -121,7 +121,7 @@ def test_hard_link_to_a_directory_is_refused(snapshotter: OverlaySnapshotter, tm
         [member("a/.wh...")],
         [member("x", b"Z")],
         [member("x", uid=0xFFFF_FFFF)],
-        [member("x", pax_headers={"GNU.sparse.major": "1"})],
+        [member("x", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"})],
         [member("x", pax_headers={"SCHILY.xattr.user.x": "v" * (1 << 20)})],
     ],
 )

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 
 from rundlet.linux import path
-from rundlet.storage.layer import tar
+from rundlet.storage.layer import fields, tar
 from rundlet.storage.layer.apply import Applier, LayerError, give
 from rundlet.storage.layer.tar import Entry
 
@@ -59,8 +59,8 @@ class Extractor(Applier):
         is_directory = stat.S_ISDIR(mode)
         if is_directory == (entry.type == tar.DIRECTORY):
             return
-        there = tar.quote(os.fsencode(self._where.rstrip("/")) + b"/" + entry.name)
-        target = tar.quote(os.fsencode(self._where))
+        there = fields.quote(os.fsencode(self._where.rstrip("/")) + b"/" + entry.name)
+        target = fields.quote(os.fsencode(self._where))
         if is_directory:
             raise OverwriteError(f"cannot overwrite directory {there} with non-directory {target}")
         raise OverwriteError(f"cannot overwrite non-directory {there} with directory {target}")

@@ -38,7 +38,7 @@ from rundlet.storage.files import changelist, pack, pick, place, view
 from rundlet.storage.files.extract import Extractor
 from rundlet.storage.layer import confine, members, tar
 from rundlet.storage.layer.apply import EntryError, keep_only, reason
-from rundlet.storage.layer.tar import TarError
+from rundlet.storage.layer.fields import TarError
 
 READER: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 WRITER: Final = confine.CAPABILITIES

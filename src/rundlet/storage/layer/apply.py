@@ -25,7 +25,8 @@ from typing import Final
 
 from rundlet.linux import libc, path, userns
 from rundlet.storage.layer import confine, owner, tar
-from rundlet.storage.layer.tar import Entry, TarError, quote
+from rundlet.storage.layer.fields import TarError, quote
+from rundlet.storage.layer.tar import Entry
 from rundlet.storage.tree import remove_tree
 
 WHITEOUT: Final = b".wh."

@@ -2,7 +2,7 @@
 
 It reads v7, ustar, STAR, pax and GNU (long names, base-256 numbers) archives and agrees with Go's ``archive/tar``,
 which Docker reads layers with, wherever the formats leave room: the same bytes must mean the same files in both.
-Sparse entries are refused by name. Standard library only: it runs in the worker.
+Standard library only: it runs in the worker.
 
 See: POSIX pax, GNU tar "Basic Tar Format", OCI image-spec layer.md.
 """
@@ -10,14 +10,15 @@ See: POSIX pax, GNU tar "Basic Tar Format", OCI image-spec layer.md.
 import os
 from typing import Final, Protocol
 
+from rundlet.storage.layer import fields, sparse
+from rundlet.storage.layer.fields import InvalidHeaderError, TarError, TruncatedError
+
 BLOCK: Final = 512
 BUFFER: Final = 1 << 20
 SPECIAL_LIMIT: Final = 1 << 20
 """Bytes of a pax header or a GNU long name, as in Go."""
 PATH_LIMIT: Final = 4095
 """Bytes of a name; the kernel takes no longer path, so Docker can't apply one either."""
-_MAX_SIZE: Final = (1 << 63) - 1
-_MAX_NS: Final = (1 << 63) - 1
 
 REGULAR: Final = b"0"
 HARDLINK: Final = b"1"
@@ -32,31 +33,12 @@ _PAX: Final = b"x"
 _PAX_GLOBAL: Final = b"g"
 _LONG_NAME: Final = b"L"
 _LONG_LINK: Final = b"K"
-_SPARSE: Final = b"S"
 _KNOWN: Final = frozenset(
-    (REGULAR, HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO, _CONTIGUOUS, _OLD_REGULAR)
+    (REGULAR, HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO, _CONTIGUOUS, _OLD_REGULAR, sparse.OLD)
 )
 _WITHOUT_DATA: Final = frozenset((HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
 _XATTR: Final = b"SCHILY.xattr."
 _ZERO_BLOCK: Final = bytes(BLOCK)
-
-
-class TarError(Exception):
-    """The archive can't be read; the message is the one line for the user."""
-
-
-class TruncatedError(TarError):
-    """The archive ends in the middle of something."""
-
-    def __init__(self) -> None:
-        super().__init__("unexpected EOF")
-
-
-class InvalidHeaderError(TarError):
-    """A header that no tar program writes."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"archive/tar: invalid tar header ({what})")
 
 
 class Entry:
@@ -72,7 +54,7 @@ class Entry:
     uid: int
     gid: int
     size: int
-    """Bytes of data that follow; 0 for anything but a regular file."""
+    """Bytes of data, holes included; 0 for anything but a regular file."""
     mtime_ns: int
     major: int
     minor: int
@@ -175,17 +157,26 @@ class Reader:
         self._source = source
         self._left = 0
         self._padding = 0
+        self._sparse: sparse.Sparse | None = None
 
     def copy_data(self, fd: int) -> None:
-        """Write the current member's data to ``fd``."""
+        """Write the current member's data to the empty file ``fd``; holes stay holes."""
         count, self._left = self._left, 0
-        self._source.copy_to(fd, count)
+        if self._sparse is None:
+            self._source.copy_to(fd, count)
+        else:
+            self._sparse.copy(fd, self._source.copy_to)
 
     def read_data(self, count: int) -> bytes:
         """The next bytes of the current member's data, at most ``count`` and a buffer; empty at its end.
 
         Raises TruncatedError.
         """
+        if self._sparse is not None:
+            return self._sparse.read(min(count, BUFFER), self._stored)
+        return self._stored(count)
+
+    def _stored(self, count: int) -> bytes:
         count = min(count, self._left, BUFFER)
         if not count:
             return b""
@@ -198,6 +189,7 @@ class Reader:
     def next(self) -> Entry | None:
         """The next member, or None at the end of the archive. Raises TarError."""
         pax: dict[bytes, bytes] = {}
+        holes: sparse.PaxSparse | None = None
         long_name = long_link = b""
         while True:
             header = self._header()
@@ -208,7 +200,8 @@ class Reader:
                 break
             data = self._special(header)
             if kind == _PAX:
-                pax = parse_pax(data)
+                holes = sparse.PaxSparse() if sparse.PREFIX in data else None
+                pax = parse_pax(data, holes)
             elif kind == _LONG_NAME:
                 long_name = data.partition(b"\0")[0]
             elif kind == _LONG_LINK:
@@ -228,9 +221,32 @@ class Reader:
             entry.size = 0
         self._left = entry.size
         self._padding = -entry.size % BLOCK
+        self._sparse = None
+        if kind == sparse.OLD or holes is not None:
+            name = self._find_holes(entry, header, holes) or name
         entry.name = clean(name)
         entry.link = link
         return entry
+
+    def _find_holes(self, entry: Entry, header: bytes, holes: sparse.PaxSparse | None) -> bytes:
+        """Read where the member's data lie; returns its name, where that is said along with it."""
+        if entry.type == sparse.OLD:
+            entry.type = REGULAR
+            self._sparse = sparse.old_map(header, self._block)
+        elif holes is not None:
+            self._sparse, blocks = holes.resolve(self._block)
+            self._left -= blocks * BLOCK
+        if self._sparse is not None:
+            if entry.type != REGULAR or self._left != self._sparse.stored:
+                raise InvalidHeaderError("sparse map")
+            entry.size = self._sparse.size
+        return holes.name if holes is not None and self._sparse is not None else b""
+
+    def _block(self) -> bytes:
+        block = self._source.take(BLOCK)
+        if len(block) < BLOCK:
+            raise TruncatedError
+        return block
 
     def _header(self) -> bytes | None:
         if self._left or self._padding:
@@ -252,11 +268,11 @@ class Reader:
             if second and second != _ZERO_BLOCK:
                 raise TruncatedError if len(second) < BLOCK else InvalidHeaderError("one zero block")
             return None
-        _check_sum(header)
+        fields.check_sum(header)
         return header
 
     def _special(self, header: bytes) -> bytes:
-        size = _number(header[124:136], "size")
+        size = fields.number(header[124:136], "size")
         if size > SPECIAL_LIMIT:
             raise TarError("archive/tar: header field too long")
         padded = size + (-size % BLOCK)
@@ -282,7 +298,7 @@ def clean(name: bytes) -> bytes:
     plain = b"/." not in name and b"//" not in name and name[:1] != b"."
     name = name.strip(b"/") if plain else _clean_words(name)
     if len(name) > PATH_LIMIT:
-        raise TarError(f"{quote(name[:64] + b'...')}: file name too long")
+        raise TarError(f"{fields.quote(name[:64] + b'...')}: file name too long")
     return name
 
 
@@ -297,34 +313,12 @@ def _clean_words(name: bytes) -> bytes:
         elif words:
             words.pop()
         elif not rooted:
-            raise TarError(f'{quote(name)} is outside of "/"')
+            raise TarError(f'{fields.quote(name)} is outside of "/"')
     return b"/".join(words)
 
 
-def quote(name: bytes) -> str:
-    """``name`` in quotes on one line, whatever it holds, as Go's %q shows it."""
-    return '"' + "".join(map(_shown, name.decode("utf-8", "surrogateescape"))) + '"'
-
-
-_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def _shown(character: str) -> str:
-    # Not the unicode_escape codec: it would have to be imported, which a worker can't.
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    number = ord(character)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8
-        return f"\\x{number - 0xDC00:02x}"
-    if character.isprintable():
-        return character
-    if number < 0x80:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
-
-
-def parse_pax(data: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header; an empty value removes its key. Raises TarError."""
+def parse_pax(data: bytes, holes: sparse.PaxSparse | None = None) -> dict[bytes, bytes]:
+    """The records of a pax header, those about holes to ``holes``; an empty value removes its key. Raises TarError."""
     records: dict[bytes, bytes] = {}
     position, end = 0, len(data)
     while position < end:
@@ -340,9 +334,9 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
             raise InvalidHeaderError("pax record")
         if key in (b"path", b"linkpath", b"uname", b"gname") and b"\0" in value:
             raise InvalidHeaderError("NUL in a name")
-        if key.startswith(b"GNU.sparse."):
-            raise TarError("sparse files are not supported in layers")
-        if value or key.startswith(_XATTR):
+        if holes is not None and key.startswith(sparse.PREFIX):
+            holes.add(key, value)
+        elif value or key.startswith(_XATTR):
             records[key] = value
         else:
             records.pop(key, None)
@@ -353,20 +347,18 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
 def _entry(header: bytes) -> Entry:
     kind = header[156:157]
     if kind not in _KNOWN:
-        if kind == _SPARSE:
-            raise TarError(f"{quote(_name(header))}: sparse files are not supported in layers")
-        raise TarError(f"{quote(_name(header))}: unhandled tar header type {kind[0]}")
+        raise TarError(f"{fields.quote(_name(header))}: unhandled tar header type {kind[0]}")
     entry = Entry()
     entry.type = kind
-    entry.mode = _number(header[100:108], "mode") & 0o7777
-    entry.uid = _number(header[108:116], "uid")
-    entry.gid = _number(header[116:124], "gid")
-    entry.size = _number(header[124:136], "size")
-    entry.mtime_ns = _bounded(_signed(header[136:148], "mtime") * 1_000_000_000)
+    entry.mode = fields.number(header[100:108], "mode") & 0o7777
+    entry.uid = fields.number(header[108:116], "uid")
+    entry.gid = fields.number(header[116:124], "gid")
+    entry.size = fields.number(header[124:136], "size")
+    entry.mtime_ns = fields.bounded(fields.signed(header[136:148], "mtime") * 1_000_000_000)
     entry.major = entry.minor = 0
     if kind in (CHARACTER, BLOCK_DEVICE):
-        entry.major = _number(header[329:337], "devmajor")
-        entry.minor = _number(header[337:345], "devminor")
+        entry.major = fields.number(header[329:337], "devmajor")
+        entry.minor = fields.number(header[337:345], "devminor")
     entry.xattrs = None
     return entry
 
@@ -374,13 +366,13 @@ def _entry(header: bytes) -> Entry:
 def _merge(entry: Entry, pax: dict[bytes, bytes]) -> None:
     for key, value in pax.items():
         if key == b"size":
-            entry.size = _decimal(value, "size")
+            entry.size = fields.decimal(value, "size")
         elif key == b"uid":
-            entry.uid = _decimal(value, "uid")
+            entry.uid = fields.decimal(value, "uid")
         elif key == b"gid":
-            entry.gid = _decimal(value, "gid")
+            entry.gid = fields.decimal(value, "gid")
         elif key == b"mtime":
-            entry.mtime_ns = _bounded(_pax_time(value))
+            entry.mtime_ns = fields.bounded(fields.pax_time(value))
         elif key.startswith(_XATTR):
             if entry.xattrs is None:
                 entry.xattrs = []
@@ -396,66 +388,3 @@ def _name(header: bytes) -> bytes:
         if prefix:
             return prefix + b"/" + name
     return name
-
-
-def _check_sum(header: bytes) -> None:
-    stored = _number(header[148:156], "checksum")
-    total = sum(header) - sum(header[148:156]) + 8 * 0x20
-    if stored != total:
-        signed = total - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
-        if stored != signed:
-            raise InvalidHeaderError("checksum")
-
-
-def _number(field: bytes, what: str) -> int:
-    if field[0] & 0x80:
-        value = _signed(field, what)
-        if value < 0:
-            raise InvalidHeaderError(what)
-        return value
-    digits = field.strip(b" \0")
-    if not digits:
-        return 0
-    digits = digits.partition(b"\0")[0]
-    try:
-        return int(digits, 8) if digits.isdigit() else _fail(what)
-    except ValueError:
-        return _fail(what)
-
-
-def _signed(field: bytes, what: str) -> int:
-    """A number that may be negative, which only base-256 can say."""
-    if not field[0] & 0x80:
-        return _number(field, what)
-    bits = len(field) * 8 - 1
-    value = int.from_bytes(field, "big") & ((1 << bits) - 1)
-    if field[0] & 0x40:
-        value -= 1 << bits
-    if not -_MAX_SIZE <= value <= _MAX_SIZE:
-        _fail(what)
-    return value
-
-
-def _fail(what: str) -> int:
-    raise InvalidHeaderError(what)
-
-
-def _decimal(value: bytes, what: str) -> int:
-    if not value.isdigit() or len(value) > 19:
-        raise InvalidHeaderError(what)
-    number = int(value)
-    return number if number <= _MAX_SIZE else _fail(what)
-
-
-def _pax_time(value: bytes) -> int:
-    whole, _dot, fraction = value.partition(b".")
-    digits = whole.removeprefix(b"-")
-    if not digits.isdigit() or len(digits) > 19 or (fraction and not fraction.isdigit()):
-        raise InvalidHeaderError("mtime")
-    nanoseconds = int(digits) * 1_000_000_000 + int((fraction[:9] + b"0" * 9)[:9])
-    return -nanoseconds if whole[:1] == b"-" else nanoseconds
-
-
-def _bounded(nanoseconds: int) -> int:
-    """Docker, too, takes a time that a file can't have for the epoch."""
-    return nanoseconds if 0 <= nanoseconds <= _MAX_NS else 0
