@@ -22,8 +22,12 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 Done = subprocess.CompletedProcess[str]
 
 
-def wait_for(what: Callable[[], object], seconds: float = 10.0, *, hint: str = "") -> None:
-    """Polls until ``what()`` is true; the only waiting in the end-to-end tests."""
+PATIENCE = 45.0  # how long a busy machine takes says nothing about the code; a hang is still found
+
+
+def wait_for(what: Callable[[], object], seconds: float = PATIENCE, *, hint: str = "") -> None:
+    """Polls until ``what()`` is true, at least for ``PATIENCE`` seconds; the only waiting in the end-to-end tests."""
+    seconds = max(seconds, PATIENCE)
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
@@ -239,7 +243,13 @@ class Engine:
     ) -> Done:
         data = stdin.encode() if isinstance(stdin, str) else stdin or b""
         done = subprocess.run(
-            command, input=data, capture_output=True, timeout=timeout, env=self.environment(env), check=False, cwd=cwd
+            command,
+            input=data,
+            capture_output=True,
+            timeout=max(timeout, PATIENCE),
+            env=self.environment(env),
+            check=False,
+            cwd=cwd,
         )
         return Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -134,17 +134,18 @@ def test_create_then_start_attached(client: Client) -> None:
 
 def test_stop_sends_term_first_and_kill_after_the_grace(client: Client) -> None:
     client.ok(
-        "run", "-d", "--name", "polite", "busybox", "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done"
-    )
-    wait_for(lambda: client.engine.ok("inspect", "-f", "{{.State.Running}}", "polite") == "true")
-    time.sleep(0.2)  # the shell needs a moment to set its trap
+        "run", "-d", "--name", "polite", "busybox", "sh", "-c",
+        "trap 'exit 5' TERM; echo set; while :; do sleep 0.05; done",
+    )  # fmt: skip
+    wait_for(lambda: client.engine.ok("logs", "polite") == "set")
     client.ok("stop", "polite")
     assert client.ok("inspect", "-f", "{{.State.ExitCode}}", "polite") == "5"
-    client.ok("run", "-d", "--name", "deaf", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
-    time.sleep(0.2)
+    client.ok("run", "-d", "--name", "deaf", "busybox", "sh", "-c",
+              "trap '' TERM; echo set; while :; do sleep 0.05; done")  # fmt: skip
+    wait_for(lambda: client.engine.ok("logs", "deaf") == "set")
     start = time.monotonic()
     client.ok("stop", "-t", "1", "deaf")
-    assert 0.9 <= time.monotonic() - start < 5
+    assert 0.9 <= time.monotonic() - start < 10  # not the ten seconds of no -t
     assert client.ok("inspect", "-f", "{{.State.ExitCode}}", "deaf") == "137"
 
 

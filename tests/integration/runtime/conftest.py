@@ -7,7 +7,7 @@ import shutil
 import socket
 import struct
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,14 @@ from rundlet.runtime.spec import SpecRequest
 from rundlet.runtime.state import ExitRecord, read_exit
 from rundlet.util.layout import Layout
 
-SECONDS = 20.0
+SECONDS = 60.0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Polls: for what happens a moment later in another process."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 class Box:
@@ -85,7 +92,8 @@ class Box:
         return record.code, self.log()
 
     def log(self, stream: str | None = None) -> str:
-        lines = [msgspec.json.decode(line) for line in Path(self.spec["log"]["path"]).read_bytes().splitlines()]
+        whole, _, _ = Path(self.spec["log"]["path"]).read_bytes().rpartition(b"\n")  # a line may be half written
+        lines = [msgspec.json.decode(line) for line in whole.splitlines()]
         return "".join(line["log"] for line in lines if stream in (None, line["stream"]))
 
     async def exec(self, *args: str, tty: bool = False, stdin: bytes | None = None, **options: Any) -> tuple[int, str]:

@@ -1,6 +1,5 @@
 """Images and containers that mean harm: each test is a published escape, or a way that one could be built."""
 
-import asyncio
 import os
 import shutil
 import stat
@@ -8,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.integration.runtime.conftest import World
+from tests.integration.runtime.conftest import World, until
 
 from rundlet.runtime.shimclient import ShimRequestError
 
@@ -132,8 +131,9 @@ async def test_working_directory_through_a_descriptor(world: World, number: obje
 
 
 async def test_exec_with_such_a_working_directory(world: World) -> None:
-    box = await world.box("sh", "-c", "for i in 3 4 5 6 7 8 9; do ln -s /proc/self/fd/$i /f$i; done; sleep 100").start()
-    await asyncio.sleep(0.1)
+    box = world.box("sh", "-c", "for i in 3 4 5 6 7 8 9; do ln -s /proc/self/fd/$i /f$i; done; echo made; sleep 100")
+    await box.start()
+    await until(box.log)
     for number in range(3, 10):
         for cwd in (f"/proc/self/fd/{number}", f"/f{number}", f"/proc/1/fd/{number}"):
             with pytest.raises(ShimRequestError) as caught:
@@ -145,9 +145,9 @@ async def test_interpreter_cannot_be_written(world: World) -> None:
     """CVE-2019-5736: an exec of #!/proc/self/exe, and pid 1 of --init, lead to our interpreter: it is read-only."""
     interpreter = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     before = (interpreter.stat().st_mtime_ns, interpreter.stat().st_size)
-    script = "printf '#!/proc/self/exe\\n' > /run-me; chmod +x /run-me; sleep 100"
+    script = "printf '#!/proc/self/exe\\n' > /run-me; chmod +x /run-me; echo made; sleep 100"
     box = await world.box("sh", "-c", script, shim_init=True, privileged=True).start()
-    await asyncio.sleep(0.1)
+    await until(box.log)
     _, text = await box.exec("sh", "-c", "echo x >> /proc/1/exe; echo $?; mount -o remount,rw /proc/1/exe; echo $?")
     assert "Read-only file system" in text or "Text file busy" in text
     with pytest.raises(ShimRequestError):
@@ -157,8 +157,9 @@ async def test_interpreter_cannot_be_written(world: World) -> None:
 
 
 async def test_no_descriptor_of_the_host_is_inherited(world: World) -> None:
-    box = await world.box("sh", "-c", "ls -l /proc/self/fd /proc/1/fd; sleep 100", shim_init=True).start()
-    await asyncio.sleep(0.1)
+    script = "ls -l /proc/self/fd /proc/1/fd; echo listed; sleep 100"
+    box = await world.box("sh", "-c", script, shim_init=True).start()
+    await until(lambda: "listed" in box.log())
     for text in (box.log(), (await box.exec("sh", "-c", "ls -l /proc/self/fd /proc/1/fd"))[1]):
         for line in text.splitlines():
             if " -> " in line:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.integration.runtime.conftest import World
+from tests.integration.runtime.conftest import World, until
 
 from rundlet.linux import mount
 from rundlet.linux.cgroup import Cgroup, detect
@@ -191,8 +191,9 @@ async def test_bridge(world: World) -> None:
             server = "echo hi | nc -l -p 7000"
             request = SpecRequest(args=["sh", "-c", server], env=["PATH=/bin"])
             await box.client.exec("nc", runtime_spec.process(request))
-            await asyncio.sleep(0.2)
-            with socket.create_connection(("10.231.7.2", 7000), timeout=5) as connection:
+            listening = Path(f"/proc/{box.pid}/net/tcp6"), Path(f"/proc/{box.pid}/net/tcp")
+            await until(lambda: any(":1B58 " in path.read_text() for path in listening))
+            with socket.create_connection(("10.231.7.2", 7000), timeout=60) as connection:
                 assert connection.recv(10) == b"hi\n"
             await box.client.signal(9)
             await box.wait()

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.integration.runtime.conftest import World, frames, read_all
+from tests.integration.runtime.conftest import World, frames, read_all, until
 
 from rundlet.runtime.shimclient import ShimRequestError
 from rundlet.runtime.spec import Limits
@@ -236,7 +236,7 @@ async def test_working_directory_is_made(world: World) -> None:
 
 async def test_pause(world: World) -> None:
     box = await world.box("sh", "-c", "while :; do echo tick; sleep 0.01; done").start()
-    await asyncio.sleep(0.1)
+    await until(box.log)
     await box.client.freeze()
     await asyncio.sleep(0.05)
     assert (await box.client.hello())["status"] == "paused"
@@ -244,8 +244,7 @@ async def test_pause(world: World) -> None:
     await asyncio.sleep(0.1)
     assert len(box.log()) == before
     await box.client.thaw()
-    await asyncio.sleep(0.1)
-    assert len(box.log()) > before
+    await until(lambda: len(box.log()) > before)
     await box.client.freeze()
     await box.client.signal(9)
     assert (await box.wait()).code == 137
@@ -258,10 +257,11 @@ async def test_container_dies_with_its_shim(world: World) -> None:
     loop = asyncio.get_running_loop()
     gone = loop.create_future()
     loop.add_reader(process, lambda: gone.done() or gone.set_result(None))
-    await asyncio.wait_for(gone, 5)
+    await asyncio.wait_for(gone, 60)
     loop.remove_reader(process)
     os.close(process)
-    await asyncio.sleep(0.2)
     from rundlet.linux.cgroup import Cgroup, detect
 
-    Cgroup(box.spec["cgroup"]["path"], detect()).remove()
+    cgroup = Cgroup(box.spec["cgroup"]["path"], detect())
+    await until(lambda: not cgroup.populated())
+    cgroup.remove()

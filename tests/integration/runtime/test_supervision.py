@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.integration.runtime.conftest import World
+from tests.integration.runtime.conftest import World, until
 
 from rundlet.runtime import spec as runtime_spec
 from rundlet.runtime.launch import Launcher, LauncherError
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.root
 
 async def test_shim_survives_its_engine_and_takes_the_next(world: World) -> None:
     box = await world.box("sh", "-c", "while :; do echo tick; sleep 0.02; done").start()
+    await until(box.log)
     box.client.close()
-    await asyncio.sleep(0.1)
     before = len(box.log())
     for _ in range(3):
         client = await ShimClient.connect(box.spec["socket"])
@@ -28,7 +28,7 @@ async def test_shim_survives_its_engine_and_takes_the_next(world: World) -> None
         assert (hello["id"], hello["pid"], hello["status"]) == (box.id, box.pid, "running")
         client.close()
         await asyncio.sleep(0.05)
-    assert len(box.log()) > before
+    await until(lambda: len(box.log()) > before)
     box.client = await ShimClient.connect(box.spec["socket"])
     request = world.requests[box.id]
     assert await box.client.exec("x", runtime_spec.process(request)) > 0

@@ -129,7 +129,7 @@ class Server:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what happens a moment later on the server's side."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.01)
 

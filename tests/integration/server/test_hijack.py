@@ -1,7 +1,6 @@
 """Attach and exec: connections that stop being HTTP."""
 
 import asyncio
-import time
 
 import pytest
 from tests.integration.server.conftest import Connection, Server
@@ -156,18 +155,15 @@ async def test_a_slow_client_slows_the_container_and_fills_no_memory(server: Ser
     assert len(await connection.rest()) == size
 
 
-async def test_throughput(server: Server) -> None:
-    """Server, producer and consumer share one process here; the floor is far below what the server does alone."""
+async def test_a_flood_arrives_whole(server: Server) -> None:
     size = 64 * 1024 * 1024
     await server.container("fast", "flood", str(size), tty=True, start=False)
     connection = await attached(server, "fast", "stream=1&stdout=1")
-    before = time.monotonic()
     await start(server, "fast")
     got = 0
     while data := await connection.reader.read(1 << 20):
         got += len(data)
     assert got == size
-    assert time.monotonic() - before < 6
 
 
 async def new_exec(server: Server, name: str, *command: str, **extra: object) -> str:

@@ -242,7 +242,7 @@ async def test_a_change_is_finished_when_its_client_leaves(server: Server) -> No
     container.stop = asyncio.Event()  # a stop that the command does not see
     connection = await server.connect()
     await connection.send("POST", "/containers/left/stop")
-    await asyncio.sleep(0.05)
+    await server.until(lambda: server.api._dispatcher._unfinished)
     await connection.close()
     await asyncio.sleep(0.05)
     assert server.api._dispatcher._unfinished
