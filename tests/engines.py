@@ -196,7 +196,7 @@ class Engine:
                     os.kill(int(item.split()[1]), signal.SIGKILL)
             time.sleep(0.05)
         for launcher in self._launchers:
-            launcher.wait(10)
+            launcher.wait(60)
         for item in sorted(leaks.with_marks(self.marks(), patience=1), reverse=True):
             kind, _, name = item.partition(": ")
             if kind == "cgroup":

@@ -203,7 +203,7 @@ class UserEngine:
             self.ok("rm", "-f", *containers)
         self.ok("engine", "stop")
         if self._process is not None:
-            self._process.wait(20)
+            self._process.wait(60)
         mine = str(self.base)
         assert not [item for item in leaks.mounts() if mine in item]
         for name in ("rootless.keeper",):

@@ -48,7 +48,7 @@ async def test_attach_both_ways(docker: aiodocker.Docker) -> None:
     async with container.attach(stdin=True, stdout=True, stderr=True) as stream:
         await container.start()
         await stream.write_in(b"to and fro\n")
-        message = await asyncio.wait_for(stream.read_out(), 10)
+        message = await asyncio.wait_for(stream.read_out(), 60)
         assert message is not None and (message.stream, message.data) == (1, b"to and fro\n")
     await container.delete(force=True)
 
@@ -61,7 +61,7 @@ async def test_websocket(docker: aiodocker.Docker) -> None:
     websocket = await container.websocket(stdin=True, stdout=True, stderr=True, stream=True)
     await websocket.send_str("over a socket\n")
     got = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while got.count(b"over a socket") < 2:  # the terminal's echo, and cat's
             message = await websocket.receive()
             got += message.data
@@ -74,9 +74,9 @@ async def test_exec(docker: aiodocker.Docker, tty: bool) -> None:
     container = await started(docker, "sleep", "1000")
     execution = await container.exec(["sh", "-c", "echo hi; exit 4"], tty=tty)
     async with execution.start(detach=False) as stream:
-        message = await asyncio.wait_for(stream.read_out(), 10)
+        message = await asyncio.wait_for(stream.read_out(), 60)
         assert message is not None and message.data.strip() == b"hi"
-        assert await asyncio.wait_for(stream.read_out(), 10) is None
+        assert await asyncio.wait_for(stream.read_out(), 60) is None
     assert (await execution.inspect())["ExitCode"] == 4
     await container.delete(force=True)
 
@@ -85,7 +85,7 @@ async def test_events_and_archives(docker: aiodocker.Docker) -> None:
     subscriber = docker.events.subscribe()
     container = await started(docker, "sleep", "1000")
     actions = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "start" not in actions:
             event = await subscriber.get()
             assert event is not None

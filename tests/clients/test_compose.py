@@ -77,7 +77,7 @@ def compose(engine: Engine, tmp_path: Path, port: int) -> Iterator[Compose]:
 
 
 def fetch(port: int, path: str = "") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=20) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -32,7 +32,7 @@ def test_a_server_and_its_published_port(without_reaper: Engine) -> None:
         address = f"http://127.0.0.1:{server.get_exposed_port(80)}/"
 
         def fetched() -> bool:
-            with urllib.request.urlopen(address, timeout=5) as answer:
+            with urllib.request.urlopen(address, timeout=20) as answer:
                 return bool(answer.read() == b"page\n")
 
         wait_for(fetched, 10)

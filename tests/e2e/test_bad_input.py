@@ -177,7 +177,7 @@ def test_interrupt_during_run(client: Client) -> None:
     assert running.stdout is not None
     assert running.stdout.readline() == b"ready\n"
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
     assert running.returncode == 33
     wait_for(lambda: client.engine.ok("ps", "-aq") == "")
 
@@ -198,7 +198,7 @@ def test_interrupt_during_pull(new_engine: Callable[..., Engine], debian_tar: os
             pulling = engine.popen("pull", name)
             time.sleep(delay)
             pulling.send_signal(signal.SIGINT)
-            pulling.communicate(timeout=20)
+            pulling.communicate(timeout=60)
             if pulling.returncode == 0:
                 engine.ok("rmi", name)
                 continue

@@ -201,7 +201,7 @@ def answering_agent(path: Path) -> Iterator[None]:
         thread.start()
         yield
         listener.shutdown(socket.SHUT_RDWR)
-    thread.join(10)
+    thread.join(60)
 
 
 def perl_tree(target: Path) -> None:
@@ -273,7 +273,7 @@ def test_git(engine: Engine, context: Path) -> None:
         image = built(engine, f"git://127.0.0.1:{port}/context/.git#main")
     finally:
         server.terminate()
-        server.communicate(timeout=10)
+        server.communicate(timeout=60)
     assert run_of(engine, image) == "hello world\na file\nan inner file"
 
 
@@ -539,7 +539,7 @@ def test_ctrl_c_ends_the_build_at_once(engine: Engine) -> None:
     while b"begun" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     process.stderr.close()
     assert process.stdout is not None
     process.stdout.close()

@@ -155,7 +155,7 @@ def settled(engine: Engine) -> bool:
 def test_ctrl_c_ends_a_build_at_once(context: Context, until: bytes) -> None:
     process = sleeping(context, until)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     wait_for(lambda: settled(context.engine), 20, hint="the step's container and the build's directory are gone")
 
 
@@ -170,7 +170,7 @@ def test_an_engine_that_is_killed_leaves_nothing_of_a_build(context: Context) ->
     engine = context.engine
     process = sleeping(context)
     killed = engine.kill()
-    process.wait(30)
+    process.wait(60)
     engine.wait_for_successor(killed, 30)
     wait_for(lambda: settled(engine), 30, hint="the new engine has removed the step's container")
     # And builds go on.
@@ -182,7 +182,7 @@ def test_an_engine_that_is_stopped_ends_its_builds(new_engine: Callable[..., Eng
     engine = new_engine()
     process = sleeping(Context(engine, tmp_path / "context"))
     engine.terminate()
-    assert process.wait(30) != 0
+    assert process.wait(60) != 0
     assert left_of_builds(engine) == []
     assert os.listdir(engine.layout.containers) == []
 

@@ -45,7 +45,7 @@ class SlowCopy:
             _, error = self.process.communicate(self.rest, timeout=30)
         except BrokenPipeError:
             error = b""
-        return self.process.wait(30), error.decode()
+        return self.process.wait(60), error.decode()
 
 
 @pytest.fixture

@@ -235,8 +235,8 @@ def test_start_waits_for_a_copy(engine: Engine) -> None:
     assert engine.field("box", "{{.State.Status}}") == "created"
     copy.stdin.write(bytes(1 << 19) + bytes(1024))
     copy.stdin.close()
-    assert copy.wait(10) == 0
-    starting.join(10)
+    assert copy.wait(60) == 0
+    starting.join(60)
     for pipe in (copy.stdout, copy.stderr):
         assert pipe is not None
         pipe.close()

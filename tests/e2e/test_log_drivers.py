@@ -62,7 +62,7 @@ def test_a_log_that_nobody_limited_is_limited(engine: Engine) -> None:
 def test_syslog_over_udp_and_dual_logging(client: Client) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
+        server.settimeout(60)
         options = (
             *("--log-driver", "syslog", "--log-opt", f"syslog-address=udp://127.0.0.1:{server.getsockname()[1]}"),
             *("--log-opt", "syslog-facility=local3", "--log-opt", "tag=box", "--log-opt", "syslog-format=rfc5424micro"),
@@ -100,7 +100,7 @@ def test_syslog_over_tls_survives_the_engine_and_a_restart(engine: Engine, scrat
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
+        listener.settimeout(60)
         options = (
             *("--log-driver", "syslog", "--log-opt", f"syslog-address=tcp+tls://localhost:{listener.getsockname()[1]}"),
             *("--log-opt", f"syslog-tls-ca-cert={certificate}", "--log-opt", "syslog-format=rfc5424"),
@@ -111,7 +111,7 @@ def test_syslog_over_tls_survives_the_engine_and_a_restart(engine: Engine, scrat
         engine.ok("exec", "sent", "touch", "/go")
         killed = engine.kill()
         with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
-            connection.settimeout(20)
+            connection.settimeout(60)
             received = b""
             while received.count(b"life") < 2:
                 received += connection.recv(4096)

@@ -52,7 +52,7 @@ def test_it_dies_while_it_is_attached_executed_in_and_copied(engine: Engine, tmp
 def test_two_remove_it_at_once(engine: Engine) -> None:
     engine.ok("run", "-d", "--name", "wanted", "busybox", "sleep", "1000")
     both = [engine.popen("rm", "-f", "wanted") for _ in range(2)]
-    ends = [one.communicate(timeout=30) and one.returncode for one in both]
+    ends = [one.communicate(timeout=60) and one.returncode for one in both]
     assert 0 in ends
     assert engine.cli("inspect", "wanted").returncode == 1
 
@@ -87,9 +87,9 @@ def test_several_attached_clients_see_the_same(engine: Engine) -> None:
     writer.stdin.write(b"one\ntwo\nend\n")
     writer.stdin.flush()
     expected = "got one\ngot two\ngot end\n"
-    assert writer.wait(30) == 4  # before its input ends, which would end the attachment
+    assert writer.wait(60) == 4  # before its input ends, which would end the attachment
     for one in (writer, *watchers):
-        output, _ = one.communicate(timeout=30)
+        output, _ = one.communicate(timeout=60)
         assert (one.returncode, output.decode()) == (4, expected)
 
 
@@ -147,7 +147,7 @@ def test_a_paste_of_a_megabyte_arrives_whole(engine: Engine) -> None:
         import hashlib
 
         assert hashlib.md5(data).hexdigest().encode() in found
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
@@ -163,7 +163,7 @@ def test_detach_keys_of_the_configuration(engine: Engine) -> None:
         master, process = on_a_terminal(engine, "run", "-it", "--name", "kept", "busybox", "sh")
         read_until(master, b"# ")
         write(master, b"\x18d")
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         os.close(master)
         assert engine.field("kept", "{{.State.Status}}") == "running"
         # The flag goes over the file.
@@ -185,7 +185,7 @@ def test_detach_keys_of_the_configuration(engine: Engine) -> None:
             )
         )
         write(master, b"\x05")
-        assert process.wait(30) in {0, 1}
+        assert process.wait(60) in {0, 1}
         os.close(master)
         assert engine.field("kept", "{{.State.Status}}") == "running"
         assert re.search(

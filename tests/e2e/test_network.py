@@ -15,7 +15,7 @@ SERVER = ("busybox", "httpd", "-f", "-h", "/www", "-p", "80")
 
 
 def fetch(host: str, port: int) -> bytes:
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+    connection = http.client.HTTPConnection(host, port, timeout=20)
     try:
         connection.request("GET", "/")
         return connection.getresponse().read()

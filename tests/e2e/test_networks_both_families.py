@@ -39,7 +39,7 @@ def port() -> int:
 
 def fetch(host: str, port: int) -> str:
     """Empty when nobody answers."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+    connection = http.client.HTTPConnection(host, port, timeout=20)
     try:
         connection.request("GET", "/")
         return connection.getresponse().read().decode().strip()

@@ -260,7 +260,7 @@ def test_published_ports_move_with_the_way_out(client: Client, port: int) -> Non
 
 def reached(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=15) as answer:
             return b"served" in answer.read()
     except OSError:
         return False

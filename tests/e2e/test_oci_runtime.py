@@ -267,7 +267,7 @@ def test_terminal_comes_through_the_console_socket(runtime: Runtime, tmp_path: P
         taker = threading.Thread(target=take)
         taker.start()
         assert runtime.create("--console-socket", str(place / "console")).returncode == 0, runtime.output()
-        taker.join(20)
+        taker.join(60)
     runtime.ok("start", runtime.name)
     data = b""
     try:

@@ -34,7 +34,7 @@ def test_twenty_containers_outlive_a_killed_engine(new_engine: Callable[..., Eng
     ended_at = time.time()
     wait_for(lambda: not alive(processes["c18"]), hint="a container ends while no engine runs")
     engine.wait_for_successor(killed)
-    creating.join(30)
+    creating.join(60)
 
     assert all(alive(processes[name]) for name in names[:18]), "containers went with the engine"
     running = set(engine.ok("ps", "--format", "{{.Names}}").split())
@@ -53,7 +53,7 @@ def test_twenty_containers_outlive_a_killed_engine(new_engine: Callable[..., Eng
     assert follower.stdout is not None
     assert follower.stdout.readline().strip().isdigit()
     engine.ok("stop", "-t", "0", "c2")
-    follower.communicate(timeout=10)
+    follower.communicate(timeout=60)
     assert follower.returncode == 0
     assert engine.field("c2", "{{.State.ExitCode}}") == "137"
     engine.ok("start", "c2")
@@ -81,7 +81,7 @@ def test_killed_many_times_while_containers_start(new_engine: Callable[..., Engi
         time.sleep(0.02 + 0.025 * number)
         killed = engine.kill()
         engine.wait_for_successor(killed)
-        starter.join(30)
+        starter.join(60)
         state = engine.cli("inspect", "-f", "{{.State.Status}} {{.State.Pid}}", f"n{number}")
         if state.returncode == 0:
             status, pid = state.stdout.split()

@@ -283,7 +283,7 @@ def test_a_terminal(full: UserEngine) -> None:
         while b"is-tty" not in seen:
             seen += os.read(master, 4096)
     finally:
-        process.wait(30)
+        process.wait(60)
         os.close(master)
 
 

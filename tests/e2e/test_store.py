@@ -36,7 +36,7 @@ def test_loads_that_do_not_come_to_their_end(engine: Engine, archive: Path, tmp_
         loading = engine.popen("load", "-i", str(archive))
         time.sleep(delay)
         loading.send_signal(signal.SIGINT)
-        loading.communicate(timeout=20)
+        loading.communicate(timeout=60)
         if loading.returncode == 0:
             engine.ok("rmi", "big:1")
         wait_for(lambda: not list(Path(engine.layout.content, "blobs", "sha256").iterdir()), 20)
@@ -55,7 +55,7 @@ def test_loads_that_do_not_come_to_their_end(engine: Engine, archive: Path, tmp_
     loading = engine.popen("load", "-i", str(archive))
     time.sleep(0.3)
     killed = engine.kill()
-    loading.communicate(timeout=20)
+    loading.communicate(timeout=60)
     engine.wait_for_successor(killed)
     if engine.ok("images", "-q"):
         engine.ok("rmi", "big:1")

@@ -24,7 +24,7 @@ class Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(60)
         self.sock.connect(self.path)
 
 
@@ -41,7 +41,7 @@ def call(engine: Engine, method: str, path: str, body: object = None) -> tuple[i
 
 def raw(engine: Engine, data: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(engine.socket)
         try:
             client.sendall(data)

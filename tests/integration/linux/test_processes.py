@@ -169,7 +169,7 @@ def test_file_changes_are_noticed(tmp_path: Path) -> None:
         watch = inotify.add_watch(fd, str(tmp_path), inotify.IN_CREATE | inotify.IN_MOVED_TO)
         assert inotify.read_events(fd) == []
         (tmp_path / "new").touch()
-        assert select.select([fd], [], [], 5)[0]
+        assert select.select([fd], [], [], 60)[0]
         assert [(event.watch, event.name) for event in inotify.read_events(fd)] == [(watch, "new")]
         inotify.remove_watch(fd, watch)
     finally:

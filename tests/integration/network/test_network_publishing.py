@@ -181,7 +181,7 @@ def test_sctp_is_sent_on(lab: Lab) -> None:
     listening = lab.inside(inside, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, SCTP))
     sender = lab.inside(neighbour, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, SCTP))
     with listening, sender:
-        listening.settimeout(5)
+        listening.settimeout(30)
         sender.sendto(sctp_init(5000, 9899), (HOST, 0))
         packet, (source, _port) = listening.recvfrom(2048)
         sent = packet[(packet[0] & 15) * 4 :]

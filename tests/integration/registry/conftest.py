@@ -54,7 +54,7 @@ def _running(root: Path, auth: str = "") -> Iterator[str]:
         yield host
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")

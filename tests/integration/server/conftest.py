@@ -53,7 +53,7 @@ class Connection:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """The status and the headers, as soon as they are there."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             data = await self.reader.readuntil(b"\r\n\r\n")
         first, *rest = data.decode().rstrip().split("\r\n")
         pairs = (line.split(": ", 1) for line in rest)
@@ -61,7 +61,7 @@ class Connection:
 
     async def chunk(self) -> bytes:
         """One piece of a chunked body; empty at its end."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             size = int(await self.reader.readuntil(b"\r\n"), 16)
             return (await self.reader.readexactly(size + 2))[:-2]
 
@@ -74,12 +74,12 @@ class Connection:
             while piece := await self.chunk():
                 pieces.append(piece)
             return Answer(status, headers, b"".join(pieces))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return Answer(status, headers, await self.reader.readexactly(int(headers.get("content-length", "0"))))
 
     async def rest(self) -> bytes:
         """Everything until the server ends its side."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.reader.read()
 
     async def close(self) -> None:

@@ -39,7 +39,7 @@ class CLI:
     async def __call__(self, *args: str, stdin: bytes = b"") -> tuple[int, str, str]:
         pipe = asyncio.subprocess.PIPE
         process = await self.start(*args, stdin=pipe, stdout=pipe, stderr=pipe)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await process.communicate(stdin)
         return process.returncode or 0, out.decode(), err.decode()
 
@@ -113,7 +113,7 @@ async def terminal(cli: CLI, *args: str) -> tuple[asyncio.subprocess.Process, in
 async def until(master: int, text: bytes) -> bytes:
     """What the terminal shows, up to ``text``."""
     seen = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while text not in seen:
             try:
                 seen += os.read(master, 4096)
@@ -135,7 +135,7 @@ async def test_a_terminal(cli: CLI) -> None:
         os.write(master, b"\x10")
         await asyncio.sleep(0.1)
         os.write(master, b"\x11")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await process.wait()
         assert container.status in ("running", "exited")
     finally:

@@ -55,7 +55,7 @@ async def test_hijack(tcp: TCP) -> None:
     await tcp.server.request("POST", "/containers/over/start")
     connection.writer.write(b"x" * size)
     splitter, got = stdcopy.Splitter(), 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while got < size:
             got += sum(len(payload) for _, payload in splitter.feed(await connection.reader.read(65536)))
 
@@ -80,7 +80,7 @@ async def test_input_that_has_ended_leaves_the_output_open(tmp_path: Path, serve
 
     def attach_and_half_close() -> bytes:
         plain = socket.create_connection(("127.0.0.1", sock.getsockname()[1]))
-        plain.settimeout(10)
+        plain.settimeout(60)
         client = TlsSocket(plain, theirs, "127.0.0.1")
         path = "/containers/half/attach?stream=1&stdin=1&stdout=1"
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
@@ -113,7 +113,7 @@ async def test_a_client_without_a_certificate_is_turned_away(tmp_path: Path, ser
 
     def ask() -> bytes:
         plain = socket.create_connection(("127.0.0.1", sock.getsockname()[1]))
-        plain.settimeout(10)
+        plain.settimeout(60)
         with plain:
             client = TlsSocket(plain, theirs, "127.0.0.1")
             client.sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -68,7 +68,7 @@ class Server:
 
     def close(self) -> None:
         self._http.shutdown()
-        self._thread.join(10)
+        self._thread.join(60)
         self._http.server_close()
 
 

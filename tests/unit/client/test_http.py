@@ -39,7 +39,7 @@ def test_chunks_and_trailers(pair: tuple[Connection, socket.socket]) -> None:
 def test_a_body_is_sent_in_chunks(pair: tuple[Connection, socket.socket]) -> None:
     connection, peer = pair
     connection.send("POST", "/x", {}, iter([b"abc", b"", b"d"]))
-    peer.settimeout(5)
+    peer.settimeout(60)
     data = b""
     while not data.endswith(b"0\r\n\r\n"):
         data += peer.recv(4096)

@@ -64,7 +64,7 @@ def test_a_full_queue_makes_a_blocking_writer_wait() -> None:
     writer = threading.Thread(target=lambda: [queue.put(Block(1, 0, b"12345678\n")) for _ in range(50)])
     writer.start()
     assert [queue.get() for _ in range(50)] == [Block(1, 0, b"12345678\n")] * 50
-    writer.join(10)
+    writer.join(60)
     assert queue.dropped == 0
 
 
@@ -91,7 +91,7 @@ def test_syslog_formats(
 def test_journal_entries(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "journal"))
-        server.settimeout(10)
+        server.settimeout(60)
         journal = Journal({"socket": str(tmp_path / "journal")}, {"CONTAINER_NAME": "box", "LABEL": "a\nb"})
         journal.send(2, NOON, b"oops", partial=True)
         entry = server.recv(9000)
@@ -124,7 +124,7 @@ def test_a_life_that_ends_without_a_newline_ends_its_line(tmp_path: Path) -> Non
     near, thread = logger({"driver": "file", "file": {"path": str(path), "max_size": 0, "max_file": 1}})
     with near:
         near.sendall(frame(1, b"first\nsec") + frame(2, b"err\n") + frame(1, b"ond\nrest") + frame(1, b""))
-    thread.join(10)
+    thread.join(60)
     found = [(entry["stream"], entry["log"]) for entry in map(json.loads, path.read_text().splitlines())]
     assert found == [("stdout", "first\n"), ("stderr", "err\n"), ("stdout", "second\n"), ("stdout", "rest")]
 
@@ -156,12 +156,12 @@ def test_a_service_that_comes_back_gets_what_is_new(monkeypatch: pytest.MonkeyPa
         near.sendall(frame(1, b"waits\n"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
             server.bind(str(path))
-            server.settimeout(30)
+            server.settimeout(60)
             assert server.recv(1000).endswith(b": waits\n")
         path.unlink()
         near.sendall(frame(1, b"again\n"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
             server.bind(str(path))
-            server.settimeout(30)
+            server.settimeout(60)
             assert server.recv(1000).endswith(b": again\n")
-    thread.join(30)
+    thread.join(60)
