@@ -280,6 +280,74 @@ def test_terminal_comes_through_the_console_socket(runtime: Runtime, tmp_path: P
     assert data.decode().split("\r\n")[:3] == ["/dev/pts/0", "24 100", "console"]
 
 
+def test_example_configuration_is_a_shell_with_few_rights(runtime: Runtime, tmp_path: Path) -> None:
+    made = json.loads((runtime.bundle / "config.json").read_text())
+    assert made["process"]["args"] == ["sh"]
+    assert made["process"]["noNewPrivileges"]
+    assert made["process"]["capabilities"]["bounding"] == ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    assert "Remove it first" in runtime("spec", "--bundle", str(runtime.bundle)).stderr
+    runtime.ok("spec", "--rootless", "--bundle", str(tmp_path))
+    linux = json.loads((tmp_path / "config.json").read_text())["linux"]
+    assert {"type": "user"} in linux["namespaces"]
+    assert linux["uidMappings"] == [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+
+
+def test_unknown_capabilities_are_left_out(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.write("grep CapBnd /proc/self/status", capabilities={"bounding": ["CAP_KILL", "CAP_FUTURE"]})
+    (runtime.bundle / "config.json").rename(runtime.bundle / "other.json")
+    log = tmp_path / "log"
+    options = ("--log", str(log), "--cgroup-manager", "cgroupfs")
+    done = runtime(*options, "run", "--config", "other.json", "--bundle", str(runtime.bundle), runtime.name)
+    assert done.stdout.split() == ["CapBnd:", "0000000000000020"], done.stderr
+    assert 'level=warning msg="ignoring unknown or unavailable capabilities: [CAP_FUTURE]"' in log.read_text()
+
+
+def test_cgroup_with_somebody_elses_processes_is_refused_and_left_alone(runtime: Runtime) -> None:
+    runtime.write("sleep 600")
+    assert runtime.create().returncode == 0
+    done = runtime("run", "--bundle", str(runtime.bundle), "another")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "rundlet-runtime: container's cgroup is not empty: 1 process(es) found\n",
+    )
+    assert runtime.status() == "created"
+    assert "does not exist" in runtime("state", "another").stderr
+
+
+def test_failures_of_exec_have_their_own_code(runtime: Runtime) -> None:
+    assert runtime("exec", "nobody", "true").returncode == 255
+    runtime.write("sleep 600")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    assert runtime("exec", "--pid-file", "/non-existent/pid", runtime.name, "true").returncode == 255
+    runtime.ok("pause", runtime.name)
+    assert runtime("exec", runtime.name, "true").returncode == 255
+
+
+def test_waiting_container_holds_nothing_of_its_mounts_open(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.write("true")
+    pidfile = tmp_path / "pid"
+    assert runtime.create("--pid-file", str(pidfile)).returncode == 0
+    held = Path(f"/proc/{pidfile.read_text()}/fd")
+    wait_for(lambda: not {"/dev", "/dev/pts"} & {os.readlink(fd) for fd in held.iterdir()})
+
+
+def test_events_tell_of_processes_killed_for_memory(runtime: Runtime) -> None:
+    runtime.config["linux"]["resources"] = {"memory": {"limit": 24 << 20, "swap": 24 << 20}}
+    runtime.write("sleep 600")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    command = [str(runtime.program), "--root", str(runtime.state_root), "events", "--interval", "100ms", runtime.name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert (first["type"], first["id"]) == ("stats", runtime.name)
+        runtime("exec", runtime.name, "sh", "-c", "head -c 100000000 /dev/zero | tail")
+        assert any(json.loads(line) == {"type": "oom", "id": runtime.name} for line in watching.stdout)
+        runtime.ok("delete", "--force", runtime.name)
+        watching.stdout.read()
+
+
 # ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

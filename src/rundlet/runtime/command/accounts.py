@@ -3,13 +3,14 @@
 import json
 import os
 import pwd
+import select
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rundlet import __version__
-from rundlet.linux import caps
+from rundlet.linux import caps, pidfd
 from rundlet.linux.cgroup import stats
 from rundlet.runtime.command import hooks, states
 from rundlet.runtime.command.arguments import Arguments
@@ -18,6 +19,7 @@ from rundlet.runtime.command.states import State, States
 
 SPEC_VERSION: Final = "1.0.2"
 _NEWEST_SPEC: Final = "1.2.0"
+_EVENTS: Final = 4096  # bytes; of the kernel's notifications only that there are any counts
 _UNITS: Final = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -34,7 +36,7 @@ def list_all(everything: States, arguments: Arguments) -> str:
     form = arguments.text("format", "table")
     documents = [document(state) | {"owner": _owner(state)} for state in found]
     if form == "json":
-        return json.dumps(documents) + "\n"
+        return compact(documents) + "\n"
     if form != "table":
         raise UsageError(f"invalid format option: {form}")
     keys = ("id", "pid", "status", "bundle", "created", "owner")
@@ -57,7 +59,7 @@ def processes(state: State, arguments: Arguments) -> str:
     pids = state.group().pids()
     form = arguments.text("format", "table")
     if form == "json":
-        return json.dumps(pids) + "\n"
+        return compact(pids) + "\n"
     if form != "table":
         raise UsageError(f"invalid format option: {form}")
     import subprocess
@@ -75,19 +77,51 @@ def processes(state: State, arguments: Arguments) -> str:
 
 
 def watch(state: State, arguments: Arguments) -> None:
-    """``events``: statistics now (``--stats``), or every interval until the container has stopped."""
+    """``events``: statistics now (``--stats``), or every interval until the container has stopped, and its OOMs."""
     if state.status() == states.STOPPED:
         raise CommandError(f"container with id {state.id} is not running")
     interval = _seconds(arguments.text("interval", "5s"))
-    while True:
-        line = json.dumps({"type": "stats", "id": state.id, "data": _statistics(state.group().stats())})
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-        if arguments.on("stats"):
+    _say_statistics(state)
+    if arguments.on("stats"):
+        return
+    process = pidfd.open(state.pid)
+    out_of_memory, group = _oom_events(state), state.group()
+    before, due = group.oom_kill_count(), time.monotonic() + interval
+    while state.status() != states.STOPPED:
+        watched = [process, *out_of_memory]
+        ready, _, _ = select.select(watched, [], [], max(0.0, due - time.monotonic()))
+        if process in ready:
             return
-        time.sleep(interval)
-        if state.status() == states.STOPPED:
-            return
+        if ready:
+            os.read(out_of_memory[0], _EVENTS)
+            count = group.oom_kill_count()
+            for _ in range(count - before):
+                _say({"type": "oom", "id": state.id})
+            before = count
+        else:
+            _say_statistics(state)
+            due += interval
+
+
+def _oom_events(state: State) -> list[int]:
+    try:
+        return [state.group().oom_event_fd()]
+    except OSError:
+        return []  # no memory controller: nothing to be killed by
+
+
+def _say_statistics(state: State) -> None:
+    _say({"type": "stats", "id": state.id, "data": _statistics(state.group().stats())})
+
+
+def _say(event: Mapping[str, Any]) -> None:
+    sys.stdout.write(compact(event) + "\n")
+    sys.stdout.flush()
+
+
+def compact(found: object) -> str:
+    """JSON without a space, as Go writes it and scripts look for it."""
+    return json.dumps(found, separators=(",", ":"))
 
 
 def _seconds(text: str) -> float:

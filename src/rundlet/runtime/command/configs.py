@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rundlet.linux import lsm
+from rundlet.linux import caps, lsm
 from rundlet.runtime.command import hooks
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.command.states import DEFAULT_PARENT
@@ -42,14 +42,14 @@ _CONTROLLERS: Final = {
 }
 
 
-def load(bundle: str) -> Config:
+def load(bundle: str, name: str = FILE) -> Config:
     """The checked configuration of the bundle. Raises: CommandError."""
-    path = f"{bundle}/{FILE}"
+    path = os.path.join(bundle, name)
     try:
         with open(path, "rb") as file:
             config = json.loads(file.read())
     except FileNotFoundError:
-        raise CommandError(f"JSON specification file {FILE} not found") from None
+        raise CommandError(f"JSON specification file {name} not found") from None
     except (OSError, ValueError) as exc:
         raise CommandError(f"{path}: {exc}") from exc
     check(config)
@@ -79,6 +79,18 @@ def check(config: object) -> None:
                 raise CommandError(f"the path of a {kind} hook must be absolute: {hook.get('path')!r}")
             if hook.get("timeout") is not None and hook["timeout"] <= 0:
                 raise CommandError(f"the timeout of a {kind} hook must be greater than 0")
+
+
+def known_capabilities(config: Config) -> tuple[Config, list[str]]:
+    """Without the capabilities that this runtime knows nothing of, as the specification wants it, and warnings."""
+    process, known = config["process"], frozenset(caps.CAPABILITIES)
+    sets = {kind: list(names or ()) for kind, names in (process.get("capabilities") or {}).items()}
+    unknown = sorted({name for names in sets.values() for name in names} - known)
+    if not unknown:
+        return config, []
+    kept = {kind: [name for name in names if name in known] for kind, names in sets.items()}
+    warning = f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]"
+    return config | {"process": process | {"capabilities": kept}}, [warning]
 
 
 def check_process(process: object) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
+from rundlet.linux.cgroup import Cgroup
 from rundlet.runtime.command import configs, filters, gate, hooks, imports, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.gate import Synchronizer
@@ -23,7 +24,7 @@ from rundlet.runtime.init.main import Program, Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Report, Reporter
 from rundlet.runtime.shim import failures
-from rundlet.runtime.shim.cgroups import ContainerCgroup
+from rundlet.runtime.shim.cgroups import ContainerCgroup, layout
 from rundlet.runtime.shim.sandbox import Sandbox
 
 _CLONE_PARENT: Final = 0x8000
@@ -36,6 +37,7 @@ class Request(NamedTuple):
 
     root: str
     bundle: str
+    config: str = configs.FILE
     console: int = -1
     preserved: int = 0
     keyring: bool = True
@@ -43,15 +45,21 @@ class Request(NamedTuple):
 
 def create(container: str, request: Request) -> tuple[State, list[str]]:
     """Returns the created container and warnings. Raises: CommandError; nothing is left then."""
-    config = configs.load(request.bundle)
+    config = configs.load(request.bundle, request.config)
     if bool(config["process"].get("terminal")) != (request.console >= 0):
         raise UsageError(
             "cannot allocate a terminal without --console-socket"
             if request.console < 0
             else "--console-socket makes no sense for a process without a terminal"
         )
+    config, unknown = configs.known_capabilities(config)
     cgroup = configs.cgroup_path(container, config["linux"])
     directory = States(request.root).make(container)
+    try:
+        _check_empty(Cgroup(cgroup, layout()))
+    except BaseException:
+        os.rmdir(directory)  # and no more: what is in that cgroup is somebody else's
+        raise
     state = State(
         container,
         directory,
@@ -67,12 +75,24 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
     )
     held = states.lock(directory)
     try:
-        return _Creation(state, request).run()
+        created, warnings = _Creation(state, request).run()
+        return created, [*unknown, *warnings]
     except BaseException:
         states.clean_up(state)
         raise
     finally:
         os.close(held)
+
+
+def _check_empty(group: Cgroup) -> None:
+    """Whose limits would hold for the others, and whose end would be theirs? Raises: CommandError."""
+    if not group.exists():
+        return
+    found = group.pids()
+    if found:
+        raise CommandError(f"container's cgroup is not empty: {len(found)} process(es) found")
+    if group.frozen():
+        raise CommandError("container's cgroup unexpectedly frozen")
 
 
 class _Creation:

@@ -28,6 +28,7 @@ class Options(NamedTuple):
 def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple[int, int]:
     """Start it; returns its number and pidfd. Raises: CommandError."""
     configs.check_process(process)
+    process = configs.known_capabilities({"process": dict(process)})[0]["process"]
     status = state.status()
     if status == states.PAUSED and not options.ignore_paused:
         raise CommandError("cannot exec in a paused container (use --ignore-paused to override)")

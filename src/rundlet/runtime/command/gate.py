@@ -66,6 +66,8 @@ class StartGate(NamedTuple):
     def hold(self, context: Context) -> None:
         # By then proc() is the container's own procfs: no path of the image takes part.
         proc = context.proc()
+        for fd in {context.null, context.dev, context.pts, context.root} - {-1}:
+            os.close(fd)  # whoever finds them in /proc while this process waits could use them
         context.reporter.ready()
         released = os.open(f"self/fd/{self.fifo}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
         context.reporter.move(released)

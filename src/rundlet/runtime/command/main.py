@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -16,6 +15,7 @@ from rundlet import __version__
 from rundlet.runtime.command import entry
 from rundlet.runtime.command.arguments import Arguments, Flag, parse
 from rundlet.runtime.command.errors import CommandError, RefusedError, UsageError
+from rundlet.runtime.command.logs import Log
 from rundlet.runtime.command.states import State, States
 
 _GLOBAL: Final = (
@@ -24,6 +24,7 @@ _GLOBAL: Final = (
     Flag("log-format"),
     Flag("debug", "bool"),
     Flag("systemd-cgroup", "bool"),
+    Flag("cgroup-manager"),
     Flag("rootless", "refused"),
     Flag("criu", "refused"),
     Flag("version", "bool", "v"),
@@ -31,6 +32,7 @@ _GLOBAL: Final = (
 )
 _CREATE: Final = (
     Flag("bundle", "value", "b"),
+    Flag("config", "value", "f"),
     Flag("console-socket"),
     Flag("pid-file"),
     Flag("pidfd-socket", "refused"),
@@ -58,6 +60,7 @@ _EXEC: Final = (
     Flag("cgroup", "refused"),
     Flag("no-subreaper", "bool"),
 )
+_EXEC_FAILED: Final = 255
 _FORMAT: Final = Flag("format", "value", "f")
 _UPDATE_NAMES: Final = (
     "blkio-weight cpu-period cpu-quota cpu-burst cpu-share cpu-rt-period cpu-rt-runtime cpu-idle cpuset-cpus "
@@ -69,11 +72,9 @@ class Invocation(NamedTuple):
     """What the global options say, and the words of the whole command line."""
 
     root: str
-    log: str
-    log_format: str
+    log: Log
     words: list[str]
     pinned: bool
-    debug: bool
 
     @property
     def states(self) -> States:
@@ -83,24 +84,20 @@ class Invocation(NamedTuple):
 def main(words: Sequence[str]) -> NoReturn:
     """Never returns. The first word is ``--pinned`` in a process that was started again."""
     pinned = bool(words) and words[0] == entry.PINNED
-    log, log_format = "", "text"
+    log = Log()
     try:
         rest = list(words[1:] if pinned else words)
         options = parse(_GLOBAL, rest)
-        log, log_format = options.text("log"), options.text("log-format", "text")
-        if log_format not in ("text", "json"):
-            raise UsageError(f'invalid log-format "{log_format}"')
-        invocation = Invocation(
-            options.text("root") or _default_root(), log, log_format, rest, pinned, options.on("debug")
-        )
-        code = _dispatch(invocation, options)
+        log = Log(options.text("log"), options.text("log-format", "text"), options.on("debug"))
+        if log.form not in ("text", "json"):
+            raise UsageError(f'invalid log-format "{log.form}"')
+        code = _dispatch(Invocation(options.text("root") or _default_root(), log, rest, pinned), options)
     except CommandError as exc:
         code = exc.code
-        _complain(log, log_format, "error", str(exc))
+        log.complain(str(exc))
     except OSError as exc:
         code = 1
-        name = f"{exc.filename}: " if exc.filename else ""
-        _complain(log, log_format, "error", f"{name}{exc.strerror or exc}")
+        log.complain(_explained(exc))
     except KeyboardInterrupt:
         code = 130
     try:
@@ -119,6 +116,8 @@ def _dispatch(invocation: Invocation, options: Arguments) -> int:
         return 0
     if options.on("systemd-cgroup"):
         raise RefusedError("--systemd-cgroup")
+    if options.text("cgroup-manager", "cgroupfs") != "cgroupfs":
+        raise RefusedError(f"--cgroup-manager {options.text('cgroup-manager')}")
     verb, *words = options.words
     found = _VERBS.get(verb)
     if found is None:
@@ -153,15 +152,23 @@ def _prepare() -> None:
 
 
 def _create(invocation: Invocation, arguments: Arguments) -> int:
-    from rundlet.runtime.command import creation, terminal
+    from rundlet.runtime.command import creation, life, terminal
 
     _prepare()
     console = terminal.connect(arguments.text("console-socket")) if arguments.given("console-socket") else -1
     state, warnings = creation.create(arguments.container(), _request(invocation, arguments, console))
-    _warn(invocation, warnings)
-    _debug(invocation, f"created {state.id}: process {state.pid}, cgroup {state.cgroup}, root {state.rootfs}")
-    _write_pid(arguments, state.pid)
+    invocation.log.warn(warnings)
+    invocation.log.debug(_created(state))
+    try:
+        _write_pid(arguments, state.pid)
+    except OSError:
+        life.delete(invocation.states, state.id, force=True)
+        raise
     return 0
+
+
+def _created(state: State) -> str:
+    return f"created {state.id}: process {state.pid}, cgroup {state.cgroup}, root {state.rootfs}"
 
 
 def _run(invocation: Invocation, arguments: Arguments) -> int:
@@ -170,17 +177,19 @@ def _run(invocation: Invocation, arguments: Arguments) -> int:
 
     _prepare()
     container, ours, console = arguments.container(), None, -1
+    invocation.log.debug(f"run {container}: bundle {_bundle(arguments)}")
     detached = arguments.on("detach")
     if arguments.given("console-socket"):
         console = terminal.connect(arguments.text("console-socket"))
-    elif not detached and configs.load(_bundle(arguments))["process"].get("terminal"):
+    elif not detached and configs.load(_bundle(arguments), _config(arguments))["process"].get("terminal"):
         ours, console = terminal.pair()
     state, warnings = creation.create(container, _request(invocation, arguments, console))
-    _warn(invocation, warnings)
-    _write_pid(arguments, state.pid)
+    invocation.log.warn(warnings)
     process = pidfd.open(state.pid)
     try:
-        _warn(invocation, life.start(invocation.states, container))
+        invocation.log.debug(_created(state))
+        _write_pid(arguments, state.pid)
+        invocation.log.warn(life.start(invocation.states, container))
     except BaseException:
         life.delete(invocation.states, container, force=True)
         raise
@@ -192,11 +201,23 @@ def _run(invocation: Invocation, arguments: Arguments) -> int:
         code = _follow(state.pid, process, terminal.take(ours) if ours is not None else -1)
     finally:
         if not arguments.on("keep"):
-            _warn(invocation, life.delete(invocation.states, container, force=True))
+            invocation.log.warn(life.delete(invocation.states, container, force=True))
     return code
 
 
 def _exec(invocation: Invocation, arguments: Arguments) -> int:
+    """What fails here has another exit code than what may have been the program's own."""
+    try:
+        return _executed(invocation, arguments)
+    except UsageError:
+        raise
+    except CommandError as exc:
+        raise CommandError(str(exc), _EXEC_FAILED) from exc
+    except OSError as exc:
+        raise CommandError(_explained(exc), _EXEC_FAILED) from exc
+
+
+def _executed(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import execs, terminal
 
     _prepare()
@@ -216,7 +237,7 @@ def _exec(invocation: Invocation, arguments: Arguments) -> int:
         ours, console = terminal.pair()
     options = execs.Options(invocation.root, console, arguments.number("preserve-fds"), arguments.on("ignore-paused"))
     pid, process_fd = execs.execute(state, process, options)
-    _debug(invocation, f"exec in {state.id}: process {pid}, {' '.join(process['args'])}")
+    invocation.log.debug(f"exec in {state.id}: process {pid}, {' '.join(process['args'])}")
     _write_pid(arguments, pid)
     if arguments.on("detach"):
         return 0
@@ -249,7 +270,7 @@ def _follow(pid: int, process: int, master: int) -> int:
 def _start(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import life
 
-    _warn(invocation, life.start(invocation.states, arguments.container()))
+    invocation.log.warn(life.start(invocation.states, arguments.container()))
     return 0
 
 
@@ -279,7 +300,7 @@ def _kill(invocation: Invocation, arguments: Arguments) -> int:
 def _delete(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import life
 
-    _warn(invocation, life.delete(invocation.states, arguments.container(), force=arguments.on("force")))
+    invocation.log.warn(life.delete(invocation.states, arguments.container(), force=arguments.on("force")))
     return 0
 
 
@@ -323,7 +344,7 @@ def _events(invocation: Invocation, arguments: Arguments) -> int:
 def _update(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import accounts
 
-    _warn(invocation, accounts.update(_loaded(invocation, arguments), arguments))
+    invocation.log.warn(accounts.update(_loaded(invocation, arguments), arguments))
     return 0
 
 
@@ -335,13 +356,13 @@ def _features(invocation: Invocation, arguments: Arguments) -> int:
 
 
 def _spec(invocation: Invocation, arguments: Arguments) -> int:
-    from rundlet.runtime import spec
+    from rundlet.runtime.command import specimen
 
     path = os.path.join(_bundle(arguments), "config.json")
-    request = spec.SpecRequest(args=["sh"], tty=True, hostname="rundlet", read_only=True)
+    made = specimen.unprivileged() if arguments.on("rootless") else specimen.document()
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(json.dumps(spec.build(request), indent=2) + "\n")
+            file.write(json.dumps(made, indent=2) + "\n")
     except FileExistsError:
         raise CommandError("File config.json exists. Remove it first") from None
     return 0
@@ -358,6 +379,10 @@ def _bundle(arguments: Arguments) -> str:
     return os.path.realpath(arguments.text("bundle") or ".")
 
 
+def _config(arguments: Arguments) -> str:
+    return arguments.text("config") or "config.json"
+
+
 def _request(invocation: Invocation, arguments: Arguments, console: int) -> Any:
     from rundlet.runtime.command import creation
 
@@ -366,7 +391,7 @@ def _request(invocation: Invocation, arguments: Arguments, console: int) -> Any:
     if listen.isdigit():
         preserved += int(listen)
     keyring = not arguments.on("no-new-keyring")
-    return creation.Request(invocation.root, _bundle(arguments), console, preserved, keyring)
+    return creation.Request(invocation.root, _bundle(arguments), _config(arguments), console, preserved, keyring)
 
 
 def _process_file(arguments: Arguments) -> dict[str, Any]:
@@ -390,45 +415,13 @@ def _write_pid(arguments: Arguments, pid: int) -> None:
         os.rename(temporary, path)
 
 
+def _explained(exc: OSError) -> str:
+    return f"{exc.filename}: {exc.strerror or exc}" if exc.filename else f"{exc.strerror or exc}"
+
+
 def _default_root() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     return f"{runtime}/rundlet-runtime" if os.geteuid() != 0 and runtime else "/run/rundlet-runtime"
-
-
-def _warn(invocation: Invocation, warnings: Sequence[str]) -> None:
-    for text in warnings:
-        _write_log(invocation.log, invocation.log_format, "warning", text)
-
-
-def _debug(invocation: Invocation, text: str) -> None:
-    if invocation.debug:
-        _write_log(invocation.log, invocation.log_format, "debug", text)
-
-
-def _complain(log: str, log_format: str, level: str, text: str) -> None:
-    """Clients read the log's last error; people read standard error."""
-    if log:
-        _write_log(log, log_format, level, text)
-    if not log or log_format == "text":
-        sys.stderr.write(f"rundlet-runtime: {text}\n")
-    else:
-        sys.stderr.write(f"{text}\n")
-
-
-def _write_log(log: str, log_format: str, level: str, text: str) -> None:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if log_format == "json":
-        line = json.dumps({"level": level, "msg": text, "time": now})
-    else:
-        line = f'time="{now}" level={level} msg={json.dumps(text)}'
-    if not log:
-        sys.stderr.write(f"{line}\n")
-        return
-    try:
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-    except OSError:
-        sys.stderr.write(f"{line}\n")
 
 
 class _Verb(NamedTuple):
@@ -465,7 +458,7 @@ _VERBS: Final = {
         (Flag("resources", "value", "r"), *(Flag(name) for name in _UPDATE_NAMES)),
     ),
     "features": _Verb(_features, "", "Print what this runtime can do as JSON"),
-    "spec": _Verb(_spec, "", "Write an example config.json", (Flag("bundle", "value", "b"),)),
+    "spec": _Verb(_spec, "", "Write an example config.json", (Flag("bundle", "value", "b"), Flag("rootless", "bool"))),
 }
 
 

@@ -46,7 +46,15 @@ def take(ours: socket.socket) -> int:
         _, fds = protocol.receive_packet(ours, 16)
     if len(fds) != 1:
         raise CommandError("no terminal was received")
+    # Line ends are ours to make, or nobody's where our output is no terminal: not twice.
+    _switch_output(fds[0], termios.ONLCR, on=False)
     return fds[0]
+
+
+def _switch_output(fd: int, flag: int, *, on: bool) -> None:
+    attributes = termios.tcgetattr(fd)
+    attributes[1] = attributes[1] | flag if on else attributes[1] & ~flag
+    termios.tcsetattr(fd, termios.TCSANOW, attributes)
 
 
 def carry(master: int, process: int) -> None:
@@ -89,6 +97,7 @@ def _raw() -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     tty.setraw(0)
+    _switch_output(0, termios.OPOST, on=True)
     try:
         yield
     finally:
