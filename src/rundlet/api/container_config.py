@@ -81,6 +81,8 @@ class BindOptions(Wire, frozen=True):
     propagation: str = ""
     non_recursive: bool = False
     create_mountpoint: bool = False
+    id_map: bool = False
+    """Ours: the owners of the files are shown as the container's users."""
     read_only_non_recursive: bool = False
     read_only_force_recursive: bool = False
 

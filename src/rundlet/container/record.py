@@ -59,6 +59,8 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     no_copy: bool = False
     subpath: str = ""
     recursive: str = ""
+    idmap: bool = False
+    """Its files' owners are the container's users, whichever of the machine's those are."""
 
 
 class HostRoot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,10 +77,18 @@ class HostRoot(msgspec.Struct, frozen=True, omit_defaults=True):
     """The engine's own directories."""
 
 
+class UserMap(msgspec.Struct, frozen=True):
+    """The users and groups of the machine that the container's are: (inside, outside, how many) each."""
+
+    users: list[tuple[int, int, int]]
+    groups: list[tuple[int, int, int]]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One container. ``image`` is the reference as the user gave it, ``image_id`` the config digest it meant then.
 
     ``rootfs`` is set where the root is no image's; ``image_id`` may be empty then, and ``image`` the directory's path.
+    ``user_map`` is None where the container's users are the engine's own.
     """
 
     version: int = VERSION
@@ -96,6 +106,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     runtime: str = "rundlet"
     mounts: list[MountPoint] = []
     rootfs: HostRoot | None = None
+    user_map: UserMap | None = None
     state: State = State()
 
     def with_state(self, state: State) -> "Record":

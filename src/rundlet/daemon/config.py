@@ -29,6 +29,8 @@ class Config:
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
+    ``default_userns`` is the mode of containers that ask for none, ``userns_remap`` Docker's name of a user whose range
+    they all share.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
 
@@ -60,6 +62,8 @@ class Config:
     tlskey: str = ""
     network: dict[str, Any] = field(default_factory=dict)
     trust_policy: str = ""
+    default_userns: str = ""
+    userns_remap: str = ""
     config_file: str = ""
 
     @property
@@ -122,6 +126,8 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "leave-cgroup": ("leave-cgroup", "bool"),
     "rootless": ("rootless", "int"),
     "trust-policy": ("trust-policy", "str"),
+    "default-userns": ("default-userns", "str"),
+    "userns-remap": ("userns-remap", "str"),
     "tls": ("tls", "bool"),
     "tlsverify": ("tlsverify", "bool"),
     "tlscacert": ("tlscacert", "str"),
@@ -204,6 +210,8 @@ _FILE_KEYS: dict[str, type] = {
     "log-driver": str,
     "log-opts": dict,
     "trust-policy": str,
+    "default-userns": str,
+    "userns-remap": str,
     "tls": bool,
     "tlsverify": bool,
     "tlscacert": str,
@@ -304,6 +312,10 @@ def _validate(config: Config) -> None:
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
     networks.options(config.network)
     networks.resolver(config.network)
+    if config.default_userns and config.userns_remap:
+        raise ConfigError("default-userns and userns-remap: only one of them can be the default")
+    if config.rootless >= 0 and (config.default_userns not in ("", "host") or config.userns_remap):
+        raise ConfigError("default-userns and userns-remap are for root's engine")
     for name, path in config.runtimes.items():
         if name == NATIVE_RUNTIME:
             raise ConfigError(f"runtime name {name} is reserved")

@@ -8,6 +8,7 @@ from rundlet.api.container_config import LogConfig
 from rundlet.builder import cache as build_cache
 from rundlet.builder.cachemounts import CacheMounts
 from rundlet.builder.layers import LayerMaker
+from rundlet.container.store import ContainerStore
 from rundlet.daemon import networks, recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, found_runtimes
 from rundlet.daemon.errors import ConfigError
@@ -17,6 +18,7 @@ from rundlet.engine import logdrivers
 from rundlet.engine.builds.runner import ContainerRunner
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.builds.work import BuildRooms
+from rundlet.engine.containers import usermaps
 from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.bundle import BundleMaker
@@ -37,6 +39,7 @@ from rundlet.engine.containers.startup import Starter
 from rundlet.engine.containers.stats import StatsService
 from rundlet.engine.containers.top import TopService
 from rundlet.engine.containers.update import Updater
+from rundlet.engine.containers.usermaps import UserMaps
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context, Settings
 from rundlet.engine.distribution import DistributionService
@@ -191,7 +194,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     views = Views(context, networking, execs)
     logs = LogService(context)
     files = ContainerFiles(context)
-    creator = Creator(context)
+    creator = Creator(context, _user_maps(config, layout, containers))
     container_service = ContainerService(
         context,
         creator=creator,
@@ -279,6 +282,17 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     )
 
 
+def _user_maps(config: Config, layout: Layout, containers: ContainerStore) -> UserMaps:
+    try:
+        usermaps.check(config.default_userns)
+        shared = usermaps.shared_by(config.userns_remap) if config.userns_remap else None
+    except RundletError as error:
+        raise ConfigError(f"default-userns: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"userns-remap: {error}") from error
+    return UserMaps(lambda: containers, layout.instance, config.default_userns, shared)
+
+
 def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
     runtimes = {**found_runtimes(), **config.runtimes}
     if config.default_runtime not in ("", NATIVE_RUNTIME, *runtimes):
@@ -300,6 +314,7 @@ def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
         cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         rootless=config.rootless >= 0,
         lacks=lacks,
+        maps_users=bool(config.userns_remap) or config.default_userns not in ("", usermaps.HOST),
     )
 
 

@@ -36,6 +36,8 @@ class Settings:
     """It is an ordinary user's engine, in a user namespace of its own."""
     lacks: tuple[str, ...] = ()
     """What such an engine has to do without, one line each."""
+    maps_users: bool = False
+    """Containers have users of their own unless they ask for the machine's."""
 
 
 @dataclass(frozen=True, slots=True)

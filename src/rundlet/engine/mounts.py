@@ -17,7 +17,7 @@ from rundlet.errors import InvalidParameterError, NotFoundError, NotSupportedErr
 from rundlet.volume.store import VolumeStore
 
 PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
-_MODES = PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent", "default"}
+_MODES = PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent", "default", "idmap"}
 
 
 class InvalidMountError(InvalidParameterError):
@@ -121,11 +121,20 @@ def _bind(spec: str, volumes: VolumeStore) -> MountPoint:
             mode=mode,
             rw=rw,
             propagation=chosen[0] if chosen else "rprivate",
+            idmap="idmap" in options,
         )
     if chosen:
         raise VolumeSpecError(spec, "invalid mode for volumes: propagation is for bind mounts")
     volume = volumes.create(source)
-    return _volume_point(volume.name, volume.path, destination, mode=mode or "z", rw=rw, no_copy="nocopy" in options)
+    return _volume_point(
+        volume.name,
+        volume.path,
+        destination,
+        mode=mode or "z",
+        rw=rw,
+        no_copy="nocopy" in options,
+        idmap="idmap" in options,
+    )
 
 
 def _mount(
@@ -183,6 +192,7 @@ def _mount_bind(mount: Mount, destination: str) -> MountPoint:
         rw=not mount.read_only,
         propagation=propagation,
         recursive=recursive,
+        idmap=options is not None and options.id_map,
     )
 
 
@@ -293,6 +303,15 @@ def _from_container(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]])
         yield msgspec.structs.replace(point, rw=point.rw and mode != "ro", anonymous=False, no_copy=True)
 
 
+def check_idmap(points: Iterable[MountPoint], *, mapped: bool) -> None:
+    """``mapped``: the container has users of its own. Raises InvalidMountError."""
+    for point in points:
+        if point.idmap and not mapped:
+            raise InvalidMountError(
+                f"{point.destination}: idmap is for containers with users of their own (--userns=auto)"
+            )
+
+
 _TMPFS_FLAGS = ("noexec", "nosuid", "nodev")
 
 
@@ -311,14 +330,17 @@ def to_oci(
     layers_of: Callable[[str], list[str]],
     *,
     first_start: bool,
+    mapped: bool = False,
 ) -> list[dict[str, Any]]:
     """The bundle's mounts in mounting order: a parent before what lies below it.
 
+    ``mapped``: the container has users of its own; volumes are always shown as theirs, directories of the host when
+    asked.
     ``layers_of`` tells the directories of an image's layers, topmost first. Keys of our own ask the shim for what OCI
     has no word for: ``rundlet_copy_up`` to fill an empty volume from the image's directory, at the container's first
     start; ``rundlet_subpath`` for a path beneath the source; ``rundlet_layers`` for an image.
     """
-    mounts = [_point(point, layers_of, first_start=first_start) for point in points]
+    mounts = [_point(point, layers_of, first_start=first_start, mapped=mapped) for point in points]
     for destination, text in tmpfs.items():
         words = [word for word in text.split(",") if word]
         defaults = [flag for flag in _TMPFS_FLAGS if flag.removeprefix("no") not in words and flag not in words]
@@ -326,7 +348,9 @@ def to_oci(
     return sorted(mounts, key=lambda mount: mount["destination"].count("/"))
 
 
-def _point(point: MountPoint, layers_of: Callable[[str], list[str]], *, first_start: bool) -> dict[str, Any]:
+def _point(
+    point: MountPoint, layers_of: Callable[[str], list[str]], *, first_start: bool, mapped: bool
+) -> dict[str, Any]:
     bind = "bind" if point.recursive == "disabled" else "rbind"
     # As Docker since 25: what is mounted below a read-only source is read-only, too.
     readonly = "ro" if point.recursive in ("disabled", "writable") else "rro"
@@ -339,6 +363,8 @@ def _point(point: MountPoint, layers_of: Callable[[str], list[str]], *, first_st
     }
     if point.kind == "volume" and not point.no_copy and not point.subpath and first_start:
         mount["rundlet_copy_up"] = True
+    if mapped and (point.idmap or point.kind == "volume"):
+        mount["options"].append("idmap")
     if point.subpath:
         mount["rundlet_subpath"] = point.subpath
     if point.kind == "image":

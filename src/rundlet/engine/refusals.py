@@ -67,8 +67,6 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         raise NotFoundError(
             f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
         )
-    if host.userns_mode not in ("", "host"):
-        raise NotSupportedError(f"UsernsMode {host.userns_mode}")
     if config.healthcheck is not None and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
         _check_health(config)
     if config.working_dir and not config.working_dir.startswith("/"):

@@ -150,6 +150,7 @@ class SystemService:
             security_options=(
                 *confinement.options(),
                 "name=seccomp,profile=builtin",
+                *(("name=userns",) if context.settings.maps_users else ()),
                 *(("name=rootless",) if context.settings.rootless else ()),
                 "name=cgroupns",
             ),

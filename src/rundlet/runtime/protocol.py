@@ -82,6 +82,7 @@ def pack_spec(spec: Message) -> bytes:
         "private_pids": any(
             entry["type"] == "pid" and not entry.get("path") for entry in linux.get("namespaces") or ()
         ),
+        "linux": {key: linux[key] for key in ("uidMappings", "gidMappings") if linux.get(key)},
         "memory_limit": ((linux.get("resources") or {}).get("memory") or {}).get("limit") or 0,
     }
     summary = _json(own).encode()

@@ -36,12 +36,7 @@ _CPU_DEVICES: Final = "/sys/devices/system/cpu"
 _CPU_PERIOD: Final = 100_000
 _BILLION: Final = 1_000_000_000
 _ALLOWED_DEVICES: Final = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None))
-_PRIVATE_NETWORK_SYSCTLS: Final = {
-    # Ports below 1024 and ping without capabilities: the namespace is the container's own.
-    "net.ipv4.ip_unprivileged_port_start": "0",
-    "net.ipv4.ping_group_range": f"0 {min(userns.LAST_GROUP, 2147483647)}",
-}
-_TTY_GROUP: Final = ("gid=5",) if userns.LAST_GROUP >= 5 else ()
+_TTY_GROUP: Final = 5
 _ALWAYS_WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"})
 
 NamespaceKind: TypeAlias = Literal["pid", "ipc", "uts", "cgroup", "network"]
@@ -161,6 +156,9 @@ class SpecRequest(msgspec.Struct, frozen=True, kw_only=True):
     selinux: str = ""
     oom_score_adj: int = 0
     annotations: Mapping[str, str] | None = None
+    users: Sequence[tuple[int, int, int]] = ()
+    """(inside, outside, how many): the container has users of its own. Empty: the engine's."""
+    groups: Sequence[tuple[int, int, int]] = ()
 
 
 def build(request: SpecRequest) -> dict[str, Any]:
@@ -185,6 +183,10 @@ def build(request: SpecRequest) -> dict[str, Any]:
             "readonlyPaths": [] if request.privileged else list(request.readonly_paths),
         },
     }
+    if request.users:
+        config["linux"]["namespaces"].append({"type": "user"})
+        config["linux"]["uidMappings"] = _id_mappings(request.users)
+        config["linux"]["gidMappings"] = _id_mappings(request.groups)
     if not uts_is_host:
         config["hostname"] = request.hostname
         if request.domainname:
@@ -333,10 +335,23 @@ def _namespaces(request: SpecRequest) -> list[dict[str, str]]:
     return result
 
 
+def _id_mappings(lines: Sequence[tuple[int, int, int]]) -> list[dict[str, int]]:
+    return [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in lines]
+
+
+def _last_group(request: SpecRequest) -> int:
+    """The highest group that the container can have."""
+    return max((inside + size - 1 for inside, _, size in request.groups), default=userns.LAST_GROUP)
+
+
 def _sysctls(request: SpecRequest) -> dict[str, str]:
     """``--sysctl``, and Docker's two where the network namespace is the container's own."""
     chosen = _namespace(request, "network")
-    own = dict(_PRIVATE_NETWORK_SYSCTLS) if chosen is None else {}
+    own = {}
+    if chosen is None:
+        # Ports below 1024 and ping without capabilities: the namespace is the container's own.
+        own["net.ipv4.ip_unprivileged_port_start"] = "0"
+        own["net.ipv4.ping_group_range"] = f"0 {min(_last_group(request), 2147483647)}"
     present = {key: value for key, value in own.items() if os.path.exists("/proc/sys/" + key.replace(".", "/"))}
     return present | dict(request.sysctls or {})
 
@@ -370,12 +385,11 @@ def _mounts(request: SpecRequest) -> list[dict[str, Any]]:
 
 def _default_mounts(request: SpecRequest) -> list[dict[str, Any]]:
     readonly = [] if request.privileged else ["ro"]
+    tty = (f"gid={_TTY_GROUP}",) if _last_group(request) >= _TTY_GROUP else ()
     mounts = [
         _mount("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
         _mount("tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount(
-            "devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *_TTY_GROUP
-        ),
+        _mount("devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty),
         _mount("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", *readonly),
         _mount("cgroup", "cgroup", "/sys/fs/cgroup", *readonly, "nosuid", "noexec", "nodev"),
     ]

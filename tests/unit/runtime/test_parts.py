@@ -88,7 +88,7 @@ def test_spec_file_keeps_the_environment_out_of_the_summary() -> None:
     summary = protocol.read_summary(memory)
     assert "oci" not in summary
     assert "SECRET" not in json.dumps(summary)
-    assert summary["facts"] == {"program": "true", "private_pids": True, "memory_limit": 0}
+    assert summary["facts"] == {"program": "true", "private_pids": True, "linux": {}, "memory_limit": 0}
     assert protocol.read_spec(memory) == spec
     os.close(memory)
     memory = os.memfd_create("newer")

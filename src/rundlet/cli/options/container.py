@@ -67,6 +67,8 @@ def _refuse(flags: Any) -> None:
     """Modes that this side checks, and flags that Rundlet does not do. Raises RunError."""
     for name, words, label in MODES:
         mode = flags[name]
+        if name == "userns" and (mode == "auto" or mode.startswith("auto:")):
+            continue  # the engine knows what may follow
         if mode and mode not in words and not (mode.startswith("container:") and len(mode) > 10 and name == "pid"):
             raise RunError(f"--{name}: invalid {label} mode")
     if flags["mac-address"] and not _is_mac(flags["mac-address"]):

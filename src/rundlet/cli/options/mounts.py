@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster", "image")
+SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src", "idmap")
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
@@ -44,7 +45,7 @@ def parse_mount(text: str) -> dict[str, Any]:
     for field in split_csv(text):
         raw_key, equals, value = field.partition("=")
         key = raw_key.strip().lower()
-        if not equals and key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
+        if not equals and key not in SWITCHES:
             raise ValueError(f"invalid field '{field}' must be a key=value pair")
         if key == "type":
             mount["Type"] = value.lower()
@@ -60,6 +61,8 @@ def parse_mount(text: str) -> dict[str, Any]:
             bind["Propagation"] = value.lower()
         elif key == "bind-nonrecursive":
             bind["NonRecursive"] = _boolean(value, key, equals)
+        elif key == "idmap":
+            bind["IdMap"] = _boolean(value, key, equals)
         elif key == "bind-create-src":
             bind["CreateMountpoint"] = _boolean(value, key, equals)
         elif key == "bind-recursive":

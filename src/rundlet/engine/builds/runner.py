@@ -154,6 +154,8 @@ def _host(job: RunJob, request: BuildRequest, step: Step) -> HostConfig:
         privileged=job.insecure,
         log_config=LogConfig(type="json-file" if request.keep_containers else "none"),
         annotations={MARK: str(step.number)},
+        # Whatever the default is: what a step borrows (caches, secrets, other stages) is not its users'.
+        userns_mode="host",
         mounts=tuple(
             _mount(mount.kind, mount.target, mount.source, mount.read_only, mount.options) for mount in job.mounts
         ),

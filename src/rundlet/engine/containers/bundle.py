@@ -111,9 +111,18 @@ class BundleMaker:
         etc_mounts: list[dict[str, Any]],
     ) -> SpecRequest:
         tmpfs = mounts.tmpfs_of(host)
-        user_mounts = mounts.to_oci(record.mounts, tmpfs, self._layers_of, first_start=not record.state.started_ns)
+        users = record.user_map
+        user_mounts = mounts.to_oci(
+            record.mounts,
+            tmpfs,
+            self._layers_of,
+            first_start=not record.state.started_ns,
+            mapped=users is not None,
+        )
         named = {mount["destination"] for mount in user_mounts}
         own = [mount for mount in [*hostroot.mounts_of(record), *etc_mounts] if mount["destination"] not in named]
+        if users is not None:
+            own = [mount | {"options": [*mount["options"], "idmap"]} for mount in own]
         return SpecRequest(
             args=argv(config),
             env=[*self._links.environment(record), *(config.env or ())],
@@ -148,6 +157,8 @@ class BundleMaker:
             selinux=protection.label,
             oom_score_adj=host.oom_score_adj,
             annotations=host.annotations,
+            users=users.users if users is not None else (),
+            groups=users.groups if users is not None else (),
         )
 
     def _layers_of(self, image_id: str) -> list[str]:

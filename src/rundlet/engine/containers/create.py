@@ -17,12 +17,13 @@ from rundlet.api.container_config import (
 )
 from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerCreateOptions
 from rundlet.container import names
-from rundlet.container.record import MountPoint, Record
+from rundlet.container.record import MountPoint, Record, UserMap
 from rundlet.engine import logdrivers, merge, mounts, refusals, resources
 from rundlet.engine.containers import documents, health, hostroot, limits, network_modes
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
+from rundlet.engine.containers.usermaps import UserMaps
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NoSuchContainerError, RundletError
 from rundlet.image.errors import PlatformMismatchError
@@ -39,8 +40,9 @@ DEFAULT_SHM = 64 << 20
 class Creator:
     """``POST /containers/create``."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, user_maps: UserMaps) -> None:
         self._context = context
+        self._user_maps = user_maps
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
         """Raises what the checks raise; then nothing has been made."""
@@ -56,7 +58,7 @@ class Creator:
     ) -> ContainerCreated:
         """A container with ``config`` as it is: nothing of it comes from the image's. Raises as :meth:`create`."""
         context = self._context
-        host, warnings = self._host_config(body.host_config or HostConfig())
+        host, warnings = self._host_config(self._user_maps.mode(body.host_config or HostConfig()))
         refusals.check(config, host)
         changes, discarded = resources.adapted(host)
         host, warnings = msgspec.structs.replace(host, **changes), warnings + discarded
@@ -69,15 +71,19 @@ class Creator:
         container_id = ids.new_id()
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
         config = self._with_hostname(config, host, container_id)
-        context.containers.reserve(name, container_id)
+        users = self._user_maps.reserve(container_id, host)
         before = {volume.name for volume in context.volumes.all()}
         try:
-            record = await asyncio.to_thread(
-                self._make, container_id, name, config, host, networking, image, body.image
-            )
-        except BaseException:
-            context.containers.release(name, container_id)
-            raise
+            context.containers.reserve(name, container_id)
+            try:
+                record = await asyncio.to_thread(
+                    self._make, container_id, name, config, host, networking, image, body.image, users
+                )
+            except BaseException:
+                context.containers.release(name, container_id)
+                raise
+        finally:
+            self._user_maps.release(container_id)
         for point in record.mounts:
             if point.kind == "volume" and point.name not in before:
                 context.events.publish("volume", "create", point.name, {"driver": point.driver or "local"})
@@ -167,6 +173,7 @@ class Creator:
         networking: NetworkingConfig,
         image: Image | None,
         reference: str,
+        users: UserMap | None,
     ) -> Record:
         """The container's objects; runs in a thread. On failure everything made here is removed again."""
         context = self._context
@@ -174,6 +181,7 @@ class Creator:
         root = hostroot.survey(host.rootfs, context) if host.rootfs else None
         points = mounts.resolve(config, host, context.volumes, self._mounts_of, self._image_of)
         try:
+            mounts.check_idmap(points, mapped=users is not None)
             words = merge.argv(config)
             record = Record(
                 id=container_id,
@@ -189,6 +197,7 @@ class Creator:
                 runtime=host.runtime,
                 mounts=points,
                 rootfs=root,
+                user_map=users,
             )
             layer = hostroot.layer_of(context, image) if root is not None and image is not None else ""
             chain = image.chain if root is None and image is not None else None

@@ -82,7 +82,8 @@ class ContainerFiles:
 
     def _place(self, record: Record) -> Place:
         if is_running(record.state.status):
-            return Place(pid=record.state.pid, owner=record.id, parent=record.state.shim_pid)
+            state = record.state
+            return Place(pid=state.pid, owner=record.id, parent=state.shim_pid, mapped=record.user_map is not None)
         return Place(layers=self._layers(record, self._binds(record)), first_time=not record.state.started_ns)
 
     def _layers(self, record: Record, binds: list[Bind]) -> Layers:

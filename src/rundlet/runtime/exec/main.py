@@ -10,6 +10,7 @@ from rundlet.runtime.init.main import Program, Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Reporter
 from rundlet.runtime.init.steps import Context, Step
+from rundlet.runtime.init.users import BecomeRoot, Users
 
 _CLONE_PARENT: Final = 0x8000
 _JOINED: Final = (
@@ -49,6 +50,7 @@ class Request(NamedTuple):
     home: str
     seccomp: bytes
     size: tuple[int, int]
+    users: Users | None = None
     guarded: bool = True  # dies with its parent
 
 
@@ -71,8 +73,13 @@ def run(request: Request, joining: Joining, wiring: Wiring) -> NoReturn:
         )
         step = "user"
         user, home = _user(request, joining.init)
+        flags = _JOINED
+        if request.users is not None:
+            request.users.give((wiring.stdin, wiring.stdout, wiring.stderr), user.uid, user.gid)
+            request.users.prepare(request.process)
+            flags |= ns.CLONE_NEWUSER
         step = "internal"
-        steps = build(request.process, request.container, user, request.seccomp, request.size)
+        steps = build(request, user)
         if not request.guarded:
             steps = plan.unguarded(steps)
         what = Program(request.process["args"], environment(request.process.get("env") or (), home))
@@ -81,7 +88,7 @@ def run(request: Request, joining: Joining, wiring: Wiring) -> NoReturn:
             os.write(fd, b"0")
             os.close(fd)
         step = "namespace"
-        libc.setns(joining.init, _JOINED)
+        libc.setns(joining.init, flags)
         os.close(joining.init)
         pid, _ = libc.clone3(_CLONE_PARENT, pidfd=False)
         if pid == 0:
@@ -108,12 +115,15 @@ def _user(request: Request, init: int) -> tuple[plan.User, str]:
     return plan.User(found.uid, found.gid, tuple(found.additional_gids)), found.home
 
 
-def build(process: dict[str, Any], name: str, user: plan.User, seccomp: bytes, size: tuple[int, int]) -> list[Step]:
+def build(request: Request, user: plan.User) -> list[Step]:
     """The steps of an exec. Raises: ValueError for a value that can't be carried out."""
-    steps: list[Step] = [OpenRoot(), plan.NewSession(f"_ses.{name}")]
-    if process.get("oomScoreAdj") is not None:
+    process, size = request.process, request.size
+    steps: list[Step] = [OpenRoot(), plan.NewSession(f"_ses.{request.container}")]
+    if request.users is not None:
+        steps.append(BecomeRoot())
+    elif process.get("oomScoreAdj") is not None:
         steps.append(rights.OomScore(int(process["oomScoreAdj"])))
     if process.get("terminal"):
         steps.append(devices.OpenTerminal(size[0], size[1], user.uid, False))
-    steps += plan.process_steps(process, user, seccomp, create_cwd=False)
+    steps += plan.process_steps(process, user, request.seccomp, create_cwd=False)
     return steps

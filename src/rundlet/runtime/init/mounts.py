@@ -18,6 +18,7 @@ from rundlet.runtime.init.steps import Context
 _OWN_SUPERBLOCK: Final = frozenset({"tmpfs", "sysfs"})
 # In a namespace that another user namespace owns (--network host, --cgroupns host) no new instance is to be had.
 _BOUND_INSTEAD: Final = {"sysfs": "/sys", "cgroup2": "/sys/fs/cgroup", "mqueue": "/dev/mqueue"}
+_OPEN_TO_ALL: Final = ("/tmp", "/run", "/mnt", "/usr")
 _LOCKED: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
@@ -35,6 +36,25 @@ class EnterRoot(NamedTuple):
         context.root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if self.propagation:
             mount.mount_setattr(context.root, "", propagation=self.propagation, recursive=True)
+
+
+class AttachRoot(NamedTuple):
+    """The same in a user namespace of the container's own.
+
+    The mounts that came along from outside are locked, the path to the root file system is the engine's alone, and
+    only a mount that is attached can become the root: so it is put onto a directory that everybody may enter.
+    """
+
+    tree: int
+    step: str = "rootfs"
+
+    def describe(self) -> str:
+        return "root file system in a user namespace"
+
+    def execute(self, context: Context) -> None:
+        place = next(name for name in _OPEN_TO_ALL if os.path.isdir(name))
+        mount.move_mount(self.tree, libc.AT_FDCWD, place)
+        context.root = self.tree
 
 
 class MountBind(NamedTuple):

@@ -29,6 +29,7 @@ _ATIME: Final = {
     "noatime": mount.MOUNT_ATTR_NOATIME,
     "strictatime": mount.MOUNT_ATTR_STRICTATIME,
 }
+_IDMAP: Final = frozenset({"idmap", "ridmap"})
 _IGNORED: Final = frozenset({"defaults", "bind", "rbind", "async", "atime", "norelatime", "nostrictatime", "loud"})
 
 
@@ -44,6 +45,9 @@ class Options(NamedTuple):
     bind: bool = False
     bind_recursive: bool = False
     data: tuple[tuple[str, str | None], ...] = ()
+    idmap: bool = False
+    """Files' owners are shown by the container's range of users."""
+    idmap_recursive: bool = False
 
 
 def parse(options: Iterable[str]) -> Options:
@@ -61,7 +65,7 @@ def parse(options: Iterable[str]) -> Options:
         elif name in mount.PROPAGATION or (name[1:] in mount.PROPAGATION and name.startswith("r")):
             propagation_recursive = name not in mount.PROPAGATION
             propagation = mount.PROPAGATION[name[1:] if propagation_recursive else name]
-        elif name not in _IGNORED:
+        elif name not in _IGNORED and name not in _IDMAP:
             key, separator, value = name.partition("=")
             data.append((key, value if separator else None))
     return Options(
@@ -74,13 +78,15 @@ def parse(options: Iterable[str]) -> Options:
         "bind" in names or "rbind" in names,
         "rbind" in names,
         tuple(data),
+        not _IDMAP.isdisjoint(names),
+        "ridmap" in names,
     )
 
 
 def known() -> list[str]:
     """Every option that is not a file system's own."""
     plain = [*_SET, *_CLEAR, *_ATIME]
-    return sorted({*plain, *(f"r{name}" for name in plain), *_propagations(), *_IGNORED})
+    return sorted({*plain, *(f"r{name}" for name in plain), *_propagations(), *_IGNORED, *_IDMAP})
 
 
 def _propagations() -> list[str]:

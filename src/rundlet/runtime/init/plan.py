@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux import caps, libc, ns
-from rundlet.runtime.init import devices, mounts, options, paths, program, rights
+from rundlet.runtime.init import devices, mounts, options, paths, program, rights, users
 from rundlet.runtime.init.steps import Context, Step
 
 Config = Mapping[str, Any]
@@ -58,6 +58,7 @@ class Prepared(NamedTuple):
 
     ``binds``: for each bind mount of the configuration, by its position, the descriptor of its source.
     ``namespaces``: those to join, as descriptor and CLONE_* flag. ``join``: files of the cgroup that "0" is written to.
+    ``tree`` is the root's mount, attached nowhere yet, where init begins in a user namespace of the container's own.
     """
 
     rootfs: str
@@ -68,6 +69,7 @@ class Prepared(NamedTuple):
     cgroup: CgroupView
     seccomp: bytes
     size: tuple[int, int]
+    tree: int = -1
 
     def descriptors(self) -> tuple[int, ...]:
         """All that init must not close at once."""
@@ -76,6 +78,7 @@ class Prepared(NamedTuple):
             *(fd for fd, _ in self.namespaces),
             *self.join,
             *(fd for _, fd in self.cgroup.binds),
+            *((self.tree,) if self.tree >= 0 else ()),
         )
 
 
@@ -147,9 +150,12 @@ def build(config: Config, name: str, prepared: Prepared) -> list[Step]:
     plan.append(NewSession(f"_ses.{name}"))
     if private:
         plan.append(Unshare(ns.CLONE_NEWCGROUP))
-    if process.get("oomScoreAdj") is not None:
-        plan.append(rights.OomScore(int(process["oomScoreAdj"])))
-    plan.append(mounts.EnterRoot(prepared.rootfs, 0))
+    if prepared.tree >= 0:
+        plan += [mounts.AttachRoot(prepared.tree), users.BecomeRoot()]
+    else:
+        if process.get("oomScoreAdj") is not None:
+            plan.append(rights.OomScore(int(process["oomScoreAdj"])))
+        plan.append(mounts.EnterRoot(prepared.rootfs, 0))
     plan += _mounts(config.get("mounts", ()), prepared, private)
     plan += _devices(config, prepared)
     plan.append(mounts.Pivot())

@@ -97,6 +97,7 @@ class Container:
         self._foreign: ForeignStart | None = None
         self._failure: Report | None = None
         self._network = -1
+        self.users = -1
         self._rootfs = -1
         self._resolver: ResolverFds | None = None
         self._code = 0
@@ -164,7 +165,7 @@ class Container:
             remove_links(self.spec["net"].get("links") or ())
         except OSError:
             pass  # they go with the namespace
-        self._keep(-1, -1)
+        self._keep(-1, -1, -1)
         if self._resolver is not None:
             self._resolver.close()
             self._resolver = None
@@ -197,7 +198,7 @@ class Container:
         pipes = Pipes(tty=bool(stdio["tty"]), stdin=bool(stdio.get("open_stdin")))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid, process_fd = self.spawn(self._spec_fd, self._network, pipes, theirs)
+            pid, process_fd = self.spawn(self._spec_fd, starter.Former(self._network, self.users), pipes, theirs)
         except OSError:
             pipes.discard()
             ours.close()
@@ -236,7 +237,7 @@ class Container:
             received = starter.receive(self._handover)
             self._handover = None
             self.user, self.home, self.warnings = received.user, received.home, received.warnings
-            self._keep(received.network, received.rootfs)
+            self._keep(received.network, received.rootfs, received.users)
             self._resolver = received.resolver or self._resolver
         if self._console is not None:
             self.master = take_master(self._console, self.hub)
@@ -245,11 +246,11 @@ class Container:
             self._on_started(None)
             self._on_started = None
 
-    def _keep(self, network: int, rootfs: int) -> None:
-        for fd in (self._network, self._rootfs):
+    def _keep(self, network: int, rootfs: int, users: int) -> None:
+        for fd in (self._network, self._rootfs, self.users):
             if fd >= 0:
                 os.close(fd)
-        self._network, self._rootfs = network, rootfs
+        self._network, self._rootfs, self.users = network, rootfs, users
 
     def _ended(self, code: int) -> None:
         self.finished_ns = time.time_ns()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rundlet.runtime.exec import main as exec_main
 from rundlet.runtime.init.report import Report
+from rundlet.runtime.init.users import Users
 from rundlet.runtime.shim import failures
 from rundlet.runtime.shim.child import Child
 from rundlet.runtime.shim.container import RUNNING, Container
@@ -152,6 +153,7 @@ class Execs:
             container.home,
             container.seccomp,  # as runc: a privileged exec gets capabilities, the filter stays
             (size[0], size[1]),
+            Users.of(container.spec["facts"]),
         )
         pipes = Pipes(tty=tty, stdin=bool(request.get("stdin")), output=attached)
         joining = exec_main.Joining(container.child.pidfd, tuple(container.cgroup.join_fds()))

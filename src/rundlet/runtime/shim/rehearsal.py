@@ -19,6 +19,7 @@ from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Reporter
 from rundlet.runtime.shim import main
 from rundlet.runtime.shim.container import RUNNING
+from rundlet.runtime.shim.starter import Former
 from rundlet.runtime.shim.stdio import Pipes
 
 _ROUNDS: Final = 10  # the interpreter looks at a function more closely from its eighth call on
@@ -100,7 +101,7 @@ def _give_up() -> None:
     raise TimeoutError("the rehearsal stands still")
 
 
-def _spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
+def _spawn(spec_fd: int, former: Former, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
     """What a starter and an init would say, without being them."""
     pid = os.fork()
     if pid == 0:
@@ -108,7 +109,7 @@ def _spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) ->
         libc.close_range(0)  # above all the report pipe, whose end means that the program runs
         signal.pause()
         os._exit(0)
-    message = {"user": [0, 0, []], "home": "/root", "warnings": []}
+    message = {"user": [0, 0, []], "home": "/root", "warnings": [], "users": False}
     copies = [os.dup(spec_fd), os.dup(spec_fd)]
     protocol.send_packet(handover, json.dumps(message).encode(), copies)
     protocol.close_all(copies)

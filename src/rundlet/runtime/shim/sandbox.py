@@ -4,16 +4,22 @@ The starter moves into both namespaces, and init inherits them. Nothing of it sh
 stays outside and holds descriptors: of the network namespace, for restarts, and of the root's mount, so that the last
 reference to the overlay goes when the shim lets go of it and not while somebody waits for the container's end (it
 syncs the whole file system below). Under another OCI runtime the shim itself moves in, as that runtime must find both.
+
+With users of its own the container also has a user namespace, which owns the network's. What is mounted is made by the
+machine's root nevertheless: the layers are shown through mounts that know the container's range, so the disk has the
+container's numbers. Last of all the starter moves into the user namespace (:meth:`Sandbox.enter_users`).
 """
 
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
-from rundlet.linux import libc, mount, netlink, ns, path, roots
+from rundlet.linux import libc, mount, netlink, ns, path, roots, usermap
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
+from rundlet.runtime.init.users import Users
 from rundlet.runtime.shim import copyup, images, resolver
 from rundlet.runtime.shim.resolver import ResolverFds
 
@@ -23,12 +29,14 @@ _EEXIST: Final = 17
 
 
 class Sandbox:
-    """``network`` is the descriptor of a namespace that a former life left, -1: none."""
+    """``network`` and ``user`` are descriptors of namespaces that a former life left, -1: none."""
 
-    def __init__(self, spec: Spec, network: int = -1) -> None:
+    def __init__(self, spec: Spec, network: int = -1, user: int = -1) -> None:
         self._spec = spec
         self._host: netlink.Netlink | None = None
         self._former = network
+        self.users = Users.of(spec["oci"])
+        self.user = user
         self.binds: dict[int, int] = {}
         self.rootfs = ""
         self.rootfs_fd = -1
@@ -41,7 +49,11 @@ class Sandbox:
         network = self._spec["net"]
         flags = ns.CLONE_NEWNS
         joined = self._former
-        if joined < 0 and network["mode"] in ("new", "none"):
+        own = joined < 0 and network["mode"] in ("new", "none")
+        if self.users is not None and self.user < 0:
+            self.user, *made = usermap.make(self.users.users, self.users.groups, ns.CLONE_NEWNET if own else 0)
+            joined = made[0] if made else joined
+        elif own:
             flags |= ns.CLONE_NEWNET
         elif joined < 0 and network["mode"] == "join":
             joined = self._open(network["join"])
@@ -55,6 +67,7 @@ class Sandbox:
         roots.isolate(mount.MS_SLAVE)
         # An engine in a chroot: who joins the container later would arrive at the machine's root.
         roots.leave_chroot()
+        self._map_layers()
         self._take_images()
         self._mount_rootfs(self._spec["rootfs"])
         self._fill_volumes()
@@ -91,6 +104,8 @@ class Sandbox:
                     self.binds[position] = _clone_elsewhere(entry["mountNamespace"], entry["source"], flags)
                 else:
                     self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
+                if wanted.idmap:
+                    usermap.show(self.binds[position], self.user, entry["source"], recursive=wanted.idmap_recursive)
 
     def _take_images(self) -> None:
         for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
@@ -105,7 +120,7 @@ class Sandbox:
         self.namespaces = []
         for entry in self._spec["oci"].get("linux", {}).get("namespaces") or ():
             kind, path = entry["type"], entry.get("path")
-            if kind in ("mount", "network", "cgroup"):
+            if kind in ("mount", "network", "cgroup", "user"):
                 continue
             if not path:
                 flags |= ns.FLAGS[kind]
@@ -123,7 +138,7 @@ class Sandbox:
             fd = mount.open_tree(libc.AT_FDCWD, rootfs["path"], mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
             where = rootfs["path"]
         else:
-            fd = mount.overlay(rootfs["lower"], rootfs.get("upper"), rootfs.get("work"))
+            fd = self._overlay(rootfs["lower"], rootfs["upper"], rootfs["work"])
             where = rootfs["merged"]
         mount.move_mount(fd, libc.AT_FDCWD, where)
         self.rootfs, self.rootfs_fd = where, fd
@@ -134,11 +149,38 @@ class Sandbox:
             os.close(target)
             os.close(inner)
 
+    def _map_layers(self) -> None:
+        """Show all layers, in our mount namespace, as the container's users'."""
+        upper = self._spec["rootfs"].get("upper")
+        if self.users is not None and upper:
+            home = os.path.dirname(os.path.dirname(upper))
+            tree = mount.open_tree(libc.AT_FDCWD, home, mount.OPEN_TREE_CLONE)
+            usermap.show(tree, self.user, home)
+            mount.attach(tree, home)
+
+    def _overlay(self, lower: list[str], upper: str, work: str) -> int:
+        if self.users is None:
+            return mount.overlay(lower, upper, work)
+        with usermap.acting_as(*self.users.root):
+            return mount.overlay(lower, upper, work)
+
+    def enter_users(self, process: Spec) -> int:
+        """The last step before ``process`` is cloned. Returns the root's mount, for init to attach; -1: as it is.
+
+        Raises: OSError.
+        """
+        if self.users is None:
+            return -1
+        tree = mount.open_tree(libc.AT_FDCWD, self.rootfs, mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
+        self.users.enter(self.user, process)
+        return tree
+
     def _fill_volumes(self) -> None:
         """First use of volumes: the image's content goes into those that are empty."""
         for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
             if entry.get("rundlet_copy_up"):
-                copyup.fill(self.rootfs_fd, entry["destination"], self.binds[position])
+                with usermap.acting_as(*self.users.root) if self.users is not None else nullcontext():
+                    copyup.fill(self.rootfs_fd, entry["destination"], self.binds[position])
 
     def _make_links(self, links: Sequence[Spec]) -> None:
         assert self._host is not None

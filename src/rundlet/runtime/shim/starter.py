@@ -32,7 +32,8 @@ _CLONE_PARENT: Final = 0x8000
 class Handover(NamedTuple):
     """``network``: the namespace, -1 without one of its own. ``rootfs`` keeps the root's mount.
 
-    ``resolver`` are the sockets that names are asked by; None where there are none, or from an earlier life.
+    ``resolver`` are the sockets that names are asked by; None where there are none, or from an earlier life. ``users``
+    is the container's user namespace, -1 without one.
     """
 
     user: plan.User
@@ -41,9 +42,17 @@ class Handover(NamedTuple):
     network: int
     rootfs: int
     resolver: ResolverFds | None = None
+    users: int = -1
 
 
-def spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
+class Former(NamedTuple):
+    """Namespaces that a former life of the container left, for the next; -1: none."""
+
+    network: int = -1
+    users: int = -1
+
+
+def spawn(spec_fd: int, former: Former, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
     """Fork the starter; returns its process number and pidfd. Raises: OSError."""
     shim = os.getpid()
     pid, process_fd = libc.clone3(0)
@@ -51,14 +60,14 @@ def spawn(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> 
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != shim:
             os._exit(1)  # nobody would give back what we make
-        run(spec_fd, network, pipes, handover)
+        run(spec_fd, former, pipes, handover)
     return pid, process_fd
 
 
-def run(spec_fd: int, network: int, pipes: Pipes, handover: socket.socket) -> NoReturn:
-    """In the child. ``network`` as for :class:`Sandbox`. Ends the process in every case."""
+def run(spec_fd: int, former: Former, pipes: Pipes, handover: socket.socket) -> NoReturn:
+    """In the child. Ends the process in every case."""
     wiring = pipes.wiring()
-    starter = _Starter(network)
+    starter = _Starter(former)
     try:
         starter.run(protocol.read_spec(spec_fd), pipes, handover)
     except (passwd.UserError, ValueError) as exc:
@@ -78,10 +87,11 @@ def receive(handover: socket.socket) -> Handover:
         handover.close()
     message = protocol.decode(data)
     uid, gid, groups = message["user"]
+    users = fds.pop() if message["users"] else -1
     rootfs, network = fds[0], fds[1] if len(fds) > 1 else -1
     resolver = ResolverFds(*fds[2:]) if len(fds) > 2 else None
     user = plan.User(uid, gid, tuple(groups))
-    return Handover(user, message["home"], message["warnings"], network, rootfs, resolver)
+    return Handover(user, message["home"], message["warnings"], network, rootfs, resolver, users)
 
 
 def resolve_user(spec: Spec, rootfs: str) -> tuple[plan.User, str]:
@@ -102,15 +112,15 @@ def resolve_user(spec: Spec, rootfs: str) -> tuple[plan.User, str]:
 class _Starter:
     """``step`` is what is being done, for the report of a failure."""
 
-    def __init__(self, network: int) -> None:
+    def __init__(self, former: Former) -> None:
         self.step = "internal"
-        self._network = network
+        self._former = former
 
     def run(self, spec: dict[str, Any], pipes: Pipes, handover: socket.socket) -> None:
         self.step = "cgroup"
         cgroup = ContainerCgroup(spec)
         warnings = cgroup.create((spec["oci"].get("linux") or {}).get("resources") or {})
-        sandbox = Sandbox(spec, self._network)
+        sandbox = Sandbox(spec, self._former.network, self._former.users)
         self.step = "rootfs"
         sandbox.enter()
         self.step = "network"
@@ -119,12 +129,19 @@ class _Starter:
         user, home = resolve_user(spec, sandbox.rootfs)
         pid = self._clone(spec, sandbox, cgroup, user, home, pipes)
         self.step = "internal"
-        message = {"user": [user.uid, user.gid, list(user.groups)], "home": home, "warnings": warnings}
+        message = {
+            "user": [user.uid, user.gid, list(user.groups)],
+            "home": home,
+            "warnings": warnings,
+            "users": sandbox.user >= 0,
+        }
         fds = [sandbox.rootfs_fd]
         if spec["net"]["mode"] in ("new", "none", "join"):
             fds.append(ns.open_namespace("self", "network"))
         if sandbox.resolver is not None:
             fds += [fd for fd in sandbox.resolver if fd >= 0]
+        if sandbox.user >= 0:
+            fds.append(sandbox.user)
         protocol.send_packet(handover, json.dumps(message).encode(), fds)
         Reporter(pipes.wiring().report).pid(pid)
 
@@ -141,25 +158,32 @@ class _Starter:
         flags = sandbox.open_namespaces()
         private = any(item["type"] == "cgroup" for item in oci["linux"].get("namespaces") or ())
         size = spec["stdio"].get("size") or (0, 0)
+        process = oci["process"]
+        if sandbox.pid_namespace >= 0:
+            libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
         self.step = "cgroup"
+        view, birth, join = cgroup.view(private=private), cgroup.birth_fd(), cgroup.join_fds()
+        self.step = "user"
+        wiring = pipes.wiring()
+        if sandbox.users is not None:
+            sandbox.users.give((wiring.stdin, wiring.stdout, wiring.stderr), user.uid, user.gid)
+        tree = sandbox.enter_users(process)
         prepared = plan.Prepared(
             sandbox.rootfs,
             user,
             sandbox.binds,
             sandbox.namespaces,
-            cgroup.join_fds(),
-            cgroup.view(private=private),
+            join,
+            view,
             seccomp,
             (size[0], size[1]),
+            tree,
         )
         self.step = "internal"
         steps = plan.build(oci, spec["id"], prepared)
-        process = oci["process"]
         program = Program(process["args"], environment(process.get("env") or (), home), bool(spec.get("init")))
         self.step = "namespace"
-        if sandbox.pid_namespace >= 0:
-            libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
-        pid, _ = libc.clone3(flags | _CLONE_PARENT, pidfd=False, cgroup_fd=cgroup.birth_fd())
+        pid, _ = libc.clone3(flags | _CLONE_PARENT, pidfd=False, cgroup_fd=birth)
         if pid == 0:
             init_main.run(steps, program, pipes.wiring(prepared.descriptors()))
         return pid

@@ -51,7 +51,8 @@ class Place(msgspec.Struct, frozen=True):
 
     ``owner`` has to be part of the process's cgroup path, or ``parent`` its parent where an ordinary user's engine has
     no groups: its number may have gone to another process.
-    ``first_time``: it never ran, so that its mount points may have to be made even to read.
+    ``first_time``: it never ran, so that its mount points may have to be made even to read. ``mapped``: it has a user
+    namespace of its own, by whose numbers its files are read and written while it runs.
     """
 
     pid: int = 0
@@ -59,6 +60,7 @@ class Place(msgspec.Struct, frozen=True):
     parent: int = 0
     layers: Layers | None = None
     first_time: bool = False
+    mapped: bool = False
 
 
 class PutRequest(msgspec.Struct, frozen=True):
@@ -113,6 +115,8 @@ class PlaceRequest(msgspec.Struct, frozen=True):
     user: str = ""
     chmod: int | None = None
     keep_kinds: bool = True
+    enclosed: bool = False
+    """Links in the archive lead nowhere outside of the destination, which is their root."""
     layer: bool = False
     """The archive is a layer, whose whiteouts are carried out."""
 
@@ -237,13 +241,14 @@ class FileAccess:
             "user": request.user,
             "chmod": request.chmod,
             "keep_kinds": request.keep_kinds,
+            "enclosed": request.enclosed,
             "layer": request.layer,
         }
         await self._start(document, sending=True)
 
-    async def make_directory(self, path: str) -> None:
-        """Make ``path`` and its parents, root's. Raises FileAccessError, LauncherError."""
-        await self._start({"op": "mkdir", "path": _text(path)}, sending=True)
+    async def make_directory(self, path: str, owner: str = "") -> None:
+        """Make ``path`` and its parents, ``owner``'s or root's. Raises FileAccessError, LauncherError."""
+        await self._start({"op": "mkdir", "path": _text(path), "user": owner}, sending=True)
         os.close(self._data)
         self._data = -1
         await self._end()
@@ -290,7 +295,7 @@ class FileAccess:
             for fd in (self._data, self._answers):
                 os.set_blocking(fd, False)
             if self._place.pid:
-                theirs.append(_namespace(self._place))
+                theirs += _namespaces(self._place)
             self._process = await self._workers.worker(WORKER, theirs)
         finally:
             for fd in theirs:
@@ -330,20 +335,24 @@ class FileAccess:
             raise FileAccessError(verdict.kind, verdict.message)
 
 
-def _namespace(place: Place) -> int:
+def _namespaces(place: Place) -> list[int]:
+    """The mount namespace of the process that ``place`` names, and its user namespace if that is its own."""
+    opened: list[int] = []
     try:
-        namespace = os.open(f"/proc/{place.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        for kind in ("mnt", *(("user",) if place.mapped else ())):
+            opened.append(os.open(f"/proc/{place.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
         # Looked at after the opening: if it is the right process now, it was then.
         with open(f"/proc/{place.pid}/cgroup") as file:
             if place.owner in file.read():
-                return namespace
+                return opened
         if place.parent and not userns.INITIAL:
             with open(f"/proc/{place.pid}/stat", errors="replace") as file:
                 if int(file.read().rpartition(")")[2].split()[1]) == place.parent:
-                    return namespace
-        os.close(namespace)
+                    return opened
     except (FileNotFoundError, ProcessLookupError):
         pass
+    for fd in opened:
+        os.close(fd)
     raise FileAccessError("ended", "the container has just ended")
 
 

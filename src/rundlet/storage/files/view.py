@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, NotRequired, TypedDict
 
-from rundlet.linux import libc, mount, ns, path, roots
+from rundlet.linux import libc, mount, ns, path, roots, usermap
 
 _ATTRIBUTES: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _NAMESPACES: Final = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
@@ -46,13 +46,19 @@ class Layers(TypedDict):
     below: NotRequired[list[Sub]]
 
 
-def enter_running(namespace: int, *, readonly: bool, submounts: bool) -> int:
-    """Enter a copy of the mount ``namespace``; without ``submounts`` only its root file system. Closes ``namespace``.
+def enter_running(namespaces: Sequence[int], *, readonly: bool, submounts: bool) -> int:
+    """Enter a copy of a container's mount namespace; without ``submounts`` only its root file system.
 
-    Returns a descriptor of the root. Raises: OSError.
+    ``namespaces``, which are closed, are that one and perhaps its user namespace. Returns a descriptor of the root.
+    Raises: OSError.
     """
-    libc.setns(namespace, ns.CLONE_NEWNS)
-    os.close(namespace)
+    mounts, *users = namespaces
+    for user in users:
+        usermap.enter(user)
+        usermap.become_root()
+        os.close(user)
+    libc.setns(mounts, ns.CLONE_NEWNS)
+    os.close(mounts)
     libc.unshare(_NAMESPACES)
     mount.set_propagation("/", mount.MS_PRIVATE)
     if not submounts:

@@ -1,7 +1,8 @@
 """The worker that reads and writes a container's files: ``cp`` and ``export``. Standard library and ``linux`` only.
 
 The launcher forks it with a file that holds the request (JSON, below), the pipe that carries the tar (write end to
-send, read end to take), the write end of a pipe for answers, and for a running container its mount namespace. It
+send, read end to take), the write end of a pipe for answers, and for a running container its mount namespace (and its
+user namespace, if it has one of its own: the worker then is that one's root, and numbers are the container's). It
 enters the container's file system (see :mod:`rundlet.storage.files.view`), drops its rights, and only then looks at a
 name that somebody else chose. Bytes in names travel as latin-1 text.
 
@@ -57,9 +58,9 @@ class RefusedError(Exception):
 def main(fds: Sequence[int]) -> int:
     """Carry out one request; the exit status is 0 when the answer says ok.
 
-    ``fds``: request, tar, answers, and the mount namespace of a running container.
+    ``fds``: request, tar, answers, and the mount and perhaps the user namespace of a running container.
     """
-    request_fd, data, answers, *namespace = fds
+    request_fd, data, answers, *namespaces = fds
     try:
         keep_only((0, 1, 2, *fds))
         os.umask(0)
@@ -70,7 +71,7 @@ def main(fds: Sequence[int]) -> int:
         if request["op"] == "changes":
             _changes(request, data)
         else:
-            root = _enter(request, namespace)
+            root = _enter(request, namespaces)
             confine.restrict(WRITER if request["op"] in _WRITES else READER)
             _Task(request, root, data, answers).run()
         verdict = {"ok": True}
@@ -90,10 +91,10 @@ def main(fds: Sequence[int]) -> int:
     return 0 if verdict["ok"] else 1
 
 
-def _enter(request: dict[str, Any], namespace: list[int]) -> int:
+def _enter(request: dict[str, Any], namespaces: list[int]) -> int:
     readonly = request["op"] not in _WRITES and not request.get("first_time")
-    if namespace:
-        return view.enter_running(namespace[0], readonly=readonly, submounts=request["op"] != "export")
+    if namespaces:
+        return view.enter_running(namespaces, readonly=readonly, submounts=request["op"] != "export")
     return view.enter_stopped(request["layers"], readonly=readonly)
 
 
