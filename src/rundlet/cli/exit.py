@@ -35,6 +35,6 @@ def start_error_code(message: str) -> int:
         text in lowered for text in ("executable file not found", "no such file or directory", "system cannot find")
     ):
         return NOT_FOUND
-    if any(text in lowered for text in ("permission denied", "not a directory", "is a directory", "exec format error")):
+    if any(text in lowered for text in ("permission denied", "is a directory", "exec format error")):
         return NOT_EXECUTABLE
     return 125

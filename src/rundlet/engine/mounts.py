@@ -13,34 +13,25 @@ import msgspec
 
 from rundlet.api.container_config import BindOptions, ContainerConfig, HostConfig, Mount
 from rundlet.container.record import MountPoint
-from rundlet.errors import InvalidParameterError, NotFoundError, NotSupportedError
+from rundlet.engine import mountspecs
+from rundlet.engine.mountspecs import InvalidMountError, MountConfigError
+from rundlet.errors import InternalError, NotFoundError
 from rundlet.volume.store import VolumeStore
-
-PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
-_MODES = PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent", "default", "idmap"}
-
-
-class InvalidMountError(InvalidParameterError):
-    reason = "invalid-mount"
-
-
-class VolumeSpecError(InvalidMountError):
-    """A ``-v`` that can't be understood."""
-
-    def __init__(self, spec: str, why: str = "") -> None:
-        super().__init__(f"invalid volume specification: '{spec}'" + (f": {why}" if why else ""))
-
-
-class MountConfigError(InvalidMountError):
-    """A ``--mount`` that can't be carried out."""
-
-    def __init__(self, kind: str, why: str) -> None:
-        super().__init__(f'invalid mount config for type "{kind}": {why}')
 
 
 class DuplicateMountError(InvalidMountError):
     def __init__(self, destination: str) -> None:
         super().__init__(f"Duplicate mount point: {destination}")
+
+
+class SourceError(InternalError):
+    """The host's directory could not be made."""
+
+    reason = "mount-source"
+
+    def __init__(self, path: str, error: OSError) -> None:
+        why = (error.strerror or str(error)).lower()
+        super().__init__(f"error while creating mount source path '{path}': mkdir {error.filename}: {why}")
 
 
 def resolve(
@@ -53,14 +44,16 @@ def resolve(
     """Mount points by Docker's precedence: ``--volumes-from`` < VOLUME < ``-v``/``--mount``.
 
     ``mounts_of`` tells a container's mount points, ``image_of`` the ID that a reference means. Makes the named and
-    anonymous volumes. Raises InvalidMountError, NotSupportedError, and what the two raise.
+    anonymous volumes. Raises InvalidMountError, and what the two raise.
     """
     found: dict[str, MountPoint] = {}
     for source in host.volumes_from or ():
         for point in _from_container(source, mounts_of):
             found[point.destination] = point
     explicit: dict[str, MountPoint] = {}
-    tmpfs = {_absolute(path, path): options for path, options in host.tmpfs.items()}
+    tmpfs = {mountspecs.place(path): options for path, options in host.tmpfs.items()}
+    for options in tmpfs.values():
+        mountspecs.check_tmpfs(options)
     for spec in host.binds or ():
         _add(explicit, _bind(spec, volumes), tmpfs)
     for mount in host.mounts:
@@ -68,7 +61,7 @@ def resolve(
         if mounted is not None:
             _add(explicit, mounted, tmpfs)
     for path in config.volumes or ():
-        destination = _absolute(path, path)
+        destination = mountspecs.place("/" + path)  # as Docker: an image's VOLUME may be relative
         if destination in explicit or destination in found or destination in tmpfs:
             continue
         volume = volumes.create(anonymous=True)
@@ -82,135 +75,78 @@ def _add(points: dict[str, MountPoint], point: MountPoint, tmpfs: dict[str, str]
     points[point.destination] = point
 
 
-def _absolute(path: str, spec: str) -> str:
-    if not path.startswith("/"):
-        raise VolumeSpecError(spec, f"invalid mount path: '{path}' mount path must be absolute")
-    clean = posixpath.normpath(path)
-    clean = "/" + clean.lstrip("/")
-    if clean == "/":
-        raise VolumeSpecError(spec, "invalid specification: destination can't be '/'")
-    return clean
-
-
 def _volume_point(name: str, path: str, destination: str, **fields: Any) -> MountPoint:
     return MountPoint(kind="volume", name=name, source=path, destination=destination, driver="local", **fields)
 
 
 def _bind(spec: str, volumes: VolumeStore) -> MountPoint:
-    """``[host-path|name:]container-path[:options]``."""
-    parts = spec.split(":")
-    if len(parts) == 1:
-        volume = volumes.create(anonymous=True)
-        return _volume_point(volume.name, volume.path, _absolute(parts[0], spec), anonymous=True)
-    if len(parts) > 3 or not parts[0] or not parts[1]:
-        raise VolumeSpecError(spec)
-    source, destination, mode = parts[0], _absolute(parts[1], spec), parts[2] if len(parts) == 3 else ""
-    options = [option for option in mode.split(",") if option]
-    for option in options:
-        if option not in _MODES:
-            raise VolumeSpecError(spec, f"invalid mode: {mode}")
-    if {"ro", "rw"} <= set(options):
-        raise VolumeSpecError(spec, f"invalid mode: {mode}")
-    rw = "ro" not in options
-    chosen = [option for option in options if option in PROPAGATION]
-    if source.startswith("/"):
+    mount, mode = mountspecs.parse(spec)
+    destination = mountspecs.place(mount.target)
+    if mount.type == "bind":
+        options = mount.bind_options
         return MountPoint(
             kind="bind",
-            source=posixpath.normpath(source),
+            source=posixpath.normpath(mount.source),
             destination=destination,
             mode=mode,
-            rw=rw,
-            propagation=chosen[0] if chosen else "rprivate",
-            idmap="idmap" in options,
+            rw=not mount.read_only,
+            propagation=(options.propagation if options is not None else "") or "rprivate",
+            idmap=options is not None and options.id_map,
         )
-    if chosen:
-        raise VolumeSpecError(spec, "invalid mode for volumes: propagation is for bind mounts")
-    volume = volumes.create(source)
-    return _volume_point(
-        volume.name,
-        volume.path,
-        destination,
-        mode=mode or "z",
-        rw=rw,
-        no_copy="nocopy" in options,
-        idmap="idmap" in options,
-    )
+    volume = volumes.create(mount.source, anonymous=not mount.source)
+    if not mount.source:
+        return _volume_point(volume.name, volume.path, destination, anonymous=True)
+    no_copy = mount.volume_options is not None
+    rw = not mount.read_only
+    idmap = "idmap" in mode.split(",")
+    return _volume_point(volume.name, volume.path, destination, mode=mode or "z", rw=rw, no_copy=no_copy, idmap=idmap)
 
 
 def _mount(
     mount: Mount, volumes: VolumeStore, tmpfs: dict[str, str], image_of: Callable[[str], str]
 ) -> MountPoint | None:
-    if not mount.target:
-        raise MountConfigError(mount.type, "field Target must not be empty")
-    if not mount.target.startswith("/"):
-        raise MountConfigError(mount.type, f"invalid mount path: '{mount.target}' mount path must be absolute")
-    try:
-        destination = _absolute(mount.target, mount.target)
-    except VolumeSpecError:
-        raise MountConfigError(mount.type, "invalid specification: destination can't be '/'") from None
-    _check_fields(mount)
+    mountspecs.check(mount, look=True)
+    destination = mountspecs.place(mount.target)
     match mount.type:
         case "bind":
             return _mount_bind(mount, destination)
         case "volume":
             return _mount_volume(mount, destination, volumes)
-        case "tmpfs":
-            if mount.source:
-                raise MountConfigError("tmpfs", "field Source must not be specified")
-            if destination in tmpfs:
-                raise DuplicateMountError(destination)
-            tmpfs[destination] = _tmpfs_options(mount)
-            return None
         case "image":
             return _mount_image(mount, destination, image_of)
-        case "npipe" | "cluster":
-            raise NotSupportedError(f"mount type {mount.type}")
-        case _:
-            raise InvalidMountError(f'mount type unknown: "{mount.type}"')
+    if destination in tmpfs:
+        raise DuplicateMountError(destination)
+    tmpfs[destination] = _tmpfs_options(mount)
+    return None
 
 
 def _mount_bind(mount: Mount, destination: str) -> MountPoint:
-    if not mount.source:
-        raise MountConfigError("bind", "field Source must not be empty")
-    if not mount.source.startswith("/"):
-        raise MountConfigError("bind", f"invalid mount path: '{mount.source}' mount path must be absolute")
     options = mount.bind_options
-    if not os.path.lexists(mount.source):
-        if options is None or not options.create_mountpoint:
-            raise MountConfigError("bind", f"bind source path does not exist: {mount.source}")
-        os.makedirs(mount.source, 0o755, exist_ok=True)
-    propagation, recursive = "rprivate", ""
-    if options is not None:
-        propagation = options.propagation or propagation
-        if propagation not in PROPAGATION:
-            raise MountConfigError("bind", f"invalid propagation mode: {propagation}")
-        recursive = _recursive(mount, options)
+    if options is not None and options.create_mountpoint:
+        make_source(mount.source)
     return MountPoint(
         kind="bind",
         source=posixpath.normpath(mount.source),
         destination=destination,
         rw=not mount.read_only,
-        propagation=propagation,
-        recursive=recursive,
+        propagation=(options.propagation if options is not None else "") or "rprivate",
+        recursive=_recursive(options) if options is not None else "",
         idmap=options is not None and options.id_map,
     )
 
 
-def _recursive(mount: Mount, options: BindOptions) -> str:
-    """Docker's checks, and the one word that is left of the options."""
-    if options.read_only_non_recursive and options.read_only_force_recursive:
-        raise MountConfigError("bind", "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
-    for name in ("read_only_non_recursive", "read_only_force_recursive"):
-        if getattr(options, name) and not mount.read_only:
-            field = name.title().replace("_", "")
-            raise MountConfigError("bind", f"mount options conflict: !ReadOnly && BindOptions.{field}")
-    if options.read_only_force_recursive and options.propagation not in ("", "rprivate"):
-        raise MountConfigError(
-            "bind", "mount options conflict: ReadOnlyForceRecursive needs BindOptions.Propagation to be rprivate"
-        )
+def make_source(path: str) -> None:
+    """Make a bind's missing source, a directory. Raises SourceError."""
+    if not os.path.lexists(path):
+        try:
+            os.makedirs(path, 0o755, exist_ok=True)
+        except OSError as exc:
+            raise SourceError(path, exc) from exc
+
+
+def _recursive(options: BindOptions) -> str:
+    """The one word that is left of the options."""
     if options.non_recursive:
-        if options.read_only_force_recursive:
-            raise MountConfigError("bind", "mount options conflict: NonRecursive && ReadOnlyForceRecursive")
         return "disabled"
     if options.read_only_force_recursive:
         return "readonly"
@@ -219,10 +155,7 @@ def _recursive(mount: Mount, options: BindOptions) -> str:
 
 def _mount_image(mount: Mount, destination: str, image_of: Callable[[str], str]) -> MountPoint:
     """Read-only always: what is written would be lost with the container."""
-    if not mount.source:
-        raise MountConfigError("image", "field Source must not be empty")
     subpath = mount.image_options.subpath if mount.image_options is not None else ""
-    _check_subpath("image", subpath)
     try:
         image_id = image_of(mount.source)
     except NotFoundError as exc:
@@ -238,30 +171,9 @@ def _mount_image(mount: Mount, destination: str, image_of: Callable[[str], str])
     )
 
 
-def _check_subpath(kind: str, subpath: str) -> None:
-    """It must not lead out, whatever links there are: see also the shim, which looks it up beneath."""
-    if subpath and (subpath.startswith("/") or ".." in subpath.split("/")):
-        raise MountConfigError(kind, f"subpath must be a relative path within the {kind}")
-
-
-_OPTIONS = (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("tmpfs", "TmpfsOptions"), ("image", "ImageOptions"))
-
-
-def _check_fields(mount: Mount) -> None:
-    """Options of another type make no sense, and must not be ignored."""
-    for kind, field in _OPTIONS:
-        if kind != mount.type and getattr(mount, f"{kind}_options") is not None:
-            raise MountConfigError(mount.type, f"field {field} must not be specified")
-
-
 def _mount_volume(mount: Mount, destination: str, volumes: VolumeStore) -> MountPoint:
     options = mount.volume_options
     subpath = options.subpath if options is not None else ""
-    _check_subpath("volume", subpath)
-    if not mount.source and subpath:
-        raise MountConfigError("volume", "must not set Subpath when using anonymous volumes")
-    if not mount.source and mount.read_only:
-        raise MountConfigError("volume", "must not set ReadOnly mode when using anonymous volumes")
     driver = options.driver_config if options is not None else None
     volume = volumes.create(
         mount.source,
@@ -295,12 +207,10 @@ def _tmpfs_options(mount: Mount) -> str:
 
 
 def _from_container(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]]) -> Iterable[MountPoint]:
-    reference, _, mode = spec.partition(":")
-    if mode not in ("", "ro", "rw", "z", "Z"):
-        raise VolumeSpecError(spec, f"invalid mode: {mode}")
+    reference, mode = mountspecs.parse_volumes_from(spec)
     for point in mounts_of(reference):
         # The volume stays the other container's: it does not go with ours.
-        yield msgspec.structs.replace(point, rw=point.rw and mode != "ro", anonymous=False, no_copy=True)
+        yield msgspec.structs.replace(point, rw=point.rw and "ro" not in mode.split(","), anonymous=False, no_copy=True)
 
 
 def check_idmap(points: Iterable[MountPoint], *, mapped: bool) -> None:
@@ -317,10 +227,10 @@ _TMPFS_FLAGS = ("noexec", "nosuid", "nodev")
 
 def tmpfs_of(host: HostConfig) -> dict[str, str]:
     """Every tmpfs of the request with its options, by destination; ``resolve`` has checked them."""
-    found = {_absolute(path, path): options for path, options in host.tmpfs.items()}
+    found = {mountspecs.place(path): options for path, options in host.tmpfs.items()}
     for mount in host.mounts:
         if mount.type == "tmpfs":
-            found[_absolute(mount.target, mount.target)] = _tmpfs_options(mount)
+            found[mountspecs.place(mount.target)] = _tmpfs_options(mount)
     return found
 
 

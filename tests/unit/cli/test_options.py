@@ -103,6 +103,21 @@ def test_volumes() -> None:
     assert anonymous == {"/d": {}}
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "invalid empty volume spec"),
+        ("/tmp:", "invalid spec: /tmp:: empty section between colons"),
+        (":/x", "invalid spec: :/x: empty section between colons"),
+        (":::", "invalid spec: :::: empty section between colons"),
+        ("ab:/b:ro:x", "invalid spec: ab:/b:ro:x: too many colons"),
+    ],
+)
+def test_volumes_refused(text: str, message: str) -> None:
+    with pytest.raises(RunError, match=f"^{message}$"):
+        volumes([text])
+
+
 def test_mounts() -> None:
     assert parse_mount("type=bind,src=/a,dst=/b,ro,bind-propagation=rshared") == {
         "Type": "bind",
@@ -118,6 +133,12 @@ def test_mounts() -> None:
     for text, message in (
         ("type=bind", "target is required"),
         ("foo", "invalid field 'foo' must be a key=value pair"),
+        ("", "EOF"),
+        ('"type=bind', 'parse error on line 1, column 11: extraneous or missing " in quoted-field'),
+        ("type=bind, source=/a,target=/b", "unexpected key ' source' in ' source=/a'"),
+        ("type=tmpfs,target=/x,tmpfs-size=big", "invalid value for tmpfs-size: big"),
+        ("type=tmpfs,target=/x,tmpfs-mode=-1", "invalid value for tmpfs-mode: -1"),
+        ("type=tmpfs,target=/x,tmpfs-mode=0o7", "invalid value for tmpfs-mode: 0o7"),
         ("foo=bar,target=/x", "unexpected key 'foo' in 'foo=bar'"),
         ("type=bind,target=/x,tmpfs-size=1", "cannot mix 'tmpfs-*' options with mount type 'bind'"),
     ):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from rundlet.cli.exit import RunError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +22,11 @@ def split_csv(text: str) -> list[str]:
         return text.split(",")
     import csv
 
-    return next(csv.reader([text], strict=True))
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error:
+        column = len(text.encode()) + 1
+        raise ValueError(f'parse error on line 1, column {column}: extraneous or missing " in quoted-field') from None
 
 
 def _boolean(text: str, key: str, equals: str) -> bool:
@@ -41,16 +47,16 @@ def parse_mount(text: str) -> dict[str, Any]:
     tmpfs: dict[str, Any] = {}
     image: dict[str, Any] = {}
     if not text:
-        raise ValueError("value is empty")
+        raise ValueError("EOF")
     for field in split_csv(text):
-        raw_key, equals, value = field.partition("=")
-        key = raw_key.strip().lower()
+        key, equals, value = field.partition("=")
+        key = key.lower()
         if not equals and key not in SWITCHES:
             raise ValueError(f"invalid field '{field}' must be a key=value pair")
         if key == "type":
             mount["Type"] = value.lower()
         elif key in ("source", "src"):
-            mount["Source"] = os.path.abspath(value) if value.startswith("." + os.sep) or value == "." else value
+            mount["Source"] = os.path.abspath(value) if value.startswith(".") else value
         elif key in ("target", "dst", "destination"):
             mount["Target"] = value
         elif key in ("readonly", "ro"):
@@ -84,12 +90,14 @@ def parse_mount(text: str) -> dict[str, Any]:
         elif key == "tmpfs-size":
             from rundlet.cli.values import size_in_bytes
 
-            tmpfs["SizeBytes"] = size_in_bytes(value)
-        elif key == "tmpfs-mode":
             try:
-                tmpfs["Mode"] = int(value, 8)
+                tmpfs["SizeBytes"] = size_in_bytes(value)
             except ValueError:
                 raise ValueError(f"invalid value for {key}: {value}") from None
+        elif key == "tmpfs-mode":
+            if not value.isdecimal() or set(value) - set("01234567"):
+                raise ValueError(f"invalid value for {key}: {value}")
+            tmpfs["Mode"] = int(value, 8)
         else:
             raise ValueError(f"unexpected key '{key}' in '{field}'")
     _check_recursive(mount, bind)
@@ -131,26 +139,35 @@ def _check(mount: dict[str, Any], options: dict[str, dict[str, Any]]) -> None:
             raise ValueError(f"cannot mix '{name}-*' options with mount type '{kind}'")
         if values:
             mount[f"{name.capitalize()}Options"] = values
-    if kind == "bind" and "Source" in mount and not mount["Source"]:
-        raise ValueError("source is required when specifying a bind mount")
 
 
 def volumes(specifications: Iterable[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
     """(Binds, Volumes): -v with a source is a bind or a named volume, without one an anonymous volume.
 
-    Relative paths (``./x``) are made absolute here: only this process knows where it is.
+    Relative paths (``./x``) are made absolute here: only this process knows where it is. Raises RunError.
     """
     binds: list[str] = []
     anonymous: dict[str, dict[str, str]] = {}
     for text in specifications:
+        _check_sections(text)
         source, colon, rest = text.partition(":")
-        if not colon or not rest:
-            anonymous[text.rstrip(":") if colon else text] = {}
+        if not colon or len(text) < 3:
+            anonymous[text] = {}
             continue
-        if source == "." or source.startswith(("./", "../")) or source == "..":
+        if source.startswith("."):
             source = os.path.abspath(source)
         binds.append(f"{source}:{rest}")
     return binds, anonymous
+
+
+def _check_sections(text: str) -> None:
+    if not text:
+        raise RunError("invalid empty volume spec")
+    for number, section in enumerate(text.split(":") if len(text) > 2 else ()):
+        if number > 2:
+            raise RunError(f"invalid spec: {text}: too many colons")
+        if not section:
+            raise RunError(f"invalid spec: {text}: empty section between colons")
 
 
 def tmpfs(specifications: Iterable[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from rundlet.engine.containers.live import Live
 from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
 from rundlet.engine.logdrivers import LogPlan, Subject, plan, probe, readable_path
+from rundlet.engine.mounts import make_source
 from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
 from rundlet.errors import InternalError
@@ -204,8 +205,8 @@ class Starter:
     def _make_bind_sources(self, record: Record) -> None:
         """``-v`` makes a missing host directory, as Docker does; ``--mount`` was checked at creation."""
         for point in record.mounts:
-            if point.kind == "bind" and not os.path.lexists(point.source):
-                os.makedirs(point.source, 0o755, exist_ok=True)
+            if point.kind == "bind":
+                make_source(point.source)
             if not {"z", "Z"}.isdisjoint(point.mode.split(",")) and point.kind == "bind":
                 confinement.relabel(point.source)
 
