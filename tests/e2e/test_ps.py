@@ -86,6 +86,12 @@ def test_sizes_and_json(four: Engine) -> None:
     assert "…" in four.ok("ps", "-a", "-f", "name=p5", "--format", "json")
 
 
+def test_a_command_is_quoted_where_it_has_a_space_and_nowhere_else(engine: Engine) -> None:
+    engine.ok("create", "--name", "q1", "busybox", "sh", "-c", "echo 'a b'; exit", "it's", '"', "two words")
+    shown = engine.ok("ps", "-a", "--no-trunc", "--format", "{{.Command}}")
+    assert shown == r'''"sh -c 'echo 'a b'; exit' it's \" 'two words'"'''
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -206,7 +206,5 @@ def _mount(point: StoredMount) -> MountPoint:
 
 
 def _quoted(word: str) -> str:
-    """An argument as Docker shows it: in single quotes when it has spaces or quotes."""
-    if word and not set(word) & set(" \t\n'\"\\"):
-        return word
-    return "'" + word.replace("'", "\\'") + "'"
+    """An argument as Docker's list shows it: in single quotes when it has a space, and otherwise as it is."""
+    return f"'{word}'" if " " in word else word
