@@ -49,13 +49,13 @@ class Sandbox:
         network = self._spec["net"]
         flags = ns.CLONE_NEWNS
         joined = self._former
-        own = joined < 0 and network["mode"] in ("new", "none")
-        if self.users is not None and self.user < 0:
-            self.user, *made = usermap.make(self.users.users, self.users.groups, ns.CLONE_NEWNET if own else 0)
-            joined = made[0] if made else joined
-        elif own:
+        if joined < 0 and network["mode"] in ("new", "none"):
             flags |= ns.CLONE_NEWNET
-        elif joined < 0 and network["mode"] == "join":
+        if self.users is not None and self.user < 0:
+            own = flags & ns.CLONE_NEWNET
+            self.user, *made = usermap.make(self.users.users, self.users.groups, own)
+            flags, joined = flags & ~own, made[0] if made else joined
+        if joined < 0 and network["mode"] == "join":
             joined = self._open(network["join"])
         if network.get("links"):
             self._host = netlink.Netlink()
@@ -64,6 +64,8 @@ class Sandbox:
             libc.setns(joined, ns.CLONE_NEWNET)
         # Bind sources are taken while our mounts are still peers of the host's: "rshared" must reach the host.
         self._take_binds()
+        if self.users is not None and network["mode"] == "join":
+            self._take_sysfs()
         roots.isolate(mount.MS_SLAVE)
         # An engine in a chroot: who joins the container later would arrive at the machine's root.
         roots.leave_chroot()
@@ -106,6 +108,12 @@ class Sandbox:
                     self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
                 if wanted.idmap:
                     usermap.show(self.binds[position], self.user, entry["source"], recursive=wanted.idmap_recursive)
+
+    def _take_sysfs(self) -> None:
+        """That of a network that belongs to others can't be mounted from the container's user namespace."""
+        for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
+            if entry.get("type") == "sysfs":
+                self.binds[position] = mount.new_filesystem("sysfs", {"source": "sysfs"})
 
     def _take_images(self) -> None:
         for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
