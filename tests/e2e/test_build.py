@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,9 +242,8 @@ def test_owners_of_a_stage_stay(context: Context) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("FROM busybox\nCOPY nothing /x\n", "stat nothing: file does not exist"),
-        ("FROM busybox\nCOPY no*thing /x\n", "no source files were specified"),
-        ("FROM busybox\nCOPY ../../../etc/passwd /x\n", "file does not exist"),
+        ("FROM busybox\nCOPY nothing /x\n", '"/nothing": not found'),
+        ("FROM busybox\nCOPY ../../../etc/passwd /x\n", '"/etc/passwd": not found'),
         ("FROM busybox\nCOPY a.txt Dockerfile /x\n", "the destination must be a directory and end with a /"),
         ("FROM busybox\nCOPY dir /bin/busybox\n", "cannot copy to non-directory"),
         ("FROM busybox\nCOPY --chown=nobody-knows a.txt /\n", "unable to find user nobody-knows"),
@@ -275,6 +275,61 @@ def test_a_failing_step_keeps_its_code_and_last_words(context: Context, docker_c
     kept = context.engine.ok("image", "ls", "-aq").splitlines()
     assert image[:12] in kept or kept
     assert context.engine.ok("ps", "-aq") == ""
+
+
+def test_a_failing_step_in_the_words_of_each_builder(context: Context, docker_cli: str) -> None:
+    context.dockerfile('FROM busybox\nRUN echo "a b"; exit 3\n')
+    assert context.build().stderr.splitlines()[-1] == (
+        'ERROR: failed to build: failed to solve: process "/bin/sh -c echo \\"a b\\"; exit 3" did not complete '
+        "successfully: exit code: 3"
+    )
+    context.dockerfile("FROM busybox\nCOPY none /\n")
+    assert 'failed to calculate checksum: "/none": not found' in context.build().stderr
+    classic = context.classic(docker_cli).stderr
+    assert "COPY failed: file not found in build context or excluded by .dockerignore: stat none: file" in classic
+    context.dockerfile("FROM busybox\nCOPY a* /to\n").write("a1", "1").write("a2", "2")
+    message = "When using COPY with more than one source file, the destination must be a directory and end with a /"
+    assert context.build().stderr.splitlines()[-1].endswith(f"failed to solve: {message}")
+    assert message in context.classic(docker_cli).stderr.splitlines()
+
+
+def test_where_the_builders_differ(context: Context, docker_cli: str) -> None:
+    context.dockerfile(
+        "FROM busybox AS link\nRUN ln -s /tmp /a\n"
+        "FROM busybox\nUSER 7:8\nWORKDIR /mine/too\nCOPY --from=link /a /there\nCOPY none* /\n"
+    )
+    context.write("some", "")
+    context.ok("-t", "t")  # patterns that nothing fits are no error
+    assert context.run("stat", "-c", "%u %g", "/mine", "/mine/too").splitlines() == ["7 8", "7 8"]
+    assert "no source files were specified" in context.classic(docker_cli, "-t", "t").stderr
+    context.dockerfile("FROM busybox\nUSER 7:8\nWORKDIR /mine\n")
+    succeeded(context.classic(docker_cli, "-t", "t"))
+    assert context.run("stat", "-c", "%u %g", "/mine") == "0 0"
+    context.write("one/a", "file").write("two/a/b", "in a directory")
+    context.dockerfile("FROM busybox\nCOPY one /d\nCOPY two /d\n")
+    assert "cannot overwrite non-directory" in context.build("-t", "t").stderr
+    succeeded(context.classic(docker_cli, "-t", "t"))
+    assert context.run("cat", "/d/a/b") == "in a directory"
+    context.dockerfile("FROM scratch\nCOPY one /d\n").ok("-t", "t")
+    assert json.loads(context.engine.ok("inspect", "t"))[0]["Config"]["WorkingDir"] == "/"
+
+
+def test_escapes_in_patterns(context: Context) -> None:
+    context.write("a*b/f", "the star").write("axb/f", "not this")
+    context.dockerfile("FROM busybox\nCOPY a\\*b/f /one\nCOPY a[*]b/f /two\n").ok("-t", "t")
+    assert context.run("cat", "/one", "/two") == "the starthe star"
+
+
+def test_links_of_an_archive_stay_below_its_destination(context: Context) -> None:
+    with tarfile.open(context.path / "a.tar", "w") as archive:
+        link = tarfile.TarInfo("up")
+        link.type, link.linkname = tarfile.SYMTYPE, ".."
+        archive.addfile(link)
+        file = tarfile.TarInfo("up/etc/f")
+        archive.addfile(file)
+    context.dockerfile("FROM busybox\nADD a.tar /sub\n").ok("-t", "t")
+    assert context.run("ls", "/sub/etc") == "f"
+    assert context.engine.cli("run", "--rm", "t", "ls", "/etc/f").returncode != 0
 
 
 def test_metadata(context: Context) -> None:

@@ -49,6 +49,23 @@ def test_mounts(context: Context) -> None:
     assert context.run("cat", "/1") == "changed"
 
 
+def test_cache_mounts_of_other_owners_and_origins_are_others(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox AS seed\nARG WHAT=one\nRUN mkdir /s && echo $WHAT > /s/what\n"
+        "FROM busybox AS last\n"
+        "RUN --mount=type=cache,target=/c touch /c/plain\n"
+        "RUN --mount=type=cache,target=/c,uid=7 ls /c > /a; touch /c/seven\n"
+        "RUN --mount=type=cache,target=/c,uid=7 ls /c > /b\n"
+        "RUN --mount=type=cache,target=/c,from=seed,source=/s cat /c/what > /what; echo old > /c/what\n"
+    )
+    context.ok("-t", "t")
+    assert context.run("cat", "/a", "/b", "/what").split() == ["seven", "one"]
+    context.ok("-t", "t", "--build-arg", "WHAT=two")
+    assert context.run("cat", "/what") == "two"
+    context.ok("-t", "t", "--no-cache-filter", "last")
+    assert context.run("cat", "/what") == "old"
+
+
 def _usage(engine: Engine) -> list[dict[str, object]]:
     done = engine.run_command(["curl", "-s", "--unix-socket", engine.socket, "http://d/system/df?type=build-cache"])
     records: list[dict[str, object]] = json.loads(done.stdout)["BuildCache"]

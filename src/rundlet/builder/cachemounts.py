@@ -16,6 +16,8 @@ from rundlet.storage.tree import remove_path, tree_size
 from rundlet.util import fs
 
 _NAME: Final = 24
+DEFAULT_OWNER: Final = (0o755, 0, 0)
+"""Mode, uid and gid of a directory that nothing else is said of."""
 
 
 class CacheDirectory(msgspec.Struct, frozen=True):
@@ -39,11 +41,18 @@ class CacheMounts:
 
     @asynccontextmanager
     async def use(
-        self, identifier: str, sharing: str, owner: tuple[int, int, int], fill: Callable[[str], Awaitable[None]] | None
+        self,
+        identifier: str,
+        sharing: str,
+        owner: tuple[int, int, int],
+        fill: Callable[[str], Awaitable[None]] | None,
+        origin: str = "",
     ) -> AsyncIterator[str]:
         """The directory for one step. ``sharing`` is shared, private or locked; ``owner`` (mode, uid, gid) and ``fill``
-        are for a new one. Raises OSError, and what ``fill`` raises."""
-        name = hashlib.sha256(identifier.encode()).hexdigest()[:_NAME]
+        are for a new one; ``origin`` says what ``fill`` brings. As with BuildKit, other owners and other origins mean
+        other directories. Raises OSError, and what ``fill`` raises."""
+        variant = "" if owner == DEFAULT_OWNER and not origin else f"\0{owner} {origin}"
+        name = hashlib.sha256(f"{identifier}{variant}".encode()).hexdigest()[:_NAME]
         lock = self._locks.setdefault(name, asyncio.Lock())
         if sharing != "locked":
             path = self._free(name) if sharing == "private" else f"{self._root}/{name}/data"

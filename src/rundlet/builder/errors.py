@@ -1,7 +1,12 @@
-"""Why a build fails, in Docker's words. ``code`` is what ``errorDetail`` carries."""
+"""Why a build fails, in the words of Docker's classic builder and in BuildKit's. ``code`` is what ``errorDetail``
+carries."""
+
+import os
+import posixpath
 
 from rundlet.builder.dockerfile.ast import Position
 from rundlet.errors import InvalidParameterError, NotFoundError, RundletError
+from rundlet.storage.layer import fields
 
 
 class BuildError(RundletError):
@@ -9,6 +14,11 @@ class BuildError(RundletError):
 
     reason = "build-failed"
     code = 0
+
+    @property
+    def buildkit(self) -> str:
+        """What BuildKit says of it."""
+        return str(self)
 
 
 class StepFailedError(BuildError):
@@ -18,7 +28,14 @@ class StepFailedError(BuildError):
 
     def __init__(self, command: str, code: int) -> None:
         super().__init__(f"The command '{command}' returned a non-zero code: {code}")
+        self._command = command
         self.code = code
+
+    @property
+    def buildkit(self) -> str:
+        return (
+            f"process {fields.quote(os.fsencode(self._command))} did not complete successfully: exit code: {self.code}"
+        )
 
 
 class SourceNotFoundError(BuildError):
@@ -31,6 +48,12 @@ class SourceNotFoundError(BuildError):
             f"{keyword} failed: file not found in {where} or excluded by .dockerignore: "
             f"stat {name}: file does not exist"
         )
+        self._name = name
+
+    @property
+    def buildkit(self) -> str:
+        path = posixpath.normpath(f"/{self._name}")
+        return f'failed to compute cache key: failed to calculate checksum: "{path}": not found'
 
 
 class NoSourcesError(BuildError):
@@ -49,6 +72,22 @@ class TransferError(BuildError):
 
     def __init__(self, keyword: str, why: str) -> None:
         super().__init__(f"{keyword} failed: {why}")
+        self._why = why
+
+    @property
+    def buildkit(self) -> str:
+        return self._why
+
+
+class ManySourcesError(BuildError):
+    """COPY or ADD of several things to what must be one file."""
+
+    reason = "build-many-sources"
+
+    def __init__(self, keyword: str) -> None:
+        super().__init__(
+            f"When using {keyword} with more than one source file, the destination must be a directory and end with a /"
+        )
 
 
 class CyclicStagesError(InvalidParameterError):
@@ -68,10 +107,11 @@ class StageNotFoundError(NotFoundError):
 
 
 class LocatedError(RundletError):
-    """An error with the place of the instruction that it is about; message, status and code are the cause's."""
+    """An error with the place of the instruction that it is about; status and code are the cause's, and the message, in
+    BuildKit's words if it is to be theirs."""
 
-    def __init__(self, cause: RundletError, position: Position) -> None:
-        super().__init__(str(cause))
+    def __init__(self, cause: RundletError, position: Position, *, buildkit: bool = False) -> None:
+        super().__init__(words_of(cause, buildkit=buildkit))
         self.cause = cause
         self.position = position
         self.status = cause.status
@@ -79,3 +119,8 @@ class LocatedError(RundletError):
         self.code: int = getattr(cause, "code", 0)
         self.source = ""
         """The Dockerfile's text, where whoever reports the error wants it."""
+
+
+def words_of(error: RundletError, *, buildkit: bool) -> str:
+    """What to say of ``error``."""
+    return error.buildkit if buildkit and isinstance(error, BuildError) else str(error)

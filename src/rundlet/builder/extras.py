@@ -125,7 +125,7 @@ async def _archive(opened: Callable[[], AsyncGenerator[bytes, None]]) -> Piece:
     async with aclosing(opened()) as chunks:
         async for chunk in chunks:
             hasher.update(chunk)
-    return Piece(hasher.hexdigest(), opened, directory=True, owned=True, keep_kinds=False)
+    return Piece(hasher.hexdigest(), opened, directory=True, owned=True, keep_kinds=False, enclosed=True)
 
 
 async def _holds_tar(chunks: AsyncGenerator[bytes, None]) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from rundlet.builder.cachemounts import CacheMounts
+from rundlet.builder.cachemounts import DEFAULT_OWNER, CacheMounts
 from rundlet.builder.dockerfile.ast import Mount
 from rundlet.builder.dockerfile.scripts import PIPES, ScriptFile
 from rundlet.builder.errors import BuildError
@@ -55,6 +55,12 @@ class Origin(msgspec.Struct, frozen=True):
     stack: tuple[Layer, ...]
     piece: Piece | None
 
+    @property
+    def digest(self) -> str:
+        """Of the files there."""
+        chain = str(self.stack[-1].chain) if self.stack else ""
+        return f"{self.piece.digest if self.piece is not None else ''} {chain}"
+
 
 class Mounts:
     """The mounts of one step. ``key`` says what of them decides the step's result: contents of what is bound, never
@@ -77,9 +83,8 @@ class Mounts:
         found: list[object] = [msgspec.to_builtins(file) for file in self._files]
         for mount, origin in self._mounts:
             found.append(msgspec.to_builtins(msgspec.structs.replace(mount, from_="")))
-            if origin is not None and mount.type == "bind":
-                chain = str(origin.stack[-1].chain) if origin.stack else ""
-                found.append([origin.piece.digest if origin.piece is not None else "", chain])
+            if origin is not None:
+                found.append(origin.digest)
         return found
 
     @asynccontextmanager
@@ -202,10 +207,14 @@ class MountMaker:
             assert origin is not None
             await self._copied(mount, origin, directory)
 
-        owner = (mount.mode if mount.mode is not None else 0o755, mount.uid or 0, mount.gid or 0)
-        async with self._caches.use(
-            mount.id or target, mount.sharing, owner, fill if origin is not None else None
-        ) as path:
+        mode, uid, gid = DEFAULT_OWNER
+        owner = (mount.mode if mount.mode is not None else mode, mount.uid or uid, mount.gid or gid)
+        name = mount.id or target
+        if origin is None:
+            async with self._caches.use(name, mount.sharing, owner, None) as path:
+                yield path
+            return
+        async with self._caches.use(name, mount.sharing, owner, fill, f"{origin.digest} {mount.source}") as path:
             yield path
 
     def scripts(self, files: Sequence[ScriptFile]) -> list[Bind]:

@@ -17,7 +17,8 @@ Archive = AsyncGenerator[bytes, None]
 
 class Piece(msgspec.Struct, frozen=True):
     """``single`` is set for one thing that is no directory: the destination may be its new name. ``owned``: its own
-    owners count (a stage's files, an archive's), else they are root's. ``keep_kinds`` as in PlaceRequest."""
+    owners count (a stage's files, an archive's), else they are root's. ``keep_kinds`` and ``enclosed`` are as in
+    PlaceRequest."""
 
     digest: str
     open: Callable[[], Archive]
@@ -25,6 +26,7 @@ class Piece(msgspec.Struct, frozen=True):
     directory: bool = False
     owned: bool = False
     keep_kinds: bool = True
+    enclosed: bool = False
     label: str = "file"
 
 

@@ -28,7 +28,8 @@ class BuildRequest(msgspec.Struct, frozen=True):
     """One build of one platform. ``arguments`` are ``--build-arg`` (None: the name alone, no value).
 
     ``contexts`` are other sources by name: what the engine knows them by. ``secrets`` and ``ssh`` are by identifier;
-    a secret's bytes, an agent's socket on this machine.
+    a secret's bytes, an agent's socket on this machine. ``buildkit``: where BuildKit and Docker's classic builder
+    differ, BuildKit is right.
     """
 
     dockerfile: Dockerfile
@@ -56,3 +57,4 @@ class BuildRequest(msgspec.Struct, frozen=True):
     host_network_allowed: bool = True
     epoch: int | None = None
     signed_only: bool = False
+    buildkit: bool = False

@@ -12,7 +12,7 @@ from rundlet.builder.dockerfile.arguments import GLOBAL, is_known, platform_argu
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
 from rundlet.builder.dockerfile.parser import parse_instruction
-from rundlet.builder.errors import BuildError, LocatedError
+from rundlet.builder.errors import BuildError, LocatedError, words_of
 from rundlet.builder.graph import PlannedStage, plan
 from rundlet.builder.metadata import apply, with_directory, working_directory
 from rundlet.builder.report import Reporter, Step
@@ -199,8 +199,9 @@ class Solver:
         except LocatedError:
             raise
         except RundletError as exc:
-            self._reporter.failed(step, str(exc))
-            raise LocatedError(exc, step.position) from exc
+            buildkit = self._request.buildkit
+            self._reporter.failed(step, words_of(exc, buildkit=buildkit))
+            raise LocatedError(exc, step.position, buildkit=buildkit) from exc
 
     # ── FROM ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +217,10 @@ class Solver:
         platform = Platform.parse(planned.platform) if planned.platform else request.platform
         if planned.base == "scratch":
             config = ImageConfig(
-                architecture=platform.architecture, os=platform.os, variant=platform.variant, config=ContainerConfig()
+                architecture=platform.architecture,
+                os=platform.os,
+                variant=platform.variant,
+                config=ContainerConfig(working_dir="/" if request.buildkit else ""),
             )
             self._reporter.finished(step, "")
             self._bases_of[planned.stage.index] = (0, 0)
@@ -270,8 +274,10 @@ class Solver:
             return await self._recorder.metadata(work)
         if isinstance(instruction, ast.Workdir):
             directory = working_directory(state, instruction.path)
+            # BuildKit gives the directory to the user who will work there; the classic builder knows root only.
+            owner = (state.container.user or "") if self._request.buildkit else ""
             return await self.transfers.directory(
-                state, with_directory(state, directory), directory, step, cacheable=cacheable
+                state, with_directory(state, directory), directory, step, owner=owner, cacheable=cacheable
             )
         if isinstance(instruction, ast.Transfer):
             return await self.transfers.transfer(state, instruction, step, cacheable=cacheable)

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.errors import NoSourcesError, SourceNotFoundError, TransferError
+from rundlet.builder.errors import ManySourcesError, NoSourcesError, SourceNotFoundError, TransferError
 from rundlet.builder.globs import has_pattern, source_of
 from rundlet.builder.ignore import BadPatternError, Patterns
 from rundlet.builder.layers import LayerMaker
@@ -31,13 +31,14 @@ from rundlet.util.tasks import settled
 
 class Place(msgspec.Struct, frozen=True):
     """Where sources are looked for. ``owned``: the files' owners count; ``shown`` is for messages; ``memo`` knows what
-    was found there before."""
+    was found there before; ``lenient``: patterns that nothing fits are no error."""
 
     reader: Callable[[], FileAccess]
     owned: bool
     shown: str
     excludes: tuple[tuple[str, bool], ...] = ()
     memo: PickMemo | None = None
+    lenient: bool = False
 
 
 class Places(Protocol):
@@ -65,7 +66,10 @@ class Transfers:
         places: Places,
         extras: Extras,
         epoch: int | None,
+        *,
+        keep_kinds: bool,
     ) -> None:
+        """``keep_kinds``: COPY doesn't put a directory in the place of something else, nor the other way round."""
         self._recorder = recorder
         self._workspace = workspace
         self._snapshots = snapshots
@@ -73,6 +77,7 @@ class Transfers:
         self._places = places
         self._extras = extras
         self._epoch = epoch
+        self._keep_kinds = keep_kinds
 
     async def transfer(
         self, state: StageState, instruction: ast.Transfer, step: Step, *, cacheable: bool
@@ -87,11 +92,7 @@ class Transfers:
             raise TransferError(keyword, str(exc)) from exc
         single = len(pieces) == 1 and pieces[0].single
         if not single and (len(pieces) > 1 or pieces[0].label == "multi") and not destination.endswith("/"):
-            raise TransferError(
-                keyword,
-                f"When using {keyword} with more than one source file, the destination must be a directory and end "
-                "with a /",
-            )
+            raise ManySourcesError(keyword)
         requests = [
             PlaceRequest(
                 path=destination,
@@ -99,7 +100,8 @@ class Transfers:
                 own=None if piece.owned or instruction.chown else (0, 0),
                 user=instruction.chown,
                 chmod=chmod,
-                keep_kinds=piece.keep_kinds,
+                keep_kinds=piece.keep_kinds and self._keep_kinds,
+                enclosed=piece.enclosed,
             )
             for piece in pieces
         ]
@@ -115,7 +117,7 @@ class Transfers:
             step=step,
             before=state,
             state=state,
-            created_by=f"{NOP} {keyword} {flags}{label}:{digest} in {destination} ",
+            created_by=f"{NOP} {keyword} {flags}{label}:{digest} in {instruction.destination} ",
             result=key_of(
                 "transfer",
                 None if instruction.link else state.chain,
@@ -133,21 +135,24 @@ class Transfers:
         return await self._recorder.carry_out(work, action)
 
     async def directory(
-        self, state: StageState, after: StageState, directory: str, step: Step, *, cacheable: bool
+        self, state: StageState, after: StageState, directory: str, step: Step, *, owner: str, cacheable: bool
     ) -> StageState:
-        """The state after WORKDIR: ``after``, with the directory in it. Raises BuildError, StorageError."""
+        """The state after WORKDIR: ``after``, with the directory in it, made as ``owner``'s ("": root's).
+
+        Raises BuildError, StorageError.
+        """
         work = Work(
             step=step,
             before=state,
             state=after,
             created_by=f"{NOP} WORKDIR {directory}",
-            result=key_of("directory", state.chain, directory, self._epoch),
+            result=key_of("directory", state.chain, directory, owner, self._epoch),
             cacheable=cacheable,
         )
 
         async def action() -> Layer | None:
             async def fill(access: FileAccess) -> None:
-                await access.make_directory(directory)
+                await access.make_directory(directory, owner)
 
             return await self._snapshot(state.chain, [fill], "WORKDIR")
 
@@ -249,7 +254,7 @@ async def pick_all(instruction: ast.Transfer, place: Place) -> tuple[Piece, list
         if number in there:
             continue
         if has_pattern(source):
-            if not found:
+            if not found and not place.lenient:
                 raise NoSourcesError(instruction.keyword)
             continue
         raise SourceNotFoundError(instruction.keyword, source.lstrip("/"), place.shown)

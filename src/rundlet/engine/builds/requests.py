@@ -114,6 +114,7 @@ def build_request(
         cache_from=tuple(filter(None, (cache_reference(text, "cache-from") for text in options.cache_from))),
         insecure_allowed="security.insecure" in options.allow,
         epoch=int(epoch) if epoch else None,
+        buildkit=options.rich,
     )
 
 

@@ -94,7 +94,14 @@ class Work:
         finder = SourceFinder(request, self._workspace, solver, bases, context.images, self._lease, inputs)
         extras = AddExtras(rooms.http, self._workspace, self._reporter)
         solver.transfers = Transfers(
-            recorder, self._workspace, context.snapshots, rooms.layers, finder.place, extras, request.epoch
+            recorder,
+            self._workspace,
+            context.snapshots,
+            rooms.layers,
+            finder.place,
+            extras,
+            request.epoch,
+            keep_kinds=request.buildkit,
         )
         mounts = MountMaker(request, self._workspace, rooms.mounts, finder)
         solver.runs = Runs(recorder, request, rooms.runner, rooms.layers, mounts)

@@ -95,8 +95,9 @@ def owner_of(root: int, text: str) -> tuple[int, int]:
 
 
 class Placer(Extractor):
-    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number or None), and ``layer`` where
-    the archive is a layer whose whiteouts are to be carried out."""
+    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number or None), ``enclosed`` where the
+    destination is the root of the archive's links, and ``layer`` where the archive is a layer whose whiteouts are to
+    be carried out."""
 
     def __init__(
         self,
@@ -107,8 +108,14 @@ class Placer(Extractor):
         request: dict[str, Any],
         owner: tuple[int, int] | None,
     ) -> None:
+        enclosed = bool(request.get("enclosed"))
         super().__init__(
-            root, directory, where.directory, reader, keep_kinds=request.get("keep_kinds", True), owner=owner
+            directory if enclosed else root,
+            directory,
+            "/" if enclosed else where.directory,
+            reader,
+            keep_kinds=request.get("keep_kinds", True),
+            owner=owner,
         )
         self._name = where.name
         self._chmod: int | None = request.get("chmod")
