@@ -163,10 +163,10 @@ def test_volumes_from(engine: Engine) -> None:
         ("type=volume,src=v,dst=/x,volume-subpath=../a", "subpath must be a relative path within the volume"),
         ("type=volume,dst=/x,readonly", "must not set ReadOnly mode when using anonymous volumes"),
         ("type=image,dst=/x", "field Source must not be empty"),
-        ("type=image,src=busybox,dst=/x,image-subpath=/a", "subpath must be a relative path within the image"),
+        ("type=image,src=busybox,dst=/x,image-subpath=/a", "subpath must be a relative path within the volume"),
         ("type=tmpfs,src=/a,dst=/x", "field Source must not be specified"),
         ("type=npipe,src=/a,dst=/x", "npipe"),
-        ("type=odd,dst=/x", 'mount type unknown: "odd"'),
+        ("type=odd,dst=/x", 'invalid mount config for type "odd": mount type unknown'),
     ],
 )
 def test_refusals(engine: Engine, mount: str, message: str) -> None:
