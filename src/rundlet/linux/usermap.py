@@ -17,7 +17,11 @@ from rundlet.linux import caps, libc, mount, ns
 
 LEAST_KERNEL: Final = (5, 19)
 """From here on overlayfs takes idmapped layers."""
-_NO_MAPPED_MOUNT: Final = "its file system takes no idmapped mounts"
+
+
+class NotMappableError(ValueError):
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where}: its file system takes no idmapped mounts")
 
 
 class Range(NamedTuple):
@@ -66,13 +70,13 @@ def make(users: Sequence[Range], groups: Sequence[Range], flags: int = 0) -> lis
 def show(tree: int, namespace: int, where: str, *, recursive: bool = False) -> None:
     """Have the mount descriptor ``tree``, attached nowhere yet, map its files' owners by the user ``namespace``.
 
-    Raises: OSError, which says so where the file system can't (and names ``where``).
+    Raises: NotMappableError where the file system of ``where`` can't, OSError.
     """
     try:
         mount.mount_setattr(tree, "", mount.MOUNT_ATTR_IDMAP, recursive=recursive, userns_fd=namespace)
     except OSError as exc:
         if exc.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-            raise OSError(exc.errno, _NO_MAPPED_MOUNT, where) from None
+            raise NotMappableError(where) from exc
         raise
 
 

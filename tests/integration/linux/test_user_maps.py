@@ -78,7 +78,7 @@ def test_a_file_system_that_takes_no_mapped_mounts_is_named() -> None:
     def check() -> None:
         (user,) = usermap.make(RANGES, RANGES)
         tree = mount.open_tree(libc.AT_FDCWD, "/proc", mount.OPEN_TREE_CLONE)
-        with pytest.raises(OSError, match="takes no idmapped mounts: '/proc'"):
+        with pytest.raises(usermap.NotMappableError, match="/proc: its file system takes no idmapped mounts"):
             usermap.show(tree, user, "/proc")
 
     apart(check)
