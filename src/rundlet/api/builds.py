@@ -13,6 +13,7 @@ Rundlet's own additions, for its own command line:
 import msgspec
 
 from rundlet.api.base import Labels, LowerWire, Options, Wire, always
+from rundlet.api.filters import Filters
 from rundlet.api.images import AuthConfig
 
 
@@ -200,6 +201,26 @@ class CacheUsage(Wire, frozen=True):
     created_at: str = always("")
     last_used_at: str | None = always(None)
     usage_count: int = always(0)
+
+
+class BuildPruneOptions(Options, frozen=True):
+    """Sizes in bytes, 0 for none. With none of them everything that is not in use goes; else what has to, so that the
+    cache is no larger than ``max_used_space`` and the disk has ``min_free_space``, but ``reserved_space`` always stays.
+    """
+
+    filters: Filters = Filters()
+    everything: bool = False
+    reserved_space: int = 0
+    max_used_space: int = 0
+    min_free_space: int = 0
+
+    def kept(self, used: int, free: int) -> int:
+        """How much of a cache of ``used`` bytes may stay on a disk with ``free`` bytes."""
+        if not (self.reserved_space or self.max_used_space or self.min_free_space):
+            return 0
+        limits = [used - max(self.min_free_space - free, 0)] if self.min_free_space else []
+        limits += [self.max_used_space] if self.max_used_space else []
+        return max(min(limits, default=0), self.reserved_space)
 
 
 class BuildPruned(Wire, frozen=True):

@@ -44,6 +44,7 @@ class ContainerUpdate(Resources, frozen=True):
 
     restart_policy: RestartPolicy = always(RestartPolicy())
     restart_unhealthy: bool | None = None
+    init: bool | None = None
 
 
 class ContainerUpdated(Wire, frozen=True):

@@ -11,7 +11,7 @@ from rundlet.errors import InvalidParameterError
 CONTAINERS = frozenset(
     "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
 )
-BUILD_PRUNE = frozenset("description id parent type until unused-for".split())
+BUILD_PRUNE = frozenset("description id inuse label label! parent private shared type until unused-for".split())
 CONTAINERS_PRUNE = frozenset({"label", "label!", "until"})
 IMAGES = frozenset("before dangling label label! reference since until".split())
 IMAGES_PRUNE = frozenset({"dangling", "label", "label!", "until"})

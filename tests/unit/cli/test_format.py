@@ -76,6 +76,8 @@ def test_timestamps_for_the_api() -> None:
     assert timestamp("1136073600.5") == "1136073600.5"
     assert abs(int(timestamp("10m")) - (time.time() - 600)) < 5
     assert timestamp("2013-01-02T13:23:37Z") == "1357133017.000000000"
+    assert timestamp("2026-01-02T13:23:37.123456789Z") == "1767360217.123456789"
+    assert timestamp("2026-01-02T13:23:37.5+01:00") == "1767356617.500000000"
     with pytest.raises(ValueError, match="failed to parse"):
         timestamp("soon")
 

@@ -70,19 +70,23 @@ def timestamp(text: str) -> str:
         pass
     else:
         return str(int(time.time() - ago / 1e9))
+    # A fraction is taken as text: a float of this size is exact to a quarter of a microsecond only.
+    before, dot, after = text.partition(".")
+    digits = len(after) - len(after.lstrip("0123456789"))
+    fraction, whole = after[:digits], before + after[digits:]
     try:
-        seconds = parse_rfc3339(text) if text[-1] == "Z" or text[-6:-5] in ("+", "-") else _local(text)
+        if dot and not fraction:
+            raise ValueError
+        seconds = parse_rfc3339(whole) if whole[-1] == "Z" or whole[-6:-5] in ("+", "-") else _local(whole)
     except (ValueError, IndexError) as exc:
         raise ValueError(f'failed to parse value as time or duration: "{text}"') from exc
-    whole = int(seconds)
-    return f"{whole}.{round((seconds - whole) * 1e9):09d}"
+    return f"{int(seconds)}.{fraction[:9].ljust(9, '0')}"
 
 
 def _local(text: str) -> float:
-    text, dot, fraction = text.partition(".")
     for layout in _LAYOUTS:
         try:
-            return time.mktime(time.strptime(text, layout)) + (float(f"0.{fraction}") if dot else 0.0)
+            return time.mktime(time.strptime(text, layout))
         except ValueError:
             continue
     raise ValueError(text)

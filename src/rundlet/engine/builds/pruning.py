@@ -4,9 +4,10 @@ A record is *in use* when an image with a name, a build's result or a container'
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 
-from rundlet.api.builds import BuildPruned, CacheUsage
+from rundlet.api.builds import BuildPruned, BuildPruneOptions, CacheUsage
 from rundlet.api.filters import Filters
 from rundlet.builder.cache import RESULT, BuildCache, CacheRecord
 from rundlet.builder.cachemounts import CacheDirectory, CacheMounts
@@ -38,14 +39,16 @@ class BuildCacheService:
         found = [_step(record, images[record.image], record.image in used) for record in records]
         return found + [_mount(mount) for mount in await asyncio.to_thread(self._mounts.all)]
 
-    async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned:
-        """Remove what is not in use, the longest unused first, until no more than ``keep`` bytes are left (0: all).
+    async def prune(self, options: BuildPruneOptions) -> BuildPruned:
+        """Remove what is not in use, the longest unused first, until no more is left than ``options`` allow.
 
         ``everything`` also forgets how what is in use was made. Raises InvalidParameterError.
         """
-        until = parse_until(filters.get("until"), self._context.clock)
+        filters = options.filters
+        until = parse_until(filters.get("until") or filters.get("unused-for"), self._context.clock)
         usage = await self.usage()
         total = sum(item.size for item in usage)
+        keep = options.kept(total, await asyncio.to_thread(self._free))
         records = {str(record.image): record for record in await asyncio.to_thread(self._cache.records)}
         waiting = [
             item
@@ -66,10 +69,15 @@ class BuildCacheService:
             if len(left) == len(waiting):
                 break
             waiting = left
-        gone = [record.image for record in records.values()] if everything and not filters.values else []
+        gone = [record.image for record in records.values()] if options.everything and not filters.values else []
         await asyncio.to_thread(self._cache.forget, gone)
         self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
         return BuildPruned(caches_deleted=tuple(deleted) or None, space_reclaimed=freed)
+
+    def _free(self) -> int:
+        """Bytes that are free on the disk of the cache."""
+        disk = os.statvfs(self._context.layout.root)
+        return disk.f_bavail * disk.f_frsize
 
     async def _remove(self, item: CacheUsage) -> bool:
         if item.type == _MOUNT:
@@ -138,4 +146,9 @@ def _matches(item: CacheUsage, filters: Filters) -> bool:
         "type": item.type.__eq__,
         "description": item.description.__contains__,
     }
-    return all(any(map(fits, filters.get(name))) for name, fits in wanted.items() if name in filters)
+    if "label" in filters:
+        return False  # as `system prune` sends it; a step of a build has none
+    states = {"inuse": item.in_use, "shared": item.shared, "private": not item.shared}
+    return all(any(map(fits, filters.get(name))) for name, fits in wanted.items() if name in filters) and all(
+        filters.boolean(name) is state for name, state in states.items() if name in filters
+    )

@@ -17,13 +17,13 @@ from rundlet.api.builds import (
     BuildOptions,
     BuildProgress,
     BuildPruned,
+    BuildPruneOptions,
     CacheUsage,
     ContextListing,
     ContextWanted,
     Location,
     SecretsLent,
 )
-from rundlet.api.filters import Filters
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
 from rundlet.builder.dockerfile.errors import DockerfileError
@@ -90,11 +90,11 @@ class BuildService:
         check(options)
         return self._messages(options, body)
 
-    async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned:
+    async def prune(self, options: BuildPruneOptions) -> BuildPruned:
         """Raises InvalidParameterError."""
-        if everything:
+        if options.everything:
             await self.kept.clear()
-        return await self._pruning.prune(filters, everything=everything, keep=keep)
+        return await self._pruning.prune(options)
 
     async def usage(self) -> Sequence[CacheUsage]:
         return await self._pruning.usage()

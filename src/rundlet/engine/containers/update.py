@@ -10,7 +10,7 @@ from rundlet.engine.containers import documents
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.bundle import limits
 from rundlet.engine.context import Context
-from rundlet.errors import ConflictError
+from rundlet.errors import ConflictError, NotSupportedError
 from rundlet.runtime import spec
 
 _FIELDS = (
@@ -34,6 +34,15 @@ _FIELDS = (
     "blkio_device_write_iops",
     "oom_kill_disable",
 )
+_FIXED = (
+    ("cgroup_parent", "CgroupParent"),
+    ("devices", "Devices"),
+    ("device_cgroup_rules", "DeviceCgroupRules"),
+    ("device_requests", "DeviceRequests"),
+    ("init", "Init"),
+    ("ulimits", "Ulimits"),
+)
+"""What a container keeps for life; clients that send back what they have read are not told so."""
 
 
 class Updater:
@@ -43,7 +52,9 @@ class Updater:
         self._context = context
 
     async def update(self, ref: str, body: ContainerUpdate) -> ContainerUpdated:
-        """Zero values leave a limit as it is. Raises InvalidParameterError, ConflictError, ShimRequestError."""
+        """Zero values leave a limit as it is. Raises InvalidParameterError, ConflictError, NotSupportedError,
+        ShimRequestError.
+        """
         record = self._context.containers.find(ref)
         live = self._context.live.of(record.id)
         async with live.lock:
@@ -52,6 +63,7 @@ class Updater:
                 raise ConflictError(
                     f"Cannot update container {record.id}: container is marked for removal and cannot be update"
                 )
+            _check_fixed(documents.host(record), body)
             host = self._merged(documents.host(record), body)
             refusals.check_resources(host)
             impossible, discarded = resources.adapted(host)
@@ -95,3 +107,10 @@ class Updater:
         if "memory" in given or "memory_swap" in given:
             given["memory"], given["memory_swap"] = host.memory, host.memory_swap
         return Resources(**given)
+
+
+def _check_fixed(host: HostConfig, body: ContainerUpdate) -> None:
+    for name, wire in _FIXED:
+        wanted = getattr(body, name)
+        if wanted not in (None, "", (), getattr(host, name)):
+            raise NotSupportedError(f"{wire} of an update")

@@ -8,11 +8,11 @@ from rundlet.api.builds import (
     BuildOptions,
     BuildProgress,
     BuildPruned,
+    BuildPruneOptions,
     ContextListing,
     ContextWanted,
     SecretsLent,
 )
-from rundlet.api.filters import Filters
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
 
@@ -26,7 +26,7 @@ class BuildBackend(Protocol):
 
     async def cancel(self, build_id: str) -> None: ...
 
-    async def prune(self, filters: Filters, *, everything: bool, keep: int) -> BuildPruned: ...
+    async def prune(self, options: BuildPruneOptions) -> BuildPruned: ...
 
     async def lend_secrets(self, session: str, lent: SecretsLent) -> None: ...
 

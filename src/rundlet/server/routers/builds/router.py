@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from rundlet.api import filters
-from rundlet.api.builds import BuildOptions, ContextListing, Output, SecretsLent, Ulimit
+from rundlet.api.builds import BuildOptions, BuildPruneOptions, ContextListing, Output, SecretsLent, Ulimit
 from rundlet.api.images import AuthConfig
 from rundlet.api.versions import APIVersion
 from rundlet.errors import InvalidParameterError
@@ -42,9 +42,14 @@ class BuildRouter:
         return answers.empty(204)
 
     async def prune(self, call: Call) -> web.StreamResponse:
-        keep = call.integer("keep-storage") or call.integer("reserved-space") or call.integer("max-used-space") or 0
-        chosen = call.filters(filters.BUILD_PRUNE)
-        return answers.json(await self._backend.prune(chosen, everything=call.flag("all"), keep=keep))
+        options = BuildPruneOptions(
+            filters=call.filters(filters.BUILD_PRUNE),
+            everything=call.flag("all"),
+            reserved_space=call.integer("reserved-space") or call.integer("keep-storage") or 0,
+            max_used_space=call.integer("max-used-space") or 0,
+            min_free_space=call.integer("min-free-space") or 0,
+        )
+        return answers.json(await self._backend.prune(options))
 
     async def secrets(self, call: Call) -> web.StreamResponse:
         """Rundlet's own: what a build that follows may borrow."""

@@ -109,6 +109,7 @@ class ContainerRouter:
             raise InvalidParameterError(
                 "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
             )
+        detach.parse(call.text("detachKeys"))
         options = StartOptions(checkpoint=call.text("checkpoint"), checkpoint_dir=call.text("checkpoint-dir"))
         await self._backend.start(call["name"], options)
         return answers.empty()
