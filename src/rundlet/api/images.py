@@ -21,20 +21,23 @@ from rundlet.api.filters import Filters
 
 
 class ImageConfig(Wire, frozen=True):
-    """The part of an image's configuration that containers inherit."""
+    """The part of an image's configuration that containers inherit.
 
-    user: str = ""
+    Docker shows eight of the fields also where the image says nothing, and clients look them up without asking.
+    """
+
+    user: str = always("")
     exposed_ports: dict[str, Empty] = optional_map()
-    env: tuple[str, ...] = ()
-    entrypoint: StrSlice = None
-    cmd: StrSlice = None
-    volumes: dict[str, Empty] = optional_map()
-    working_dir: str = ""
-    labels: Labels = optional_map()
+    env: tuple[str, ...] | None = always(None)
+    entrypoint: StrSlice = always(None)
+    cmd: StrSlice = always(None)
+    volumes: dict[str, Empty] | None = always(None)
+    working_dir: str = always("")
+    labels: Labels | None = always(None)
     stop_signal: str = ""
     args_escaped: bool = False
     healthcheck: HealthConfig | None = None
-    on_build: tuple[str, ...] = ()
+    on_build: tuple[str, ...] | None = always(None)
     shell: StrSlice = None
 
 

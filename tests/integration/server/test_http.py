@@ -353,10 +353,8 @@ async def test_an_archive_that_breaks_is_not_taken_for_whole(server: Server) -> 
 
 
 async def test_images(server: Server) -> None:
-    assert (await server.request("GET", "/images/debian:12/json")).json["Config"] == {
-        "Cmd": ["bash"],
-        "Env": ["PATH=/bin"],
-    }
+    config = (await server.request("GET", "/images/debian:12/json")).json["Config"]
+    assert {name: value for name, value in config.items() if value} == {"Cmd": ["bash"], "Env": ["PATH=/bin"]}
     assert (await server.request("GET", "/images/debian:12/history")).json[0]["CreatedBy"] == "import"
     assert (await server.request("POST", "/images/debian:12/tag?repo=r:5000/x&tag=1")).status == 201
     assert (await server.request("DELETE", "/images/r:5000/x:1")).json == [{"Untagged": "r:5000/x:1"}]

@@ -91,7 +91,7 @@ def test_bad_json(body: bytes, message: str) -> None:
 def test_empty_optional_fields_are_left_out() -> None:
     assert codec.encode(Port(private_port=80)) == b'{"PrivatePort":80,"Type":"tcp"}'
     assert codec.encode(Mount(type="bind")) == b'{"Type":"bind"}'
-    assert codec.encode(ImageConfig()) == b"{}"
+    assert "StopSignal" not in codec.to_builtins(ImageConfig())
 
 
 def test_always_there_fields_are_null_or_empty() -> None:

@@ -67,7 +67,16 @@ def test_an_image_for_older_clients() -> None:
     image = ImageInspect(config=ImageConfig(cmd=("sh",)), size=5, descriptor=Descriptor())
     newest = codec.to_builtins(image)
     assert "VirtualSize" not in newest
-    assert newest["Config"] == {"Cmd": ("sh",)}
+    assert newest["Config"] == {
+        "Cmd": ("sh",),
+        "Entrypoint": None,
+        "Env": None,
+        "Labels": None,
+        "OnBuild": None,
+        "User": "",
+        "Volumes": None,
+        "WorkingDir": "",
+    }
     v49 = adapted(image, V(1, 49), versions.image_inspect)
     assert v49["Config"]["Hostname"] == ""
     assert v49["Config"]["Cmd"] == ("sh",)

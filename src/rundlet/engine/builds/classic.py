@@ -15,6 +15,10 @@ from rundlet.image.records import Progress
 from rundlet.util.ids import short
 
 _HELD_BYTES: Final = 4 << 20
+_STANDARD_ERROR: Final = 2
+# Docker's builder marks what a step writes there so, whether or not a terminal will show it.
+_RED: Final = "\x1b[91m"
+_PLAIN: Final = "\x1b[0m"
 
 
 class ClassicReporter:
@@ -52,7 +56,7 @@ class ClassicReporter:
             decoder = self._decoders[step.number, stream] = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data)
         if text:
-            self._say(step, text)
+            self._say(step, f"{_RED}{text}{_PLAIN}" if stream == _STANDARD_ERROR else text)
 
     def progress(self, step: Step, progress: Progress) -> None:
         if progress.aux is None:

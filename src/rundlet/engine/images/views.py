@@ -117,16 +117,16 @@ def _config(config: ContainerConfig) -> ImageConfig:
     return ImageConfig(
         user=config.user,
         exposed_ports=dict.fromkeys(config.exposed_ports or (), EMPTY),
-        env=tuple(config.env or ()),
+        env=tuple(config.env) if config.env else None,
         entrypoint=tuple(config.entrypoint) if config.entrypoint is not None else None,
         cmd=tuple(config.cmd) if config.cmd is not None else None,
-        volumes=dict.fromkeys(config.volumes or (), EMPTY),
+        volumes=dict.fromkeys(config.volumes, EMPTY) if config.volumes else None,
         working_dir=config.working_dir,
-        labels=config.labels or {},
+        labels=config.labels or None,
         stop_signal=config.stop_signal,
         args_escaped=config.args_escaped,
         healthcheck=_health(config.healthcheck),
-        on_build=tuple(config.on_build or ()),
+        on_build=tuple(config.on_build) if config.on_build else None,
         shell=tuple(config.shell) if config.shell is not None else None,
     )
 
