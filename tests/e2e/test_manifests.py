@@ -41,11 +41,14 @@ def test_a_list_is_made_pushed_and_pulled(client: Client, engine: Engine, own: O
     refused = client("manifest", "create", *insecure, name, one)
     assert "refusing to amend an existing manifest list with no --amend flag" in refused.stderr
     client.ok("manifest", "annotate", name, two, "--arch", "arm64", "--variant", "v8")
+    client.ok("manifest", "annotate", name, two, "--os", "linux", "--os-version", "7", "--os-features", "a,b")
     wrong = client("manifest", "annotate", name, two, "--arch", "z80")
     assert wrong.returncode == 1
     assert "unsupported os/arch combination: /z80" in wrong.stderr
     listed = json.loads(client.ok("manifest", "inspect", name))
     assert [item["platform"]["architecture"] for item in listed["manifests"]] == ["amd64", "arm64"]
+    platform = listed["manifests"][1]["platform"]
+    assert (platform["os"], platform["os.version"], platform["os.features"]) == ("linux", "7", ["a", "b"])
     pushed = client.ok("manifest", "push", *insecure, "--purge", name)
     digest = pushed.splitlines()[-1]
     assert digest.startswith("sha256:")

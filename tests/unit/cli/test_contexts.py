@@ -129,3 +129,21 @@ def test_an_archive_can_not_write_elsewhere(directory: Path) -> None:
 )
 def test_what_ssh_is_told(url: str, expected: list[str]) -> None:
     assert command(Endpoint(url))[3:] == expected
+
+
+def test_descriptions_and_copies(capsys: Output) -> None:
+    assert context("create", "one", "--description", "first", "--docker", "host=tcp://192.0.2.1:2376") == 0
+    assert context("create", "two", "--from", "one") == 0
+    assert context("update", "two", "--description", "second", "--docker", "host=tcp://192.0.2.2:2376") == 0
+    capsys.readouterr()
+    template = "{{.Name}} {{.Metadata.Description}} {{.Endpoints.docker.Host}}"
+    assert context("inspect", "--format", template, "one", "two") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "one first tcp://192.0.2.1:2376",
+        "two second tcp://192.0.2.2:2376",
+    ]
+    assert context("ls", "--quiet") == 0
+    assert capsys.readouterr().out.split() == ["default", "one", "two"]
+    assert context("ls", "--format", "{{.Name}}:{{.Description}}") == 0
+    assert "two:second" in capsys.readouterr().out
+    assert context("rm", "--force", "one", "two", "none") == 0

@@ -33,6 +33,13 @@ def test_flags_in_all_their_forms() -> None:
     assert config.debug and config.network["bip"] == "10.9.0.1/24" and config.runtimes == {"x": "/y"}
 
 
+def test_registries() -> None:
+    flags = ["--registry-mirror", "http://one.example", "--registry-mirror=http://two.example/", "--insecure-registry"]
+    config = load([*flags, "10.0.0.0/8"], {}, 0)
+    assert [mirror.rstrip("/") for mirror in config.registry_mirrors] == ["http://one.example", "http://two.example"]
+    assert config.insecure_registries == ("10.0.0.0/8",)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
