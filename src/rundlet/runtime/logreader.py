@@ -12,7 +12,8 @@ from rundlet.runtime import logcompress
 
 _BLOCK: Final = 65536
 _BATCH: Final = 1 << 20  # bytes of one read()
-_TRIES: Final = 10
+_TRIES: Final = 100
+_GAP: Final = 2  # names in a row that aren't there: no more files
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -31,7 +32,12 @@ _decoder: Final = msgspec.json.Decoder(Entry)
 
 
 class LogReader:
-    """The entries of ``path`` and of its rotated predecessors, oldest first; the last ``tail`` only, if given."""
+    """The entries of ``path`` and of its rotated predecessors, oldest first; the last ``tail`` only, if given.
+
+    A reader that follows holds files open, not names: what was rotated, or removed, after it was seen is read all the
+    same. It looks for new files with every :meth:`read`, and holds at most about twice what the rotation keeps: one
+    that nobody reads must not fill the disk. Behind by more than that, it goes on with the oldest file that is left.
+    """
 
     def __init__(self, path: str, tail: int | None = None, end: int | None = None) -> None:
         """A log that is not there yet is an empty one. ``end`` is where to stop in the file being written, in bytes;
@@ -39,13 +45,11 @@ class LogReader:
         """
         self._path = path
         self._end = end
-        self._fd = -1
         self._partial = b""
-        self._older: list[int] = []
-        if tail is None or tail < 0:
-            self._open_all()
-        else:
-            self._open_tail(tail)
+        self._files = _newer(path, None)
+        self._kept = len(self._files)
+        if tail is not None and tail >= 0:
+            self._skip_to(tail)
 
     def read(self) -> list[Entry]:
         """The next entries (up to about a megabyte of them); none: nothing more for now."""
@@ -62,102 +66,64 @@ class LogReader:
 
     def fileno(self) -> int:
         """The current file, -1 without one; not for select: files are always ready."""
-        return self._fd
+        return self._files[-1] if self._files else -1
 
     def close(self) -> None:
-        for fd in self._older:
+        for fd in self._files:
             os.close(fd)
-        self._older = []
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._files = []
 
     def _next(self) -> bytes:
-        while self._older:
-            if os.lseek(self._older[0], 0, os.SEEK_CUR) == 0:
-                self._older[0] = logcompress.plain(self._older[0])
-            data = os.read(self._older[0], _BATCH)
-            if data:
+        self._look()
+        while self._files:
+            last = len(self._files) == 1
+            if not last and os.lseek(self._files[0], 0, os.SEEK_CUR) == 0:
+                self._files[0] = logcompress.plain(self._files[0])
+            data = os.read(self._files[0], self._most() if last else _BATCH)
+            if data or last:
                 return data
-            os.close(self._older.pop(0))
-        if self._fd < 0:
-            self._open()
-        if self._fd < 0:
-            return b""
-        if self._end is not None:
-            return os.read(self._fd, min(_BATCH, max(0, self._end - os.lseek(self._fd, 0, os.SEEK_CUR))))
-        data = os.read(self._fd, _BATCH)
-        if data:
-            return data
-        if not self._moved():
-            return b""
-        # Rotated since: what was written to the old file between our read and the rename comes first.
-        data = os.read(self._fd, _BATCH)
-        if data:
-            return data
-        self._follow()
-        return self._next()
+            # What a writer left unfinished in a file that it has done with is no entry.
+            self._partial = b""
+            os.close(self._files.pop(0))
+        return b""
 
-    def _moved(self) -> bool:
-        """Whether ``path`` is another file by now, or was emptied (rotation that keeps one file only)."""
-        ours = os.fstat(self._fd)
+    def _most(self) -> int:
+        if self._end is None:
+            return _BATCH
+        return min(_BATCH, max(0, self._end - os.lseek(self._files[-1], 0, os.SEEK_CUR)))
+
+    def _look(self) -> None:
+        """Take hold of the files that came after those we have."""
+        if not self._files:
+            self._files = _newer(self._path, None)
+            self._kept = len(self._files)
+        if self._end is not None or not self._files or len(self._files) > 2 * self._kept:
+            return
+        ours = os.fstat(self._files[-1])
         try:
             there = os.stat(self._path)
         except FileNotFoundError:
-            return False
+            return
         if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
-            return True
-        return there.st_size < os.lseek(self._fd, 0, os.SEEK_CUR)
+            newer = _newer(self._path, self._files[-1])
+            self._kept = max(self._kept, len(newer))
+            self._files += newer
+        elif there.st_size < os.lseek(self._files[-1], 0, os.SEEK_CUR):
+            os.lseek(self._files[-1], 0, os.SEEK_SET)  # a rotation that keeps one file only empties it
+            self._partial = b""
 
-    def _follow(self) -> None:
-        """Go on with the file that came after ours; files in between, if it rotated several times, first."""
-        self._partial = b""
-        last, self._fd = self._fd, -1
-        self._open_all()
-        seen = _place(self._older, last)
-        # Where ours is not among them any more it was the oldest, and all that are there are newer.
-        for fd in self._older[: seen + 1]:
-            os.close(fd)
-        self._older = self._older[seen + 1 :]
-        os.close(last)
-
-    def _open_all(self) -> None:
-        """The current file, and the ones before it. In this order: a rotation in between leaves no gap."""
-        self._open()
-        self._older = _open_older(self._path)
-        if self._fd >= 0 and self._moved():
-            place = _place(self._older, self._fd)
-            if place >= 0:
-                for fd in self._older[place:]:
-                    os.close(fd)
-                self._older = self._older[:place]
-
-    def _open(self) -> None:
-        try:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            self._fd = -1
-
-    def _open_tail(self, count: int) -> None:
+    def _skip_to(self, count: int) -> None:
         """Position so that the last ``count`` entries come, from as many files as they lie in."""
-        self._open_all()
-        older, self._older = self._older, []
-        missing = _seek_last(self._fd, count) if self._fd >= 0 else 0
-        while older and missing:
-            fd = logcompress.plain(older.pop())
-            missing = _seek_last(fd, missing)
-            self._older.insert(0, fd)
-        for fd in older:
+        missing = count
+        wanted = len(self._files)
+        while wanted and (missing or wanted == len(self._files)):
+            wanted -= 1
+            if wanted < len(self._files) - 1:
+                self._files[wanted] = logcompress.plain(self._files[wanted])
+            missing = _seek_last(self._files[wanted], missing)
+        for fd in self._files[:wanted]:
             os.close(fd)
-
-
-def _place(older: list[int], fd: int) -> int:
-    """Where among rotated files the open ``fd`` is, which may have been compressed since; -1: nowhere.
-
-    Of several with its inode the last: earlier ones had that number before it, later ones can't while it is open.
-    """
-    ours = logcompress.identity(fd)
-    return max((place for place, other in enumerate(older) if logcompress.identity(other) == ours), default=-1)
+        self._files = self._files[wanted:]
 
 
 def parse_all(lines: bytes) -> list[Entry]:
@@ -176,34 +142,88 @@ def parse(line: bytes) -> Entry | None:
         return None
 
 
-def rotated(path: str) -> list[str]:
-    """The rotated files that exist, oldest first; compressed ones end in ``.gz``."""
-    names: list[str] = []
-    number = 1
-    while True:
-        plain = f"{path}.{number}"
-        name = next((name for name in (plain, plain + logcompress.SUFFIX) if os.path.exists(name)), None)
-        if name is None:
-            return names[::-1]
-        names.append(name)
+def _newer(path: str, known: int | None) -> list[int]:
+    """Descriptors of the files that came after the open file ``known``, or of all; oldest first.
+
+    Files get the next number, or are compressed, while we look. From the newest to the oldest none is missed, and some
+    may be met twice; only where several rotations happen between two steps can one be met out of its turn: look again.
+    Where they never stop for long enough, the newest is what is left.
+    """
+    for tries in range(_TRIES, 0, -1):
+        found = _scan(path, known)
+        if not found or _same(path, found[0]):
+            return found[::-1]
+        for fd in found[1 if tries == 1 else 0 :]:
+            os.close(fd)
+    return found[:1]
+
+
+def _scan(path: str, known: int | None) -> list[int]:
+    """The newest first."""
+    seen = _Seen()
+    if known is not None:
+        seen.add(known)
+    found: list[int] = []
+    number = missing = 0
+    while missing < _GAP:
+        fd = _open(path if number == 0 else f"{path}.{number}")
         number += 1
-
-
-def _open_older(path: str) -> list[int]:
-    """Oldest first. Files may get their next number, or be compressed, while we look: then look again."""
-    fds: list[int] = []
-    for _ in range(_TRIES):
-        names = rotated(path)
-        try:
-            for name in names:
-                fds.append(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-        except FileNotFoundError:
-            pass
-        if len(fds) == len(names) and rotated(path) == names:
+        if fd < 0:
+            missing += 1  # a file on its way to the next number leaves a gap for a moment
+            continue
+        missing = 0
+        same = seen.find(fd)
+        if same < 0:
+            seen.add(fd)
+            found.append(fd)
+            continue
+        os.close(fd)
+        if same == known:
             break
-        while fds:
-            os.close(fds.pop())
-    return fds
+    return found
+
+
+class _Seen:
+    """Open files, to know one again: also when it was compressed in between."""
+
+    def __init__(self) -> None:
+        self._fds: dict[tuple[int, int], int] = {}
+        self._compressed: set[int] = set()
+
+    def add(self, fd: int) -> None:
+        status = os.fstat(fd)
+        self._fds[status.st_dev, status.st_ino] = fd
+
+    def find(self, fd: int) -> int:
+        """The one that ``fd`` is; -1: none."""
+        status = os.fstat(fd)
+        same = self._fds.get((status.st_dev, status.st_ino), -1)
+        if same >= 0:
+            return same
+        original = self._fds.get(logcompress.identity(fd), -1)
+        # Older files may have had the same inode, before it; a file that is still there wasn't compressed.
+        if original < 0 or original in self._compressed or os.fstat(original).st_nlink:
+            return -1
+        self._compressed.add(original)
+        return original
+
+
+def _open(name: str) -> int:
+    for suffix in ("", logcompress.SUFFIX):
+        try:
+            return os.open(name + suffix, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+    return -1
+
+
+def _same(path: str, fd: int) -> bool:
+    ours = os.fstat(fd)
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _seek_last(fd: int, count: int) -> int:

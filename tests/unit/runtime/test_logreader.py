@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
+
+import pytest
 
 from rundlet.runtime import logcompress, logreader
 from rundlet.runtime.logfile import LogWriter
@@ -30,7 +34,6 @@ def rotated(tmp_path: Path) -> str:
 
 def test_all_files_oldest_first(tmp_path: Path) -> None:
     path = rotated(tmp_path)
-    assert [name.rpartition("/")[2] for name in logreader.rotated(path)] == ["log.2", "log.1"]
     assert texts(LogReader(path)) == list("abcdef")
 
 
@@ -130,3 +133,75 @@ def test_the_writer_compresses_what_it_rotates_and_loses_nothing(tmp_path: Path)
     writer.close()
     assert {item.name for item in tmp_path.iterdir()} == {"log", *(f"log.{n}.gz" for n in range(1, 8))}
     assert texts(LogReader(str(path))) == [f"{number:03d}" for number in range(100)]
+
+
+def _numbers(reader: LogReader) -> list[int]:
+    return [int(entry.log) for entry in reader.read()]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_slow_reader_keeps_what_it_has_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: bool) -> None:
+    """Every write rotates, two files are kept, and the reader is behind by more than that: names alone lose entries."""
+    monkeypatch.setattr(logreader, "_BATCH", 150)
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), 1, 2, compress=compress)
+    writer.write("stdout", b"0\n1\n2\n")
+    reader = LogReader(str(path))
+    found = _numbers(reader)
+    for number in range(3, 31, 4):
+        for first, reads in ((number, 1), (number + 2, 3)):
+            writer.write("stdout", b"%d\n" % first)
+            writer.write("stdout", b"%d\n" % (first + 1))
+            for _ in range(reads):
+                found += _numbers(reader)
+    while more := _numbers(reader):
+        found += more
+    assert found == list(range(found[0], 31))
+    reader.close()
+    writer.close()
+
+
+def test_a_reader_that_nobody_reads_holds_little(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), 1, 3)
+    writer.write("stdout", b"0\n")
+    reader = LogReader(str(path))
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(1, 200):
+        writer.write("stdout", b"%d\n" % number)
+        reader._look()
+    assert len(os.listdir("/proc/self/fd")) - before <= 9
+    found: list[int] = []
+    while more := _numbers(reader):
+        found += more
+    # It has lost some, but goes on with the oldest that are left.
+    assert found == sorted(set(found)) and found[0] == 0 and found[-3:] == [197, 198, 199]
+    reader.close()
+    writer.close()
+
+
+def test_a_flood_changes_no_order(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), 1, 4)
+    done = threading.Event()
+
+    def flood() -> None:
+        for number in range(500):
+            writer.write("stdout", b"%d\n" % number)
+        done.set()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    reader = LogReader(str(path))
+    found: list[int] = []
+    while True:
+        ended = done.is_set()
+        while more := _numbers(reader):
+            found += more
+        if ended:
+            break
+    thread.join()
+    reader.close()
+    writer.close()
+    assert found == sorted(set(found))
+    assert found[-1] == 499

@@ -17,6 +17,9 @@ from rundlet.runtime.logreader import Entry, LogReader
 from rundlet.util.clock import rfc3339_nano
 
 FOLLOW_SECONDS = 0.05
+"""Between two looks at a log that is quiet."""
+_BUSY_SECONDS = 0.002
+"""After output: more is likely, and rotated files are there for so long only."""
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 _NUMBERS = {name: number for number, name in _NAMES.items()}
 
@@ -55,20 +58,23 @@ class LogService:
         config = documents.config(record)
         format_ = Format(options, tty=config.tty)
         reader = LogReader(self.path(record), options.tail, end)
+        pause = FOLLOW_SECONDS
         try:
             while True:
                 alive = options.follow and self._alive(record.id)
+                pause = min(2 * pause, FOLLOW_SECONDS)
                 while entries := await asyncio.to_thread(reader.read):
                     data, done = format_.encode(entries)
                     if data:
                         yield data
                     if done:
                         return
+                    pause = _BUSY_SECONDS
                 if not alive:
                     return
                 if options.until is not None and self._context.clock.now_ns() > options.until:
                     return
-                await asyncio.sleep(FOLLOW_SECONDS)
+                await asyncio.sleep(pause)
         finally:
             reader.close()
 
