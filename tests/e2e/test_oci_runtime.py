@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from tests import leaks
 from tests.conftest import need
 from tests.dockerd import running_dockerd
 from tests.engines import SOURCE, Done, succeeded, wait_for
+
+from rundlet.linux.cgroup import Cgroup, detect
 
 pytestmark = [pytest.mark.root]
 
@@ -332,6 +335,159 @@ def test_waiting_container_holds_nothing_of_its_mounts_open(runtime: Runtime, tm
     wait_for(lambda: not {"/dev", "/dev/pts"} & {os.readlink(fd) for fd in held.iterdir()})
 
 
+def test_machines_null_device_stays_its_own(runtime: Runtime) -> None:
+    before = os.stat("/dev/null")
+    runtime.write("id -u; sleep 600", user={"uid": 7, "gid": 8})
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    runtime.ok("exec", "--user", "9:9", runtime.name, "true")
+    after = os.stat("/dev/null")
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+
+
+def test_exec_in_a_cgroup_below(runtime: Runtime) -> None:
+    runtime.config["linux"]["namespaces"] = [
+        item for item in runtime.config["linux"]["namespaces"] if item["type"] != "cgroup"
+    ]
+    for entry in runtime.config["mounts"]:
+        if entry["type"] == "cgroup":
+            entry["options"].remove("ro")
+    runtime.write("sleep 600")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    assert "bad sub cgroup path: .." in runtime("exec", "--cgroup", "..", runtime.name, "true").stderr
+    done = runtime("exec", "--cgroup", "nowhere", runtime.name, "true")
+    assert (done.returncode, "no such file or directory" in done.stderr) == (255, True)
+    group = Cgroup(f"{runtime.parent}/{runtime.name}", detect())
+    first = bool(group.layout.hierarchies)
+    os.mkdir(f"{group.directory('pids')}/below")
+    wanted = "pids:below" if first else "below"
+    said = runtime.ok("exec", "--cgroup", wanted, runtime.name, "cat", "/proc/self/cgroup")
+    assert said.count(f"{runtime.parent}/{runtime.name}/below") == 1
+    if first:
+        assert "unknown controller nope" in runtime("exec", "--cgroup", "nope:/", runtime.name, "true").stderr
+
+
+def test_kill_reaches_those_who_outlived_the_first_process(runtime: Runtime) -> None:
+    linux = runtime.config["linux"]
+    linux["namespaces"] = [item for item in linux["namespaces"] if item["type"] != "pid"]
+    runtime.write("sleep 601 & exit 0")
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    wait_for(lambda: runtime.status() == "stopped")
+    runtime.ok("kill", runtime.name, "KILL")
+    wait_for(lambda: not json.loads(runtime.ok("ps", "--format", "json", runtime.name)))
+
+
+def test_clocks_schedule_and_priorities(runtime: Runtime) -> None:
+    linux = runtime.config["linux"]
+    linux["namespaces"].append({"type": "time"})
+    linux["timeOffsets"] = {"boottime": {"secs": 1000000, "nanosecs": 5}, "monotonic": {"secs": 7}}
+    linux["personality"] = {"domain": "LINUX32"}
+    runtime.write(
+        "cat /proc/self/timens_offsets; ionice; sed -n 's/^policy *: *//p' /proc/self/sched; uname -m; sleep 600",
+        scheduler={"policy": "SCHED_BATCH", "nice": 5},
+        ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 6},
+        execCPUAffinity={"final": "0"},
+    )
+    runtime.create()
+    runtime.ok("start", runtime.name)
+    wait_for(lambda: len(runtime.output().splitlines()) >= 4)
+    lines = runtime.output().splitlines()
+    assert [line.split() for line in lines[:2]] == [["monotonic", "7", "0"], ["boottime", "1000000", "5"]]
+    assert "best-effort: prio 6" in lines
+    assert lines[-1] != os.uname().machine
+    script = (
+        "cat /proc/self/timens_offsets; ionice; grep Cpus_allowed_list /proc/self/status; cat /proc/self/stat; uname -m"
+    )
+    said = runtime.ok("exec", runtime.name, "sh", "-c", script).splitlines()
+    assert said[0].split() == ["monotonic", "7", "0"]
+    assert said[2] == "best-effort: prio 6"
+    assert said[3].split()[1] == "0"
+    assert said[4].split()[18] == "5"  # nice
+    assert said[4].split()[40] == "3"  # SCHED_BATCH
+    assert said[5] != os.uname().machine
+
+
+def test_users_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
+    linux = runtime.config["linux"]
+    linux["namespaces"].append({"type": "user"})
+    linux["uidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": 300000, "size": 65536}]
+    for directory in (tmp_path, runtime.directory, runtime.bundle, *list(tmp_path.parents)[:-1]):
+        if not directory.stat().st_mode & 0o001:
+            directory.chmod(directory.stat().st_mode | 0o011)
+    os.chown(runtime.bundle / "rootfs", 200000, 300000)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "file").touch()
+    os.chown(shared / "file", 3, 4)
+    for name, more in (("/mapped", ["bind", "idmap"]), ("/plain", ["bind"])):
+        runtime.config["mounts"].append(
+            {"destination": name, "type": "bind", "source": str(shared), "options": more},
+        )
+    runtime.write(
+        "cat /proc/self/uid_map; id -u; touch /made; stat -c %u:%g /mapped/file /plain/file; sleep 600",
+        user={"uid": 0, "gid": 0},
+    )
+    assert runtime.create().returncode == 0, runtime.output()
+    runtime.ok("start", runtime.name)
+    wait_for(lambda: len(runtime.output().splitlines()) >= 4)
+    assert runtime.output().split() == ["0", "200000", "65536", "0", "3:4", "65534:65534"]
+    made = (runtime.bundle / "rootfs/made").stat()
+    assert (made.st_uid, made.st_gid) == (200000, 300000)
+    assert runtime.ok("exec", "--user", "5:6", runtime.name, "id", "-u") == "5"
+    assert runtime.ok("exec", runtime.name, "sh", "-c", "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
+
+
+def test_mount_with_mappings_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, 1000, 1001)
+    ranges = {"size": 1, "hostID": 0}
+    runtime.config["mounts"].append(
+        {
+            "destination": "/mapped",
+            "type": "bind",
+            "source": str(shared),
+            "options": ["rbind", "ridmap"],
+            "uidMappings": [{"containerID": 1000, **ranges}],
+            "gidMappings": [{"containerID": 1001, **ranges}],
+        }
+    )
+    runtime.write("stat -c %u:%g /mapped; touch /mapped/new")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    assert (done.stdout, done.stderr) == ("0:0\n", "")
+    made = (shared / "new").stat()
+    assert (made.st_uid, made.st_gid) == (1000, 1001)
+
+
+def test_process_descriptor_is_handed_over(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.write("sleep 600")
+    place = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen(1)
+        listener.settimeout(60)
+        assert runtime.create("--pidfd-socket", str(place)).returncode == 0, runtime.output()
+        connection, _ = listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    runtime.ok("start", runtime.name)
+    signal.pidfd_send_signal(fds[0], signal.SIGKILL)
+    os.close(fds[0])
+    wait_for(lambda: runtime.status() == "stopped")
+
+
+def test_output_of_a_terminal_has_plain_line_ends(runtime: Runtime) -> None:
+    runtime.write("tty; echo two", terminal=True)
+    done = subprocess.run(
+        [str(runtime.program), "--root", str(runtime.state_root), "run", "--bundle", str(runtime.bundle), runtime.name],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == b"/dev/pts/0\ntwo\n", done.stderr
+
+
 def test_events_tell_of_processes_killed_for_memory(runtime: Runtime) -> None:
     runtime.config["linux"]["resources"] = {"memory": {"limit": 24 << 20, "swap": 24 << 20}}
     runtime.write("sleep 600")
@@ -402,8 +558,8 @@ def test_hook_that_takes_too_long_is_killed(runtime: Runtime) -> None:
     assert "ran past specified timeout of 1s" in runtime.create().stderr
 
 
-def test_failed_hooks_that_only_warn(runtime: Runtime, tmp_path: Path) -> None:
-    runtime.config["hooks"] = {"poststart": hook("exit 1"), "poststop": hook("exit 2")}
+def test_failed_hook_of_the_end_only_warns(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.config["hooks"] = {"poststop": hook("exit 2")}
     runtime.write("sleep 600")
     runtime.create()
     log = tmp_path / "log"
@@ -411,9 +567,25 @@ def test_failed_hooks_that_only_warn(runtime: Runtime, tmp_path: Path) -> None:
     runtime.ok("--log", str(log), "--log-format", "json", "delete", "--force", runtime.name)
     said = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(item["level"], item["msg"].split(":")[0]) for item in said] == [
-        ("warning", "error running poststart hook #0"),
         ("warning", "error running poststop hook #0"),
     ]
+
+
+def test_failed_hook_after_the_start_stops_the_container(runtime: Runtime) -> None:
+    runtime.config["hooks"] = {"poststart": hook("exit 1")}
+    runtime.write("sleep 600")
+    runtime.create()
+    done = runtime("start", runtime.name)
+    assert (done.returncode, "error running poststart hook #0" in done.stderr) == (1, True)
+    assert runtime.status() == "stopped"
+
+
+def test_hook_without_environment_has_the_programs(runtime: Runtime) -> None:
+    runtime.config["hooks"] = {
+        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME > /seen"]}],
+    }
+    runtime.write("cat /seen", env=["PATH=/bin", "ONE=two"])
+    assert runtime("run", "--bundle", str(runtime.bundle), runtime.name).stdout == "two /root\n"
 
 
 def test_failed_start_hook_stops_the_container(runtime: Runtime) -> None:
@@ -438,14 +610,20 @@ def test_failed_start_hook_stops_the_container(runtime: Runtime) -> None:
         (lambda c: c["process"].update(cwd="x"), "Cwd must be an absolute path"),
         (lambda c: c["root"].update(path="missing"), "invalid rootfs"),
         (lambda c: c.update(ociVersion="3.0"), "unsupported ociVersion"),
-        (lambda c: c["linux"]["namespaces"].append({"type": "user"}), "a user namespace is not supported"),
+        (lambda c: c["linux"]["namespaces"].append({"type": "user"}), "no user mappings found"),
+        (lambda c: c["linux"].update(timeOffsets={"boottime": {"secs": 1}}), "need a new time namespace"),
+        (lambda c: c["process"].update(scheduler={"policy": "SCHED_X"}), "invalid scheduler policy: SCHED_X"),
+        (
+            lambda c: c["process"].update(scheduler={"policy": "SCHED_BATCH", "priority": 3}),
+            "can only be specified for SCHED_FIFO or SCHED_RR",
+        ),
         (lambda c: c["linux"]["namespaces"].append({"type": "pid"}), "duplicate pid namespace"),
         (lambda c: c["linux"]["namespaces"].append({"type": "x"}), "unknown namespace type 'x'"),
         (lambda c: c["linux"].update(cgroupsPath="a.slice:b:c"), "systemd cgroup path"),
         (lambda c: c["linux"].update(intelRdt={"closID": "x"}), "linux.intelRdt is not supported"),
         (lambda c: c["linux"].update(personality={"domain": "VMS"}), "unknown personality 'VMS'"),
         (lambda c: c["linux"].update(sysctl={"kernel.core_pattern": "x"}), "not in a separate kernel namespace"),
-        (lambda c: c["process"].update(ioPriority={"class": "x"}), "process.ioPriority is not supported"),
+        (lambda c: c["process"].update(ioPriority={"class": "x"}), "invalid ioPriority.class: x"),
         (lambda c: c["process"].update(rlimits=[{"type": "RLIMIT_X", "soft": 1, "hard": 1}]), "invalid rlimit type"),
         (lambda c: c.update(hooks={"poststop": [{"path": "sh"}]}), "must be absolute"),
         (
@@ -454,7 +632,7 @@ def test_failed_start_hook_stops_the_container(runtime: Runtime) -> None:
         ),
         (
             lambda c: c["mounts"].append({"destination": "/m", "type": "bind", "source": "/", "options": ["ridmap"]}),
-            "an idmapped mount",
+            "id-map mounts without mappings need a user namespace",
         ),
     ],
     ids=lambda value: re.sub(r"\W+", "-", value)[:30] if isinstance(value, str) else "",

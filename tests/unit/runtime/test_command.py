@@ -42,7 +42,7 @@ def test_signals(text: str, number: int) -> None:
     assert life.signal_number(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "99", "SIGNO", "RTMIN+x"])
+@pytest.mark.parametrize("text", ["", "-1", "99", "SIGNO", "RTMIN+x"])
 def test_no_signals(text: str) -> None:
     with pytest.raises(UsageError):
         life.signal_number(text)

@@ -19,7 +19,7 @@ from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.gate import Synchronizer
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import main as init_main
-from rundlet.runtime.init import plan, report
+from rundlet.runtime.init import plan, report, rights
 from rundlet.runtime.init.main import Program, Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Report, Reporter
@@ -41,6 +41,7 @@ class Request(NamedTuple):
     console: int = -1
     preserved: int = 0
     keyring: bool = True
+    plain: bool = False
 
 
 def create(container: str, request: Request) -> tuple[State, list[str]]:
@@ -70,7 +71,7 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
         time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}Z",
         cgroup,
         config.get("annotations") or {},
-        any(entry["type"] == "pid" for entry in config["linux"].get("namespaces") or ()),
+        any(entry["type"] == "pid" and not entry.get("path") for entry in config["linux"].get("namespaces") or ()),
         config,
     )
     held = states.lock(directory)
@@ -234,28 +235,44 @@ class _Starter:
             sandbox.namespaces.append((opened, ns.CLONE_NEWCGROUP))
         self._step = "cgroup"
         size = self._specification["stdio"]["size"]
+        join, view, birth = (
+            self._cgroup.join_fds(),
+            self._cgroup.view(private=entry is not None),
+            self._cgroup.birth_fd(),
+        )
+        if sandbox.pid_namespace >= 0:
+            libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
+        self._step = "user"
+        tree = self._enter_users(sandbox, user)
         prepared = plan.Prepared(
             sandbox.rootfs,
             user,
             sandbox.binds,
             sandbox.namespaces,
-            self._cgroup.join_fds(),
-            self._cgroup.view(private=entry is not None),
+            join,
+            view,
             self._seccomp,
             (size[0], size[1]),
+            tree,
         )
         self._step = "internal"
         steps, gate_ = self._plan(prepared, line_fd, fifo)
         process = config["process"]
-        program = Program(process["args"], environment(process.get("env") or (), home), gate=gate_)
+        variables = environment(process.get("env") or (), home)
+        program = Program(process["args"], variables, gate=gate_._replace(variables=variables))
         self._step = "namespace"
-        if sandbox.pid_namespace >= 0:
-            libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
-        pid, _ = libc.clone3(flags | _CLONE_PARENT, pidfd=False, cgroup_fd=self._cgroup.birth_fd())
+        pid, _ = libc.clone3(flags & ~ns.CLONE_NEWTIME | _CLONE_PARENT, pidfd=False, cgroup_fd=birth)
         if pid == 0:
             kept = (*prepared.descriptors(), fifo, line_fd, *range(_STDIO, _STDIO + self._request.preserved))
             init_main.run(steps, program, wiring(writing, self._request.console, kept))
         return pid
+
+    def _enter_users(self, sandbox: Sandbox, user: plan.User) -> int:
+        """Into the container's user namespace; returns the root's mount. Raises: OSError, ValueError."""
+        if sandbox.users is not None and self._request.console < 0:
+            own = [fd for fd in range(_STDIO) if os.fstat(fd).st_rdev != rights.NULL]
+            sandbox.users.give(tuple(own), user.uid, user.gid)
+        return sandbox.enter_users(self._state.config["process"])
 
     def _plan(self, prepared: plan.Prepared, line_fd: int, fifo: int) -> tuple[list[Any], gate.StartGate]:
         config = self._state.config
@@ -263,7 +280,9 @@ class _Starter:
         line = Synchronizer(line_fd)
         asking = any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer", "startContainer"))
         steps = plan.unguarded(plan.build(config, self._state.id, prepared))
-        steps = gate.adapt(steps, config, line if asking else None, keyring=self._request.keyring)
+        steps = gate.adapt(
+            steps, config, line if asking else None, keyring=self._request.keyring, plain=self._request.plain
+        )
         return steps, gate.StartGate(fifo, line, wanted.get("startContainer") or ())
 
 

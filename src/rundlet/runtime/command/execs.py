@@ -1,16 +1,19 @@
 """``exec``: one more process in a running container."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux import pidfd
-from rundlet.runtime.command import configs, creation, filters, imports, states
+from rundlet.linux import ns, pidfd
+from rundlet.runtime.command import configs, creation, filters, imports, properties, states, subgroups
 from rundlet.runtime.command.errors import CommandError
 from rundlet.runtime.command.states import State
 from rundlet.runtime.exec import main as exec_main
-from rundlet.runtime.init import report
+from rundlet.runtime.init import devices, report
+from rundlet.runtime.init.plan import NewSession
 from rundlet.runtime.init.report import Report
+from rundlet.runtime.init.steps import Step
+from rundlet.runtime.init.users import Users
 from rundlet.runtime.shim import failures
 
 _STDIO: Final = 3
@@ -23,6 +26,8 @@ class Options(NamedTuple):
     console: int = -1
     preserved: int = 0
     ignore_paused: bool = False
+    cgroups: Sequence[str] = ()
+    plain: bool = False
 
 
 def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple[int, int]:
@@ -47,15 +52,20 @@ def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple
         home,
         filters.program(options.root, state.config["linux"].get("seccomp"), process),
         (size.get("height") or 0, size.get("width") or 0),
+        Users.of(state.config),
         guarded=False,
+        adapt=_adaptation(state, process, options.plain),
     )
-    group = state.group()
-    joining = exec_main.Joining(init, tuple(group.join_fds(unified=False)))
-    birth = group.clone_fd(state.pid)
+    joined, birth = _cgroups(state, options.cgroups)
+    kinds = {entry["type"] for entry in state.config["linux"].get("namespaces") or ()}
+    joining = exec_main.Joining(init, joined, ns.CLONE_NEWTIME if "time" in kinds else 0)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     wiring = creation.wiring(writing, options.console, tuple(range(_STDIO, _STDIO + options.preserved)))
+    initial = (process.get("execCPUAffinity") or {}).get("initial")
+    if initial:
+        os.sched_setaffinity(0, properties.processors(initial))
     imports.end()
-    first, first_fd = exec_main.spawn(request, joining, wiring, -1 if birth is None else birth)
+    first, first_fd = exec_main.spawn(request, joining, wiring, birth)
     os.close(writing)
     os.close(first_fd)
     try:
@@ -63,6 +73,31 @@ def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple
     finally:
         os.close(reading)
         os.waitpid(first, 0)
+
+
+def _adaptation(state: State, process: Mapping[str, Any], plain: bool) -> Callable[[list[Step]], list[Step]]:
+    """Raises: CommandError."""
+    own = properties.of_exec(state.config["linux"], process)
+
+    def adapt(steps: list[Step]) -> list[Step]:
+        result: list[Step] = []
+        for item in steps:
+            result.append(item)
+            if isinstance(item, NewSession):
+                result += own
+            elif isinstance(item, devices.OpenTerminal) and plain:
+                result.append(properties.PlainTerminal())
+        return result
+
+    return adapt
+
+
+def _cgroups(state: State, wanted: Sequence[str]) -> tuple[tuple[int, ...], int]:
+    group = state.group()
+    if wanted:
+        return subgroups.join(group, wanted)
+    birth = group.clone_fd(state.pid)
+    return tuple(group.join_fds(unified=False)), -1 if birth is None else birth
 
 
 def _read(reading: int) -> list[Report]:

@@ -8,16 +8,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux import libc, path
-from rundlet.runtime.command import hooks
-from rundlet.runtime.init import mounts
+from rundlet.linux import path
+from rundlet.runtime.command import hooks, properties
+from rundlet.runtime.init import devices, mounts
 from rundlet.runtime.init.plan import NewSession
 from rundlet.runtime.init.steps import Context, Step
 from rundlet.runtime.shim import copyup
 
 _ANSWER: Final = 1 << 20
 _COPY_UP: Final = "tmpcopyup"
-_PERSONALITIES: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 
 class Synchronizer:
@@ -61,6 +60,7 @@ class StartGate(NamedTuple):
     fifo: int
     line: Synchronizer
     hooks: Sequence[Mapping[str, Any]]
+    variables: Mapping[bytes, bytes] = {}
     step: str = "hook"
 
     def hold(self, context: Context) -> None:
@@ -73,7 +73,8 @@ class StartGate(NamedTuple):
         context.reporter.move(released)
         os.close(self.fifo)
         if self.hooks:
-            hooks.run("startContainer", self.hooks, self.line.state | {"status": "created"})
+            variables = {os.fsdecode(name): os.fsdecode(value) for name, value in self.variables.items()}
+            hooks.run("startContainer", self.hooks, self.line.state | {"status": "created"}, variables)
 
 
 class FilledTmpfs(NamedTuple):
@@ -99,19 +100,6 @@ class FilledTmpfs(NamedTuple):
             os.close(source)
 
 
-class Personality(NamedTuple):
-    """``linux.personality``: a 32-bit program on a 64-bit kernel, say."""
-
-    domain: str
-    step: str = "internal"
-
-    def describe(self) -> str:
-        return f"personality {self.domain}"
-
-    def execute(self, context: Context) -> None:
-        libc.call("personality", _PERSONALITIES[self.domain], path=self.domain)
-
-
 class OldSession(NamedTuple):
     """``--no-new-keyring``: a session, and the keyring that we were started with."""
 
@@ -125,13 +113,18 @@ class OldSession(NamedTuple):
 
 
 def adapt(
-    steps: Sequence[Step], config: Mapping[str, Any], line: Synchronizer | None, *, keyring: bool = True
+    steps: Sequence[Step],
+    config: Mapping[str, Any],
+    line: Synchronizer | None,
+    *,
+    keyring: bool = True,
+    plain: bool = False,
 ) -> list[Step]:
-    """The plan with this room's own steps in their places. Raises: ValueError."""
+    """The plan with this room's own steps in their places. ``plain``: for :class:`properties.PlainTerminal`.
+
+    Raises: CommandError.
+    """
     result: list[Step] = []
-    personality = (config["linux"].get("personality") or {}).get("domain")
-    if personality is not None and personality not in _PERSONALITIES:
-        raise ValueError(f"unknown personality {personality!r}")
     for item in steps:
         if isinstance(item, mounts.Pivot) and line is not None:
             wanted = (config.get("hooks") or {}).get("createContainer") or ()
@@ -143,6 +136,9 @@ def adapt(
             result.append(FilledTmpfs(item._replace(options=item.options._replace(data=data))))
         else:
             result.append(item)
-        if isinstance(item, mounts.Pivot) and personality is not None:
-            result.append(Personality(personality))
+        if isinstance(item, NewSession):
+            result += properties.of_container(config["linux"])
+            result += properties.of_process(config["process"])
+        if isinstance(item, devices.OpenTerminal) and plain:
+            result.append(properties.PlainTerminal())
     return result

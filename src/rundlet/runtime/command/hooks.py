@@ -24,21 +24,26 @@ class HookError(OSError):
         super().__init__(0, "hook", text)
 
 
-def run(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
-    """One after another. Raises: HookError at the first that fails; the others aren't run then."""
+def run(
+    kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any], variables: Mapping[str, str] | None = None
+) -> None:
+    """One after another. ``variables``: for those that name no environment, by default our own.
+
+    Raises: HookError at the first that fails; the others aren't run then.
+    """
     for position, hook in enumerate(hooks):
-        said = _run(hook, state)
+        said = _run(hook, state, os.environ if variables is None else variables)
         if said:
             raise HookError(f"error running {kind} hook #{position}: {said}")
 
 
 def run_all(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[str]:
     """Every one, whatever becomes of the others; returns what went wrong."""
-    said = [(position, _run(hook, state)) for position, hook in enumerate(hooks)]
+    said = [(position, _run(hook, state, os.environ)) for position, hook in enumerate(hooks)]
     return [f"error running {kind} hook #{position}: {text}" for position, text in said if text]
 
 
-def _run(hook: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+def _run(hook: Mapping[str, Any], state: Mapping[str, Any], variables: Mapping[str, str]) -> str:
     """What is to be complained about; empty: nothing."""
     path = hook["path"]
     given = os.memfd_create("state", os.MFD_CLOEXEC)
@@ -46,7 +51,9 @@ def _run(hook: Mapping[str, Any], state: Mapping[str, Any]) -> str:
     try:
         os.write(given, json.dumps(state).encode())
         os.lseek(given, 0, os.SEEK_SET)
-        environment = dict(entry.split("=", 1) for entry in hook.get("env") or () if "=" in entry)
+        environment = variables
+        if hook.get("env") is not None:
+            environment = dict(entry.split("=", 1) for entry in hook["env"] if "=" in entry)
         actions = [(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, said, 1), (os.POSIX_SPAWN_DUP2, said, 2)]
         try:
             pid = os.posix_spawn(

@@ -10,7 +10,7 @@ import socket  # noqa: F401
 import sys
 import termios  # noqa: F401
 
-from rundlet.linux import seccomp  # noqa: F401
+from rundlet.linux import scheduling, seccomp  # noqa: F401
 from rundlet.runtime.init import reaper  # noqa: F401
 from rundlet.runtime.shim import copyup  # noqa: F401
 

@@ -18,8 +18,8 @@ _ENDING: Final = 10.0  # seconds for a killed container's last process
 _FREEZING: Final = 10.0
 
 
-def start(everything: States, container: str) -> list[str]:
-    """Let the program be executed; returns warnings. Raises: CommandError, also when it can't be."""
+def start(everything: States, container: str) -> None:
+    """Let the program be executed. Raises: CommandError when it can't be, or a hook fails: it is stopped then."""
     held = states.lock(everything.load(container).directory)
     try:
         state = everything.load(container)
@@ -30,7 +30,11 @@ def start(everything: States, container: str) -> list[str]:
             raise CommandError("cannot start an already running container")
         _release(state)
         wanted = (state.config.get("hooks") or {}).get("poststart") or ()
-        return hooks.run_all("poststart", wanted, state.document(states.RUNNING))
+        try:
+            hooks.run("poststart", wanted, state.document(states.RUNNING))
+        except hooks.HookError as exc:
+            _end(state)
+            raise CommandError(str(exc.filename)) from exc
     finally:
         os.close(held)
 
@@ -76,12 +80,12 @@ def kill(everything: States, container: str, wanted: str, *, every: bool) -> Non
             return
         _signal_all(state, number)
         return
-    if status == states.STOPPED:
-        raise CommandError("container not running")
-    if number == signal.SIGKILL and not state.own_pids:
+    if number == signal.SIGKILL and not state.own_pids and (status != states.STOPPED or state.group().pids()):
         # Nobody else would end with the first process.
         state.group().kill()
         return
+    if status == states.STOPPED:
+        raise CommandError("container not running")
     process = _process(state)
     try:
         pidfd.send_signal(process, number)
@@ -190,7 +194,7 @@ def _process(state: State) -> int:
 
 def signal_number(text: str) -> int:
     """``9``, ``KILL``, ``SIGKILL``. Raises: UsageError."""
-    if text.isdigit() and int(text) in range(1, 65):
+    if text.isdigit() and int(text) in range(65):
         return int(text)
     name = text.upper().removeprefix("SIG")
     found = getattr(signal, f"SIG{name}", None)

@@ -35,7 +35,7 @@ _CREATE: Final = (
     Flag("config", "value", "f"),
     Flag("console-socket"),
     Flag("pid-file"),
-    Flag("pidfd-socket", "refused"),
+    Flag("pidfd-socket"),
     Flag("no-pivot", "refused"),
     Flag("no-new-keyring", "bool"),
     Flag("preserve-fds"),
@@ -43,7 +43,7 @@ _CREATE: Final = (
 _EXEC: Final = (
     Flag("console-socket"),
     Flag("pid-file"),
-    Flag("pidfd-socket", "refused"),
+    Flag("pidfd-socket"),
     Flag("process", "value", "p"),
     Flag("detach", "bool", "d"),
     Flag("tty", "bool", "t"),
@@ -57,7 +57,7 @@ _EXEC: Final = (
     Flag("no-new-privs", "bool"),
     Flag("preserve-fds"),
     Flag("ignore-paused", "bool"),
-    Flag("cgroup", "refused"),
+    Flag("cgroup", "list"),
     Flag("no-subreaper", "bool"),
 )
 _EXEC_FAILED: Final = 255
@@ -160,8 +160,8 @@ def _create(invocation: Invocation, arguments: Arguments) -> int:
     invocation.log.warn(warnings)
     invocation.log.debug(_created(state))
     try:
-        _write_pid(arguments, state.pid)
-    except OSError:
+        _announce(arguments, state.pid)
+    except (CommandError, OSError):
         life.delete(invocation.states, state.id, force=True)
         raise
     return 0
@@ -183,13 +183,14 @@ def _run(invocation: Invocation, arguments: Arguments) -> int:
         console = terminal.connect(arguments.text("console-socket"))
     elif not detached and configs.load(_bundle(arguments), _config(arguments))["process"].get("terminal"):
         ours, console = terminal.pair()
-    state, warnings = creation.create(container, _request(invocation, arguments, console))
+    request = _request(invocation, arguments, console, plain=ours is not None)
+    state, warnings = creation.create(container, request)
     invocation.log.warn(warnings)
     process = pidfd.open(state.pid)
     try:
         invocation.log.debug(_created(state))
-        _write_pid(arguments, state.pid)
-        invocation.log.warn(life.start(invocation.states, container))
+        _announce(arguments, state.pid)
+        life.start(invocation.states, container)
     except BaseException:
         life.delete(invocation.states, container, force=True)
         raise
@@ -235,10 +236,17 @@ def _executed(invocation: Invocation, arguments: Arguments) -> int:
         if arguments.on("detach"):
             raise UsageError("cannot allocate tty when detached without setting console socket")
         ours, console = terminal.pair()
-    options = execs.Options(invocation.root, console, arguments.number("preserve-fds"), arguments.on("ignore-paused"))
+    options = execs.Options(
+        invocation.root,
+        console,
+        arguments.number("preserve-fds"),
+        arguments.on("ignore-paused"),
+        arguments.texts("cgroup"),
+        plain=ours is not None,
+    )
     pid, process_fd = execs.execute(state, process, options)
     invocation.log.debug(f"exec in {state.id}: process {pid}, {' '.join(process['args'])}")
-    _write_pid(arguments, pid)
+    _announce(arguments, pid)
     if arguments.on("detach"):
         return 0
     if console >= 0:
@@ -270,7 +278,7 @@ def _follow(pid: int, process: int, master: int) -> int:
 def _start(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import life
 
-    invocation.log.warn(life.start(invocation.states, arguments.container()))
+    life.start(invocation.states, arguments.container())
     return 0
 
 
@@ -383,7 +391,7 @@ def _config(arguments: Arguments) -> str:
     return arguments.text("config") or "config.json"
 
 
-def _request(invocation: Invocation, arguments: Arguments, console: int) -> Any:
+def _request(invocation: Invocation, arguments: Arguments, console: int, *, plain: bool = False) -> Any:
     from rundlet.runtime.command import creation
 
     preserved = arguments.number("preserve-fds")
@@ -391,7 +399,9 @@ def _request(invocation: Invocation, arguments: Arguments, console: int) -> Any:
     if listen.isdigit():
         preserved += int(listen)
     keyring = not arguments.on("no-new-keyring")
-    return creation.Request(invocation.root, _bundle(arguments), _config(arguments), console, preserved, keyring)
+    return creation.Request(
+        invocation.root, _bundle(arguments), _config(arguments), console, preserved, keyring, plain=plain
+    )
 
 
 def _process_file(arguments: Arguments) -> dict[str, Any]:
@@ -406,7 +416,12 @@ def _process_file(arguments: Arguments) -> dict[str, Any]:
     return found
 
 
-def _write_pid(arguments: Arguments, pid: int) -> None:
+def _announce(arguments: Arguments, pid: int) -> None:
+    """``--pidfd-socket`` and ``--pid-file``. Raises: CommandError, OSError."""
+    from rundlet.runtime.command import terminal
+
+    if arguments.given("pidfd-socket"):
+        terminal.send_pidfd(arguments.text("pidfd-socket"), pid)
     path = arguments.text("pid-file")
     if path:
         temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")

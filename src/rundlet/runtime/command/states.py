@@ -65,7 +65,7 @@ class State(NamedTuple):
         """What the specification wants to be said; hooks read it, too."""
         pid = self.pid if status not in (STOPPED,) else 0
         version = self.config.get("ociVersion") or ""
-        found = {"ociVersion": version, "id": self.id, "status": status, "pid": pid, "bundle": self.bundle}
+        found = {"ociVersion": version, "id": self.id, "pid": pid, "status": status, "bundle": self.bundle}
         return found | ({"annotations": self.annotations} if self.annotations else {})
 
 

@@ -12,6 +12,7 @@ import tty
 from collections.abc import Iterator
 from typing import Final
 
+from rundlet.linux import pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.command.errors import CommandError
 
@@ -19,7 +20,7 @@ _CHUNK: Final = 1 << 16
 
 
 def connect(path: str) -> int:
-    """A connection to ``--console-socket``, which the master of the terminal is sent to. Raises: CommandError."""
+    """A connection, as to ``--console-socket``, which the terminal's master is sent to. Raises: CommandError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     directory, name = os.path.split(os.path.abspath(path))
     try:
@@ -30,7 +31,7 @@ def connect(path: str) -> int:
         finally:
             os.close(opened)
     except OSError as exc:
-        raise CommandError(f"console socket {path}: {exc.strerror}") from exc
+        raise CommandError(f"socket {path}: {exc.strerror}") from exc
     return sock.detach()
 
 
@@ -46,15 +47,17 @@ def take(ours: socket.socket) -> int:
         _, fds = protocol.receive_packet(ours, 16)
     if len(fds) != 1:
         raise CommandError("no terminal was received")
-    # Line ends are ours to make, or nobody's where our output is no terminal: not twice.
-    _switch_output(fds[0], termios.ONLCR, on=False)
     return fds[0]
 
 
-def _switch_output(fd: int, flag: int, *, on: bool) -> None:
-    attributes = termios.tcgetattr(fd)
-    attributes[1] = attributes[1] | flag if on else attributes[1] & ~flag
-    termios.tcsetattr(fd, termios.TCSANOW, attributes)
+def send_pidfd(path: str, pid: int) -> None:
+    """Hand a descriptor of the process to who listens at ``--pidfd-socket``. Raises: CommandError, OSError."""
+    with socket.socket(fileno=connect(path)) as sock:
+        process = pidfd.open(pid)
+        try:
+            socket.send_fds(sock, [b"pidfd"], [process])
+        finally:
+            os.close(process)
 
 
 def carry(master: int, process: int) -> None:
@@ -97,7 +100,9 @@ def _raw() -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     tty.setraw(0)
-    _switch_output(0, termios.OPOST, on=True)
+    outer = termios.tcgetattr(0)
+    outer[1] |= termios.OPOST  # the container's terminal leaves line ends to this one
+    termios.tcsetattr(0, termios.TCSANOW, outer)
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """The main of an exec; see the package's description."""
 
 import os
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd, pidfd
@@ -23,6 +24,7 @@ class Joining(NamedTuple):
 
     init: int
     cgroup: tuple[int, ...]
+    more: int = 0  # CLONE_* flags of namespaces that the engine's containers never have of their own
 
 
 class OpenRoot(NamedTuple):
@@ -52,6 +54,7 @@ class Request(NamedTuple):
     size: tuple[int, int]
     users: Users | None = None
     guarded: bool = True  # dies with its parent
+    adapt: Callable[[list[Step]], list[Step]] | None = None  # what a caller other than the shim adds
 
 
 def spawn(request: Request, joining: Joining, wiring: Wiring, birth: int) -> tuple[int, int]:
@@ -73,7 +76,7 @@ def run(request: Request, joining: Joining, wiring: Wiring) -> NoReturn:
         )
         step = "user"
         user, home = _user(request, joining.init)
-        flags = _JOINED
+        flags = _JOINED | joining.more
         if request.users is not None:
             request.users.give((wiring.stdin, wiring.stdout, wiring.stderr), user.uid, user.gid)
             request.users.prepare(request.process)
@@ -82,6 +85,8 @@ def run(request: Request, joining: Joining, wiring: Wiring) -> NoReturn:
         steps = build(request, user)
         if not request.guarded:
             steps = plan.unguarded(steps)
+        if request.adapt is not None:
+            steps = request.adapt(steps)
         what = Program(request.process["args"], environment(request.process.get("env") or (), home))
         step = "cgroup"
         for fd in joining.cgroup:

@@ -8,10 +8,12 @@ import errno
 import os
 import resource
 import signal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rundlet.linux import caps, libc, path, userns
 from rundlet.runtime.init.steps import Context
+
+NULL: Final = os.makedev(1, 3)
 
 
 class SetLimits(NamedTuple):
@@ -116,9 +118,10 @@ class ChangeUser(NamedTuple):
             libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def _own(self, fd: int) -> None:
-        """The user may open /dev/stdout again, as under runc."""
+        """The user may open /dev/stdout again, as under runc; the machine's /dev/null stays the machine's."""
         try:
-            os.fchown(fd, self.uid, self.gid)
+            if os.fstat(fd).st_rdev != NULL:
+                os.fchown(fd, self.uid, self.gid)
         except OSError as exc:
             if exc.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
                 raise

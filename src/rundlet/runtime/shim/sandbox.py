@@ -106,8 +106,18 @@ class Sandbox:
                     self.binds[position] = _clone_elsewhere(entry["mountNamespace"], entry["source"], flags)
                 else:
                     self.binds[position] = mount.open_tree(libc.AT_FDCWD, entry["source"], flags)
-                if wanted.idmap:
-                    usermap.show(self.binds[position], self.user, entry["source"], recursive=wanted.idmap_recursive)
+                if wanted.idmap or entry.get("uidMappings"):
+                    self._show(position, entry, recursive=wanted.idmap_recursive)
+
+    def _show(self, position: int, entry: Spec, *, recursive: bool) -> None:
+        """A bind's files by the container's users, or by mappings of the mount's own."""
+        namespace = self.user
+        if entry.get("uidMappings"):
+            own = usermap.parse(entry["uidMappings"]), usermap.parse(entry["gidMappings"])
+            namespace = usermap.make(*own)[0]
+        usermap.show(self.binds[position], namespace, entry["source"], recursive=recursive)
+        if namespace != self.user:
+            os.close(namespace)
 
     def _take_sysfs(self) -> None:
         """That of a network that belongs to others can't be mounted from the container's user namespace."""

@@ -1,0 +1,186 @@
+"""Steps for what the engine never asks for: scheduling, priority at disks, clocks, CPUs, personality.
+
+Each is made from the configuration by :func:`of_process` or :func:`of_container`, which also check it.
+"""
+
+import os
+import termios
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from rundlet.linux import libc, scheduling
+from rundlet.runtime.command.errors import CommandError
+from rundlet.runtime.init.steps import Context, Step
+
+_PERSONALITIES: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
+
+
+class Scheduler(NamedTuple):
+    """``process.scheduler``."""
+
+    schedule: scheduling.Schedule
+    step: str = "limit"
+
+    def describe(self) -> str:
+        return f"scheduling policy {self.schedule.policy}"
+
+    def execute(self, context: Context) -> None:
+        self.schedule.set()
+
+
+class IoPriority(NamedTuple):
+    """``process.ioPriority``."""
+
+    kind: int
+    priority: int
+    step: str = "limit"
+
+    def describe(self) -> str:
+        return f"I/O priority {self.kind}:{self.priority}"
+
+    def execute(self, context: Context) -> None:
+        scheduling.set_io_priority(self.kind, self.priority)
+
+
+class Processors(NamedTuple):
+    """The CPUs to run on, which a cgroup may have changed meanwhile."""
+
+    numbers: frozenset[int]
+    step: str = "limit"
+
+    def describe(self) -> str:
+        return f"CPUs {sorted(self.numbers)}"
+
+    def execute(self, context: Context) -> None:
+        os.sched_setaffinity(0, self.numbers)
+
+
+class NewTime(NamedTuple):
+    """A time namespace, with ``linux.timeOffsets``."""
+
+    offsets: Mapping[str, tuple[int, int]]
+    step: str = "namespace"
+
+    def describe(self) -> str:
+        return f"new time namespace {dict(self.offsets)}"
+
+    def execute(self, context: Context) -> None:
+        scheduling.enter_new_time(context.proc(), self.offsets)
+
+
+class Personality(NamedTuple):
+    """``linux.personality``: a 32-bit program on a 64-bit kernel, say."""
+
+    domain: str
+    step: str = "internal"
+
+    def describe(self) -> str:
+        return f"personality {self.domain}"
+
+    def execute(self, context: Context) -> None:
+        libc.call("personality", _PERSONALITIES[self.domain], path=self.domain)
+
+
+class PlainTerminal(NamedTuple):
+    """Line ends are the outer terminal's to make, or nobody's where output goes to no terminal: not twice."""
+
+    step: str = "console"
+
+    def describe(self) -> str:
+        return "terminal that leaves line ends alone"
+
+    def execute(self, context: Context) -> None:
+        attributes = termios.tcgetattr(context.console)
+        attributes[1] &= ~termios.ONLCR
+        termios.tcsetattr(context.console, termios.TCSANOW, attributes)
+
+
+def of_process(process: Mapping[str, Any]) -> list[Step]:
+    """Raises: CommandError."""
+    steps: list[Step] = []
+    if process.get("ioPriority"):
+        steps.append(_io_priority(process["ioPriority"]))
+    if process.get("scheduler"):
+        steps.append(_scheduler(process["scheduler"]))
+    return steps
+
+
+def of_container(linux: Mapping[str, Any]) -> list[Step]:
+    """Raises: CommandError."""
+    time = next((entry for entry in linux.get("namespaces") or () if entry.get("type") == "time"), None)
+    offsets = linux.get("timeOffsets") or {}
+    if offsets and (time is None or time.get("path")):
+        raise CommandError("time namespace offsets need a new time namespace")
+    steps: list[Step] = []
+    if time is not None and not time.get("path"):
+        steps.append(NewTime({clock: _offset(clock, value or {}) for clock, value in offsets.items()}))
+    return steps + _personality(linux)
+
+
+def of_exec(linux: Mapping[str, Any], process: Mapping[str, Any]) -> list[Step]:
+    """What a further process of the container has. Raises: CommandError."""
+    steps = of_process(process) + _personality(linux)
+    final = (process.get("execCPUAffinity") or {}).get("final")
+    if final:
+        steps.append(Processors(processors(final)))
+    return steps
+
+
+def _personality(linux: Mapping[str, Any]) -> list[Step]:
+    personality = linux.get("personality") or {}
+    if personality.get("flags"):
+        raise CommandError("additional flags for personality are not supported")
+    if not personality:
+        return []
+    if personality.get("domain") not in _PERSONALITIES:
+        raise CommandError(f"unknown personality {personality.get('domain')!r}")
+    return [Personality(personality["domain"])]
+
+
+def processors(text: str) -> frozenset[int]:
+    """``0,2-5``. Raises: CommandError."""
+    found: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.strip().partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    except ValueError:
+        found.clear()
+    if not found:
+        raise CommandError(f"bad CPU affinity {text!r}")
+    return frozenset(found)
+
+
+def _offset(clock: str, value: Mapping[str, Any]) -> tuple[int, int]:
+    if clock not in scheduling.CLOCKS:
+        raise CommandError(f"unknown clock {clock!r} in time namespace offsets")
+    return value.get("secs") or 0, value.get("nanosecs") or 0
+
+
+def _scheduler(wanted: Mapping[str, Any]) -> Scheduler:
+    policy, flags = wanted.get("policy"), wanted.get("flags") or ()
+    if policy not in scheduling.POLICIES:
+        raise CommandError(f"invalid scheduler policy: {policy}")
+    bits = 0
+    for flag in flags:
+        if flag not in scheduling.FLAGS:
+            raise CommandError(f"invalid scheduler flag: {flag}")
+        bits |= scheduling.FLAGS[flag]
+    times = {name: wanted.get(name) or 0 for name in ("runtime", "deadline", "period")}
+    nice, priority = wanted.get("nice") or 0, wanted.get("priority") or 0
+    if not -20 <= nice <= 19:
+        raise CommandError(f"invalid scheduler.nice: {nice}")
+    if priority and policy not in ("SCHED_FIFO", "SCHED_RR"):
+        raise CommandError("scheduler.priority can only be specified for SCHED_FIFO or SCHED_RR policy")
+    if any(times.values()) and policy != "SCHED_DEADLINE":
+        raise CommandError("scheduler runtime/deadline/period can only be specified for SCHED_DEADLINE policy")
+    return Scheduler(scheduling.Schedule(scheduling.POLICIES[policy], bits, nice, priority, **times))
+
+
+def _io_priority(wanted: Mapping[str, Any]) -> IoPriority:
+    kind, priority = wanted.get("class"), wanted.get("priority") or 0
+    if kind not in scheduling.IO_CLASSES:
+        raise CommandError(f"invalid ioPriority.class: {kind}")
+    if priority not in range(8):
+        raise CommandError(f"invalid ioPriority.priority: {priority}")
+    return IoPriority(scheduling.IO_CLASSES[kind], priority)
