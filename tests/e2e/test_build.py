@@ -287,7 +287,7 @@ def test_a_failing_step_in_the_words_of_each_builder(context: Context, docker_cl
     assert 'failed to calculate checksum: "/none": not found' in context.build().stderr
     classic = context.classic(docker_cli).stderr
     assert "COPY failed: file not found in build context or excluded by .dockerignore: stat none: file" in classic
-    context.dockerfile("FROM busybox\nCOPY a* /to\n").write("a1", "1").write("a2", "2")
+    context.dockerfile("FROM busybox\nCOPY a1 a2 /to\n").write("a1", "1").write("a2", "2")
     message = "When using COPY with more than one source file, the destination must be a directory and end with a /"
     assert context.build().stderr.splitlines()[-1].endswith(f"failed to solve: {message}")
     assert message in context.classic(docker_cli).stderr.splitlines()
@@ -314,10 +314,31 @@ def test_where_the_builders_differ(context: Context, docker_cli: str) -> None:
     assert json.loads(context.engine.ok("inspect", "t"))[0]["Config"]["WorkingDir"] == "/"
 
 
-def test_escapes_in_patterns(context: Context) -> None:
-    context.write("a*b/f", "the star").write("axb/f", "not this")
-    context.dockerfile("FROM busybox\nCOPY a\\*b/f /one\nCOPY a[*]b/f /two\n").ok("-t", "t")
-    assert context.run("cat", "/one", "/two") == "the starthe star"
+def test_what_a_pattern_finds_may_share_one_name(context: Context, docker_cli: str) -> None:
+    context.write("a*b/f", "the star").write("axb/f", "the letter")
+    context.dockerfile("FROM busybox\nCOPY a*b/f /last\nCOPY a[*]b/f /one\nCOPY a\\*b/f /same\n").ok("-t", "t")
+    assert context.run("cat", "/last", "/one", "/same") == "the letterthe starthe letter"
+    assert "When using COPY with more than one source file" in context.classic(docker_cli).stderr
+
+
+def test_patterns_of_any_depth(context: Context, docker_cli: str) -> None:
+    context.write("top.txt", "").write("a/one.txt", "").write("a/b/two.txt", "").write("a/b/c/three.txt", "")
+    context.dockerfile("FROM busybox\nCOPY **/*.txt /all/\nCOPY --parents a/**/b/**/*.txt /some/\nCOPY **/b/c/. /c/\n")
+    context.ok("-t", "t")
+    assert context.run("ls", "/all").split() == ["one.txt", "three.txt", "top.txt", "two.txt"]
+    found = context.run("find", "/some", "/c", "-type", "f").split()
+    assert sorted(found) == ["/c/three.txt", "/some/a/b/c/three.txt", "/some/a/b/two.txt"]
+    context.dockerfile("FROM busybox\nCOPY **/*.txt /all/\n")
+    succeeded(context.classic(docker_cli, "-t", "t"))
+    assert context.run("ls", "/all") == "one.txt"
+
+
+def test_symbolic_modes(context: Context) -> None:
+    context.write("d/plain", "", 0o600).write("d/program", "", 0o700)
+    os.chmod(context.path / "d", 0o700)
+    context.dockerfile("FROM busybox\nCOPY --chmod=u=rwX,go=rX d /d\nCOPY --chmod=g+w,o= d/plain /p\n").ok("-t", "t")
+    modes = context.run("stat", "-c", "%a", "/d", "/d/plain", "/d/program", "/p").split()
+    assert modes == ["755", "644", "755", "620"]
 
 
 def test_links_of_an_archive_stay_below_its_destination(context: Context) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from rundlet.builder.dockerfile.errors import DockerfileError
-from rundlet.storage.files.access import Source
+from rundlet.storage.files.access import ANY_DEPTH, Source
 
 _SPECIAL: Final = frozenset("*?[\\")
 
@@ -13,8 +13,9 @@ def has_pattern(text: str) -> bool:
     return any(character in _SPECIAL for character in text)
 
 
-def source_of(text: str) -> Source:
+def source_of(text: str, *, deep: bool = False) -> Source:
     """The path or pattern ``text`` from the root; ``..`` stops there. ``/./`` marks where names with parents begin.
+    With ``deep`` a ``**/`` is any number of directories, else it is as ``*/``.
 
     Raises DockerfileError: a pattern that is none.
     """
@@ -30,7 +31,12 @@ def source_of(text: str) -> Source:
             words = words[:-1]
             continue
         words.append(word)
-    return Source(tuple(_part(word, text) for word in words), min(pivot, len(words)))
+    last = len(words) - 1
+    parts = tuple(
+        (True, ANY_DEPTH) if deep and word == "**" and number < last else _part(word, text)
+        for number, word in enumerate(words)
+    )
+    return Source(parts, min(pivot, len(words)))
 
 
 def _part(word: str, whole: str) -> tuple[bool, str]:

@@ -16,13 +16,15 @@ Archive = AsyncGenerator[bytes, None]
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """``single`` is set for one thing that is no directory: the destination may be its new name. ``owned``: its own
+    """``single`` is set for one thing that is no directory: the destination may be its new name. ``plain``: there is no
+    directory in it, however many things there are. ``owned``: its own
     owners count (a stage's files, an archive's), else they are root's. ``keep_kinds`` and ``enclosed`` are as in
     PlaceRequest."""
 
     digest: str
     open: Callable[[], Archive]
     single: bool = False
+    plain: bool = False
     directory: bool = False
     owned: bool = False
     keep_kinds: bool = True
@@ -51,7 +53,8 @@ async def picked(
     single = len(found) == 1 and not found[0].directory and not request.parents
     directory = len(found) == 1 and found[0].directory
     label = "multi" if len(found) > 1 else "dir" if directory else "file"
-    return Piece(digest, opened, single, directory, owned, label=label), found
+    plain = not request.parents and not any(item.directory for item in found)
+    return Piece(digest, opened, single, plain, directory, owned, label=label), found
 
 
 async def _hashed(reader: Callable[[], FileAccess], request: PickRequest) -> tuple[str, list[Picked]]:

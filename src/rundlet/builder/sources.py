@@ -46,15 +46,15 @@ class SourceFinder:
 
     async def place(self, name: str, step: Step) -> Place:
         """See transfers.Places. Raises what pulling raises, CyclicStagesError."""
-        workspace, lenient = self._workspace, self._request.buildkit
+        workspace, buildkit = self._workspace, self._request.buildkit
         directory = self.directory(name)
         if directory:
             shown = name and f"build context {name}"
             memo = None if name else workspace.memo
             shown = shown or "build context"
-            return Place(lambda: workspace.read_directory(directory), False, shown, memo=memo, lenient=lenient)
+            return Place(lambda: workspace.read_directory(directory), False, shown, memo=memo, buildkit=buildkit)
         stack = await self.stack(name, step)
-        return Place(lambda: workspace.read_stack(stack), True, name, lenient=lenient)
+        return Place(lambda: workspace.read_stack(stack), True, name, buildkit=buildkit)
 
     def directory(self, name: str) -> str:
         """The directory on disk that ``name`` means: the context or one that the client has sent; "" for others."""

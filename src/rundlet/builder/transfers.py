@@ -14,7 +14,7 @@ from rundlet.builder.globs import has_pattern, source_of
 from rundlet.builder.ignore import BadPatternError, Patterns
 from rundlet.builder.layers import LayerMaker
 from rundlet.builder.memo import PickMemo
-from rundlet.builder.modes import chmod_number
+from rundlet.builder.modes import parse_chmod
 from rundlet.builder.pieces import Piece, inline, picked
 from rundlet.builder.report import Step
 from rundlet.builder.state import StageState, key_of
@@ -31,14 +31,15 @@ from rundlet.util.tasks import settled
 
 class Place(msgspec.Struct, frozen=True):
     """Where sources are looked for. ``owned``: the files' owners count; ``shown`` is for messages; ``memo`` knows what
-    was found there before; ``lenient``: patterns that nothing fits are no error."""
+    was found there before; ``buildkit``: patterns are read as it does, and such
+    that nothing fits are no error."""
 
     reader: Callable[[], FileAccess]
     owned: bool
     shown: str
     excludes: tuple[tuple[str, bool], ...] = ()
     memo: PickMemo | None = None
-    lenient: bool = False
+    buildkit: bool = False
 
 
 class Places(Protocol):
@@ -67,9 +68,9 @@ class Transfers:
         extras: Extras,
         epoch: int | None,
         *,
-        keep_kinds: bool,
+        buildkit: bool,
     ) -> None:
-        """``keep_kinds``: COPY doesn't put a directory in the place of something else, nor the other way round."""
+        """``buildkit``: the rules are its, not those of Docker's classic builder."""
         self._recorder = recorder
         self._workspace = workspace
         self._snapshots = snapshots
@@ -77,7 +78,7 @@ class Transfers:
         self._places = places
         self._extras = extras
         self._epoch = epoch
-        self._keep_kinds = keep_kinds
+        self._buildkit = buildkit
 
     async def transfer(
         self, state: StageState, instruction: ast.Transfer, step: Step, *, cacheable: bool
@@ -85,22 +86,22 @@ class Transfers:
         """The state after COPY or ADD (expanded). Raises BuildError, StorageError, LayerError."""
         keyword = instruction.keyword
         destination = _destination(state, instruction.destination)
-        chmod = chmod_number(instruction.chmod) if instruction.chmod else None
+        chmod = parse_chmod(instruction.chmod) if instruction.chmod else None
         try:
             pieces = await self._pieces(instruction, step)
         except FileAccessError as exc:
             raise TransferError(keyword, str(exc)) from exc
-        single = len(pieces) == 1 and pieces[0].single
-        if not single and (len(pieces) > 1 or pieces[0].label == "multi") and not destination.endswith("/"):
+        rename = not destination.endswith("/") and len(pieces) == 1 and self._may_rename(instruction, pieces[0])
+        if not rename and (len(pieces) > 1 or pieces[0].label == "multi") and not destination.endswith("/"):
             raise ManySourcesError(keyword)
         requests = [
             PlaceRequest(
                 path=destination,
-                rename=single and not destination.endswith("/"),
+                rename=rename,
                 own=None if piece.owned or instruction.chown else (0, 0),
                 user=instruction.chown,
                 chmod=chmod,
-                keep_kinds=piece.keep_kinds and self._keep_kinds,
+                keep_kinds=piece.keep_kinds and self._buildkit,
                 enclosed=piece.enclosed,
             )
             for piece in pieces
@@ -133,6 +134,12 @@ class Transfers:
             return await self._written(state, requests, pieces, keyword, link=instruction.link)
 
         return await self._recorder.carry_out(work, action)
+
+    def _may_rename(self, instruction: ast.Transfer, piece: Piece) -> bool:
+        """Whether the destination can be a file's new name. Of all that one pattern fits the last is there in the end
+        with BuildKit."""
+        one_word = len(instruction.sources) + len(instruction.files) == 1
+        return piece.single or (self._buildkit and one_word and piece.plain)
 
     async def directory(
         self, state: StageState, after: StageState, directory: str, step: Step, *, owner: str, cacheable: bool
@@ -243,7 +250,7 @@ async def _blocking(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
 async def pick_all(instruction: ast.Transfer, place: Place) -> tuple[Piece, list[Picked]]:
     """All sources as one piece, and what they are. Raises SourceNotFoundError, NoSourcesError, FileAccessError."""
     request = PickRequest(
-        sources=[source_of(source) for source in instruction.sources],
+        sources=[source_of(source, deep=place.buildkit) for source in instruction.sources],
         excludes=(*place.excludes, *exclusions(instruction.excludes)),
         owner=None if place.owned else (0, 0),
         parents=isinstance(instruction, ast.Copy) and instruction.parents,
@@ -254,7 +261,7 @@ async def pick_all(instruction: ast.Transfer, place: Place) -> tuple[Piece, list
         if number in there:
             continue
         if has_pattern(source):
-            if not found and not place.lenient:
+            if not found and not place.buildkit:
                 raise NoSourcesError(instruction.keyword)
             continue
         raise SourceNotFoundError(instruction.keyword, source.lstrip("/"), place.shown)

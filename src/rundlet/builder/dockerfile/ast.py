@@ -21,9 +21,6 @@ class Expansion(Protocol):
     def word(self, text: str) -> str:
         """``text`` as one word: unquoted, variables replaced. Raises DockerfileError."""
 
-    def pattern(self, text: str) -> str:
-        """As :meth:`word`, but what is escaped stays so."""
-
     def words(self, text: str) -> tuple[str, ...]:
         """``text`` as any number of words: an unquoted variable with blanks in it makes several."""
 
@@ -157,7 +154,7 @@ class Transfer(Instruction, frozen=True, kw_only=True):
     def expanded(self, expander: Expansion) -> Self:
         return msgspec.structs.replace(
             self,
-            sources=tuple(expander.pattern(source) for source in self.sources),
+            sources=tuple(expander.word(source) for source in self.sources),
             destination=expander.word(self.destination),
             files=tuple(
                 InlineFile(file.name, expander.body(file.text) if file.expand else file.text, False)

@@ -42,10 +42,6 @@ class Expander:
         """``text`` as one word. Raises DockerfileError."""
         return _Scan(self, text).whole()[0]
 
-    def pattern(self, text: str) -> str:
-        """``text`` as one word that is a pattern: what is escaped in it stays so."""
-        return _Scan(self, text, raw_escapes=True).whole()[0]
-
     def words(self, text: str) -> tuple[str, ...]:
         """``text`` as the words that blanks outside of quotes make of it, after variables are replaced."""
         return _Scan(self, text).whole()[1]
@@ -91,17 +87,16 @@ class _Words:
 class _Scan:
     """One pass over one text."""
 
-    def __init__(self, expander: Expander, text: str, *, quotes: bool = True, raw_escapes: bool = False) -> None:
+    def __init__(self, expander: Expander, text: str, *, quotes: bool = True) -> None:
         self._expander = expander
         self._text = text
         self._position = 0
         self._quotes = quotes
-        self._raw_escapes = raw_escapes or expander.keep_quotes
         self._depth = 0
 
     def whole(self) -> tuple[str, tuple[str, ...]]:
         try:
-            return self._until("", raw_escapes=self._raw_escapes)
+            return self._until("", raw_escapes=self._expander.keep_quotes)
         except DockerfileError as exc:
             shown = msgspec.json.encode(self._text).decode()
             raise DockerfileError(f"failed to process {shown}: {exc.why}") from None

@@ -101,7 +101,7 @@ class Work:
             finder.place,
             extras,
             request.epoch,
-            keep_kinds=request.buildkit,
+            buildkit=request.buildkit,
         )
         mounts = MountMaker(request, self._workspace, rooms.mounts, finder)
         solver.runs = Runs(recorder, request, rooms.runner, rooms.layers, mounts)

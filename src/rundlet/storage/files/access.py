@@ -76,6 +76,10 @@ class PutRequest(msgspec.Struct, frozen=True):
     readonly_root: bool = False
 
 
+ANY_DEPTH: Final = ""
+"""The expression that stands for any number of directories, none too."""
+
+
 class Source(msgspec.Struct, frozen=True):
     """Paths that a build takes: components, each a name or (True, an expression), from the root.
 
@@ -105,15 +109,21 @@ class Picked(msgspec.Struct, frozen=True):
     directory: bool
 
 
+ModeChange = tuple[str, str, str]
+"""Whose mode (letters of ``ugoa``; none for all that the umask 022 allows), ``+``, ``-`` or ``=``, and what: letters of
+``rwxXst``, or one of ``ugo`` whose permissions are copied."""
+
+
 class PlaceRequest(msgspec.Struct, frozen=True):
     """Where a build puts an archive. ``rename``: its one file may get the name. ``own`` (uid, gid) or ``user`` own it
-    all; with neither the archive says. ``keep_kinds``: a directory and something else never replace each other."""
+    all; with neither the archive says. ``chmod``: a mode, or changes of the one that the archive says. ``keep_kinds``:
+    a directory and something else never replace each other."""
 
     path: str
     rename: bool = False
     own: tuple[int, int] | None = None
     user: str = ""
-    chmod: int | None = None
+    chmod: int | tuple[ModeChange, ...] | None = None
     keep_kinds: bool = True
     enclosed: bool = False
     """Links in the archive lead nowhere outside of the destination, which is their root."""

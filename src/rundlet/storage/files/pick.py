@@ -35,8 +35,9 @@ class Picked:
 def choose(root: int, sources: Sequence[dict[str, Any]]) -> list[Picked]:
     """What the sources stand for, in their order and then by name; a source that is not there gives nothing.
 
-    Each source has ``parts`` (each ``["", name]`` or ``["*", expression]``) and ``pivot``, the number of components
-    that do not count for its name with ``parents``. Raises: OSError.
+    Each source has ``parts`` (each ``["", name]`` or ``["*", expression]``, an empty expression being any number of
+    directories) and ``pivot``, the number of components that do not count for its name with ``parents``. Raises:
+    OSError.
     """
     found = []
     for number, source in enumerate(sources):
@@ -44,7 +45,7 @@ def choose(root: int, sources: Sequence[dict[str, Any]]) -> list[Picked]:
         for kind, text in source["parts"]:
             part = text.encode("latin-1")
             names = [longer for name in names for longer in _longer(root, name, kind, part)]
-        for name in names:
+        for name in dict.fromkeys(names):
             try:
                 fd = path.openat2(root, os.fsdecode(name) or ".", os.O_PATH, 0, _LOOK)
             except (FileNotFoundError, NotADirectoryError):
@@ -61,6 +62,8 @@ def _longer(root: int, name: bytes, kind: str, part: bytes) -> list[bytes]:
     prefix = name + b"/" if name else b""
     if not kind:
         return [prefix + part]
+    if not part:
+        return [name, *_below(root, name)]
     matches = re.compile(part, re.DOTALL).fullmatch
     try:
         fd = path.openat2(root, os.fsdecode(name) or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _LOOK)
@@ -70,6 +73,27 @@ def _longer(root: int, name: bytes, kind: str, part: bytes) -> list[bytes]:
         return [prefix + base for base in sorted(map(os.fsencode, os.listdir(fd))) if matches(base)]
     finally:
         os.close(fd)
+
+
+def _below(root: int, name: bytes) -> list[bytes]:
+    """Every directory below ``name``, by name; links are not followed."""
+    found: list[bytes] = []
+    pending = [name]
+    while pending:
+        current = pending.pop()
+        found.append(current)
+        try:
+            fd = path.openat2(root, os.fsdecode(current) or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _LOOK)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            with os.scandir(fd) as entries:
+                inner = sorted(os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False))
+        finally:
+            os.close(fd)
+        prefix = current + b"/" if current else b""
+        pending += [prefix + base for base in reversed(inner)]
+    return found[1:]
 
 
 class Excluder:

@@ -3,6 +3,7 @@
 import errno
 import os
 import posixpath
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from rundlet.linux import passwd, path
@@ -94,10 +95,47 @@ def owner_of(root: int, text: str) -> tuple[int, int]:
     return found.uid, found.gid
 
 
+_WHOSE: Final = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
+_SHIFT: Final = {"u": 6, "g": 3, "o": 0}
+_WHAT: Final = {"r": 0o444, "w": 0o222, "x": 0o111, "s": 0o6000, "t": 0o1000}
+_UMASK: Final = 0o022
+
+
+def changed(mode: int, changes: Iterable[Sequence[str]], *, directory: bool) -> int:
+    """``mode`` after ``changes`` as chmod(1) makes them: see access.ModeChange."""
+    executable = directory or bool(mode & 0o111)
+    for whose, action, what in changes:
+        mask = 0
+        for letter in whose or "a":
+            mask |= _WHOSE[letter]
+        bits = _meant(mode, what, executable=executable) & mask
+        if not whose:
+            bits &= ~_UMASK
+        if action == "=":
+            mode = mode & ~mask | bits
+        elif action == "+":
+            mode |= bits
+        else:
+            mode &= ~bits
+    return mode
+
+
+def _meant(mode: int, what: str, *, executable: bool) -> int:
+    if what in _SHIFT:
+        return (mode >> _SHIFT[what] & 7) * 0o111
+    bits = 0
+    for letter in what:
+        if letter == "X":
+            bits |= _WHAT["x"] if executable else 0
+        else:
+            bits |= _WHAT[letter]
+    return bits
+
+
 class Placer(Extractor):
-    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number or None), ``enclosed`` where the
-    destination is the root of the archive's links, and ``layer`` where the archive is a layer whose whiteouts are to
-    be carried out."""
+    """An Extractor that changes names and modes. ``request`` has ``chmod`` (a number, changes or None), ``enclosed``
+    where the destination is the root of the archive's links, and ``layer`` where the archive is a layer whose whiteouts
+    are to be carried out."""
 
     def __init__(
         self,
@@ -118,7 +156,7 @@ class Placer(Extractor):
             owner=owner,
         )
         self._name = where.name
-        self._chmod: int | None = request.get("chmod")
+        self._chmod: int | list[list[str]] | None = request.get("chmod")
         self._layer = bool(request.get("layer"))
 
     def _entry(self, entry: Entry) -> None:
@@ -128,7 +166,11 @@ class Placer(Extractor):
         if self._name:
             entry.name = self._name
         if self._chmod is not None and entry.type not in (tar.SYMLINK, tar.HARDLINK):
-            entry.mode = self._chmod
+            entry.mode = (
+                self._chmod
+                if isinstance(self._chmod, int)
+                else changed(entry.mode, self._chmod, directory=entry.type == tar.DIRECTORY)
+            )
         super()._entry(entry)
 
     def _carry_out(self, name: bytes) -> None:
