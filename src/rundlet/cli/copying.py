@@ -192,8 +192,8 @@ def _put(call: Invocation, container: str, directory: str, stream: Any) -> None:
 
 
 def _put_stdin(call: Invocation, container: str, target: str, found: dict[str, Any] | None) -> None:
-    from rundlet.cli.uploading import file_chunks
+    from rundlet.client.filebody import FileBody
 
     if found is not None and not found["mode"] & GO_DIRECTORY:
         raise CommandError(f'destination "{container}:{target}" must be a directory')
-    _put(call, container, target, file_chunks(os.dup(0)))
+    _put(call, container, target, FileBody(os.dup(0)))

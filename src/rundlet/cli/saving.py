@@ -22,8 +22,7 @@ def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
     if not output:
         if os.isatty(1):
             raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-        for piece in request().chunks():
-            write_all(1, piece)
+        request().pour(_writer(1))
         return
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
@@ -34,17 +33,19 @@ def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
     if os.path.exists(output) and not os.path.isfile(output):
         # A device or a pipe: written in place.
         with open(output, "wb", buffering=0) as file:
-            for piece in response.chunks():
-                write_all(file.fileno(), piece)
+            response.pour(_writer(file.fileno()))
         return
     temporary = f"{output}.{os.getpid()}.tmp"
     try:
         with open(temporary, "xb", buffering=0) as file:
-            for piece in response.chunks():
-                write_all(file.fileno(), piece)
+            response.pour(_writer(file.fileno()))
         os.rename(temporary, output)
     except OSError as exc:
         raise CommandError(f"failed to {verb}: {exc.filename or output}: {(exc.strerror or '').lower()}") from exc
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _writer(fd: int) -> Callable[[bytes | memoryview], None]:
+    return lambda piece: write_all(fd, piece)

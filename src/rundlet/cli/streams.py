@@ -23,7 +23,7 @@ class StreamError(Exception):
     """The engine reported a failure within the stream."""
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of ``data``, waiting where ``fd`` does not block."""
     view = memoryview(data)
     while view:

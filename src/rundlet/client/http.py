@@ -10,13 +10,16 @@ from rundlet.client.wire import loads, scan, skip_whitespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Protocol
+
+    from rundlet.client.filebody import FileBody
 
     class Socket(Protocol):
         """What ``_socket.socket``, ``socket.socket`` and ``ssl.SSLSocket`` have in common."""
 
         def recv(self, size: int, /) -> bytes: ...
+        def recv_into(self, buffer: memoryview, /) -> int: ...
         def sendall(self, data: bytes, /) -> None: ...
         def shutdown(self, how: int, /) -> None: ...
         def fileno(self) -> int: ...
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 
 READ_SIZE = 65536
+POUR_SIZE = 1 << 20
 MAX_HEADER = 1 << 20
 MAX_CHUNK_LINE = 1024
 
@@ -50,6 +54,16 @@ class Connection:
         self.buffer += data
         return bool(data)
 
+    def fill_into(self, place: memoryview) -> int:
+        """Read once past the (empty) buffer: how much. Raises ClientError, also at the end of the stream."""
+        try:
+            count = self.socket.recv_into(place)
+        except OSError as exc:
+            raise ClientError(f"error during connect: read: {exc.strerror or exc}") from exc
+        if not count:
+            raise ClientError("unexpected EOF")
+        return count
+
     def line(self, limit: int = MAX_CHUNK_LINE) -> bytes:
         """The next line without its CRLF."""
         while (end := self.buffer.find(b"\n")) < 0:
@@ -60,13 +74,18 @@ class Connection:
         text, self.buffer = self.buffer[:end], self.buffer[end + 1 :]
         return text.removesuffix(b"\r")
 
-    def send(self, method: str, target: str, headers: dict[str, str], body: bytes | Iterable[bytes] | None) -> None:
-        """Write one request; a body that is not bytes goes out in chunks. Raises ClientError."""
+    def send(
+        self, method: str, target: str, headers: dict[str, str], body: bytes | FileBody | Iterable[bytes] | None
+    ) -> None:
+        """Write one request; a body whose length nobody knows goes out in chunks. Raises ClientError."""
         self.idle = False
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host_header}", "User-Agent: Rundlet-Client"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
+        file: FileBody | None = body if getattr(body, "size", 0) else None  # type: ignore[assignment]
         if isinstance(body, bytes):
             lines.append(f"Content-Length: {len(body)}")
+        elif file is not None:
+            lines.append(f"Content-Length: {file.size}")
         elif body is not None:
             lines.append("Transfer-Encoding: chunked")
         elif method == "POST":
@@ -77,6 +96,9 @@ class Connection:
                 self.socket.sendall(head + (body or b""))
                 return
             self.socket.sendall(head)
+            if file is not None:
+                file.send_to(self.socket)
+                return
             for piece in body:
                 if piece:
                     self.socket.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -128,30 +150,46 @@ class Response:
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives. Raises ClientError when it ends early."""
+        return self._body(None)  # type: ignore[return-value]  # without a buffer it is all bytes
+
+    def _body(self, scratch: memoryview | None) -> Iterator[bytes | memoryview]:
         if self._bodiless:
             return
         if "chunked" in self.headers.get("transfer-encoding", "").lower():
-            yield from self._chunked()
+            yield from self._chunked(scratch)
         elif "content-length" in self.headers:
-            yield from self._sized(int(self.headers["content-length"]))
+            yield from self._sized(int(self.headers["content-length"]), scratch)
         else:
             self.headers["connection"] = "close"
             yield from self._until_end()
         self._bodiless = True
         self._done()
 
-    def _sized(self, left: int) -> Iterator[bytes]:
+    def pour(self, write: Callable[[bytes | memoryview], object]) -> None:
+        """Give the body to ``write`` as it arrives, each piece valid until it returns. Raises ClientError.
+
+        For what is long: much is read at once, and into one buffer.
+        """
+        for piece in self._body(memoryview(bytearray(POUR_SIZE))):
+            write(piece)
+
+    def _sized(self, left: int, scratch: memoryview | None) -> Iterator[bytes | memoryview]:
         if left < 0:
             raise ClientError(f"malformed HTTP response: length {left}")
         connection = self.connection
         while left:
+            if not connection.buffer and scratch is not None:
+                count = connection.fill_into(scratch[:left])
+                left -= count
+                yield scratch[:count]
+                continue
             if not connection.buffer and not connection.fill():
                 raise ClientError("unexpected EOF")
             piece, connection.buffer = connection.buffer[:left], connection.buffer[left:]
             left -= len(piece)
             yield piece
 
-    def _chunked(self) -> Iterator[bytes]:
+    def _chunked(self, scratch: memoryview | None) -> Iterator[bytes | memoryview]:
         while True:
             text = self.connection.line().partition(b";")[0]
             try:
@@ -162,7 +200,7 @@ class Response:
                 while self.connection.line():
                     pass
                 return
-            yield from self._sized(size)
+            yield from self._sized(size, scratch)
             self.connection.line()
 
     def _until_end(self) -> Iterator[bytes]:

@@ -46,6 +46,11 @@ class TlsSocket:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
+    def recv_into(self, buffer: memoryview, /) -> int:
+        data = self.recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def sendall(self, data: bytes, /) -> None:
         view = memoryview(data)
         while view:

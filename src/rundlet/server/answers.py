@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 import rundlet
 from rundlet.api import codec, jsonstream
 from rundlet.api.versions import MAXIMUM
-from rundlet.server import errors
+from rundlet.server import bulk, errors
 from rundlet.server.call import Call
 
 T = TypeVar("T")
@@ -74,6 +74,7 @@ async def bytes_stream(
     that the client can't take the part for the whole."""
     first = await anext(chunks, None)
     answer = await open_stream(call, content_type, headers)
+    bulk.widen(call.request.transport)
     return await _copy(call, answer, first, chunks, _cut)
 
 

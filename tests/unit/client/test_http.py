@@ -1,12 +1,16 @@
 """HTTP/1.1 over a socket pair."""
 
+import os
 import socket
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rundlet.client.endpoint import Endpoint
 from rundlet.client.errors import ApiError, ClientError, ConnectError
+from rundlet.client.filebody import FileBody
 from rundlet.client.http import Connection
 from rundlet.client.session import Session
 
@@ -155,3 +159,102 @@ def test_the_engine_is_started_once_when_nothing_listens(tmp_path: object) -> No
     started[0].close()
     with pytest.raises(ConnectError):
         session.connect()
+
+
+def _received(peer: socket.socket) -> "tuple[threading.Thread, list[bytes]]":
+    """A thread that reads all that comes to ``peer``."""
+    parts: list[bytes] = []
+
+    def read() -> None:
+        while data := peer.recv(1 << 16):
+            parts.append(data)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread, parts
+
+
+def _send_file(pair: tuple[Connection, socket.socket], path: Path, start: int = 0) -> bytes:
+    connection, peer = pair
+    thread, parts = _received(peer)
+    fd = os.open(path, os.O_RDONLY)
+    os.lseek(fd, start, os.SEEK_SET)
+    try:
+        connection.send("POST", "/x", {}, FileBody(fd))
+    finally:
+        connection.socket.shutdown(socket.SHUT_WR)
+        thread.join()
+    with pytest.raises(OSError):
+        os.fstat(fd)
+    return b"".join(parts)
+
+
+def test_a_file_is_sent_with_its_length(pair: tuple[Connection, socket.socket], tmp_path: Path) -> None:
+    content = os.urandom(3_000_000)
+    (tmp_path / "file").write_bytes(content)
+    head, _, body = _send_file(pair, tmp_path / "file", start=10).partition(b"\r\n\r\n")
+    assert b"Content-Length: 2999990" in head.split(b"\r\n")
+    assert body == content[10:]
+
+
+def test_a_file_whose_length_is_not_known_is_sent_in_chunks(pair: tuple[Connection, socket.socket]) -> None:
+    head, _, body = _send_file(pair, Path("/proc/self/comm")).partition(b"\r\n\r\n")
+    comm = Path("/proc/self/comm").read_bytes()
+    assert b"Transfer-Encoding: chunked" in head.split(b"\r\n")
+    assert body == b"%x\r\n%b\r\n0\r\n\r\n" % (len(comm), comm)
+
+
+def test_a_file_goes_through_tls_piece_by_piece(tmp_path: Path) -> None:
+    class Wrapped:
+        """As an SSLSocket: its descriptor must not be written to directly."""
+
+        def __init__(self) -> None:
+            self.sent = b""
+
+        def pending(self) -> int:
+            return 0
+
+        def sendall(self, data: bytes, /) -> None:
+            self.sent += data
+
+    (tmp_path / "file").write_bytes(b"abc" * 200_000)
+    wrapped = Wrapped()
+    FileBody(os.open(tmp_path / "file", os.O_RDONLY)).send_to(wrapped)  # type: ignore[arg-type]
+    assert wrapped.sent == b"abc" * 200_000
+
+
+def test_a_file_that_became_shorter_is_no_whole_body(pair: tuple[Connection, socket.socket], tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1000))
+    body = FileBody(os.open(tmp_path / "file", os.O_RDONLY))
+    os.truncate(tmp_path / "file", 10)
+    with pytest.raises(ClientError, match="shorter"):
+        pair[0].send("POST", "/x", {}, body)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_long_body_is_poured_through_one_buffer(pair: tuple[Connection, socket.socket], chunked: bool) -> None:
+    connection, peer = pair
+    content = os.urandom(2_500_000)
+    if chunked:
+        pieces = [content[start : start + 600_000] for start in range(0, len(content), 600_000)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    else:
+        body, head = content, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+    sender = threading.Thread(target=peer.sendall, args=(head + body + b"rest",))
+    sender.start()
+    got = bytearray()
+    connection.receive().pour(got.extend)
+    assert got == content
+    assert connection.idle
+    while connection.buffer != b"rest":
+        assert connection.fill()
+    sender.join()
+
+
+def test_a_body_that_is_poured_and_ends_early_is_an_error(pair: tuple[Connection, socket.socket]) -> None:
+    connection, peer = pair
+    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
+    peer.shutdown(socket.SHUT_WR)
+    with pytest.raises(ClientError, match="unexpected EOF"):
+        connection.receive().pour(lambda piece: None)

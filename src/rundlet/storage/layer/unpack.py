@@ -246,7 +246,7 @@ class _Pump:
             self.close()
 
     def _move_and_hash(self, chunks: Iterable[bytes], plain_hash: "hashlib._Hash") -> None:
-        pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES)
+        pieces = _Handover()
 
         def update() -> None:
             while (piece := pieces.get()) is not None:
@@ -260,7 +260,7 @@ class _Pump:
             pieces.put(None)
             hasher.join()
 
-    def _move(self, chunks: Iterable[bytes], pieces: "queue.Queue[bytes | None] | None") -> None:
+    def _move(self, chunks: Iterable[bytes], pieces: "_Handover | None") -> None:
         for piece in self._inflate(chunks):
             if pieces is not None:
                 pieces.put(piece)
@@ -289,6 +289,30 @@ class _Pump:
         view = memoryview(piece)
         while view:
             view = view[os.write(self._pipe, view) :]
+
+
+class _Handover:
+    """Pieces from one thread to another, at most :data:`_PIECES` on their way.
+
+    Of two queues without a bound, which cost a tenth of one with a bound: the second has the places that are free.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_PIECES):
+            self._free.put(None)
+
+    def put(self, piece: bytes | None) -> None:
+        """Hand over ``piece`` when there is a place for it; None is the end."""
+        self._free.get()
+        self._pieces.put(piece)
+
+    def get(self) -> bytes | None:
+        """The next piece; its place is free again."""
+        piece = self._pieces.get()
+        self._free.put(None)
+        return piece
 
 
 def _read_all(fd: int) -> bytes:

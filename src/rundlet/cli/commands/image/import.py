@@ -8,7 +8,7 @@ import sys
 from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
 from rundlet.cli.reference import parse
-from rundlet.cli.uploading import file_chunks
+from rundlet.client.filebody import FileBody
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def run(call: Invocation) -> int:
         query["fromSrc"] = source
         stream = None
     elif source == "-":
-        stream = file_chunks(0)
+        stream = FileBody(0)
     else:
         try:
-            stream = file_chunks(os.open(source, os.O_RDONLY | os.O_CLOEXEC))
+            stream = FileBody(os.open(source, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as exc:
             raise CommandError(f"open {source}: {(exc.strerror or '').lower()}") from exc
     show(call.context.session.stream("POST", "/images/create", query=query, stream=stream), sys.stdout)

@@ -7,7 +7,7 @@ import sys
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
-from rundlet.cli.uploading import file_chunks
+from rundlet.client.filebody import FileBody
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,5 +49,5 @@ def run(call: Invocation) -> int:
 
         platforms = flags["platform"] if isinstance(flags["platform"], list) else [flags["platform"]]
         query["platform"] = [platform_json(text) for text in platforms]
-    show(call.context.session.stream("POST", "/images/load", query=query, stream=file_chunks(fd)), sys.stdout)
+    show(call.context.session.stream("POST", "/images/load", query=query, stream=FileBody(fd)), sys.stdout)
     return 0
