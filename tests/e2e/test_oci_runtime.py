@@ -194,7 +194,7 @@ def test_update_changes_limits(runtime: Runtime) -> None:
     limit = json.loads(runtime.ok("events", "--stats", runtime.name))["data"]
     assert limit["memory"]["usage"]["limit"] == 48 << 20
     assert limit["pids"]["limit"] == 17
-    runtime.ok("update", "--memory", "64m", runtime.name)
+    runtime.ok("update", runtime.name, "--memory", "64m")
     limit = json.loads(runtime.ok("events", "--stats", runtime.name))["data"]
     assert limit["memory"]["usage"]["limit"] == 64 << 20
 
@@ -230,6 +230,30 @@ def test_tmpfs_begins_with_what_the_image_has(runtime: Runtime) -> None:
     done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
     assert done.stdout.splitlines() == ["root:x:0:0:root:/root:/bin/sh", "1"]
     assert not (runtime.bundle / "rootfs/etc/new").exists()
+
+
+def test_tmpfs_looks_like_what_it_covers(runtime: Runtime) -> None:
+    (runtime.bundle / "rootfs/there").mkdir()
+    (runtime.bundle / "rootfs/there").chmod(0o751)
+    for name in ("/there", "/new"):
+        runtime.config["mounts"].append({"destination": name, "type": "tmpfs", "source": "tmpfs"})
+    runtime.write("stat -c %a /there /new")
+    assert runtime("run", "--bundle", str(runtime.bundle), runtime.name).stdout.split() == ["751", "1777"]
+
+
+def test_read_only_dev_is_filled_before(runtime: Runtime) -> None:
+    dev = next(entry for entry in runtime.config["mounts"] if entry["destination"] == "/dev")
+    dev["options"].append("ro")
+    runtime.write("echo >/dev/null; touch /dev/x; ls /dev/pts")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    assert (done.stdout, "Read-only file system" in done.stderr) == ("ptmx\n", True)
+
+
+def test_links_in_place_of_proc_are_refused(runtime: Runtime) -> None:
+    shutil.rmtree(runtime.bundle / "rootfs/proc", ignore_errors=True)
+    (runtime.bundle / "rootfs/proc").symlink_to("/elsewhere")
+    runtime.write("true")
+    assert 'filesystem "proc" must be mounted on ordinary directory' in runtime.create().stderr
 
 
 def test_descriptors_are_passed_on(runtime: Runtime) -> None:

@@ -42,6 +42,12 @@ def test_signals(text: str, number: int) -> None:
     assert life.signal_number(text) == number
 
 
+def test_options_may_follow_the_container_but_not_a_command() -> None:
+    mixed = parse(FLAGS, ["box", "--no-pivot=false", "--", "--x"], mixed=True)
+    assert mixed.words == ["box", "--x"]
+    assert parse(FLAGS, ["box", "--no-pivot=false"]).words == ["box", "--no-pivot=false"]
+
+
 @pytest.mark.parametrize("text", ["", "-1", "99", "SIGNO", "RTMIN+x"])
 def test_no_signals(text: str) -> None:
     with pytest.raises(UsageError):

@@ -17,6 +17,8 @@ from rundlet.linux.cgroup.places import Places
 
 _V2_CONTROLLERS: Final = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
 
+_TIMES: Final = {"cpu.cfs_period_us": "cpu.cfs_quota_us", "cpu.rt_period_us": "cpu.rt_runtime_us"}
+
 
 class Limits:
     """One round of changes to one cgroup; ``warnings`` collects what could not be done."""
@@ -54,8 +56,7 @@ class Limits:
             wanted = settings.v1_settings(resources)
             if not new:
                 wanted = self._reorder(wanted)
-        for setting in wanted:
-            self._set(setting)
+        self._set_all(wanted)
         # In a user namespace nobody can make a device node, so there is nothing to forbid (nor a right to).
         if resources.get("devices") and userns.INITIAL:
             self._set_devices(devices.policy(resources["devices"]), new)
@@ -75,6 +76,19 @@ class Limits:
                     # has processes of its own.
                     self._attempt((name,), write, control, f"+{name}", also=errno.EBUSY)
             place = f"{place}/{part}"
+
+    def _set_all(self, wanted: list[settings.Setting]) -> None:
+        """Of a period and its time one may only fit when the other is set, below a parent with limits of its own."""
+        files, later = {setting.file for setting in wanted}, list[settings.Setting]()
+        for setting in wanted:
+            try:
+                self._set(setting)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL or _TIMES.get(setting.file) not in files:
+                    raise
+                later.append(setting)
+        for setting in later:
+            self._set(setting)
 
     def _set(self, setting: settings.Setting) -> None:
         directory = self._places.directory(setting.controller)

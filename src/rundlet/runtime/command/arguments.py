@@ -1,6 +1,6 @@
 """The command line: Go's flags as runc's users write them, ``--name value``, ``--name=value``, ``-n value``.
 
-Options end at the first word that is none, so that an exec's command keeps its own.
+Where a command follows, as that of an exec, options end at the first word that is none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,10 +59,14 @@ class Arguments:
         return self.words[0]
 
 
-def parse(flags: Sequence[Flag], words: Sequence[str]) -> Arguments:
-    """Raises: UsageError; RefusedError for a flag of that kind that is given."""
+def parse(flags: Sequence[Flag], words: Sequence[str], *, mixed: bool = False) -> Arguments:
+    """``mixed``: options may also follow other words.
+
+    Raises: UsageError; RefusedError for a flag of that kind that is given.
+    """
     by_name = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
     values: dict[str, list[str]] = {}
+    others: list[str] = []
     position = 0
     while position < len(words):
         word = words[position]
@@ -70,7 +74,11 @@ def parse(flags: Sequence[Flag], words: Sequence[str]) -> Arguments:
             position += 1
             break
         if not word.startswith("-") or word == "-":
-            break
+            if not mixed:
+                break
+            others.append(word)
+            position += 1
+            continue
         position += 1
         name, separator, value = word.partition("=")
         flag = by_name.get(name) or by_name.get(f"-{name}")
@@ -88,7 +96,7 @@ def parse(flags: Sequence[Flag], words: Sequence[str]) -> Arguments:
                 raise RefusedError(f"--{flag.name}")
             continue
         values.setdefault(flag.name, []).append(value)
-    return Arguments(values, words[position:])
+    return Arguments(values, [*others, *words[position:]])
 
 
 def _truth(name: str, text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rundlet import __version__
 from rundlet.runtime.command.errors import CommandError
 
-_DIRECTORY: Final = ".seccomp"
+DIRECTORY: Final = ".seccomp"
 
 
 def program(root: str, config: Mapping[str, Any] | None, process: Mapping[str, Any]) -> bytes:
@@ -18,7 +18,7 @@ def program(root: str, config: Mapping[str, Any] | None, process: Mapping[str, A
         return b""
     bounding = sorted((process.get("capabilities") or {}).get("bounding") or ())
     key = json.dumps([config, bounding, os.uname().machine, os.uname().release, __version__], sort_keys=True)
-    path = f"{root}/{_DIRECTORY}/{hashlib.sha256(key.encode()).hexdigest()[:32]}.bpf"
+    path = f"{root}/{DIRECTORY}/{hashlib.sha256(key.encode()).hexdigest()[:32]}.bpf"
     try:
         with open(path, "rb") as file:
             return file.read()

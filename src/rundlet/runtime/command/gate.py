@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux import path
+from rundlet.linux import mount, path
 from rundlet.runtime.command import hooks, properties
 from rundlet.runtime.init import devices, mounts
 from rundlet.runtime.init.plan import NewSession
@@ -16,6 +16,7 @@ from rundlet.runtime.init.steps import Context, Step
 from rundlet.runtime.shim import copyup
 
 _ANSWER: Final = 1 << 20
+_DEV: Final = "/dev"
 _COPY_UP: Final = "tmpcopyup"
 
 
@@ -100,6 +101,18 @@ class FilledTmpfs(NamedTuple):
             os.close(source)
 
 
+class ReadonlyDev(NamedTuple):
+    """A read-only /dev, once all is in it."""
+
+    step: str = "device"
+
+    def describe(self) -> str:
+        return "read-only /dev"
+
+    def execute(self, context: Context) -> None:
+        mount.mount_setattr(context.dev, "", set=mount.MOUNT_ATTR_RDONLY)
+
+
 class OldSession(NamedTuple):
     """``--no-new-keyring``: a session, and the keyring that we were started with."""
 
@@ -125,7 +138,10 @@ def adapt(
     Raises: CommandError.
     """
     result: list[Step] = []
+    readonly = False
     for item in steps:
+        if isinstance(item, mounts.Pivot) and readonly:
+            result.append(ReadonlyDev())
         if isinstance(item, mounts.Pivot) and line is not None:
             wanted = (config.get("hooks") or {}).get("createContainer") or ()
             result.append(CreationHooks(line, wanted))
@@ -134,6 +150,10 @@ def adapt(
         elif isinstance(item, mounts.MountFilesystem) and (_COPY_UP, None) in item.options.data:
             data = tuple(entry for entry in item.options.data if entry[0] != _COPY_UP)
             result.append(FilledTmpfs(item._replace(options=item.options._replace(data=data))))
+        elif isinstance(item, mounts.MountFilesystem) and item.destination == _DEV:
+            readonly = bool(item.options.set & mount.MOUNT_ATTR_RDONLY)
+            options = item.options._replace(set=item.options.set & ~mount.MOUNT_ATTR_RDONLY)
+            result.append(item._replace(options=options))
         else:
             result.append(item)
         if isinstance(item, NewSession):

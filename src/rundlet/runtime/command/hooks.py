@@ -71,7 +71,7 @@ def _run(hook: Mapping[str, Any], state: Mapping[str, Any], variables: Mapping[s
         return f"{path}: hook ran past specified timeout of {hook['timeout']}s"
     if code == 0:
         return ""
-    how = f"exit status {code}" if code > 0 else f"signal {-code}"
+    how = f"exit status {code}" if code > 0 else f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
     return f"{path}: {how}, output: {output}"
 
 

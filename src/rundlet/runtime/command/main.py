@@ -124,7 +124,7 @@ def _dispatch(invocation: Invocation, options: Arguments) -> int:
         if verb in ("checkpoint", "restore"):
             raise RefusedError(verb)
         raise UsageError(f"No help topic for '{verb}'")
-    arguments = parse((*found.flags, Flag("help", "bool", "h")), words)
+    arguments = parse((*found.flags, Flag("help", "bool", "h")), words, mixed=found.mixed)
     if arguments.on("help"):
         names = " ".join(f"[--{flag.name}]" for flag in found.flags if flag.kind != "refused")
         sys.stdout.write(f"rundlet-runtime {verb} {names} {found.usage}\n\n{found.about}\n".replace("  ", " "))
@@ -293,12 +293,7 @@ def _state(invocation: Invocation, arguments: Arguments) -> int:
 def _kill(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import life
 
-    words = arguments.words
-    if words and words[-1] in ("--all", "-a"):
-        words.pop()
-        every = True
-    else:
-        every = arguments.on("all")
+    words, every = arguments.words, arguments.on("all")
     if len(words) not in (1, 2):
         raise UsageError("1 or 2 arguments are needed: the container's ID, and a signal")
     life.kill(invocation.states, words[0], words[1] if len(words) == 2 else "SIGTERM", every=every)
@@ -445,6 +440,7 @@ class _Verb(NamedTuple):
     about: str
     flags: tuple[Flag, ...] = ()
     enters: bool = False
+    mixed: bool = True
 
 
 _VERBS: Final = {
@@ -457,14 +453,14 @@ _VERBS: Final = {
         (*_CREATE, Flag("detach", "bool", "d"), Flag("keep", "bool"), Flag("no-subreaper", "bool")),
         True,
     ),
-    "exec": _Verb(_exec, "CONTAINER COMMAND [ARG...]", "Run one more process in a container", _EXEC, True),
+    "exec": _Verb(_exec, "CONTAINER COMMAND [ARG...]", "Run one more process in a container", _EXEC, True, False),
     "state": _Verb(_state, "CONTAINER", "Print the state of a container as JSON"),
     "kill": _Verb(_kill, "CONTAINER [SIGNAL]", "Send a signal (default SIGTERM)", (Flag("all", "bool", "a"),)),
     "delete": _Verb(_delete, "CONTAINER", "Remove a stopped container", (Flag("force", "bool", "f"),)),
     "pause": _Verb(_pause, "CONTAINER", "Stop all processes of a container"),
     "resume": _Verb(_resume, "CONTAINER", "Let the processes of a container go on"),
     "list": _Verb(_list, "", "List containers", (_FORMAT, Flag("quiet", "bool", "q"))),
-    "ps": _Verb(_ps, "CONTAINER [PS OPTIONS]", "List the processes of a container", (_FORMAT,)),
+    "ps": _Verb(_ps, "CONTAINER [PS OPTIONS]", "List the processes of a container", (_FORMAT,), mixed=False),
     "events": _Verb(_events, "CONTAINER", "Print statistics of a container", (Flag("stats", "bool"), Flag("interval"))),
     "update": _Verb(
         _update,

@@ -11,6 +11,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux.cgroup import Cgroup, remove_if_empty
+from rundlet.runtime.command import filters
 from rundlet.runtime.command.errors import CommandError, MissingError
 from rundlet.runtime.shim.cgroups import layout
 
@@ -77,7 +78,7 @@ class States:
 
     def directory(self, container: str) -> str:
         """Raises: CommandError for a name that would lead elsewhere."""
-        if not _NAME.fullmatch(container) or container in (".", ".."):
+        if not _NAME.fullmatch(container) or container in (".", "..", filters.DIRECTORY):
             raise CommandError(f"invalid container ID format: {container}")
         return f"{self._root}/{container}"
 
@@ -113,7 +114,7 @@ class States:
             return []
         found: list[State] = []
         for name in names:
-            if _NAME.fullmatch(name) and os.path.isdir(f"{self._root}/{name}"):
+            if _NAME.fullmatch(name) and name != filters.DIRECTORY and os.path.isdir(f"{self._root}/{name}"):
                 try:
                     found.append(self.load(name))
                 except CommandError:

@@ -103,9 +103,10 @@ class MountFilesystem(NamedTuple):
         return f"{self.kind} on {self.destination}"
 
     def execute(self, context: Context) -> None:
+        covers = _exists(context.root, self.destination)
         target = _target(context.root, self.destination, True)
         try:
-            fd = self._create(target)
+            fd = self._create(target, covers=covers)
             mount.move_mount(fd, target)
             if self.options.propagation:
                 mount.mount_setattr(fd, "", propagation=self.options.propagation)
@@ -120,9 +121,9 @@ class MountFilesystem(NamedTuple):
         else:
             os.close(fd)
 
-    def _create(self, target: int) -> int:
+    def _create(self, target: int, *, covers: bool) -> int:
         data: dict[str, str | None] = {"source": self.source} if self.source else {}
-        if self.kind == "tmpfs":
+        if self.kind == "tmpfs" and covers:
             # As runc: a tmpfs looks like the directory that it covers, unless told otherwise.
             data["mode"] = f"{stat.S_IMODE(os.fstat(target).st_mode):04o}"
         if self.kind in _OWN_SUPERBLOCK and self.options.set & mount.MOUNT_ATTR_RDONLY:
@@ -291,6 +292,14 @@ def _hierarchy(name: str, data: str, attributes: int) -> int:
         key, separator, value = item.partition("=")
         options[key] = value if separator else None
     return mount.new_filesystem("cgroup", options, attributes)
+
+
+def _exists(root: int, destination: str) -> bool:
+    try:
+        os.close(path.open_in_root(root, destination, os.O_PATH))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _target(root: int, destination: str, is_directory: bool) -> int:
