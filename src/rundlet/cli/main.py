@@ -45,6 +45,9 @@ GLOBAL_FLAGS = (
     ("help", "", "bool", ""),
 )
 
+# As Docker takes them; what a command has to say it says at every level.
+LOG_LEVELS = ("", "panic", "fatal", "error", "warn", "warning", "info", "debug", "trace")
+
 PREFIXED = frozenset(("container.run",))
 
 
@@ -133,6 +136,8 @@ def _dispatch(program: str, words: list[str]) -> int:
             f"Run '{program} --help' for more information{_did_you_mean('--' + exc.name, choices)}",
             exc.code,
         ) from exc
+    if parser.values["log-level"].lower() not in LOG_LEVELS:
+        raise CommandError(f"Unable to parse logging level: {parser.values['log-level']}")
     if parser.values["help"]:
         return _top_help(program)
     if parser.values["version"]:
