@@ -272,6 +272,30 @@ def test_descriptors_are_passed_on(runtime: Runtime) -> None:
     assert done.stdout.splitlines()[0] == "through", done.stderr
 
 
+def test_descriptors_that_nobody_opened_are_refused(runtime: Runtime) -> None:
+    """Otherwise some of the runtime's own would go to the container."""
+    runtime.write("ls -l /proc/self/fd")
+    words = ("run", "--preserve-fds", "2", "--bundle", str(runtime.bundle), runtime.name)
+    done = runtime(*words)
+    assert (done.returncode, "unable to stat preserved-fd 0 (of 2)" in done.stderr) == (1, True)
+    assert "does not exist" in runtime("state", runtime.name).stderr
+
+
+def test_sockets_of_systemd_are_passed_on(runtime: Runtime) -> None:
+    runtime.write("cat <&3; echo $LISTEN_FDS $LISTEN_PID")
+    reader, writer = os.pipe()
+    os.write(writer, b"through ")
+    os.close(writer)
+    try:
+        done = runtime(
+            "run", "--bundle", str(runtime.bundle), runtime.name, env=os.environ | {"LISTEN_FDS": "1"},
+            stdin=subprocess.DEVNULL, preexec_fn=lambda: os.dup2(reader, 3), pass_fds=[3],
+        )  # fmt: skip
+    finally:
+        os.close(reader)
+    assert done.stdout == "through 1 1\n", done.stderr
+
+
 def test_terminal_comes_through_the_console_socket(runtime: Runtime, tmp_path: Path) -> None:
     runtime.write("tty; stty size; test -c /dev/console && echo console", terminal=True)
     runtime.config["process"]["consoleSize"] = {"height": 24, "width": 100}

@@ -258,7 +258,7 @@ class _Starter:
         self._step = "internal"
         steps, gate_ = self._plan(prepared, line_fd, fifo)
         process = config["process"]
-        variables = environment(process.get("env") or (), home)
+        variables = environment([*(process.get("env") or ()), *listening()], home)
         program = Program(process["args"], variables, gate=gate_._replace(variables=variables))
         self._step = "namespace"
         pid, _ = libc.clone3(flags & ~ns.CLONE_NEWTIME | _CLONE_PARENT, pidfd=False, cgroup_fd=birth)
@@ -297,6 +297,13 @@ def resolve(process: Mapping[str, Any], rootfs: str) -> tuple[plan.User, str]:
         return user, "/"
     finally:
         os.close(root)
+
+
+def listening() -> list[str]:
+    """What sd_listen_fds(3) of a program looks for when systemd's sockets are passed on: it is process 1 now."""
+    names = ("LISTEN_FDS", "LISTEN_FDNAMES")
+    found = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+    return [*found, "LISTEN_PID=1"] if os.environ.get("LISTEN_FDS", "").isdigit() else []
 
 
 def wiring(report_fd: int, console: int, kept: tuple[int, ...] = ()) -> Wiring:

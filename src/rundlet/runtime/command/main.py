@@ -134,10 +134,17 @@ def _dispatch(invocation: Invocation, options: Arguments) -> int:
     return found.call(invocation, arguments)
 
 
-def _prepare() -> None:
-    """What a container would otherwise inherit from our caller, or find out through us."""
+def _prepare(arguments: Arguments) -> None:
+    """What a container would otherwise inherit from our caller, or find out through us. Raises: UsageError."""
     from rundlet.linux import clean, libc
 
+    count = _preserved(arguments)
+    for number in range(count):
+        try:
+            os.fstat(3 + number)
+        except OSError as exc:
+            # What we open ourselves would get its number, and go to the container.
+            raise UsageError(f"unable to stat preserved-fd {number} (of {count}): {exc.strerror}") from None
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -154,7 +161,7 @@ def _prepare() -> None:
 def _create(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import creation, life, terminal
 
-    _prepare()
+    _prepare(arguments)
     console = terminal.connect(arguments.text("console-socket")) if arguments.given("console-socket") else -1
     state, warnings = creation.create(arguments.container(), _request(invocation, arguments, console))
     invocation.log.warn(warnings)
@@ -175,7 +182,7 @@ def _run(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.linux import pidfd
     from rundlet.runtime.command import configs, creation, life, terminal
 
-    _prepare()
+    _prepare(arguments)
     container, ours, console = arguments.container(), None, -1
     invocation.log.debug(f"run {container}: bundle {_bundle(arguments)}")
     detached = arguments.on("detach")
@@ -221,7 +228,7 @@ def _exec(invocation: Invocation, arguments: Arguments) -> int:
 def _executed(invocation: Invocation, arguments: Arguments) -> int:
     from rundlet.runtime.command import execs, terminal
 
-    _prepare()
+    _prepare(arguments)
     if not arguments.words:
         raise UsageError("at least 1 argument is needed: the container's ID")
     container = arguments.words.pop(0)
@@ -239,7 +246,7 @@ def _executed(invocation: Invocation, arguments: Arguments) -> int:
     options = execs.Options(
         invocation.root,
         console,
-        arguments.number("preserve-fds"),
+        _preserved(arguments),
         arguments.on("ignore-paused"),
         arguments.texts("cgroup"),
         plain=ours is not None,
@@ -382,6 +389,12 @@ def _bundle(arguments: Arguments) -> str:
     return os.path.realpath(arguments.text("bundle") or ".")
 
 
+def _preserved(arguments: Arguments) -> int:
+    """How many descriptors after standard error go to the container: the caller's, and systemd's sockets."""
+    listen = os.environ.get("LISTEN_FDS", "")
+    return arguments.number("preserve-fds") + (int(listen) if listen.isdigit() else 0)
+
+
 def _config(arguments: Arguments) -> str:
     return arguments.text("config") or "config.json"
 
@@ -389,10 +402,7 @@ def _config(arguments: Arguments) -> str:
 def _request(invocation: Invocation, arguments: Arguments, console: int, *, plain: bool = False) -> Any:
     from rundlet.runtime.command import creation
 
-    preserved = arguments.number("preserve-fds")
-    listen = os.environ.get("LISTEN_FDS", "")
-    if listen.isdigit():
-        preserved += int(listen)
+    preserved = _preserved(arguments)
     keyring = not arguments.on("no-new-keyring")
     return creation.Request(
         invocation.root, _bundle(arguments), _config(arguments), console, preserved, keyring, plain=plain
