@@ -235,6 +235,27 @@ def test_a_cache_in_a_directory(context: Context, tmp_path: Path) -> None:
     assert "--cache-to of type gha is not supported by Rundlet" in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["registry", "local"])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_cache_of_all_stages(context: Context, registry: Registry, tmp_path: Path, kind: str, mode: str) -> None:
+    text = "FROM busybox AS made\nRUN head -c 16 /dev/urandom | md5sum > /r\nFROM busybox\nCOPY --from=made /r /r\n"
+    context.dockerfile(text)
+    place = f"{registry.address}/cache/{mode}:1"
+    there, back = f"ref={place}", f"ref={place}"
+    if kind == "local":
+        there, back = f"dest={tmp_path / 'cache'}", f"src={tmp_path / 'cache'}"
+    context.ok("-t", "t", "--cache-to", f"type={kind},{there},mode={mode}")
+    before = context.run("cat", "/r")
+    assert "cache/" not in context.engine.ok("images")
+    context.engine.ok("rmi", "t")
+    context.engine.ok("image", "prune", "-f")
+    context.engine.ok("builder", "prune", "-af")
+    context.dockerfile(f"{text}RUN true\n")
+    context.ok("-t", "t", "--cache-from", f"type={kind},{back}")
+    assert (context.run("cat", "/r") == before) == (mode == "max")
+    context.engine.cli("rmi", "-f", place)
+
+
 def test_prune_takes_what_no_name_needs(context: Context) -> None:
     context.dockerfile("FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\nRUN exit 1\n")
     assert context.build().returncode == 1

@@ -171,6 +171,13 @@ class Solver:
         """Of what the target stands on outside of this build: its layers, and the steps of its history."""
         return self._bases_of[self._target.index]
 
+    @property
+    def images(self) -> list[Image]:
+        """What the stages have come to, when all is done: the target's first."""
+        target = self._stages[self._target.index]
+        states = [future.result() for future in (target, *self._stages.values()) if future.done()]
+        return list({state.image.id: state.image for state in states if state.image is not None}.values())
+
     async def state_of(self, index: int) -> StageState:
         """The last state of stage ``index``, when it is there."""
         return await asyncio.shield(self._stages[index])

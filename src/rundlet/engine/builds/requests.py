@@ -62,8 +62,8 @@ def cache_reference(text: str, flag: str) -> str:
     kind = fields.pop("type", "")
     if kind == "inline":
         return ""
-    if fields.pop("mode", "min") != "min":
-        raise NotSupportedError(f"--{flag} with another mode than min")
+    if fields.pop("mode", "min") not in ("min", "max"):
+        raise InvalidParameterError(f"invalid value for mode in --{flag} {text}")
     if kind == "local":
         return LOCAL + fields.get("src" if flag == "cache-from" else "dest", "").removeprefix(LOCAL)
     if kind != "registry":
@@ -72,6 +72,11 @@ def cache_reference(text: str, flag: str) -> str:
     if fields:
         raise NotSupportedError(f"--{flag} {text}")
     return Reference.parse(reference).with_default_tag().familiar
+
+
+def is_whole(cache_to: str) -> bool:
+    """Whether all stages are to be in it (``mode=max``)."""
+    return "mode=max" in cache_to.split(",")
 
 
 def _tag(text: str) -> Reference:

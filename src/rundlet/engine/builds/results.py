@@ -10,7 +10,8 @@ from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
-from rundlet.engine.builds.requests import LOCAL, cache_reference
+from rundlet.engine.builds.caches import CacheExporter
+from rundlet.engine.builds.requests import LOCAL, cache_reference, is_whole
 from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
@@ -37,11 +38,12 @@ class Results:
         emit: Callable[[Any], None],
         named: Descriptor | None,
         platforms: Sequence[Image],
+        stages: Sequence[Image],
     ) -> dict[str, Any]:
         """Push what is to be pushed; the answer's ``aux``.
 
         ``named`` is what the names point at if not the image's own manifest; ``platforms`` are the images of all
-        platforms that were built. Raises what pushing raises.
+        platforms that were built, ``stages`` the last ones of all stages. Raises what pushing raises.
         """
         image = state.image
         assert image is not None
@@ -67,11 +69,18 @@ class Results:
                 outputs += [_files_of(index, one, several=len(platforms) > 1) for one in platforms]
         for index, target in enumerate(options.cache_to):
             reference = cache_reference(target, "cache-to")
+            others = [stage for stage in stages if stage.id != image.id] if is_whole(target) else []
             if reference.startswith(LOCAL):
                 # By its ID: whoever loads it gets no name with it.
-                outputs.append({"cache": index, "url": f"/images/get?names={image.id}"})
+                query = "&".join(f"names={one.id}" for one in (image, *others))
+                outputs.append({"cache": index, "url": f"/images/get?{query}"})
             elif reference:
-                await self._cache(image, Reference.parse(reference), options, emit)
+
+                async def push(name: Reference) -> None:
+                    await self._push(name, options, emit)
+
+                exporter = CacheExporter(self._context, self._rooms.leases, push)
+                await exporter.export(image, others, Reference.parse(reference))
         aux: dict[str, Any] = {"ID": str(image.id)}
         if options.rich:
             aux |= {"Metadata": metadata, "Outputs": outputs}
@@ -86,20 +95,6 @@ class Results:
             reference, credentials=credentials_for(options.auth, reference), progress=progress
         )
         self._context.events.publish("image", "push", reference.familiar, {"name": reference.familiar_name})
-
-    async def _cache(
-        self, image: Image, reference: Reference, options: BuildOptions, emit: Callable[[Any], None]
-    ) -> None:
-        """An image whose history and layers are the cache, under a name that it has only meanwhile."""
-        before = self._context.images.target(reference)
-        await self._context.images.tag(image, reference)
-        try:
-            await self._push(reference, options, emit)
-        finally:
-            if before is None:
-                current = self._context.images.find(image.id)
-                gone = [name for name in (current.digests if current else ()) if name.name == reference.name]
-                await self._context.images.untag([reference, *gone])
 
     async def root_files(self, name: str) -> AsyncIterator[bytes]:
         """Raises NoSuchImageError."""

@@ -58,12 +58,14 @@ Message = JSONMessage | BuildProgress | BuildFailure
 
 
 class _Built(msgspec.Struct, frozen=True):
-    """What one platform led to. ``began`` in nanoseconds since the epoch; ``used`` are its base images."""
+    """What one platform led to. ``began`` in nanoseconds since the epoch; ``used`` are its base images, ``stages`` what
+    its stages came to."""
 
     state: StageState
     request: BuildRequest
     began: int
     used: dict[str, Image]
+    stages: list[Image]
 
     @property
     def image(self) -> Image:
@@ -227,7 +229,8 @@ class BuildService:
             for reference in main.request.tags:
                 await context.images.tag(image, reference, target)
                 context.events.publish("image", "tag", str(image.id), {"name": reference.familiar})
-        aux = await self._results.finish(main.state, main.request, options, emit, target, [one.image for one in built])
+        images, stages = [one.image for one in built], [stage for one in built for stage in one.stages]
+        aux = await self._results.finish(main.state, main.request, options, emit, target, images, stages)
         emit(jsonstream.aux(aux))
         for one in built:
             await asyncio.to_thread(self._settle, one.image)
@@ -258,7 +261,7 @@ class BuildService:
                 state = await work.solve(with_platform(request, platform) if several else request)
                 assert state.image is not None
                 await lease.hold(state.image.id)
-                built.append(_Built(state, request, began, work.used))
+                built.append(_Built(state, request, began, work.used, work.stages))
         return built
 
     async def _index(

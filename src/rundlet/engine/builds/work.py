@@ -20,23 +20,20 @@ from rundlet.builder.solver import Solver
 from rundlet.builder.sources import SourceFinder
 from rundlet.builder.squash import squash
 from rundlet.builder.state import StageState
-from rundlet.builder.steps import CacheSource, Recorder
+from rundlet.builder.steps import Recorder
 from rundlet.builder.transfers import Transfers
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import BaseImageService
+from rundlet.engine.builds.caches import CacheImporter
 from rundlet.engine.builds.lendings import Lent
-from rundlet.engine.builds.requests import LOCAL
 from rundlet.engine.builds.runner import ContainerRunner
 from rundlet.engine.context import Context
-from rundlet.errors import NotFoundError, RundletError
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
-from rundlet.image.records import Image, Progress
+from rundlet.image.records import Image
 from rundlet.image.removal import Remover
-from rundlet.oci.reference import Reference
-from rundlet.storage.files.access import PickRequest, Source
 from rundlet.transport import HttpClient
 
 _CHUNK = 64 << 10
@@ -77,8 +74,8 @@ class Work:
         self._reporter = reporter
         self._lent = lent
         self._auth = auth
-        self._loaded: list[Image] = []
         self.used: dict[str, Image] = {}
+        self.stages: list[Image] = []
 
     async def solve(self, request: BuildRequest) -> StageState:
         """The image. Raises LocatedError and what building raises."""
@@ -86,7 +83,10 @@ class Work:
         recorder = Recorder(
             context.images, context.snapshots, rooms.cache, context.clock, self._reporter, self._lease, request.epoch
         )
-        recorder.sources = await self._cache_sources(request)
+        caches = CacheImporter(
+            context, rooms.puller, rooms.loader, rooms.remover, self._lease, self._reporter, self._lent, self._auth
+        )
+        recorder.sources = await caches.sources(request.cache_from)
         bases = BaseImageService(context, rooms.puller, self._auth, self._reporter, signed_only=request.signed_only)
         self.used = bases.used
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
@@ -107,57 +107,14 @@ class Work:
         solver.runs = Runs(recorder, request, rooms.runner, rooms.layers, mounts)
         try:
             state = await solver.solve()
+            self.stages = solver.images
         finally:
-            await self._forget_sources()
+            await caches.forget()
         if request.squash:
             depth, steps = solver.base
             created = request.epoch * 10**9 if request.epoch is not None else context.clock.now_ns()
             state = await squash(state, depth, steps, solver.transfers, recorder, created)
         return state
-
-    async def _cache_sources(self, request: BuildRequest) -> list[CacheSource]:
-        """The images of --cache-from; one that can't be had is no error, as in Docker."""
-        found = []
-        for name in request.cache_from:
-            try:
-                image = await self._cache_image(name)
-            except RundletError as exc:
-                self._reporter.warning(f"[Warning] cache source {name}: {exc}")
-                continue
-            stack = tuple(self._context.images.layers(image.id))
-            await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
-            history = tuple(self._context.images.config(image.id).history or ())
-            found.append(CacheSource(history, stack))
-        return found
-
-    async def _cache_image(self, name: str) -> Image:
-        """Raises NotFoundError, and what loading and pulling raise."""
-        if not name.startswith(LOCAL):
-            try:
-                return self._context.images.get(name)
-            except NotFoundError:
-                return (await self._rooms.puller.pull(Reference.parse(name), progress=_ignore))[0].image
-        lent = self._lent.contexts.get(name.removeprefix(LOCAL))
-        if lent is None:
-            raise NotFoundError("the directory was not sent")
-        known = {image.id for image in self._context.images.images()}
-        access = lent.read_directory(lent.context)
-        try:
-            await access.pick(PickRequest(sources=[Source(())]))
-            loaded = await self._rooms.loader.load(access.chunks(), progress=_ignore)
-        finally:
-            await access.close()
-        if not loaded:
-            raise NotFoundError("there is no image in the directory")
-        if loaded[0].image.id not in known:
-            self._loaded.append(loaded[0].image)
-        return loaded[0].image
-
-    async def _forget_sources(self) -> None:
-        """Remove what came only to be looked at."""
-        for image in self._loaded:
-            with suppress(RundletError):
-                await self._rooms.remover.remove(str(image.id), prune=False)
 
     @asynccontextmanager
     async def agents(self) -> AsyncIterator[dict[str, str]]:
@@ -191,10 +148,6 @@ class Work:
                 server.close()
             for task in tasks:
                 task.cancel()
-
-
-def _ignore(progress: Progress) -> None:
-    del progress
 
 
 async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: socket.socket) -> None:

@@ -1,0 +1,164 @@
+"""``--cache-to`` and ``--cache-from``: images whose history and layers are the cache.
+
+With ``mode=max`` it is an index (in a directory: an archive of several images) of the last images of all stages, the
+build's own first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+from rundlet.api.images import AuthConfig
+from rundlet.builder.report import Reporter
+from rundlet.builder.steps import CacheSource
+from rundlet.engine.builds import indexes
+from rundlet.engine.builds.bases import credentials_for
+from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.requests import LOCAL
+from rundlet.engine.context import Context
+from rundlet.errors import NotFoundError, RundletError
+from rundlet.image.leases import Lease, Leases
+from rundlet.image.load import Loader
+from rundlet.image.pull import Puller
+from rundlet.image.records import Image, Progress
+from rundlet.image.removal import Remover
+from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import SIZE_LIMIT, Index, decode_any
+from rundlet.oci.reference import Reference
+from rundlet.storage.files.access import PickRequest, Source
+
+
+class CacheImporter:
+    """Of one build: :meth:`sources`, and at its end :meth:`forget`."""
+
+    def __init__(
+        self,
+        context: Context,
+        puller: Puller,
+        loader: Loader,
+        remover: Remover,
+        lease: Lease,
+        reporter: Reporter,
+        lent: Lent,
+        auth: Mapping[str, AuthConfig],
+    ) -> None:
+        self._context = context
+        self._puller = puller
+        self._loader = loader
+        self._remover = remover
+        self._lease = lease
+        self._reporter = reporter
+        self._lent = lent
+        self._auth = auth
+        self._brought: list[Image] = []
+
+    async def sources(self, names: Sequence[str]) -> list[CacheSource]:
+        """What ``names`` have; one that can't be had is no error, as in Docker."""
+        found: list[CacheSource] = []
+        for name in names:
+            try:
+                images = await self._images(name)
+            except RundletError as exc:
+                self._reporter.warning(f"[Warning] cache source {name}: {exc}")
+                continue
+            for image in images:
+                stack = tuple(self._context.images.layers(image.id))
+                await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
+                found.append(CacheSource(tuple(self._context.images.config(image.id).history or ()), stack))
+        return found
+
+    async def forget(self) -> None:
+        """Remove what came only to be looked at."""
+        for image in self._brought:
+            with suppress(RundletError):
+                await self._remover.remove(str(image.id), prune=False)
+
+    async def _images(self, name: str) -> list[Image]:
+        """Raises NotFoundError, and what loading and pulling raise."""
+        if name.startswith(LOCAL):
+            return await self._loaded(name)
+        try:
+            return [self._context.images.get(name)]
+        except NotFoundError:
+            return await self._pulled(Reference.parse(name))
+
+    async def _loaded(self, name: str) -> list[Image]:
+        lent = self._lent.contexts.get(name.removeprefix(LOCAL))
+        if lent is None:
+            raise NotFoundError("the directory was not sent")
+        known = {image.id for image in self._context.images.images()}
+        access = lent.read_directory(lent.context)
+        try:
+            await access.pick(PickRequest(sources=[Source(())]))
+            loaded = await self._loader.load(access.chunks(), progress=_ignore)
+        finally:
+            await access.close()
+        if not loaded:
+            raise NotFoundError("there is no image in the directory")
+        found = list({one.image.id: one.image for one in loaded}.values())
+        self._brought += [image for image in found if image.id not in known]
+        return found
+
+    async def _pulled(self, reference: Reference) -> list[Image]:
+        credentials = credentials_for(self._auth, reference)
+        main = (await self._puller.pull(reference, credentials=credentials, progress=_ignore))[0]
+        found = [main.image]
+        for entry in await self._beside(main.reference, main.image):
+            known = {image.id for image in self._context.images.images()}
+            by_digest = reference.with_digest(entry)
+            image = (await self._puller.pull(by_digest, credentials=credentials, progress=_ignore))[0].image
+            found.append(image)
+            if image.id not in known:
+                self._brought.append(image)
+        return found
+
+    async def _beside(self, reference: Reference, image: Image) -> list[Digest]:
+        """Digests of the other manifests for the platform of ``image`` in the index that ``reference`` points at."""
+        images = self._context.images
+        target = images.target(reference)
+        if target is None or target.digest == image.manifest.digest:
+            return []
+        document = decode_any(
+            await asyncio.to_thread(images.content.read, target.digest, SIZE_LIMIT), target.media_type
+        )
+        if not isinstance(document, Index):
+            return []
+        return [
+            entry.digest
+            for entry in document.manifests or ()
+            if entry.digest != image.manifest.digest
+            and entry.platform is not None
+            and entry.platform.matches(image.platform)
+        ]
+
+
+class CacheExporter:
+    """``push`` sends what a name stands for to its registry."""
+
+    def __init__(self, context: Context, leases: Leases, push: Callable[[Reference], Awaitable[None]]) -> None:
+        self._context = context
+        self._leases = leases
+        self._push = push
+
+    async def export(self, image: Image, others: Sequence[Image], reference: Reference) -> None:
+        """``image``, and with it ``others`` (mode=max), under a name that they have only meanwhile."""
+        images = self._context.images
+        before = images.target(reference)
+        async with self._leases.lease() as lease:
+            target = None
+            if others:
+                maker = indexes.IndexMaker(self._context, lease)
+                parts = [indexes.Part(one, one.manifest) for one in (image, *others)]
+                target = await maker.finish(parts, indexes.Annotations())
+            await images.tag(image, reference, target)
+            try:
+                await self._push(reference)
+            finally:
+                if before is None:
+                    current = images.find(image.id)
+                    gone = [name for name in (current.digests if current else ()) if name.name == reference.name]
+                    await images.untag([reference, *gone])
+
+
+def _ignore(progress: Progress) -> None:
+    del progress
