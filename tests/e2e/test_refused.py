@@ -28,6 +28,8 @@ COMMANDS = (
     ("kill created", 1, "cannot kill container: created: container "),
     ("kill missing", 1, "cannot kill container: missing: No such container: missing"),
     ("kill -s FOO running", 1, "invalid signal: FOO"),
+    ("tag busybox sha256:abcdef", 1, "refusing to create an ambiguous tag using digest algorithm as name"),
+    ("cp - created:/missing", 1, 'destination "created:/missing" must be a directory'),
     ("rename running created", 1, 'Conflict. The container name "/created" is already in use by container'),
     ("rename missing other", 1, "No such container: missing"),
     ("update --restart foo running", 1, "invalid restart policy"),
@@ -71,6 +73,29 @@ RUNS = (
     ("-w relative busybox true", 125, "it needs to be an absolute path"),
     ("--runtime missing busybox true", 125, "missing"),
 )
+
+
+BY_THE_COMMAND_LINE = (
+    ("rm -f missing", 0, "No such container: missing"),
+    ("network rm -f missing", 0, ""),
+    ("update --restart on-failure:x running", 1, "invalid restart policy format: maximum retry count must be an"),
+    ("run --link a:b:c busybox true", 125, "bad format for links: a:b:c"),
+    ("run --dns nowhere busybox true", 125, "IP address is not correctly formatted: nowhere"),
+    ("run --dns-search -x. busybox true", 125, "-x. is not a valid domain"),
+    ("run --device-cgroup-rule foo busybox true", 125, "invalid device cgroup format 'foo'"),
+    ("run --security-opt seccomp=/etc/hostname busybox true", 125, "compacting json for seccomp profile (/etc/hostna"),
+    ("run --cidfile /missing/x busybox true", 127, "failed to create the container ID file"),
+)
+"""Before, or after, the engine is asked: older clients have other words."""
+
+
+def test_what_the_command_line_says(two: Client) -> None:
+    if two.older:
+        pytest.skip("docker 20.10 has other words")
+    for text, code, message in BY_THE_COMMAND_LINE:
+        found, output = said(two, *text.split())
+        assert message in output, (text, output)
+        assert found == code, (text, found, output)
 
 
 def test_commands(two: Client) -> None:

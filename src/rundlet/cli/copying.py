@@ -194,6 +194,6 @@ def _put(call: Invocation, container: str, directory: str, stream: Any) -> None:
 def _put_stdin(call: Invocation, container: str, target: str, found: dict[str, Any] | None) -> None:
     from rundlet.client.filebody import FileBody
 
-    if found is not None and not found["mode"] & GO_DIRECTORY:
+    if found is None or not found["mode"] & GO_DIRECTORY:
         raise CommandError(f'destination "{container}:{target}" must be a directory')
     _put(call, container, target, FileBody(os.dup(0)))

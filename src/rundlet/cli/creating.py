@@ -6,7 +6,7 @@ import os
 import sys
 
 from rundlet.cli.contenttrust import enabled
-from rundlet.cli.exit import CommandError, RunError
+from rundlet.cli.exit import CommandError, RunError, start_error_code
 from rundlet.cli.options.container import create_body
 from rundlet.client.errors import ApiError
 
@@ -95,7 +95,8 @@ class Creation:
             ) from exc
         except OSError as exc:
             reason = f"open {path}: {(exc.strerror or '').lower()}"
-            raise RunError(f"failed to create the container ID file: {reason}") from exc
+            message = f"failed to create the container ID file: {reason}"
+            raise RunError(message, start_error_code(message)) from exc
 
     def _create_or_pull(self) -> dict[str, Any]:
         try:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rundlet.cli.context import Context
 
 
+NOTHING = ""
+"""What an action returns to have nothing printed."""
+
+
 def for_each(
     context: Context, names: Iterable[str], action: Callable[[str], str | None], *, echo: bool = True, prefix: str = ""
 ) -> int:
@@ -24,7 +28,7 @@ def for_each(
             context.warn(f"{prefix}{exc}")
             failed = True
             continue
-        if echo:
+        if echo and text != NOTHING:
             context.say(name if text is None else text)
     return 1 if failed else 0
 

@@ -15,7 +15,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Kinds that Docker's help shows as lists; ours are finer for the sake of their checks.
-LISTS = frozenset(("list", "env", "label", "host", "stream", "byte-rate", "operation-rate", "device-weight"))
+LISTS = frozenset(
+    (
+        "list",
+        "address",
+        "byte-rate",
+        "device-rule",
+        "device-weight",
+        "domain",
+        "env",
+        "host",
+        "label",
+        "link",
+        "operation-rate",
+        "stream",
+    )
+)
 MAPS = frozenset(("map", "sysctl"))
 REPEATED = LISTS | MAPS | frozenset(("filter", "ulimit", "mount", "network", "gpu-request", "strings"))
 SIMPLE = frozenset(("string", "list"))

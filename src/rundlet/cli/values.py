@@ -139,6 +139,45 @@ def extra_host(text: str) -> str:
     return f"{name}:{address}"
 
 
+def link(text: str) -> str:
+    if not text:
+        raise ValueError("empty string specified for links")
+    if text.count(":") > 1:
+        raise ValueError(f"bad format for links: {text}")
+    return text
+
+
+def ip_address(text: str) -> str:
+    from rundlet.cli.options.ports import is_address
+
+    if not is_address(text.strip()):
+        raise ValueError(f"IP address is not correctly formatted: {text}")
+    return text.strip()
+
+
+def search_domain(text: str) -> str:
+    """A domain of --dns-search; ``.`` stands for none."""
+    text = text.strip(" ")
+    if text == ".":
+        return text
+    name = text.removesuffix(".")
+    labels = name.split(".")
+    hyphens = any(label.startswith("-") or label.endswith("-") for label in labels)
+    plain = all(label and label.replace("-", "x").isascii() and label.replace("-", "x").isalnum() for label in labels)
+    if not plain or hyphens or name.replace(".", "").replace("-", "").isdigit() or len(name) > 254:
+        raise ValueError(f"{text} is not a valid domain")
+    return name
+
+
+def device_rule(text: str) -> str:
+    """``c 1:* rwm`` of --device-cgroup-rule."""
+    import re
+
+    if not re.fullmatch(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}", text):
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    return text
+
+
 def stream(text: str) -> str:
     if text.lower() not in ("stdin", "stdout", "stderr"):
         raise ValueError("valid streams are STDIN, STDOUT and STDERR")
@@ -245,6 +284,10 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "label": label,
     "host": extra_host,
     "stream": stream,
+    "link": link,
+    "address": ip_address,
+    "domain": search_domain,
+    "device-rule": device_rule,
     "sysctl": sysctl,
     "byte-rate": byte_rate,
     "operation-rate": operation_rate,

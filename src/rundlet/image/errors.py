@@ -31,6 +31,15 @@ class ImageConflictError(ConflictError):
         self.used = used
 
 
+class AmbiguousTagError(InvalidParameterError):
+    """A repository called ``sha256`` would look like a digest."""
+
+    reason = "ambiguous-tag"
+
+    def __init__(self) -> None:
+        super().__init__("refusing to create an ambiguous tag using digest algorithm as name")
+
+
 class NoMatchingManifestError(NotFoundError):
     reason = "no-matching-manifest"
 

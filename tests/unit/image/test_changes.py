@@ -53,7 +53,7 @@ def test_the_rest() -> None:
     ("text", "words"),
     [
         ("RUN true", "run is not a valid change command"),
-        ("BOGUS x", "unknown instruction: BOGUS"),
+        ("BOGUS x", "bogus is not a valid change command"),
         ("CMD", "CMD requires at least one argument"),
         ("EXPOSE http", "invalid containerPort: http"),
         ("EXPOSE 70000", "invalid range"),

@@ -18,8 +18,6 @@ FLAGS = ()
 
 def run(call: Invocation) -> int:
     server = server_key(call.args)
-    if not erase(call.context, server):
-        call.context.say(f"Not logged in to {server}")
-        return 0
+    erase(call.context, server)
     call.context.say(f"Removing login credentials for {server}")
     return 0

@@ -294,6 +294,15 @@ def _network(flags: Any, host: dict[str, Any], body: dict[str, Any]) -> None:
             host["PortBindings"] = bindings
 
 
+def _compact_json(text: str, path: str) -> str:
+    import json
+
+    try:
+        return json.dumps(json.loads(text), separators=(",", ":"))
+    except ValueError as exc:
+        raise RunError(f"compacting json for seccomp profile ({path}) failed: {exc}") from exc
+
+
 def _security(flags: Any, host: dict[str, Any]) -> None:
     options: list[str] = []
     for given in flags["security-opt"]:
@@ -308,7 +317,7 @@ def _security(flags: Any, host: dict[str, Any]) -> None:
             # The profile is a file here, not where the engine runs: its content is sent.
             try:
                 with open(value, encoding="utf-8") as file:
-                    options.append(f"seccomp={file.read()}")
+                    options.append(f"seccomp={_compact_json(file.read(), value)}")
             except OSError as exc:
                 reason = f"open {value}: {(exc.strerror or '').lower()}"
                 raise RunError(f"opening seccomp profile ({value}) failed: {reason}") from exc

@@ -56,8 +56,8 @@ def ipam_config(
             raise ValueError(f"cannot configure multiple gateways ({text}, {config['Gateway']}) for the same subnet")
         config["Gateway"] = text
     for name, text in auxiliary.items():
-        config = _owner(configs, text)
+        config = _owner(configs, text) if text else None
         if config is None:
-            raise ValueError(f"no matching subnet for aux-address {text}")
+            raise ValueError(f"no matching subnet for aux-address {text}".rstrip())
         config.setdefault("AuxiliaryAddresses", {})[name] = text
     return list(configs.values())

@@ -35,6 +35,7 @@ from rundlet.engine.images import anatomy, streams, views
 from rundlet.engine.times import parse_until
 from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
 from rundlet.image import history, variants
+from rundlet.image.errors import AmbiguousTagError
 from rundlet.image.import_ import Importer, download
 from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
@@ -114,7 +115,8 @@ class ImageService:
         store = self._context.images
         layers = store.layers(image.id)
         directories = [self._context.snapshots.layer(layer.chain).path for layer in reversed(layers)]
-        answer = views.inspect(image, store.config(image.id), layers, directories)
+        driver = views.graph_driver(directories, self._context.snapshots.driver)
+        answer = views.inspect(image, store.config(image.id), layers, driver)
         return msgspec.structs.replace(answer, manifests=self._manifests(ref)) if options.manifests else answer
 
     async def history(self, ref: str, platform: str) -> Sequence[ImageHistoryItem]:
@@ -205,6 +207,8 @@ class ImageService:
         reference = Reference.parse(repo)
         if tag:
             reference = reference.with_tag(tag)
+        if reference.familiar_name == "sha256":
+            raise AmbiguousTagError
         await self._context.images.tag(image, reference)
         self._publish("tag", str(image.id), reference.with_default_tag().familiar)
 

@@ -17,5 +17,5 @@ FLAGS = (("output", "o", "string", "Write to a file, instead of STDOUT"),)
 
 def run(call: Invocation) -> int:
     path = container_path(call.args[0], "export")
-    save_body(lambda: call.context.session.request("GET", path), call.flags["output"], "export")
+    save_body(lambda: call.context.session.request("GET", path), call.flags["output"], "export container")
     return 0

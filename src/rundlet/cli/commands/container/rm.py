@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import container_path, for_each
+from rundlet.cli.each import NOTHING, container_path, for_each
+from rundlet.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,16 @@ def run(call: Invocation) -> int:
     flags = call.flags
     query = {"v": flags["volumes"] or None, "link": flags["link"] or None, "force": flags["force"] or None}
 
-    def remove(name: str) -> None:
+    def remove(name: str) -> str | None:
         name = name.strip("/")
-        call.context.session.delete(container_path(name), query)
+        try:
+            call.context.session.delete(container_path(name), query)
+        except ApiError as exc:
+            # As Docker: said, but what is to be gone is gone.
+            if exc.status == 404 and flags["force"]:
+                call.context.warn(str(exc))
+                return NOTHING
+            raise
+        return None
 
     return for_each(call.context, call.args, remove)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.each import container_path, for_each
-from rundlet.cli.exit import CommandError
+from rundlet.cli.exit import CommandError, RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def run(call: Invocation) -> int:
     if call.given("restart"):
         from rundlet.cli.options.container import restart_policy
 
-        body["RestartPolicy"] = restart_policy(call.flags["restart"])
+        try:
+            body["RestartPolicy"] = restart_policy(call.flags["restart"])
+        except RunError as exc:
+            raise CommandError(exc.message) from exc
     if not body:
         raise CommandError("you must provide one or more flags when using this command")
     warnings: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import for_each
+from rundlet.cli.each import NOTHING, for_each
 from rundlet.client.errors import ApiError
 from rundlet.client.wire import quote
 
@@ -22,7 +22,7 @@ def run(call: Invocation) -> int:
             call.context.session.delete(f"/networks/{quote(name)}")
         except ApiError as exc:
             if call.flags["force"] and exc.status == 404:
-                return None
+                return NOTHING
             raise
         return None
 
