@@ -190,6 +190,7 @@ def test_signers_of_both_kinds(engine: Engine, user: Callable[..., User], reposi
     assert bob("pull", f"{repository}:v3").stderr.strip() == "No valid trust data for v3"
     asked = alice("trust", "revoke", repository, stdin="n\n")
     assert (asked.returncode, "trust revoke has been cancelled" in asked.stderr) == (1, True)
+    assert "Successfully deleted signature" in alice.ok("trust", "revoke", "--yes", repository)
     _forget(engine, name, f"{repository}:v3")
 
 
