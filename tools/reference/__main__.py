@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tools.reference import manual, markdown, observed
-from tools.reference.commands import GLOBAL, commands
+from tools.reference.commands import GLOBAL, SAME_TABLE, commands
 from tools.reference.endpoints import endpoints
 
 DOCS = observed.ROOT / "docs"
@@ -29,8 +29,9 @@ def generated() -> dict[Path, str]:
 def gaps() -> list[str]:
     """What no test observes, and what the table of tests says wrongly."""
     flags = {}
+    same = {SAME_TABLE[one.module]: one.names for one in commands() if one.module in SAME_TABLE}
     for command in commands():
-        names = () if command.name in STARTED_BY_FIXTURES else command.names
+        names = () if command.name in STARTED_BY_FIXTURES else (*command.names, *same.get(command.module, ()))
         for flag in command.flags:
             if flag.command == command.name:
                 flags[flag.key] = observed.flag_wanted(flag.long, flag.short, names or ("",))

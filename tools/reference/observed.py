@@ -18,6 +18,10 @@ DEPTH = 3
 """Helpers of helpers of helpers are still the test's own text."""
 
 
+TOO_MUCH = frozenset({"Engine"})
+"""Classes that say what can be done, not what a test does."""
+
+
 @dataclass(slots=True)
 class Text:
     """What a test says: its words, and its strings with a blank for what is put in (``/containers/ /json``)."""
@@ -128,8 +132,7 @@ class _Collector:
             file = f"{(node.module or '').replace('.', '/')}.py"
             original = next(one.name for one in node.names if name in (one.asname, one.name))
             node = _module(file).get(original) if (ROOT / file).is_file() else None
-        # A class of helpers (an engine, a client) says what it can do, not what the test does.
-        if node is not None and not isinstance(node, ast.ClassDef | ast.ImportFrom):
+        if node is not None and not isinstance(node, ast.ImportFrom) and name not in TOO_MUCH:
             self.collect(file, node, depth + 1)
 
 
@@ -148,6 +151,6 @@ def _module(file: str) -> dict[str, ast.stmt]:
             names |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names[node.target.id] = node
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("tests.", "tools.")):
             names |= {one.asname or one.name: node for one in node.names}
     return names
