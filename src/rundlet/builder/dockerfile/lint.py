@@ -26,44 +26,61 @@ _RESERVED: Final = frozenset(("context", "scratch"))
 _TARGET_PLATFORM: Final = re.compile(r"\$(?:TARGETPLATFORM|\{TARGETPLATFORM\})\Z")
 _IMAGE_NAME: Final = re.compile(r"[a-z0-9][\w./:@-]*\Z", re.IGNORECASE)
 _ONCE: Final = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
+_EXPERIMENTAL: Final = frozenset(("copyignoredfile", "invaliddefinitiondescription"))
+"""Rules that a file has to ask for."""
 _WORDS: Final = re.compile(r"[\t\v\f\r ]+")
 
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What a rule may know besides the file. ``arguments`` are those given to the build; ``ignored`` says what
-    .dockerignore leaves out; ``base_environment`` names the variables that an image sets, None where nobody knows."""
+    .dockerignore leaves out; ``base_environment`` names the variables that an image sets, None where nobody knows;
+    ``base_platform`` is an image's platform where that is not the one (the second argument, "" for the build's) that it
+    should have: (the one it has, the one it should have)."""
 
     arguments: Mapping[str, str | None] = {}
     ignored: Callable[[str], bool] | None = None
     base_environment: Callable[[str], frozenset[str] | None] | None = None
+    base_platform: Callable[[str, str], tuple[str, str] | None] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The ``check`` directive: rules that are left out (``all`` for every one), and whether warnings are errors."""
+    """The ``check`` directive: rules that are left out, experimental ones that are not (``all`` for every one), and
+    whether warnings are errors."""
 
     skip: frozenset[str] = frozenset()
     error: bool = False
+    experimental: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, text: str) -> "Settings":
-        """``skip=A,B;error=true``. Raises DockerfileError."""
+        """``skip=A,B;error=true;experimental=C``. Raises DockerfileError."""
         skip: frozenset[str] = frozenset()
+        experimental: frozenset[str] = frozenset()
         error = False
         for part in filter(None, text.split(";")):
             key, _, value = part.partition("=")
             key, value = key.strip().lower(), value.strip()
             if key == "skip":
-                skip = frozenset(name.strip().lower() for name in value.split(","))
+                skip = _names(value)
             elif key == "error":
                 if value.lower() not in ("true", "false"):
                     raise DockerfileError(f'invalid check option "{part.strip()}"')
                 error = value.lower() == "true"
-            elif key != "experimental":
+            elif key == "experimental":
+                experimental = _names(value)
+            else:
                 raise DockerfileError(f'invalid check option "{part.strip()}"')
-        return cls(skip, error)
+        return cls(skip, error, experimental)
 
     def keeps(self, rule: str) -> bool:
-        return "all" not in self.skip and rule.lower() not in self.skip
+        name = rule.lower()
+        if name in _EXPERIMENTAL and not self.experimental & {"all", name}:
+            return False
+        return not self.skip & {"all", name}
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip().lower() for name in text.split(","))
 
 
 def check(
@@ -82,9 +99,10 @@ def check(
     return sorted(kept.values(), key=lambda one: (one.position.line, one.rule, one.text))
 
 
-def fails(dockerfile: Dockerfile, warnings: Iterable[Warning_]) -> bool:
-    """Whether the file says that its warnings are errors, and has some."""
-    return Settings.parse(dockerfile.directives.check).error and any(True for _ in warnings)
+def fails(dockerfile: Dockerfile, warnings: Iterable[Warning_], settings: Settings | None = None) -> bool:
+    """Whether the file, or ``settings`` in its place, says that its warnings are errors, and has some."""
+    settings = settings or Settings.parse(dockerfile.directives.check)
+    return settings.error and any(True for _ in warnings)
 
 
 Rule = Callable[[Dockerfile, Surroundings], Iterator[Warning_]]
@@ -275,6 +293,21 @@ def _from_defaults(dockerfile: Dockerfile, around: Surroundings) -> Iterator[War
             yield Warning_("InvalidDefaultArgInFrom", text, stage.position)
 
 
+def _base_platforms(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning_]:
+    """Base images of another platform than the build's."""
+    stages = {stage.name for stage in dockerfile.stages} | {"scratch"}
+    for stage in dockerfile.stages:
+        if around.base_platform is None or "$" in stage.base + stage.platform or stage.base.lower() in stages:
+            continue
+        mismatch = around.base_platform(stage.base, stage.platform)
+        if mismatch is not None:
+            actual, expected = mismatch
+            text = (
+                f'Base image {stage.base} was pulled with platform "{actual}", expected "{expected}" for current build'
+            )
+            yield Warning_("InvalidBaseImagePlatform", text, stage.position)
+
+
 def _quietly(text: str, values: Mapping[str, str], dockerfile: Dockerfile) -> str:
     try:
         return Expander(values, dockerfile.directives.escape).word(text)
@@ -302,5 +335,6 @@ _RULES: Final[tuple[Rule, ...]] = (
     _ignored_sources,
     _from_arguments,
     _from_defaults,
+    _base_platforms,
     _variables,
 )

@@ -1,6 +1,6 @@
 """A Dockerfile's text to its instructions: the one entry to this package."""
 
-from rundlet.builder.dockerfile.ast import Arg, Dockerfile, Instruction, Position, Stage
+from rundlet.builder.dockerfile.ast import Arg, Dockerfile, Instruction, Position, Stage, Warning_
 from rundlet.builder.dockerfile.errors import DockerfileError, DockerfileSyntaxError, InstructionError
 from rundlet.builder.dockerfile.instructions import From, read_line
 from rundlet.builder.dockerfile.lines import Line, Reader
@@ -20,6 +20,7 @@ def parse(text: bytes) -> Dockerfile:
     stages: list[tuple[From, list[Instruction]]] = []
     for line in lines:
         found = _read(line)
+        reader.warnings += _descriptions(line, found)
         if isinstance(found, From):
             stages.append((found, []))
         elif stages:
@@ -49,6 +50,19 @@ def parse_instruction(text: str, escape: str = "\\") -> Instruction:
     if isinstance(found, From):
         raise InstructionError("FROM isn't allowed as an ONBUILD trigger")
     return found
+
+
+def _descriptions(line: Line, found: From | Instruction) -> list[Warning_]:
+    """Of a comment right above a stage or an argument: a description begins with the name."""
+    names = [found.name] if isinstance(found, From) else []
+    if isinstance(found, Arg):
+        names = [variable.name for variable in found.variables]
+    if not line.comments or not any(names) or line.comments[-1].split(" ")[0] in names:
+        return []
+    keyword = "FROM" if isinstance(found, From) else "ARG"
+    name = names[0] if len(names) == 1 else "<arg_key>"
+    text = f"Comment for {keyword} should follow the format: `# {name} <description>`"
+    return [Warning_("InvalidDefinitionDescription", text, line.position)]
 
 
 def _read(line: Line) -> From | Instruction:

@@ -8,10 +8,14 @@ from rundlet.builder.dockerfile.ast import Warning_
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.report import Reporter
 from rundlet.engine.builds.contexts import Read
+from rundlet.engine.builds.requests import platforms
 from rundlet.errors import RundletError
 from rundlet.image.store import ImageStore
+from rundlet.oci.platform import Platform
 
 _CHECK = "rundlet.build.check"
+_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
+"""The build argument that takes the place of a file's ``check`` directive."""
 
 
 def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[Warning_]:
@@ -25,8 +29,24 @@ def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[War
         values = (config.config.env if config.config is not None else None) or ()
         return frozenset(value.partition("=")[0] for value in values) | {"PATH"}
 
+    def base_platform(name: str, wanted: str) -> tuple[str, str] | None:
+        try:
+            actual = images.get(name).platform
+            expected = Platform.parse(wanted) if wanted else platforms(options)[-1]
+        except RundletError:
+            return None
+        if (actual.os, actual.architecture) == (expected.os, expected.architecture):
+            return None
+        return str(actual), str(expected)
+
     ignored = found.ignore.ignored if found.ignore else None
-    return lint.check(found.dockerfile, lint.Surroundings(options.build_args, ignored, base_environment))
+    around = lint.Surroundings(options.build_args, ignored, base_environment, base_platform)
+    return lint.check(found.dockerfile, around, _settings(options))
+
+
+def _settings(options: BuildOptions) -> lint.Settings | None:
+    given = options.build_args.get(_ARGUMENT)
+    return lint.Settings.parse(given) if given else None
 
 
 def answer(found: Read, warnings: list[Warning_]) -> JSONMessage:
@@ -38,11 +58,11 @@ def answer(found: Read, warnings: list[Warning_]) -> JSONMessage:
     return jsonstream.aux({"ID": _CHECK, "Warnings": rows, "Source": found.text})
 
 
-def say(found: Read, warnings: list[Warning_], reporter: Reporter, *, aloud: bool) -> None:
-    """Warn, ``aloud`` only. Raises DockerfileError when the file itself says that warnings are errors."""
-    if lint.fails(found.dockerfile, warnings):
+def say(found: Read, warnings: list[Warning_], reporter: Reporter, options: BuildOptions) -> None:
+    """Warn, but not with the classic builder. Raises DockerfileError where warnings are said to be errors."""
+    if lint.fails(found.dockerfile, warnings, _settings(options)):
         rules = ", ".join(dict.fromkeys(item.rule for item in warnings))
         position = warnings[0].position
         raise DockerfileError(f"lint violation found for rules: {rules}", position.line, position.end)
-    for item in warnings if aloud else ():
+    for item in warnings if options.rich else ():
         reporter.warning(f"{item.rule}: {item.text} (line {item.position.line})")

@@ -201,7 +201,7 @@ class BuildService:
                 if options.check:
                     emit(checks.answer(found, warnings))
                     return None
-                checks.say(found, warnings, reporter, aloud=options.rich)
+                checks.say(found, warnings, reporter, options)
                 try:
                     return await self._build(found, options, workspace, lent, lease, reporter, emit)
                 except LocatedError as exc:

@@ -78,9 +78,14 @@ BAD = {
         'FROM --platform flag should not use constant value "linux/amd64"',
     ),
     "CopyIgnoredFile": (
-        "FROM alpine\nCOPY ./tmp/x .",
-        2,
+        "# check=experimental=CopyIgnoredFile\nFROM alpine\nCOPY ./tmp/x .",
+        3,
         'Attempting to Copy file "./tmp/x" that is excluded by .dockerignore',
+    ),
+    "InvalidDefinitionDescription": (
+        "# check=experimental=all\n\n# what a is\nARG a b\nFROM alpine\n# base is it\nFROM alpine AS base",
+        4,
+        "Comment for ARG should follow the format: `# <arg_key> <description>`",
     ),
     "ExposeProtoCasing": (
         "FROM alpine\nEXPOSE 80/TcP",
@@ -111,6 +116,9 @@ GOOD = [
     "ARG TAG=1\nFROM busybox:${TAG}\nFROM busybox${MISSING:-x}",
     "FROM alpine\nCOPY other *.tmp https://x/tmp/y $tmp /\nCOPY --from=0 tmp /",
     "FROM alpine\nEXPOSE 80/tcp 90 $port/udp",
+    "FROM alpine\nCOPY ./tmp/x .",
+    "# something\nFROM alpine AS base",
+    "# check=experimental=all\n\n# base is it\nFROM alpine AS base\n# not about it\n\nARG a\n# any\nFROM alpine",
 ]
 
 
@@ -138,6 +146,14 @@ def test_variables_of_a_base_image_that_is_known() -> None:
     assert [one.text for one in check(parse(text), around)] == [
         "Usage of undefined variable '$PYTHON_VERSON' (did you mean $PYTHON_VERSION?)"
     ]
+
+
+def test_platforms_of_base_images() -> None:
+    around = Surroundings(base_platform=lambda _name, wanted: None if wanted else ("linux/arm64", "linux/amd64"))
+    text = b"FROM --platform=$BUILDPLATFORM b\nFROM b\nFROM scratch\nFROM b AS c\nFROM c"
+    found = [(one.position.line, one.text) for one in check(parse(text), around)]
+    message = 'Base image b was pulled with platform "linux/arm64", expected "linux/amd64" for current build'
+    assert found == [(2, message), (4, message)]
 
 
 def test_what_a_stage_sets_its_children_see() -> None:
