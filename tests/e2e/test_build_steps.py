@@ -72,6 +72,23 @@ def _usage(engine: Engine) -> list[dict[str, object]]:
     return records
 
 
+def test_binds_of_a_stage(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox AS a\nRUN mkdir -p /d/e && echo hi > /d/e/f && ln -s /d/e /l\n"
+        "FROM busybox\nRUN mkdir /out\n"
+        "RUN --mount=type=bind,from=a,target=/m cat /m/d/e/f > /out/1; ! touch /m/x\n"
+        "RUN --mount=type=bind,from=a,source=/d/e/f,target=/m/f cat /m/f > /out/2\n"
+        "RUN --mount=type=bind,from=a,source=l,target=/m cat /m/f > /out/3\n"
+        "RUN --mount=type=bind,from=a,source=/d/../d/e,target=/m,rw cat /m/f > /out/4; touch /m/x\n"
+        "RUN --mount=type=bind,from=busybox,source=/bin,target=/m /m/busybox echo hi > /out/5\n"
+    )
+    context.ok("-t", "t")
+    assert context.run("sh", "-c", "cat /out/*").split() == ["hi"] * 5
+    # The stage is as it was.
+    context.dockerfile("FROM busybox\nRUN --mount=type=bind,from=t,source=/none,target=/m ls\n")
+    assert 'failed to calculate checksum of ref: "/none": not found' in context.build().stderr
+
+
 def test_secrets_leave_no_trace(context: Context, tmp_path: Path) -> None:
     secret = "never-to-be-seen-4711"
     (tmp_path / "secret").write_text(secret)

@@ -56,6 +56,7 @@ class LayerMaker:
         after this. Raises LayerError, StorageError.
         """
         rootfs = self._snapshots.container(container_id)
+        await asyncio.to_thread(self._snapshots.settle, container_id)
         names = [name.lstrip("/") for name in left_out]
         quiet = await asyncio.to_thread(_quiet_parents, rootfs.upper, rootfs.lower, names)
         changes = Changes(rootfs.upper, self._workers, names, quiet=quiet, latest=latest)

@@ -18,7 +18,7 @@ from rundlet.builder.pieces import Piece, picked
 from rundlet.builder.report import Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.workspace import Workspace
-from rundlet.image.records import Layer
+from rundlet.image.records import Image, Layer
 from rundlet.linux import path as safe_path
 from rundlet.storage.files.access import FileAccess, PickRequest, PlaceRequest, Source
 
@@ -32,6 +32,8 @@ class Finder(Protocol):
     """Where mounts come from: see sources.SourceFinder."""
 
     def directory(self, name: str) -> str: ...
+
+    async def image(self, name: str, step: Step) -> Image | None: ...
 
     async def stack(self, name: str, step: Step) -> Sequence[Layer]: ...
 
@@ -49,11 +51,12 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a bind's files are: a ``directory`` of this build, or the layers of an image."""
+    """Where a bind's files are: a ``directory`` of this build, or the layers of an image (None: of none yet)."""
 
     directory: str
     stack: tuple[Layer, ...]
     piece: Piece | None
+    image: Image | None = None
 
     @property
     def digest(self) -> str:
@@ -100,6 +103,9 @@ class Mounts:
                 match mount.type:
                     case "bind":
                         assert origin is not None
+                        if image := await self._maker.mounted(mount, origin):
+                            binds.append(("image", target, image, True, _subpath(mount.source)))
+                            continue
                         source = await self._maker.bound(mount, origin)
                         binds.append(("bind", target, source, mount.read_only, ""))
                     case "cache":
@@ -165,13 +171,23 @@ class MountMaker:
     async def _origin(self, mount: Mount, step: Step) -> Origin:
         directory = self._finder.directory(mount.from_)
         if not directory:
-            return Origin("", tuple(await self._finder.stack(mount.from_, step)), None)
+            stack = tuple(await self._finder.stack(mount.from_, step))
+            return Origin("", stack, None, await self._finder.image(mount.from_, step))
         piece, found = await picked(
             lambda: self._workspace.read_directory(directory), PickRequest(sources=[_literal(mount.source)]), owned=True
         )
         if not found:
             raise MountSourceError(mount.source)
         return Origin(directory, (), piece)
+
+    async def mounted(self, mount: Mount, origin: Origin) -> str:
+        """The ID of an image that can be mounted itself, read-only; "" where its files have to be copied: links on the
+        way to the source are to be followed inside the image, which a mount doesn't do."""
+        if origin.image is None or not mount.read_only:
+            return ""
+        subpath = _subpath(mount.source)
+        plain = not subpath or await asyncio.to_thread(self._workspace.is_plain, origin.stack, subpath)
+        return str(origin.image.id) if plain else ""
 
     async def bound(self, mount: Mount, origin: Origin) -> str:
         """A path on this machine with the files of a bind: the build's own, or a copy where they may be written to."""
@@ -245,7 +261,12 @@ class MountMaker:
 
 
 def _literal(text: str) -> Source:
-    return Source(tuple((False, word) for word in text.split("/") if word not in ("", ".", "..")))
+    return Source(tuple((False, word) for word in _subpath(text).split("/") if word))
+
+
+def _subpath(source: str) -> str:
+    """``source`` as a path below an image's root."""
+    return posixpath.normpath(f"/{source}").strip("/")
 
 
 def _inside(directory: str, source: str) -> str:

@@ -21,7 +21,8 @@ from rundlet.oci.config import ContainerConfig
 
 
 class RunMount(msgspec.Struct, frozen=True):
-    """Something mounted while the step runs. ``kind`` is bind or tmpfs; ``options`` are those of a tmpfs."""
+    """Something mounted while the step runs. ``kind`` is bind, tmpfs, or image (``source`` is its ID); ``options`` are
+    those of a tmpfs, or the path in the image."""
 
     kind: str
     target: str

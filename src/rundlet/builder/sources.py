@@ -12,7 +12,7 @@ from rundlet.builder.state import StageState
 from rundlet.builder.transfers import Place
 from rundlet.builder.workspace import Workspace
 from rundlet.image.leases import Lease
-from rundlet.image.records import Layer
+from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
 
 
@@ -65,17 +65,29 @@ class SourceFinder:
 
     async def stack(self, name: str, step: Step) -> Sequence[Layer]:
         """The layers of a stage or image."""
-        request = self._request
-        index = find_stage(request.dockerfile, name, len(request.dockerfile.stages), request.contexts)
+        index = self._stage(name)
         if index is not None:
             return (await self._stages.state_of(index)).stack
+        image = await self._base(name, step)
+        stack = self._images.layers(image.id)
+        await self._lease.hold(image.id, *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)))
+        return stack
+
+    async def image(self, name: str, step: Step) -> Image | None:
+        """The image that :meth:`stack` is of; None for a stage in which nothing has been done yet."""
+        index = self._stage(name)
+        return (await self._stages.state_of(index)).image if index is not None else await self._base(name, step)
+
+    def _stage(self, name: str) -> int | None:
+        dockerfile = self._request.dockerfile
+        return find_stage(dockerfile, name, len(dockerfile.stages), self._request.contexts)
+
+    async def _base(self, name: str, step: Step) -> Image:
+        request = self._request
         given = request.contexts.get(name.lower(), name)
         if given.startswith("target:"):
             raise StageNotFoundError(name)
         reference = given.removeprefix("docker-image://")
-        image = await self._bases.get(
+        return await self._bases.get(
             reference, request.platform, given=request.platform_given, pull=request.pull, step=step
         )
-        stack = self._images.layers(image.id)
-        await self._lease.hold(image.id, *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)))
-        return stack

@@ -7,16 +7,21 @@ directory that is there when the engine starts is what a killed engine left, and
 
 import os
 import secrets
+import stat
 from collections.abc import Sequence
+from typing import Final
 
 from rundlet.builder.memo import PickMemo
 from rundlet.image.records import Layer
+from rundlet.linux import path as safe_path
 from rundlet.storage.files.access import FileAccess, Place
 from rundlet.storage.files.view import Layers
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.storage.tree import remove_path
 from rundlet.util.layout import Layout
+
+_INSIDE: Final = safe_path.RESOLVE_BENEATH | safe_path.RESOLVE_NO_SYMLINKS
 
 
 class Workspace:
@@ -65,29 +70,54 @@ class Workspace:
 
     def read_directory(self, path: str) -> FileAccess:
         """To read below the directory ``path``."""
-        return self._access([f"{self.path}/empty"], path)
+        return self._access([f"{self.path}/empty"], path, path)
 
     def write_directory(self, path: str) -> FileAccess:
         """To write below the directory ``path``."""
         work = self.directory("work")
-        return FileAccess(self._workers, Place(layers=self._layers([f"{self.path}/empty"], path, work)))
+        return FileAccess(self._workers, Place(layers=self._layers([f"{self.path}/empty"], path, work, path)))
 
     def read_stack(self, stack: Sequence[Layer]) -> FileAccess:
         """To read the files of an image."""
-        lower = [self._snapshots.layer(layer.chain).path for layer in reversed(stack)]
-        return self._access(lower or [f"{self.path}/empty"], f"{self.path}/empty")
+        lower = self._snapshots.stack(stack[-1].chain if stack else None) or [f"{self.path}/empty"]
+        return self._access(lower, f"{self.path}/empty", lower[0])
+
+    def is_plain(self, stack: Sequence[Layer], path: str) -> bool:
+        """Whether ``path`` is a directory or a file of an image, without a link on the way. Blocks."""
+        for layer in reversed(stack):
+            root = os.open(self._snapshots.layer(layer.chain).path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fd = safe_path.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, 0, _INSIDE)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return False
+            finally:
+                os.close(root)
+            try:
+                kind = os.fstat(fd).st_mode
+                return stat.S_ISDIR(kind) or stat.S_ISREG(kind)
+            finally:
+                os.close(fd)
+        return False
 
     def write_snapshot(self, container_id: str) -> FileAccess:
         """To write to a container snapshot that nothing runs in."""
         rootfs = self._snapshots.container(container_id)
         layers = Layers(lower=rootfs.lower, upper=rootfs.upper, work=rootfs.work, merged=rootfs.merged, binds=[])
+        if rootfs.tree:
+            layers["path"] = rootfs.tree
         return FileAccess(self._workers, Place(layers=layers))
 
-    def _access(self, lower: list[str], upper: str) -> FileAccess:
-        return FileAccess(self._workers, Place(layers=self._layers(lower, upper, f"{self.path}/work")))
+    def _access(self, lower: list[str], upper: str, whole: str) -> FileAccess:
+        return FileAccess(self._workers, Place(layers=self._layers(lower, upper, f"{self.path}/work", whole)))
 
-    def _layers(self, lower: list[str], upper: str, work: str) -> Layers:
-        return Layers(lower=lower, upper=upper, work=work, merged=f"{self.path}/merged", binds=[])
+    def _layers(self, lower: list[str], upper: str, work: str, whole: str) -> Layers:
+        """``whole`` has all files that there are, for a snapshotter that mounts nothing."""
+        layers = Layers(lower=lower, upper=upper, work=work, merged=f"{self.path}/merged", binds=[])
+        if self._snapshots.driver != "overlay2":
+            layers["path"] = whole
+        return layers
 
 
 def remove_leftovers(layout: Layout) -> None:

@@ -12,6 +12,7 @@ from rundlet.api.container_config import (
     ContainerConfig,
     HealthConfig,
     HostConfig,
+    ImageOptions,
     LogConfig,
     Mount,
     TmpfsOptions,
@@ -167,6 +168,8 @@ def _mount(kind: str, target: str, source: str, read_only: bool, options: str) -
     if kind == "tmpfs":
         size = int(options.removeprefix("size=")) if options else 0
         return Mount(type="tmpfs", target=target, tmpfs_options=TmpfsOptions(size_bytes=size))
+    if kind == "image":
+        return Mount(type="image", source=source, target=target, image_options=ImageOptions(subpath=options))
     return Mount(type="bind", source=source, target=target, read_only=read_only)
 
 
