@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Client
-from tests.engines import Engine
+from tests.engines import Engine, wait_for
 
 
 def on_v1(controller: str) -> bool:
@@ -88,6 +88,60 @@ def test_a_device_of_cdi(new_engine: Callable[..., Engine], tmp_path: Path) -> N
         assert [line.strip() for line in done.stdout.splitlines()][:3] == ["yes", "00 00", "cards.json"]
         assert "4242" in done.stdout.splitlines()[3].split()
         assert "Read-only file system" in done.stderr
+
+
+def hook(kind: str, script: str) -> dict[str, object]:
+    return {"hookName": kind, "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+
+
+def device_with_hooks(directory: Path, hooks: list[dict[str, object]]) -> None:
+    devices = [{"name": "x", "containerEdits": {"env": ["CARD=yes"], "hooks": hooks}}]
+    (directory / "hooked.json").write_text(json.dumps({"cdiVersion": "0.6.0", "kind": "a.com/b", "devices": devices}))
+
+
+def test_hooks_of_a_device(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    line = "{{ printf '{0} '; readlink /proc/self/ns/mnt; cat; echo; }} >> {1}"
+    kinds = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    hooks = [hook(kind, line.format(kind, log)) for kind in kinds]
+    hooks.append(hook("createContainer", f"mkdir -p {tmp_path}/made"))
+    device_with_hooks(tmp_path, [*hooks, hook("startContainer", line.format("startContainer", "/inside"))])
+    engine = new_engine("--cdi-spec-dir", str(tmp_path))
+    done = engine.cli("run", "--name", "box", "--device", "a.com/b=x", "busybox", "sh", "-c", "cat /inside; exit 3")
+    assert done.returncode == 3, done.stderr
+
+    def seen() -> dict[str, tuple[str, dict[str, object]]]:
+        rows = (log.read_text() + done.stdout).splitlines()
+        pairs = zip(rows[::2], rows[1::2], strict=False)
+        return {head.split()[0]: (head.split()[1], json.loads(state)) for head, state in pairs}
+
+    wait_for(lambda: "poststop" in log.read_text() and log.read_text().endswith("}\n"))
+    found = seen()
+    assert set(found) == {*kinds, "startContainer"}
+    own = os.readlink("/proc/self/ns/mnt")
+    assert {kind for kind, (namespace, _) in found.items() if namespace == own} == {
+        "prestart", "createRuntime", "poststart", "poststop",
+    }  # fmt: skip
+    states = {kind: state["status"] for kind, (_, state) in found.items()}
+    assert (states["createRuntime"], states["startContainer"], states["poststart"], states["poststop"]) == (
+        "creating", "created", "running", "stopped",
+    )  # fmt: skip
+    identifier = engine.ok("inspect", "-f", "{{.Id}}", "box")
+    assert {state["id"] for _, state in found.values()} == {identifier}
+    assert (tmp_path / "made").is_dir()
+    wait_for(lambda: not Path(str(found["poststop"][1]["bundle"])).exists())
+    log.unlink()
+    assert engine.cli("start", "-a", "box").returncode == 3
+    wait_for(lambda: log.exists() and "poststop" in log.read_text())
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "startContainer"])
+def test_hook_that_fails_ends_the_start(new_engine: Callable[..., Engine], tmp_path: Path, kind: str) -> None:
+    device_with_hooks(tmp_path, [hook(kind, "echo why >&2; exit 5")])
+    engine = new_engine("--cdi-spec-dir", str(tmp_path))
+    done = engine.cli("run", "--rm", "--device", "a.com/b=x", "busybox", "echo", "never")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert f"error running {kind} hook #0: /bin/sh: exit status 5, output: why" in done.stderr
 
 
 def test_update_of_a_running_container(client: Client) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rundlet.api.container_config import DeviceRequest
 from rundlet.engine.cdi import apply, edits_for, yaml
+from rundlet.engine.cdi.edits import Edits
 from rundlet.engine.cdi.registry import CdiError
 from rundlet.engine.cdi.requests import NoDeviceDriverError
 
@@ -105,7 +106,7 @@ def configuration() -> dict[str, Any]:
 def test_edits_of_one_device(directory: str) -> None:
     oci = configuration()
     edits = edits_for(gpus(device_ids=("0", "1")), [directory])
-    apply(edits, oci, native=True)
+    apply(edits, oci)
     assert oci["process"]["env"] == ["A=1", "NVIDIA_VISIBLE_DEVICES=void", "QUOTED=a: b # c", "CARD=1"]
     devices = {device["path"]: (device["type"], device["major"], device["minor"]) for device in oci["linux"]["devices"]}
     assert devices == {"/dev/null": ("c", 1, 3), "/dev/card0": ("c", 1, 5)}
@@ -141,10 +142,10 @@ def test_what_is_not_there(directory: str, tmp_path: Path) -> None:
         edits_for(gpus(count=3), [directory])
 
 
-def test_hooks_are_for_other_runtimes(directory: str) -> None:
+def test_hooks(directory: str) -> None:
     edits = edits_for([DeviceRequest(driver="cdi", device_ids=("vendor.com/hooked=x",))], [directory])
-    with pytest.raises(CdiError, match="has hooks"):
-        apply(edits, configuration(), native=True)
+    with pytest.raises(CdiError, match="invalid later hook: '/x'"):
+        apply(Edits(hooks=(("later", {"path": "/x"}),)), configuration())
     oci = configuration()
-    apply(edits, oci, native=False)
+    apply(edits, oci)
     assert oci["hooks"] == {"createContainer": [{"path": "/usr/bin/hook", "args": ["hook", "x"]}]}

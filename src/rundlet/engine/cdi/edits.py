@@ -9,6 +9,7 @@ import msgspec
 
 from rundlet.engine.cdi.registry import CdiError
 from rundlet.runtime import hostdevices
+from rundlet.runtime.init.hooks import KINDS
 
 
 class Edits(msgspec.Struct, frozen=True):
@@ -42,12 +43,11 @@ def collect(parts: Sequence[Mapping[str, Any]]) -> Edits:
     return Edits(tuple(env), tuple(devices), tuple(rules), tuple(mounts), tuple(dict.fromkeys(groups)), tuple(hooks))
 
 
-def apply(edits: Edits, oci: dict[str, Any], *, native: bool) -> None:
-    """Change the OCI configuration. Raises CdiError for hooks where our own runtime is to run the container."""
-    if edits.hooks and native:
-        raise CdiError(
-            "its specification has hooks, which Rundlet's own runtime does not run; use --runtime runc or crun"
-        )
+def apply(edits: Edits, oci: dict[str, Any]) -> None:
+    """Change the OCI configuration. Raises CdiError for hooks that could never be run."""
+    for kind, hook in edits.hooks:
+        if kind not in KINDS or not os.path.isabs(hook.get("path") or ""):
+            raise CdiError(f"its specification has an invalid {kind} hook: {hook.get('path')!r}")
     process, linux = oci["process"], oci["linux"]
     names = {entry.partition("=")[0] for entry in edits.env}
     process["env"] = [entry for entry in process.get("env") or () if entry.partition("=")[0] not in names]

@@ -53,7 +53,7 @@ class BundleMaker:
             if external is not None:
                 oci["linux"]["seccomp"] = self._seccomp.oci(names, protection.seccomp_profile)
         edits = cdi.edits_for(host.device_requests or (), self._context.settings.cdi_spec_dirs)
-        cdi.apply(edits, oci, native=external is None)
+        cdi.apply(edits, oci)
         rootfs = hostroot.layers_of(self._context, record)
         directory = layout.container(record.id)
         return {

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rundlet import __version__
 from rundlet.linux import caps, pidfd
 from rundlet.linux.cgroup import stats
-from rundlet.runtime.command import hooks, states
+from rundlet.runtime.command import states
 from rundlet.runtime.command.arguments import Arguments
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
@@ -233,7 +233,7 @@ def _read(path: str) -> bytes:
 def features() -> dict[str, Any]:
     """See: OCI runtime-spec, features.md."""
     from rundlet.linux.seccomp import model
-    from rundlet.runtime.init import options
+    from rundlet.runtime.init import hooks, options
 
     flags = model.known_flags()
     return {

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rundlet.linux import caps, lsm
-from rundlet.runtime.command import hooks, properties
+from rundlet.runtime.command import properties
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.command.states import DEFAULT_PARENT
-from rundlet.runtime.init import options
+from rundlet.runtime.init import hooks, options
 
 Config = dict[str, Any]
 

@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
-from rundlet.runtime.command import configs, filters, gate, hooks, imports, states
+from rundlet.runtime.command import configs, filters, gate, imports, states
 from rundlet.runtime.command.errors import CommandError, UsageError
-from rundlet.runtime.command.gate import Synchronizer
 from rundlet.runtime.command.states import State, States
+from rundlet.runtime.init import hooks, plan, report, rights
 from rundlet.runtime.init import main as init_main
-from rundlet.runtime.init import plan, report, rights
+from rundlet.runtime.init.hooks import Synchronizer
 from rundlet.runtime.init.main import Program, Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Report, Reporter

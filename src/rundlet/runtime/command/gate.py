@@ -3,53 +3,20 @@
 These run in the container's first process; modules are all imported by then.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux import mount, path
-from rundlet.runtime.command import hooks, properties
-from rundlet.runtime.init import devices, mounts
+from rundlet.runtime.command import properties
+from rundlet.runtime.init import devices, hooks, mounts
+from rundlet.runtime.init.hooks import CreationHooks, Synchronizer
 from rundlet.runtime.init.plan import NewSession
 from rundlet.runtime.init.steps import Context, Step
 from rundlet.runtime.shim import copyup
 
-_ANSWER: Final = 1 << 20
 _DEV: Final = "/dev"
 _COPY_UP: Final = "tmpcopyup"
-
-
-class Synchronizer:
-    """The line to the runtime's process; ``state`` is what it answered."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.state: dict[str, Any] = {}
-
-    def ask(self) -> None:
-        """Have the runtime run its hooks; returns when they are over. Raises: HookError when it gave up."""
-        os.write(self.fd, b"hooks")
-        answer = os.read(self.fd, _ANSWER)
-        os.close(self.fd)
-        if not answer:
-            raise hooks.HookError("the runtime ended")
-        self.state = json.loads(answer)
-
-
-class CreationHooks(NamedTuple):
-    """Where all is mounted and the host is still in sight: the runtime's hooks, then createContainer's here."""
-
-    line: Synchronizer
-    hooks: Sequence[Mapping[str, Any]]
-    step: str = "hook"
-
-    def describe(self) -> str:
-        return f"hooks of the runtime, and {len(self.hooks)} of createContainer"
-
-    def execute(self, context: Context) -> None:
-        self.line.ask()
-        hooks.run("createContainer", self.hooks, self.line.state)
 
 
 class StartGate(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Final
 
 from rundlet.linux import pidfd
 from rundlet.linux.cgroup.files import wait_until
-from rundlet.runtime.command import hooks, states
+from rundlet.runtime.command import states
 from rundlet.runtime.command.errors import CommandError, MissingError, UsageError
 from rundlet.runtime.command.states import State, States
-from rundlet.runtime.init import report
+from rundlet.runtime.init import hooks, report
 from rundlet.runtime.shim import failures
 
 _ENDING: Final = 10.0  # seconds for a killed container's last process

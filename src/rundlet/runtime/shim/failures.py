@@ -65,7 +65,7 @@ def explain(report: Report | None, program: str) -> tuple[str, int, str]:
         text = f'mkdir or chdir to cwd ("{report.detail}") failed: {_said(number)}'
     elif step == "mount":
         text = f'error mounting to rootfs at "{report.detail}": {_said(number)}'
-    elif step == "user" and not number:
+    elif step in ("user", "hook") and not number:
         text = report.detail
     elif number:
         text = f"{step}: {report.detail + ': ' if report.detail else ''}{_said(number)}"

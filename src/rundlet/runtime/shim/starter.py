@@ -19,6 +19,7 @@ from rundlet.runtime.init import plan
 from rundlet.runtime.init.main import Program
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Reporter
+from rundlet.runtime.shim import hooks
 from rundlet.runtime.shim.cgroups import ContainerCgroup
 from rundlet.runtime.shim.resolver import ResolverFds
 from rundlet.runtime.shim.sandbox import Sandbox
@@ -115,8 +116,11 @@ class _Starter:
     def __init__(self, former: Former) -> None:
         self.step = "internal"
         self._former = former
+        self._line = -1
 
     def run(self, spec: dict[str, Any], pipes: Pipes, handover: socket.socket) -> None:
+        self.step = "hook"
+        self._line = hooks.begin(spec)
         self.step = "cgroup"
         cgroup = ContainerCgroup(spec)
         warnings = cgroup.create((spec["oci"].get("linux") or {}).get("resources") or {})
@@ -181,9 +185,17 @@ class _Starter:
         )
         self.step = "internal"
         steps = plan.build(oci, spec["id"], prepared)
-        program = Program(process["args"], environment(process.get("env") or (), home), bool(spec.get("init")))
+        variables = environment(process.get("env") or (), home)
+        program = Program(process["args"], variables, bool(spec.get("init")))
+        kept = prepared.descriptors()
+        if self._line >= 0:
+            steps, gate = hooks.adapt(steps, oci, self._line, variables)
+            kept = (*kept, self._line, gate.asked.fd)
+            program = program._replace(gate=gate)
         self.step = "namespace"
         pid, _ = libc.clone3(flags | _CLONE_PARENT, pidfd=False, cgroup_fd=birth)
         if pid == 0:
-            init_main.run(steps, program, pipes.wiring(prepared.descriptors()))
+            init_main.run(steps, program, pipes.wiring(kept))
+        if self._line >= 0:
+            hooks.tell(self._line, pid)
         return pid

@@ -9,11 +9,13 @@ import os
 import select
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rundlet.linux import pidfd
+from rundlet.runtime.init.steps import Context
 
 KINDS: Final = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+_ANSWER: Final = 1 << 20
 _MOST: Final = 2048  # bytes of a hook's output in an error
 
 
@@ -22,6 +24,41 @@ class HookError(OSError):
 
     def __init__(self, text: str) -> None:
         super().__init__(0, "hook", text)
+
+
+class Synchronizer:
+    """The line to the runtime's process; ``state`` is what it answered."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.state: dict[str, Any] = {}
+
+    def ask(self) -> None:
+        """Have the runtime run its hooks; returns when they are over. Raises: HookError when one failed."""
+        os.write(self.fd, b"hooks")
+        answer = os.read(self.fd, _ANSWER)
+        os.close(self.fd)
+        if not answer:
+            raise HookError("the runtime ended")
+        found = json.loads(answer)
+        if "error" in found:
+            raise HookError(found["error"])
+        self.state = found
+
+
+class CreationHooks(NamedTuple):
+    """Where all is mounted and the host is still in sight: the runtime's hooks, then createContainer's here."""
+
+    line: Synchronizer
+    hooks: Sequence[Mapping[str, Any]]
+    step: str = "hook"
+
+    def describe(self) -> str:
+        return f"hooks of the runtime, and {len(self.hooks)} of createContainer"
+
+    def execute(self, context: Context) -> None:
+        self.line.ask()
+        run("createContainer", self.hooks, self.line.state)
 
 
 def run(
