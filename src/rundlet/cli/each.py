@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rundlet.cli.context import Context
+    from rundlet.client.http import Connection
+    from rundlet.client.session import Session
 
 
+AT_ONCE = 50
+"""Requests that are under way together, as of Docker's command line."""
 NOTHING = ""
 """What an action returns to have nothing printed."""
 
@@ -31,6 +35,43 @@ def for_each(
         if echo and text != NOTHING:
             context.say(name if text is None else text)
     return 1 if failed else 0
+
+
+class Ahead:
+    """Requests for several objects that are under way together, answered in their order.
+
+    What the engine takes its time for (stopping, removing) takes it once and not for each. Of the same name twice, the
+    second is asked for when the first has its answer.
+    """
+
+    def __init__(self, session: Session, names: Iterable[str], send: Callable[[str], Connection]) -> None:
+        """``send`` writes the request for a name."""
+        self._session = session
+        self._names = list(names)
+        self._send = send
+        self._sent: list[tuple[str, Connection | ApiError | CommandError]] = []
+
+    def answer(self, name: str) -> None:
+        """An action of :func:`for_each`: the answer for the next name. Raises what its request did."""
+        self._go_on()
+        outcome = self._sent.pop(0)[1]
+        if isinstance(outcome, Exception):
+            raise outcome
+        try:
+            self._session.answer(outcome).read()
+        finally:
+            self._session.release(outcome)
+
+    def _go_on(self) -> None:
+        while self._names and len(self._sent) < AT_ONCE:
+            name = self._names[0]
+            if any(name == other for other, _outcome in self._sent):
+                return
+            try:
+                self._sent.append((name, self._send(name)))
+            except (ApiError, CommandError) as exc:
+                self._sent.append((name, exc))
+            del self._names[0]
 
 
 def container_path(name: str, *rest: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rundlet.cli.commands.container.stop import stop_query
-from rundlet.cli.each import container_path, for_each
+from rundlet.cli.each import Ahead, container_path, for_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
+    from rundlet.client.http import Connection
 
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 SHORT = "Restart one or more containers"
@@ -24,7 +25,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     query = stop_query(call)
 
-    def restart(name: str) -> None:
-        call.context.session.post(container_path(name, "restart"), query)
+    def send(name: str) -> Connection:
+        return call.context.session.send("POST", container_path(name, "restart"), query=query)
 
-    return for_each(call.context, call.args, restart)
+    return for_each(call.context, call.args, Ahead(call.context.session, call.args, send).answer)

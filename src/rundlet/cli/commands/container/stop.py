@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import container_path, for_each
+from rundlet.cli.each import Ahead, container_path, for_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from rundlet.cli.main import Invocation
+    from rundlet.client.http import Connection
 
 USAGE = "[OPTIONS] CONTAINER [CONTAINER...]"
 SHORT = "Stop one or more running containers"
@@ -32,7 +33,7 @@ def stop_query(call: Invocation) -> dict[str, Any]:
 def run(call: Invocation) -> int:
     query = stop_query(call)
 
-    def stop(name: str) -> None:
-        call.context.session.post(container_path(name, "stop"), query)
+    def send(name: str) -> Connection:
+        return call.context.session.send("POST", container_path(name, "stop"), query=query)
 
-    return for_each(call.context, call.args, stop)
+    return for_each(call.context, call.args, Ahead(call.context.session, call.args, send).answer)
