@@ -42,6 +42,8 @@ from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import TransportError
 
 INDEX_DEPTH = 3
+SMALL = 64 << 10
+"""Bytes of a document that is read at once, where it is wanted."""
 
 
 class PullResult(msgspec.Struct, frozen=True):
@@ -195,11 +197,20 @@ class Puller:
     async def _document(self, fetcher: Fetcher, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
         """A manifest or index: from the content store, else from the registry into it."""
         if self._content.has(descriptor.digest):
-            data = await asyncio.to_thread(self._content.read, descriptor.digest, MANIFEST_LIMIT)
+            data = await self._stored(descriptor.digest)
             return msgspec.structs.replace(descriptor, size=len(data)), data
         found, data = await fetcher.manifest(descriptor)
         await asyncio.to_thread(self._content.write, data, found.digest)
         return found, data
+
+    async def _stored(self, digest: Digest) -> bytes:
+        """A document of the content store. Most are small: the way to a thread and back takes longer than to read them.
+
+        Raises what the content store raises.
+        """
+        if self._content.size(digest) <= SMALL:
+            return self._content.read(digest, SMALL)
+        return await asyncio.to_thread(self._content.read, digest, MANIFEST_LIMIT)
 
     async def _config(self, fetcher: Fetcher, manifest: Manifest, lease: Lease) -> ImageConfig:
         descriptor = manifest.config
@@ -207,6 +218,8 @@ class Puller:
             raise NotAnImageError(descriptor.media_type)
         await lease.hold(descriptor.digest)
         if self._content.has(descriptor.digest):
+            if self._content.size(descriptor.digest) <= SMALL:
+                return self._store.config(descriptor.digest)
             return await asyncio.to_thread(self._store.config, descriptor.digest)
         data = await fetcher.small(descriptor, SIZE_LIMIT)
         await asyncio.to_thread(self._content.write, data, descriptor.digest)

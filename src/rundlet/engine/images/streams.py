@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from rundlet.api import jsonstream
 from rundlet.api.jsonstream import JSONMessage
+from rundlet.engine import memory
 from rundlet.image.records import OnProgress, Progress
 
 QUEUE = 1024
@@ -65,3 +66,4 @@ async def run(
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
+        memory.give_back_soon()
