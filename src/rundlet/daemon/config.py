@@ -29,6 +29,7 @@ class Config:
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
+    ``storage_driver`` is overlay2, vfs, or empty for what the data root's file system can do.
     ``default_userns`` is the mode of containers that ask for none, ``userns_remap`` Docker's name of a user whose range
     they all share.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
@@ -62,6 +63,7 @@ class Config:
     tlskey: str = ""
     network: dict[str, Any] = field(default_factory=dict)
     trust_policy: str = ""
+    storage_driver: str = ""
     default_userns: str = ""
     userns_remap: str = ""
     config_file: str = ""
@@ -126,6 +128,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "leave-cgroup": ("leave-cgroup", "bool"),
     "rootless": ("rootless", "int"),
     "trust-policy": ("trust-policy", "str"),
+    "storage-driver": ("storage-driver", "str"),
     "default-userns": ("default-userns", "str"),
     "userns-remap": ("userns-remap", "str"),
     "tls": ("tls", "bool"),
@@ -135,7 +138,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "tlskey": ("tlskey", "str"),
     **networks.FLAGS,
 }
-_SHORT = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
+_SHORT = {"s": "storage-driver", "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
 _BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
@@ -210,6 +213,7 @@ _FILE_KEYS: dict[str, type] = {
     "log-driver": str,
     "log-opts": dict,
     "trust-policy": str,
+    "storage-driver": str,
     "default-userns": str,
     "userns-remap": str,
     "tls": bool,
@@ -312,6 +316,8 @@ def _validate(config: Config) -> None:
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
     networks.options(config.network)
     networks.resolver(config.network)
+    if config.storage_driver not in ("", "overlay2", "vfs"):
+        raise ConfigError(f"storage-driver: {config.storage_driver}: there are overlay2 and vfs")
     if config.default_userns and config.userns_remap:
         raise ConfigError("default-userns and userns-remap: only one of them can be the default")
     if config.rootless >= 0 and (config.default_userns not in ("", "host") or config.userns_remap):

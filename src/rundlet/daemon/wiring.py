@@ -9,7 +9,7 @@ from rundlet.builder import cache as build_cache
 from rundlet.builder.cachemounts import CacheMounts
 from rundlet.builder.layers import LayerMaker
 from rundlet.container.store import ContainerStore
-from rundlet.daemon import networks, recovery, registries
+from rundlet.daemon import drivers, networks, recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, found_runtimes
 from rundlet.daemon.errors import ConfigError
 from rundlet.daemon.recovery import Recovery
@@ -78,7 +78,7 @@ from rundlet.runtime.launch import Launcher
 from rundlet.server.app import Backends
 from rundlet.storage import snapshot
 from rundlet.storage.content import ContentStore
-from rundlet.storage.snapshot import OverlaySnapshotter
+from rundlet.storage.snapshot import CopyingSnapshotter, OverlaySnapshotter
 from rundlet.transport import HttpClient
 from rundlet.trust.policy import DEFAULT_PATH, PolicyFile
 from rundlet.util import fs, ids
@@ -136,7 +136,8 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     database = Database.open(layout.database, schemas())
     containers, unfinished = recovery.load(layout)
     content = ContentStore(layout.content, clock)
-    snapshots = OverlaySnapshotter(layout.snapshots, database, clock, layer_limit=config.max_layer_size or None)
+    chosen = CopyingSnapshotter if drivers.choose(layout, config.storage_driver) == drivers.VFS else OverlaySnapshotter
+    snapshots = chosen(layout.snapshots, database, clock, layer_limit=config.max_layer_size or None)
     images = ImageStore(database, content, clock)
     volumes = VolumeStore(layout.volumes, database, clock)
     network = NetworkService(

@@ -106,8 +106,11 @@ class SystemService:
             containers_paused=paused,
             containers_stopped=len(context.containers) - running - paused,
             images=len(context.images.images()),
-            driver="overlay2",
-            driver_status=(("Backing Filesystem", _file_system(context.layout.root)), ("Native Overlay Diff", "true")),
+            driver=context.snapshots.driver,
+            driver_status=(
+                ("Backing Filesystem", _file_system(context.layout.root)),
+                *((("Native Overlay Diff", "true"),) if context.snapshots.driver == "overlay2" else ()),
+            ),
             plugins=Plugins(
                 volume=("local",),
                 network=("bridge", "host", "ipvlan", "macvlan", "null"),

@@ -1,5 +1,6 @@
 """``diff``: what a container changed, and ``export``: all that it has."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
@@ -42,6 +43,7 @@ class ChangesService:
         """Sorted by path. Raises NoSuchContainerError, FileAccessError."""
         record = self._context.containers.find(reference)
         left_out = mount_points(record)
+        await asyncio.to_thread(self._context.snapshots.settle, record.id)
         found: list[tuple[str, int]] = []
         for place, access in self._files.upper_readers(record):
             try:

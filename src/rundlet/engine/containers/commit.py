@@ -1,5 +1,6 @@
 """``commit``: a container's changes as a new image."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -75,6 +76,7 @@ class CommitService:
     async def _changes(self, record: Record) -> AsyncGenerator[bytes, None]:
         """One tar of all upper directories."""
         left_out = [path.lstrip("/") for path in mount_points(record)]
+        await asyncio.to_thread(self._context.snapshots.settle, record.id)
         layers = hostroot.layers_of(self._context, record)
         places = [("", layers["upper"]), *((sub["destination"], sub["upper"]) for sub in layers.get("below", ()))]
         for number, (place, upper) in enumerate(places, 1):

@@ -42,6 +42,8 @@ def survey(path: str, context: Context) -> HostRoot:
     """What a container on ``path`` will see. Raises HostRootError, NotSupportedError."""
     if not userns.INITIAL:
         raise NotSupportedError("--rootfs without root's rights")
+    if context.snapshots.driver != "overlay2":
+        raise NotSupportedError("--rootfs without overlayfs, for which this engine's data root is not fit,")
     if not path.startswith("/"):
         raise HostRootError(path, "the path must be absolute")
     real = os.path.realpath(path)
@@ -139,6 +141,8 @@ def layers_of(context: Context, record: Record) -> Layers:
     """The same for the processes that mount it or read it."""
     rootfs = rootfs_of(context, record)
     found = Layers(lower=rootfs.lower, upper=rootfs.upper, work=rootfs.work, merged=rootfs.merged, binds=[])
+    if rootfs.tree:
+        found["path"] = rootfs.tree
     if record.rootfs is not None:
         found["below"] = list(_subs(record.rootfs, rootfs))
     return found

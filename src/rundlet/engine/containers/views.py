@@ -164,7 +164,7 @@ class Views:
             name=f"/{record.name}",
             restart_count=record.state.restart_count,
             app_armor_profile=apparmor_profile(host),
-            driver="overlay2",
+            driver=self._context.snapshots.driver,
             platform=record.platform,
             exec_ids=tuple(self._execs.of_container(record.id)) or None,
             host_config=host,
@@ -176,10 +176,10 @@ class Views:
 
     def _graph_driver(self, record: Record) -> GraphDriver:
         if record.state.status in (Status.REMOVING, Status.DEAD):
-            return GraphDriver(data={}, name="overlay2")
+            return GraphDriver(data={}, name=self._context.snapshots.driver)
         rootfs = hostroot.rootfs_of(self._context, record)
         data = {"MergedDir": rootfs.merged, "UpperDir": rootfs.upper, "WorkDir": rootfs.work}
-        return GraphDriver(data={"LowerDir": ":".join(rootfs.lower), **data}, name="overlay2")
+        return GraphDriver(data={"LowerDir": ":".join(rootfs.lower), **data}, name=self._context.snapshots.driver)
 
 
 def _mounts(record: Record, host: HostConfig) -> tuple[MountPoint, ...]:

@@ -68,8 +68,8 @@ def manifest(variant: Variant, containers: Sequence[str]) -> ManifestSummary:
     )
 
 
-def inspect(image: Image, config: StoredConfig, layers: Sequence[Layer], directories: Sequence[str]) -> ImageInspect:
-    """``directories`` are the layers' directories, top first."""
+def inspect(image: Image, config: StoredConfig, layers: Sequence[Layer], driver: GraphDriver) -> ImageInspect:
+    """``driver`` says where the layers' files are."""
     return ImageInspect(
         id=str(image.id),
         repo_tags=tuple(image.repo_tags),
@@ -85,13 +85,13 @@ def inspect(image: Image, config: StoredConfig, layers: Sequence[Layer], directo
         os=config.os or "linux",
         os_version=config.os_version,
         size=image.size,
-        graph_driver=graph_driver(directories),
+        graph_driver=driver,
         root_fs=RootFS(layers=tuple(str(layer.diff_id) for layer in layers)),
         metadata=ImageMetadata(last_tag_time=rfc3339_nano(image.tagged_ns)),
     )
 
 
-def graph_driver(directories: Sequence[str], **more: str) -> GraphDriver:
+def graph_driver(directories: Sequence[str], name: str = "overlay2", **more: str) -> GraphDriver:
     """Where the files of a stack of layers are; the top one is "upper" to Docker's readers."""
     data: dict[str, str] = dict(more)
     if directories and "UpperDir" not in data:
@@ -99,7 +99,7 @@ def graph_driver(directories: Sequence[str], **more: str) -> GraphDriver:
         directories = directories[1:]
     if directories:
         data["LowerDir"] = ":".join(directories)
-    return GraphDriver(data=data, name="overlay2")
+    return GraphDriver(data=data, name=name)
 
 
 def descriptor(value: Descriptor) -> WireDescriptor:

@@ -44,6 +44,8 @@ class Layers(TypedDict):
     merged: str
     binds: list[Bind]
     below: NotRequired[list[Sub]]
+    path: NotRequired[str]
+    """Where all of it is as plain files: nothing is mounted then."""
 
 
 def enter_running(namespaces: Sequence[int], *, readonly: bool, submounts: bool) -> int:
@@ -80,7 +82,7 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     libc.unshare(_NAMESPACES)
     roots.isolate(mount.MS_PRIVATE)
     sources = [(_clone(bind), bind) for bind in layers["binds"]]
-    mount.attach(_overlay(layers, readonly=readonly), layers["merged"])
+    mount.attach(_whole(layers, readonly=readonly), layers["merged"])
     root = os.open(layers["merged"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for sub in layers.get("below", ()):
         tree = _overlay(sub, readonly=readonly)
@@ -95,6 +97,13 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     os.close(root)
     roots.pivot()
     return _opened_root(readonly)
+
+
+def _whole(layers: Layers, *, readonly: bool) -> int:
+    where = layers.get("path")
+    if where is None:
+        return _overlay(layers, readonly=readonly)
+    return mount.open_tree(libc.AT_FDCWD, where, mount.OPEN_TREE_CLONE)
 
 
 def _overlay(layers: Layers | Sub, *, readonly: bool) -> int:

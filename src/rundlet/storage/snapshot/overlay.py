@@ -65,6 +65,8 @@ _FORBIDDEN_XATTRS: Final = ("trusted.overlay.", "user.overlay.")
 class OverlaySnapshotter:
     """The Snapshotter that mounts with overlayfs. Thread-safe as its database is."""
 
+    driver = "overlay2"
+
     def __init__(self, root: str, database: Database, clock: Clock, *, layer_limit: int | None = None) -> None:
         """``layer_limit``: bytes of a layer's tar at most, None for any size."""
         self._layer_limit = layer_limit
@@ -87,6 +89,13 @@ class OverlaySnapshotter:
 
     def layers(self) -> list[LayerInfo]:
         return [self._info(row) for row in self._database.query(_SELECT_LAYERS)]
+
+    def stack(self, chain: Digest | None) -> list[str]:
+        with self._database.transaction() as cursor:
+            return self._chain_paths(cursor, chain)
+
+    def settle(self, container_id: str) -> None:
+        """Overlayfs writes there itself."""
 
     def prepare_layer(self, parent: Digest | None) -> Preparation:
         name = _new_name()

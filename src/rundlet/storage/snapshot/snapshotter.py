@@ -48,10 +48,23 @@ class Rootfs(msgspec.Struct, frozen=True):
     work: str
     merged: str
     """Where the shim mounts it."""
+    tree: str = ""
+    """The whole root file system, of a snapshotter that copies: nothing is mounted then."""
 
 
 class Snapshotter(Protocol):
     """Keeps layers and container snapshots. Methods block on the disk: call them in threads where that matters."""
+
+    driver: str
+    """Docker's name for how it does that."""
+
+    def stack(self, chain: Digest | None) -> list[str]:
+        """Directories, topmost first, that together are the files of an image. Raises LayerNotFoundError."""
+        ...
+
+    def settle(self, container_id: str) -> None:
+        """Have ``upper`` show what the container has changed until now. Raises SnapshotNotFoundError, StorageError."""
+        ...
 
     def has_layer(self, chain: Digest) -> bool:
         """Whether the layer is committed."""
