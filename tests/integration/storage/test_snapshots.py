@@ -1,8 +1,10 @@
 """The overlay snapshotter: rows and directories agree whatever is killed when, and overlayfs mounts the result."""
 
 import os
+import sqlite3
 import stat
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from rundlet.storage.errors import (
     StorageError,
 )
 from rundlet.storage.snapshot import OverlaySnapshotter, Rootfs, overlay
+from rundlet.util.database import Database
 
 A, B, C = (Digest.of(text) for text in (b"a", b"b", b"c"))
 CONTAINER = "c" * 64
@@ -206,6 +209,23 @@ def test_start_after_loss_of_power(
     top = _layer(again, C, B)
     assert again.container(CONTAINER).lower[:2] == [top, path]
     assert again.check() == []
+
+
+def test_new_layers_wait_for_no_disk(snapshotter: OverlaySnapshotter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their image is recorded after them, durably; before it they are nobody's, and go after a loss of power."""
+    waited: list[bool] = []
+    transaction = Database.transaction
+
+    def watched(database: Database, *, durable: bool = True) -> AbstractContextManager[sqlite3.Cursor]:
+        waited.append(durable)
+        return transaction(database, durable=durable)
+
+    monkeypatch.setattr(Database, "transaction", watched)
+    _layer(snapshotter, A, None)
+    snapshotter.abort_layer(snapshotter.prepare_layer(A))
+    snapshotter.commit_layer(snapshotter.adopt_layer(snapshotter.prepare_layer(None), A), B, B, 0)
+    assert waited
+    assert not any(waited)
 
 
 def test_directory_that_is_gone(snapshotter: OverlaySnapshotter, tmp_path: Path) -> None:

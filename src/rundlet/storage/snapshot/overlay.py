@@ -99,7 +99,7 @@ class OverlaySnapshotter:
 
     def prepare_layer(self, parent: Digest | None) -> Preparation:
         name = _new_name()
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             cursor.execute(
                 "INSERT INTO layers (name, state, parent, boot, created_ns) VALUES (?, 'preparing', ?, ?, ?)",
                 (name, _text(parent), self._boot, self._clock.now_ns()),
@@ -118,7 +118,7 @@ class OverlaySnapshotter:
     def adopt_layer(self, preparation: Preparation, parent: Digest | None) -> Preparation:
         if parent is None:
             return preparation
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             cursor.execute(
                 "UPDATE layers SET parent = ? WHERE name = ? AND state = 'preparing'", (str(parent), preparation.name)
             )
@@ -133,7 +133,9 @@ class OverlaySnapshotter:
         parent = preparation.parent
         if parent is not None and not self.has_layer(parent):
             raise LayerNotFoundError(parent)
-        with self._database.transaction() as cursor:
+        # The image that needs the layer is recorded after it, durably, and takes this along. Without its row the
+        # directory is nobody's, and goes at the next start.
+        with self._database.transaction(durable=False) as cursor:
             cursor.execute("SELECT 1 FROM layers WHERE chain = ? AND state = 'committed'", (str(chain),))
             late = cursor.fetchone() is not None
             if not late:
@@ -162,7 +164,7 @@ class OverlaySnapshotter:
 
     def _forget(self, name: str) -> bool:
         """Remove the row of a preparation; whether it was there."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(durable=False) as cursor:
             cursor.execute("DELETE FROM layers WHERE name = ? AND state = 'preparing'", (name,))
             return cursor.rowcount > 0
 
