@@ -293,6 +293,29 @@ def test_a_failing_step_in_the_words_of_each_builder(context: Context, docker_cl
     assert message in context.classic(docker_cli).stderr.splitlines()
 
 
+def test_a_quiet_build_that_fails_says_all(context: Context, docker_cli: str) -> None:
+    context.dockerfile("FROM busybox\nRUN echo out; exit 3\n")
+    done = context.classic(docker_cli, "-q")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Step 2/2 : RUN echo out; exit 3" in done.stderr
+    assert "out\n" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("returned a non-zero code: 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "classic", "buildkit"),
+    [
+        ("WORKDIR /bin/sh", "Cannot mkdir: /bin/sh is not a directory", "mkdir: /bin/sh is not a directory"),
+        ("COPY --from=9 / /", "invalid from flag value 9: index out of bounds", "invalid stage index 9"),
+        ("ADD http://127.0.0.1:1/x /y", "ADD failed: Get ", "failed to solve: Get "),
+    ],
+)
+def test_other_words(context: Context, docker_cli: str, text: str, classic: str, buildkit: str) -> None:
+    context.dockerfile(f"FROM busybox\n{text}\n")
+    assert classic in context.classic(docker_cli).stderr
+    assert buildkit in context.build().stderr
+
+
 def test_where_the_builders_differ(context: Context, docker_cli: str) -> None:
     context.dockerfile(
         "FROM busybox AS link\nRUN ln -s /tmp /a\n"

@@ -89,6 +89,20 @@ def test_binds_of_a_stage(context: Context) -> None:
     assert 'failed to calculate checksum of ref: "/none": not found' in context.build().stderr
 
 
+def test_a_context_that_is_kept_is_in_the_cache(context: Context) -> None:
+    context.write("large", b"x" * (2 << 20)).dockerfile("FROM busybox\nCOPY large /\n")
+    for _ in range(2):
+        context.ok()
+    found = [record for record in _usage(context.engine) if record["Type"] == "source.local"]
+    assert len(found) == 1
+    assert (found[0]["UsageCount"], found[0]["Description"]) == (2, "local source for context")
+    assert int(str(found[0]["Size"])) > 2 << 20
+    assert "source.local" in context.engine.ok("builder", "du", "--verbose")
+    context.engine.ok("builder", "prune", "-f", "--filter", "type=source.local")
+    assert "source.local" not in {record["Type"] for record in _usage(context.engine)}
+    context.ok()
+
+
 def test_secrets_leave_no_trace(context: Context, tmp_path: Path) -> None:
     secret = "never-to-be-seen-4711"
     (tmp_path / "secret").write_text(secret)

@@ -79,6 +79,33 @@ class TransferError(BuildError):
         return self._why
 
 
+class DirectoryError(BuildError):
+    """WORKDIR where something else is."""
+
+    reason = "build-not-a-directory"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Cannot mkdir: {path} is not a directory")
+
+    @property
+    def buildkit(self) -> str:
+        return str(self).removeprefix("Cannot ")
+
+
+class StageNumberError(BuildError):
+    """``--from`` with the number of a stage that isn't there."""
+
+    reason = "build-stage-number"
+
+    def __init__(self, number: str) -> None:
+        super().__init__(f"invalid from flag value {number}: index out of bounds")
+        self._number = number
+
+    @property
+    def buildkit(self) -> str:
+        return f"invalid stage index {self._number}"
+
+
 class ManySourcesError(BuildError):
     """COPY or ADD of several things to what must be one file."""
 

@@ -17,6 +17,7 @@ from rundlet.builder.pieces import Archive, Piece, contents, file_header, picked
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.transfers import Place, exclusions, pick_all
 from rundlet.builder.workspace import Workspace
+from rundlet.errors import RundletError
 from rundlet.image.records import Progress
 from rundlet.storage.errors import LayerError
 from rundlet.storage.files.access import Picked, PickRequest, Source
@@ -84,7 +85,10 @@ class AddExtras:
             self._reporter.progress(step, state)
 
         directory = await asyncio.to_thread(self._workspace.directory, "download")
-        found = await fetch(self._http, url, directory, instruction.checksum, progress)
+        try:
+            found = await fetch(self._http, url, directory, instruction.checksum, progress)
+        except RundletError as exc:
+            raise TransferError("ADD", str(exc)) from exc
         if instruction.unpack:
             return await _archive(lambda: _bytes_of(found.path))
         name = found.name or posixpath.basename(instruction.destination)

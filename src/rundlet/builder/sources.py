@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from rundlet.builder.errors import StageNotFoundError
+from rundlet.builder.errors import StageNotFoundError, StageNumberError
 from rundlet.builder.graph import find_stage
 from rundlet.builder.report import Step
 from rundlet.builder.request import BuildRequest
@@ -85,6 +85,8 @@ class SourceFinder:
     async def _base(self, name: str, step: Step) -> Image:
         request = self._request
         given = request.contexts.get(name.lower(), name)
+        if given.isascii() and given.isdigit():
+            raise StageNumberError(name)
         if given.startswith("target:"):
             raise StageNotFoundError(name)
         reference = given.removeprefix("docker-image://")

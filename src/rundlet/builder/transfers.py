@@ -9,7 +9,14 @@ from typing import Protocol
 import msgspec
 
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.errors import ManySourcesError, NoSourcesError, SourceNotFoundError, TransferError
+from rundlet.builder.errors import (
+    BuildError,
+    DirectoryError,
+    ManySourcesError,
+    NoSourcesError,
+    SourceNotFoundError,
+    TransferError,
+)
 from rundlet.builder.globs import has_pattern, source_of
 from rundlet.builder.ignore import BadPatternError, Patterns
 from rundlet.builder.layers import LayerMaker
@@ -284,7 +291,9 @@ def _destination(state: StageState, text: str) -> str:
     return clean.rstrip("/") + "/" if is_directory else clean
 
 
-def _translated(error: FileAccessError, keyword: str) -> TransferError:
+def _translated(error: FileAccessError, keyword: str) -> BuildError:
+    if error.kind == "not-directory" and keyword == "WORKDIR":
+        return DirectoryError(str(error))
     if error.kind == "not-directory":
         return TransferError(keyword, f"cannot copy to non-directory: {error}")
     return TransferError(keyword, str(error))

@@ -41,7 +41,11 @@ class CacheImporter:
         reporter: Reporter,
         lent: Lent,
         auth: Mapping[str, AuthConfig],
+        *,
+        remote: bool,
     ) -> None:
+        """``remote``: what isn't here is pulled."""
+        self._remote = remote
         self._context = context
         self._puller = puller
         self._loader = loader
@@ -80,6 +84,8 @@ class CacheImporter:
         try:
             return [self._context.images.get(name)]
         except NotFoundError:
+            if not self._remote:
+                return []
             return await self._pulled(Reference.parse(name))
 
     async def _loaded(self, name: str) -> list[Image]:

@@ -18,12 +18,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from rundlet.api.builds import ContextEntry, ContextWanted
 from rundlet.builder.memo import PickMemo
 from rundlet.builder.workspace import Workspace
 from rundlet.errors import InvalidParameterError, NotFoundError
 from rundlet.linux import path as safe_path
 from rundlet.storage.tree import remove_path, remove_tree
+from rundlet.util.clock import Clock
 from rundlet.util.layout import Layout
 
 _log = logging.getLogger(__name__)
@@ -43,6 +46,19 @@ class _Kept:
     index: dict[str, ContextEntry]
     memo: PickMemo
     size: int
+    created_ns: int
+    used_ns: int
+    uses: int
+
+
+class KeptContext(msgspec.Struct, frozen=True):
+    """One as ``builder du`` shows it: ``size`` in bytes as the client counted them, times in nanoseconds."""
+
+    id: str
+    size: int
+    created_ns: int
+    used_ns: int
+    uses: int
 
 
 @dataclass(slots=True)
@@ -61,8 +77,9 @@ class Announced:
 class KeptContexts:
     """One per engine."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, clock: Clock) -> None:
         self._layout = layout
+        self._clock = clock
         self._kept: dict[str, _Kept] = {}
         self._announced: dict[str, Announced] = {}
 
@@ -106,12 +123,20 @@ class KeptContexts:
             if announced.complete:
                 await asyncio.shield(self._keep(announced, workspace.context))
 
-    async def clear(self) -> int:
-        """Forget all that no build uses; the bytes that were freed, as their clients counted them."""
-        kept, self._kept = self._kept, {}
-        for one in kept.values():
-            await asyncio.to_thread(remove_path, one.path)
-        return sum(one.size for one in kept.values())
+    def all(self) -> list[KeptContext]:
+        """Those that no build uses now."""
+        return [
+            KeptContext(_name(one.path), one.size, one.created_ns, one.used_ns, one.uses) for one in self._kept.values()
+        ]
+
+    async def remove(self, name: str) -> bool:
+        """Forget one of :meth:`all`; false when a build has it now. Raises OSError."""
+        for key, one in self._kept.items():
+            if _name(one.path) == name:
+                del self._kept[key]
+                await asyncio.to_thread(remove_path, one.path)
+                return True
+        return False
 
     async def _keep(self, announced: Announced, context: str) -> None:
         size = sum(entry.size for entry in announced.index.values() if stat.S_ISREG(entry.mode))
@@ -124,7 +149,9 @@ class KeptContexts:
             _log.warning("a build's context: %s", error)
             return
         gone = [self._kept.pop(announced.key, None)]
-        self._kept[announced.key] = _Kept(path, announced.index, announced.memo, size)
+        now, before = self._clock.now_ns(), announced.kept
+        created, uses = (before.created_ns, before.uses) if before is not None else (now, 0)
+        self._kept[announced.key] = _Kept(path, announced.index, announced.memo, size, created, now, uses + 1)
         while len(self._kept) > _COUNT or sum(one.size for one in self._kept.values()) > _BYTES:
             gone.append(self._kept.pop(next(iter(self._kept))))
         for one in gone:
@@ -139,6 +166,10 @@ class KeptContexts:
             del self._announced[token]
             if announced.kept is not None:
                 await asyncio.to_thread(remove_path, announced.kept.path)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("-")[2]
 
 
 def _same(old: ContextEntry | None, new: ContextEntry) -> bool:

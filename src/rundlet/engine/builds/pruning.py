@@ -11,6 +11,7 @@ from rundlet.api.builds import BuildPruned, BuildPruneOptions, CacheUsage
 from rundlet.api.filters import Filters
 from rundlet.builder.cache import RESULT, BuildCache, CacheRecord
 from rundlet.builder.cachemounts import CacheDirectory, CacheMounts
+from rundlet.engine.builds.kept import KeptContext, KeptContexts
 from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
 from rundlet.errors import RundletError
@@ -20,24 +21,33 @@ from rundlet.oci.digest import Digest
 from rundlet.util.clock import rfc3339_nano
 
 _MOUNT = "exec.cachemount"
+_CONTEXT = "source.local"
 
 
 class BuildCacheService:
     """Made by the wiring."""
 
-    def __init__(self, context: Context, cache: BuildCache, mounts: CacheMounts, remover: Remover) -> None:
+    def __init__(
+        self, context: Context, cache: BuildCache, mounts: CacheMounts, contexts: KeptContexts, remover: Remover
+    ) -> None:
         self._context = context
         self._cache = cache
         self._mounts = mounts
+        self._contexts = contexts
         self._remover = remover
 
     async def usage(self) -> list[CacheUsage]:
-        """Every record, the last used first."""
+        """Every record: steps, the last used first, cache mounts, contexts."""
+        return [item for item, _ in await self._all()]
+
+    async def _all(self) -> list[tuple[CacheUsage, int]]:
+        """Every record, and when it was last used (nanoseconds)."""
         records = await asyncio.to_thread(self._cache.records)
         images = {image.id: image for image in self._context.images.images()}
         used = self._in_use(images, records)
-        found = [_step(record, images[record.image], record.image in used) for record in records]
-        return found + [_mount(mount) for mount in await asyncio.to_thread(self._mounts.all)]
+        found = [(_step(record, images[record.image], record.image in used), record.used_ns) for record in records]
+        found += [(_mount(mount), mount.used_ns) for mount in await asyncio.to_thread(self._mounts.all)]
+        return found + [(_context(kept), kept.used_ns) for kept in self._contexts.all()]
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruned:
         """Remove what is not in use, the longest unused first, until no more is left than ``options`` allow.
@@ -46,14 +56,14 @@ class BuildCacheService:
         """
         filters = options.filters
         until = parse_until(filters.get("until") or filters.get("unused-for"), self._context.clock)
-        usage = await self.usage()
-        total = sum(item.size for item in usage)
+        usage = await self._all()
+        total = sum(item.size for item, _ in usage)
         keep = options.kept(total, await asyncio.to_thread(self._free))
         records = {str(record.image): record for record in await asyncio.to_thread(self._cache.records)}
         waiting = [
             item
-            for item in reversed(usage)
-            if not item.in_use and _matches(item, filters) and (until is None or _used_ns(item, records) < until)
+            for item, used_ns in reversed(usage)
+            if not item.in_use and _matches(item, filters) and (until is None or used_ns < until)
         ]
         deleted: list[str] = []
         freed = 0
@@ -82,6 +92,8 @@ class BuildCacheService:
     async def _remove(self, item: CacheUsage) -> bool:
         if item.type == _MOUNT:
             return await asyncio.to_thread(self._mounts.remove, item.id)
+        if item.type == _CONTEXT:
+            return await self._contexts.remove(item.id)
         try:
             removals = await self._remover.remove(item.id, prune=False)
         except RundletError:
@@ -134,9 +146,16 @@ def _mount(mount: CacheDirectory) -> CacheUsage:
     )
 
 
-def _used_ns(item: CacheUsage, records: dict[str, CacheRecord]) -> int:
-    record = records.get(f"sha256:{item.id}")
-    return record.used_ns if record is not None else 0
+def _context(kept: KeptContext) -> CacheUsage:
+    return CacheUsage(
+        id=kept.id,
+        type=_CONTEXT,
+        description="local source for context",
+        size=kept.size,
+        created_at=rfc3339_nano(kept.created_ns),
+        last_used_at=rfc3339_nano(kept.used_ns),
+        usage_count=kept.uses,
+    )
 
 
 def _matches(item: CacheUsage, filters: Filters) -> bool:

@@ -24,7 +24,7 @@ def check(options: BuildOptions) -> None:
     if options.version not in ("", "1"):
         raise InvalidParameterError(f"invalid version {options.version}")
     if options.isolation not in ("", "default"):
-        raise InvalidParameterError(f"unsupported isolation: {options.isolation!r}")
+        raise InvalidParameterError(f"unsupported isolation: {msgspec.json.encode(options.isolation).decode()}")
     for tag in options.tags:
         _tag(tag)
     for entitlement in options.allow:

@@ -65,7 +65,11 @@ class ContainerRunner:
         keep = request.keep_containers
         try:
             reporter.running(step, created.id)
-            code = await self._watch(created.id, lambda stream, data: reporter.output(step, stream, data))
+            try:
+                code = await self._watch(created.id, lambda stream, data: reporter.output(step, stream, data))
+            except RundletError:
+                keep = keep or request.keep_failed
+                raise
             keep = keep or (code != 0 and request.keep_failed)
             record = self._context.containers.by_id(created.id)
             yield Ran(created.id, code, mount_points(record))

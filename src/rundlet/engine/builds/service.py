@@ -52,6 +52,8 @@ from rundlet.util.ids import short
 from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
+_QUIET_MESSAGES = 10_000
+"""Of a quiet build this much is said after all when it fails."""
 _CLOSING = 15.0
 """Seconds that builds have to clear up behind them."""
 Message = JSONMessage | BuildProgress | BuildFailure
@@ -82,10 +84,10 @@ class BuildService:
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.lendings = Lendings(context)
-        self.kept = KeptContexts(context.layout)
+        self.kept = KeptContexts(context.layout, context.clock)
         self._attester = attestations.Attester(context)
         self._results = Results(context, rooms)
-        self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, rooms.remover)
+        self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, self.kept, rooms.remover)
 
     async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         """An error before the first message is raised, a later one is the last message."""
@@ -94,8 +96,6 @@ class BuildService:
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruned:
         """Raises InvalidParameterError."""
-        if options.everything:
-            await self.kept.clear()
         return await self._pruning.prune(options)
 
     async def usage(self) -> Sequence[CacheUsage]:
@@ -152,16 +152,21 @@ class BuildService:
         if options.build_id:
             self._running[options.build_id] = task
         said = False
+        kept_quiet: list[Message] = []
         try:
             while (message := await queue.get()) is not None:
                 if not options.quiet or not isinstance(message, JSONMessage) or message.aux is not None:
                     said = True
                     yield message
+                elif len(kept_quiet) < _QUIET_MESSAGES:
+                    kept_quiet.append(message)
             try:
                 state = task.result()
             except RundletError as exc:
-                if not said and not options.rich:
+                if not said and not kept_quiet and not options.rich:
                     raise
+                for message in kept_quiet:
+                    yield message
                 yield _failure(exc, options)
                 return
             except asyncio.CancelledError:

@@ -84,7 +84,15 @@ class Work:
             context.images, context.snapshots, rooms.cache, context.clock, self._reporter, self._lease, request.epoch
         )
         caches = CacheImporter(
-            context, rooms.puller, rooms.loader, rooms.remover, self._lease, self._reporter, self._lent, self._auth
+            context,
+            rooms.puller,
+            rooms.loader,
+            rooms.remover,
+            self._lease,
+            self._reporter,
+            self._lent,
+            self._auth,
+            remote=request.buildkit,
         )
         recorder.sources = await caches.sources(request.cache_from)
         bases = BaseImageService(context, rooms.puller, self._auth, self._reporter, signed_only=request.signed_only)
