@@ -27,6 +27,8 @@ class APIVersion(NamedTuple):
 
 MINIMUM: Final = APIVersion(1, 24)
 MAXIMUM: Final = APIVersion(1, 51)
+# What skopeo, buildah and podman ask for when they move an archive (`docker-daemon:`), as Debian 12 has them.
+ARCHIVES_MINIMUM: Final = APIVersion(1, 22)
 
 Document = dict[str, Any]
 Adapt = Callable[[Document, APIVersion], None]
@@ -49,7 +51,7 @@ class VersionTooOldError(InvalidParameterError):
         )
 
 
-def parse(text: str) -> APIVersion:
+def parse(text: str, oldest: APIVersion = MINIMUM) -> APIVersion:
     """``1.41`` to a version that is spoken; empty is the newest. Raises VersionTooNewError, VersionTooOldError."""
     if not text:
         return MAXIMUM
@@ -57,7 +59,7 @@ def parse(text: str) -> APIVersion:
     version = APIVersion(parts[0], parts[1] if len(parts) > 1 else 0)
     if version > MAXIMUM:
         raise VersionTooNewError(text)
-    if version < MINIMUM:
+    if version < oldest:
         raise VersionTooOldError(text)
     return version
 

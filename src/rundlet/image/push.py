@@ -1,7 +1,8 @@
 """Pushing: blobs that the registry lacks, then manifests, byte for byte as they are stored: digests stay.
 
 A blob is skipped when the repository has it, mounted when another repository of the registry is known to have it,
-else uploaded from the content store. An index goes whole when all it lists is here; otherwise the image's own manifest.
+else uploaded from the content store. An index goes whole when all it lists is here; otherwise the image's own manifest,
+as where a pull fetched no layers because they were here, compressed otherwise.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from rundlet.oci.config import ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Index, Manifest, decode_any
+from rundlet.oci.mediatype import is_index
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Credentials, Registry, RepositoryPusher
@@ -117,7 +119,14 @@ class Pusher:
         async with self._leases.lease() as lease:
             await lease.hold(*self._store.blobs(image.id), target.digest)
             plan = await asyncio.to_thread(self._plan, reference, image, target, platform)
-            await self._send_blobs(pusher, reference, plan.blobs, progress)
+            try:
+                await self._send_blobs(pusher, reference, plan.blobs, progress)
+            except MissingBlobError:
+                if plan.top.digest == image.manifest.digest or is_index(target.media_type):
+                    raise
+                # It was pulled when its layers were here already, compressed otherwise: those are sent.
+                plan = await asyncio.to_thread(self._own, image)
+                await self._send_blobs(pusher, reference, plan.blobs, progress)
             for descriptor in plan.manifests:
                 data = await asyncio.to_thread(self._content.read, descriptor.digest, SIZE_LIMIT)
                 await pusher.put_manifest(data, descriptor, None)
@@ -125,7 +134,7 @@ class Pusher:
             await pusher.put_manifest(data, plan.top, reference.tag)
             await self._store.add_digest(image, reference.with_digest(plan.top.digest))
         tag, digest, size = reference.tag, str(plan.top.digest), len(data)
-        if target.digest != plan.top.digest and not platform:
+        if is_index(target.media_type) and target.digest != plan.top.digest and not platform:
             progress(Progress("", aux=_instead(target, plan.top)))
         progress(Progress(f"{tag}: digest: {digest} size: {size}"))
         progress(Progress("", aux={"Tag": tag, "Digest": digest, "Size": size}))
@@ -150,9 +159,13 @@ class Pusher:
         whole = self._whole(document)
         if whole is not None:
             return msgspec.structs.replace(whole, top=target)
-        own = self._document(image.manifest)
-        assert isinstance(own, Manifest)
-        return _Plan(self._blobs(own), (), image.manifest)
+        return self._own(image)
+
+    def _own(self, image: Image) -> _Plan:
+        """The image by the manifest that it was first made or pulled with: what that lists is here."""
+        manifest = self._document(image.manifest)
+        assert isinstance(manifest, Manifest)
+        return _Plan(self._blobs(manifest), (), image.manifest)
 
     def _whole(self, index: Index) -> _Plan | None:
         """All of an index, when every manifest and blob of it is here."""

@@ -87,9 +87,17 @@ async def follow_stream(call: Call, chunks: AsyncIterator[bytes], content_type: 
 async def progress_stream(
     call: Call, messages: AsyncIterator[msgspec.Struct], *, refuse: bool = True
 ) -> web.StreamResponse:
-    """Progress. An error is the last message; if ``refuse``, one before the first message is a plain failed answer."""
+    """Progress. An error is the last message; if ``refuse``, one before the first message is a plain failed answer.
+
+    The answer begins with the first message: skopeo and buildah leave off sending an archive when they get an answer.
+    """
     chunks = encoded(messages, jsonstream.encode)
-    first = await anext(chunks, None) if refuse else None
+    try:
+        first = await anext(chunks, None)
+    except Exception as exc:
+        if refuse:
+            raise
+        first = jsonstream.encode(jsonstream.failure(errors.describe(exc).message))
     answer = await open_stream(call, JSON)
     return await _copy(call, answer, first, chunks, _tell)
 

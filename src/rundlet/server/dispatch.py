@@ -28,6 +28,11 @@ class Dispatcher:
             return await self._dispatch(request)
         except asyncio.CancelledError:
             raise
+        except ConnectionError as exc:
+            if request.transport is not None and not request.transport.is_closing():
+                return answers.failure(exc)
+            log.debug("%s %s: the client left: %s", request.method, request.path, exc)
+            return answers.empty(400)  # for nobody
         except Exception as exc:
             return answers.failure(exc)
 
@@ -40,7 +45,7 @@ class Dispatcher:
         match = self._routes.match(request.method, request.path)
         if match is None:
             return answers.json({"message": "page not found"}, 404)
-        call = Call(request, versions.parse(match.version), match.variables)
+        call = Call(request, versions.parse(match.version, match.route.oldest), match.variables)
         if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(_CONTINUE)
         if match.route.leaving is WhenClientLeaves.CANCEL:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from rundlet.api.versions import MINIMUM, APIVersion
 from rundlet.server.call import Call
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -22,12 +23,16 @@ class WhenClientLeaves(Enum):
 
 
 class Route(NamedTuple):
-    """``pattern`` as ``/containers/{name}/json``; a variable takes any text, slashes included, as Docker's do."""
+    """``pattern`` as ``/containers/{name}/json``; a variable takes any text, slashes included, as Docker's do.
+
+    ``oldest`` is the first version of the API that it is answered for.
+    """
 
     method: str
     pattern: str
     handler: Handler
     leaving: WhenClientLeaves = WhenClientLeaves.FINISH
+    oldest: APIVersion = MINIMUM
 
 
 class Match(NamedTuple):

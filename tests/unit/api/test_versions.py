@@ -52,6 +52,12 @@ def test_too_old(text: str) -> None:
     )
 
 
+def test_archives_are_for_older_clients_too() -> None:
+    assert versions.parse("1.22", versions.ARCHIVES_MINIMUM) == V(1, 22)
+    with pytest.raises(versions.VersionTooOldError):
+        versions.parse("1.21", versions.ARCHIVES_MINIMUM)
+
+
 def test_the_newest_client_gets_the_struct_itself() -> None:
     image = ImageInspect()
     assert versions.adapted(image, V(1, 51), versions.image_inspect, versions.IMAGE_SINCE) is image
