@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -118,6 +119,64 @@ def test_syslog_over_tls_survives_the_engine_and_a_restart(engine: Engine, scrat
     length, _, rest = received.partition(b" ")
     assert rest[: int(length)].endswith(b"- life")
     engine.wait_for_successor(killed)
+
+
+def loggers() -> set[int]:
+    """All processes on this machine that deliver logs."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "comm").read_text() == "rundlet-log\n":
+                found.add(int(entry.name))
+        except OSError:
+            pass  # ended
+    return found
+
+
+def logger_of(engine: Engine) -> int:
+    """The one of the engine's only container that has one; 0: there is none. By what its shim's child was told."""
+    for pid in loggers():
+        try:
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            line = Path(f"/proc/{parent}/cmdline").read_text()
+        except OSError:
+            continue
+        if engine.layout.root in line:
+            return pid
+    return 0
+
+
+def test_killed_logger_is_replaced_also_by_the_next_engine(engine: Engine) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(60)
+        address = f"syslog-address=udp://127.0.0.1:{server.getsockname()[1]}"
+        script = "while :; do echo $((n += 1)); sleep 0.1; done"
+        options = ("--log-driver", "syslog", "--log-opt", address)
+        engine.ok("run", "-d", "--name", "sent", *options, "busybox", "sh", "-c", script)
+        assert server.recv(9000)
+        first = logger_of(engine)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: logger_of(engine) not in (0, first))
+        _drain(server)
+        assert server.recv(9000)
+        killed = engine.kill()
+        os.kill(logger_of(engine), signal.SIGKILL)
+        engine.wait_for_successor(killed)
+        wait_for(lambda: logger_of(engine) != 0)
+        _drain(server)
+        assert server.recv(9000)
+        engine.ok("rm", "-f", "sent")
+        wait_for(lambda: logger_of(engine) == 0)
+
+
+def _drain(server: socket.socket) -> None:
+    server.setblocking(False)
+    try:
+        while server.recv(9000):
+            pass
+    except BlockingIOError:
+        server.settimeout(60)
 
 
 def test_non_blocking_never_waits(client: Client) -> None:

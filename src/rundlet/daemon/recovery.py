@@ -116,6 +116,8 @@ class Recovery:
             error="",
         )
         self._lifecycle.adopt(record, shim, state)
+        if hello.get("logger_gone"):
+            self._lifecycle.replace_logger(record.id, shim)
         return True
 
     def _ended(self, record: Record) -> None:

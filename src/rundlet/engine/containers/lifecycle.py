@@ -123,6 +123,8 @@ class Lifecycle:
             match event["event"]:
                 case "oom":
                     self._publish(self._context.containers.by_id(container_id), "oom")
+                case "logger_gone":
+                    self.replace_logger(container_id, shim)
                 case "exec_exited":
                     self._starter.execs.ended(event["exec_id"], event["code"])
                 case "restarting":
@@ -132,6 +134,11 @@ class Lifecycle:
                 case "exited":
                     break
         await self.handle_exit(container_id)
+
+    def replace_logger(self, container_id: str, shim: ShimClient) -> None:
+        """In the background."""
+        record = self._context.containers.by_id(container_id)
+        self._tasks.spawn(self._starter.restart_logger(record, shim), name=f"logger {container_id[:12]}")
 
     async def _restarting(self, container_id: str, event: dict[str, Any]) -> None:
         """One run has ended, the shim will begin another. Who waits for an exit has seen one."""

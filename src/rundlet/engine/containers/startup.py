@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from typing import Any
@@ -24,14 +25,16 @@ from rundlet.engine.logdrivers import LogPlan, Subject, plan, probe, readable_pa
 from rundlet.engine.mounts import make_source
 from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
-from rundlet.errors import InternalError
+from rundlet.errors import InternalError, RundletError
 from rundlet.network.sandbox import Allocation
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError, ShimRequestError
 from rundlet.util.clock import rfc3339_nano
 
+_log = logging.getLogger(__name__)
 START_SECONDS = 60.0
 WRITER_SECONDS = 10.0
 """How long a start waits for a ``cp`` into the stopped container."""
+_LOGGER_PAUSE = 1.0
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -153,8 +156,30 @@ class Starter:
                 )
         return await shim.start()
 
+    async def restart_logger(self, record: Record, shim: ShimClient) -> None:
+        """In place of one that ended before its container did; what was said meanwhile is in the local copy only.
+
+        After a moment: one that ends at once must not keep the machine busy.
+        """
+        await asyncio.sleep(_LOGGER_PAUSE)
+        try:
+            planned = self._planned_log(record)
+            if planned.logger is not None:
+                await self._start_logger(shim, planned.logger)
+        except (RundletError, OSError) as error:
+            _log.warning("no logger for container %s: %s", record.id[:12], error)
+
     async def _plan_log(self, record: Record) -> LogPlan:
         """What the log driver wants, and the directory for it. Raises LogDriverError, OSError."""
+        planned = self._planned_log(record)
+        wanted, directory = documents.host(record).log_config, self._context.layout.container(record.id)
+        await probe(wanted)
+        if path := readable_path(wanted, directory, record.id):
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        return planned
+
+    def _planned_log(self, record: Record) -> LogPlan:
+        """Raises LogDriverError."""
         config, wanted = documents.config(record), documents.host(record).log_config
         directory = self._context.layout.container(record.id)
         subject = Subject(
@@ -168,11 +193,7 @@ class Starter:
             host=socket.gethostname(),
             created=rfc3339_nano(record.created_ns),
         )
-        planned = plan(wanted, subject, directory)
-        await probe(wanted)
-        if path := readable_path(wanted, directory, record.id):
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        return planned
+        return plan(wanted, subject, directory)
 
     async def _start_logger(self, shim: ShimClient, settings: dict[str, Any]) -> None:
         """The process that delivers to a log service; from now on it is the shim's, not ours."""

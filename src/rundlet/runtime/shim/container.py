@@ -85,6 +85,7 @@ class Container:
                 attributes=log.get("attributes"),
             )
         self._logger = -1
+        self.logger_gone = False
         self.spawn = starter.spawn
         self._on_exit = on_exit
         self._on_event = on_event
@@ -139,7 +140,9 @@ class Container:
 
     def log_to(self, fd: int) -> None:
         """From now on all output also goes to the logger at ``fd``, which is the container's."""
-        self._logger = fd
+        if self._logger >= 0:
+            os.close(self._logger)
+        self._logger, self.logger_gone = fd, False
         self.hub.log_to(os.dup(fd))
 
     def policy_changed(self) -> None:
@@ -347,7 +350,13 @@ class Container:
             tty=bool(stdio["tty"]),
             stdin_once=bool(stdio.get("stdin_once")),
             on_detach=lambda: self._on_event("detached", {}),
+            on_logger_gone=self._lose_logger,
         )
+
+    def _lose_logger(self) -> None:
+        """Whoever started it may start another."""
+        self.logger_gone = True
+        self._on_event("logger_gone", {})
 
     def _kill_rest(self) -> None:
         try:

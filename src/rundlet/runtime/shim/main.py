@@ -89,6 +89,7 @@ class Shim:
                 started_at_ns=container.started_ns,
                 finished_at_ns=container.finished_ns,
                 restart_count=container.policy.count,
+                logger_gone=container.logger_gone,
             )
         )
 

@@ -84,6 +84,10 @@ class Client:
         else:
             self._hub.drop(self)  # nothing happens where it was dropped already
 
+    def lost(self) -> bool:
+        """Whether this is a logger that ended before the container did."""
+        return self._logger and not self._ending
+
     def pause(self, paused: bool) -> None:
         """Stop or go on reading the client's input."""
         self._reading = not paused and not self._ending
@@ -129,6 +133,9 @@ class Client:
         except OSError:
             self._hub.drop(self)
             return
+        if not data and self._logger:
+            self._hub.drop(self)
+            return
         if not data:
             self._reading = False
             self._watch()
@@ -172,12 +179,14 @@ class Hub:
         tty: bool,
         stdin_once: bool,
         on_detach: Callable[[], None] | None = None,
+        on_logger_gone: Callable[[], None] | None = None,
     ) -> None:
         self.loop = loop
         self.tty = tty
         self._log = log
         self._stdin_once = stdin_once
         self._on_detach = on_detach
+        self._on_logger_gone = on_logger_gone
         self._outputs: dict[int, int] = {}  # descriptor → stream
         self._clients: list[Client] = []
         self._paused = False
@@ -246,6 +255,8 @@ class Hub:
         self._clients.remove(client)
         self.loop.remove(client.fd)
         os.close(client.fd)
+        if client.lost() and self._on_logger_gone:
+            self._on_logger_gone()
         self.caught_up()
         if not self._clients and self.on_clients_gone:
             self.on_clients_gone()
