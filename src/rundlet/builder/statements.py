@@ -1,6 +1,7 @@
 """Attestations: what was built from what and how (SLSA provenance), and what is in it (SPDX), as in-toto statements.
 
-Pure: facts in, documents out. See: in-toto attestation framework, Statement v0.1; SLSA provenance v0.2; SPDX 2.3.
+Pure: facts in, documents out. See: in-toto attestation framework, Statement v0.1; SLSA provenance v0.2 and v1;
+SPDX 2.3.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from rundlet.oci.platform import Platform
 
 STATEMENT: Final = "https://in-toto.io/Statement/v0.1"
 PROVENANCE: Final = "https://slsa.dev/provenance/v0.2"
+PROVENANCE_1: Final = "https://slsa.dev/provenance/v1"
 SPDX: Final = "https://spdx.dev/Document"
 BUILD_TYPE: Final = "urn:rundlet:build:v1"
 _TOOL: Final = "Tool: rundlet"
@@ -56,27 +58,17 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def provenance(subject: Subject, facts: Facts, *, everything: bool) -> bytes:
-    """The statement of how ``subject`` came to be; ``everything`` is ``mode=max``."""
-    parameters: dict[str, Any] = {"frontend": "dockerfile.v0", "locals": [{"name": "context"}, {"name": "dockerfile"}]}
-    arguments = {f"label:{name}": value for name, value in sorted(facts.labels.items())}
-    if facts.target:
-        arguments["target"] = facts.target
-    if everything:
-        arguments |= {f"build-arg:{name}": value for name, value in sorted(facts.arguments.items())}
-    if arguments:
-        parameters["args"] = arguments
+    """The statement of how ``subject`` came to be, version 0.2; ``everything`` is ``mode=max``."""
     source: dict[str, Any] = {"entryPoint": facts.dockerfile_name}
     if facts.remote:
         source["uri"] = facts.remote
     predicate: dict[str, Any] = {
         "builder": {"id": facts.builder},
         "buildType": BUILD_TYPE,
-        "materials": [
-            {"uri": _image_url(item.name, subject.platform), "digest": _digest(item.digest)} for item in facts.materials
-        ],
+        "materials": _materials(subject, facts),
         "invocation": {
             "configSource": source,
-            "parameters": parameters,
+            "parameters": _parameters(facts, everything=everything),
             "environment": {"platform": str(subject.platform)},
         },
         "metadata": {
@@ -87,8 +79,57 @@ def provenance(subject: Subject, facts: Facts, *, everything: bool) -> bytes:
         },
     }
     if everything:
-        predicate["metadata"]["rundlet_source"] = {"filename": facts.dockerfile_name, "data": facts.dockerfile}
+        predicate["metadata"]["rundlet_source"] = _source(facts)
     return _statement(PROVENANCE, subject, predicate)
+
+
+def provenance_1(subject: Subject, facts: Facts, *, everything: bool) -> bytes:
+    """The same, version 1."""
+    source = {"path": facts.dockerfile_name}
+    if facts.remote:
+        source["uri"] = facts.remote
+    metadata: dict[str, Any] = {
+        "startedOn": facts.started,
+        "finishedOn": facts.finished,
+        "rundlet_completeness": {"request": everything, "resolvedDependencies": False},
+    }
+    if everything:
+        metadata["rundlet_source"] = _source(facts)
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "configSource": source,
+                "request": _parameters(facts, everything=everything),
+            },
+            "internalParameters": {"builderPlatform": str(subject.platform)},
+            "resolvedDependencies": _materials(subject, facts),
+        },
+        "runDetails": {"builder": {"id": facts.builder}, "metadata": metadata},
+    }
+    return _statement(PROVENANCE_1, subject, predicate)
+
+
+def _parameters(facts: Facts, *, everything: bool) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"frontend": "dockerfile.v0", "locals": [{"name": "context"}, {"name": "dockerfile"}]}
+    arguments = {f"label:{name}": value for name, value in sorted(facts.labels.items())}
+    if facts.target:
+        arguments["target"] = facts.target
+    if everything:
+        arguments |= {f"build-arg:{name}": value for name, value in sorted(facts.arguments.items())}
+    if arguments:
+        parameters["args"] = arguments
+    return parameters
+
+
+def _materials(subject: Subject, facts: Facts) -> list[dict[str, Any]]:
+    return [
+        {"uri": _image_url(item.name, subject.platform), "digest": _digest(item.digest)} for item in facts.materials
+    ]
+
+
+def _source(facts: Facts) -> dict[str, str]:
+    return {"filename": facts.dockerfile_name, "data": facts.dockerfile}
 
 
 def sbom(subject: Subject, inventory: Inventory, created: str) -> bytes:

@@ -9,7 +9,17 @@ from rundlet.api.builds import BuildOptions
 from rundlet.builder.globs import source_of
 from rundlet.builder.packages import DATABASES, OS_RELEASE, packages_in
 from rundlet.builder.request import BuildRequest
-from rundlet.builder.statements import PROVENANCE, SPDX, Facts, Material, Subject, provenance, sbom
+from rundlet.builder.statements import (
+    PROVENANCE,
+    PROVENANCE_1,
+    SPDX,
+    Facts,
+    Material,
+    Subject,
+    provenance,
+    provenance_1,
+    sbom,
+)
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
@@ -20,6 +30,8 @@ from rundlet.util.clock import rfc3339_nano
 
 _SCAN_LIMIT: Final = 256 << 20
 """Bytes of package databases that are read of one image."""
+_VERSION: Final = "v0.2"
+_PROVENANCE: Final = {_VERSION: (PROVENANCE, provenance), "v1": (PROVENANCE_1, provenance_1)}
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -29,6 +41,7 @@ class Wanted(msgspec.Struct, frozen=True):
     everything: bool = False
     sbom: bool = False
     builder: str = ""
+    version: str = _VERSION
 
     def __bool__(self) -> bool:
         return self.provenance or self.sbom
@@ -49,9 +62,15 @@ def parse(texts: Sequence[str]) -> Wanted:
             mode = fields.get("mode", "min")
             if mode not in ("min", "max"):
                 raise InvalidParameterError(f'invalid mode "{mode}" of the attestation provenance')
-            if fields.get("version", "v0.2") != "v0.2":
-                raise NotSupportedError(f"provenance of version {fields['version']}")
-            change = {"provenance": not disabled, "everything": mode == "max", "builder": fields.get("builder-id", "")}
+            version = fields.get("version", _VERSION)
+            if version not in _PROVENANCE:
+                raise InvalidParameterError(f"unsupported provenance version {version}")
+            change = {
+                "provenance": not disabled,
+                "everything": mode == "max",
+                "builder": fields.get("builder-id", ""),
+                "version": version,
+            }
         else:
             raise InvalidParameterError(f"unknown attestation type {kind or text}")
         for name in fields:
@@ -103,7 +122,8 @@ class Attester:
             inventory = packages_in(await self._databases(image, workspace))
             found[SPDX] = sbom(subject, inventory, facts.finished)
         if wanted.provenance:
-            found[PROVENANCE] = provenance(subject, facts, everything=wanted.everything)
+            kind, make = _PROVENANCE[wanted.version]
+            found[kind] = make(subject, facts, everything=wanted.everything)
         return found
 
     async def _databases(self, image: Image, workspace: Workspace) -> bytes:
