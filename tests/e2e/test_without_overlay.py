@@ -44,7 +44,8 @@ def test_a_build(copying: Engine, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(
         "FROM busybox AS first\nRUN echo one > /one && rm -r /etc/passwd\nCOPY file /deep/down/\n"
         "RUN --mount=type=cache,target=/cache test -e /deep/down/file && test ! -e /etc/passwd\n"
-        "FROM busybox\nCOPY --from=first /one /deep /copied/\nADD file /added\n"
+        "FROM busybox\nRUN --mount=type=bind,from=first,target=/f test -e /f/one -a ! -e /f/etc/passwd\n"
+        "COPY --from=first /one /deep /copied/\nADD file /added\n"
     )
     copying.ok("build", "-q", "-t", "built", str(tmp_path))
     assert copying.ok("run", "--rm", "built", "cat", "/copied/one", "/copied/down/file", "/added") == "one\nfilefile"

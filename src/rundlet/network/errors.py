@@ -1,6 +1,8 @@
 """What can go wrong with networks, in the words that Docker's users know."""
 
+import errno
 from collections.abc import Iterable
+from typing import Final
 
 from rundlet.errors import ConflictError, ForbiddenError, InternalError, InvalidParameterError, NotFoundError
 
@@ -119,11 +121,19 @@ class PortUnavailableError(InternalError):
     reason = "port-unavailable"
 
 
+_READONLY: Final = (
+    " (an engine in a container: start that container with --security-opt systempaths=unconfined, or --privileged)"
+)
+
+
 class FirewallError(InternalError):
     """The kernel refused a change of links, addresses or rules."""
 
     reason = "network-setup"
 
     def __init__(self, cause: OSError) -> None:
-        super().__init__(f"network setup failed: {cause.filename}: {cause.strerror}")
+        remedy = ""
+        if cause.errno == errno.EROFS and str(cause.filename).startswith("/proc/sys/"):
+            remedy = _READONLY
+        super().__init__(f"network setup failed: {cause.filename}: {cause.strerror}{remedy}")
         self.errno = cause.errno
