@@ -11,7 +11,7 @@ from rundlet.errors import InvalidParameterError
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 
-SUBJECT = Subject(Digest.of(b"manifest"), Platform("linux", "amd64"), ("app:1",))
+SUBJECT = Subject(Digest.of(b"manifest"), Platform.parse("linux/amd64"), ("app:1",))
 FACTS = Facts(
     started="2026-01-01T00:00:00Z",
     finished="2026-01-01T00:00:01Z",
