@@ -165,6 +165,14 @@ def test_created_container_may_be_deleted(runtime: Runtime) -> None:
     assert runtime.output() == ""
 
 
+def test_waiting_container_heeds_signals(runtime: Runtime) -> None:
+    runtime.write("echo never")
+    assert runtime.create().returncode == 0
+    runtime.ok("kill", runtime.name, "TERM")
+    wait_for(lambda: runtime.status() == "stopped")
+    assert runtime.output() == ""
+
+
 def test_exec(runtime: Runtime) -> None:
     runtime.write("sleep 600")
     runtime.create()
@@ -195,7 +203,7 @@ def test_update_changes_limits(runtime: Runtime) -> None:
     limit = json.loads(runtime.ok("events", "--stats", runtime.name))["data"]
     assert limit["memory"]["usage"]["limit"] == 48 << 20
     assert limit["pids"]["limit"] == 17
-    runtime.ok("update", runtime.name, "--memory", "64m")
+    runtime.ok("update", runtime.name, "--cpu-burst", "0", "--memory", "64m")
     limit = json.loads(runtime.ok("events", "--stats", runtime.name))["data"]
     assert limit["memory"]["usage"]["limit"] == 64 << 20
 

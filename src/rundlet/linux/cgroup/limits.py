@@ -112,6 +112,11 @@ class Limits:
         """v1 refuses a memory limit above memory+swap's: when both grow, the latter has to go first."""
         files = [setting.file for setting in wanted]
         both = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        if settings.Setting("memory", both[0], "-1") in wanted and both[1] not in files:
+            # Without a limit there can't be one for both together.
+            if os.path.exists(f"{self._places.directory('memory')}/{both[1]}"):
+                wanted = [settings.Setting("memory", both[1], "-1"), *wanted]
+            return wanted
         if not all(name in files for name in both):
             return wanted
         first, second = (files.index(name) for name in both)

@@ -39,7 +39,8 @@ def v1_settings(resources: Mapping[str, Any]) -> list[Setting]:
     _add(settings, "cpu", "cpu.shares", cpu.get("shares"))
     _add(settings, "cpu", "cpu.cfs_period_us", cpu.get("period"))
     _add(settings, "cpu", "cpu.cfs_quota_us", cpu.get("quota"))
-    _add(settings, "cpu", "cpu.cfs_burst_us", cpu.get("burst"))
+    if cpu.get("burst") is not None:
+        settings.append(Setting("cpu", "cpu.cfs_burst_us", str(cpu["burst"])))
     _add(settings, "cpu", "cpu.rt_period_us", cpu.get("realtimePeriod"))
     _add(settings, "cpu", "cpu.rt_runtime_us", cpu.get("realtimeRuntime"))
     if cpu.get("idle") is not None:
@@ -79,7 +80,8 @@ def v2_settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]
     if cpu.get("quota") or cpu.get("period"):
         quota = cpu.get("quota") or -1
         settings.append(Setting("cpu", "cpu.max", f"{_limit(quota)} {cpu.get('period') or _DEFAULT_PERIOD}"))
-    _add(settings, "cpu", "cpu.max.burst", cpu.get("burst"))
+    if cpu.get("burst") is not None:
+        settings.append(Setting("cpu", "cpu.max.burst", str(cpu["burst"])))
     _add(settings, "cpuset", "cpuset.cpus", cpu.get("cpus"))
     _add(settings, "cpuset", "cpuset.mems", cpu.get("mems"))
     settings += _pids(resources)

@@ -4,6 +4,7 @@ These run in the container's first process; modules are all imported by then.
 """
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,8 +16,13 @@ from rundlet.runtime.init.plan import NewSession
 from rundlet.runtime.init.steps import Context, Step
 from rundlet.runtime.shim import copyup
 
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _DEV: Final = "/dev"
 _COPY_UP: Final = "tmpcopyup"
+
+
+def _end(number: int, _frame: object) -> None:
+    os._exit(128 + number)
 
 
 class StartGate(NamedTuple):
@@ -36,6 +42,8 @@ class StartGate(NamedTuple):
         proc = context.proc()
         for fd in {context.null, context.dev, context.pts, context.root} - {-1}:
             os.close(fd)  # whoever finds them in /proc while this process waits could use them
+        for number in _ENDING:
+            signal.signal(number, _end)  # process 1 of a namespace hears only what it has a handler for
         context.reporter.ready()
         released = os.open(f"self/fd/{self.fifo}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
         context.reporter.move(released)
