@@ -8,13 +8,13 @@ from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, on_a_machine, sh
 
 from rundlet.linux.netlink import Netlink
 from rundlet.network.creation import Pool, Request
-from rundlet.network.dns.loop import Loop
 from rundlet.network.endpoint import Endpoint, Wanted
 from rundlet.network.networks import GATEWAY_MODE4, GATEWAY_MODE6, HOST4, ICC, MASQUERADE, TRUSTED
 from rundlet.network.portmap import PublishedPort, parse_port_spec
 from rundlet.network.proxy.datagrams import Datagrams
 from rundlet.network.proxy.worker import Streams
 from rundlet.network.service import NetworkService
+from rundlet.network.serving.loop import Loop
 
 HOST6, NEIGHBOUR6 = "2001:db8::2", "2001:db8::10"
 POOLS = (Pool("10.77.0.0/24"), Pool("fd77::/64"))

@@ -4,7 +4,7 @@ import socket
 from functools import partial
 from typing import Final
 
-from rundlet.network.dns.loop import READ, Loop, Timer
+from rundlet.network.serving.loop import READ, Loop, Timer
 
 _LARGEST: Final = 65535
 _IDLE: Final = 90.0  # seconds, as Docker waits

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from rundlet.network.dns.loop import Loop
+from rundlet.network.serving.loop import Loop
 
 _SIZE: Final = 1 << 20  # bytes of a pipe
 _TURNS: Final = 16  # pieces in a row, before it is others' turn
