@@ -29,6 +29,7 @@ class Config:
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
+    ``exec_opts`` are Docker's; the one that there is, is the default.
     ``storage_driver`` is overlay2, vfs, or empty for what the data root's file system can do.
     ``default_userns`` is the mode of containers that ask for none, ``userns_remap`` Docker's name of a user whose range
     they all share.
@@ -64,6 +65,7 @@ class Config:
     network: dict[str, Any] = field(default_factory=dict)
     trust_policy: str = ""
     storage_driver: str = ""
+    exec_opts: tuple[str, ...] = ()
     default_userns: str = ""
     userns_remap: str = ""
     config_file: str = ""
@@ -129,6 +131,7 @@ _FLAGS: dict[str, tuple[str, str]] = {
     "rootless": ("rootless", "int"),
     "trust-policy": ("trust-policy", "str"),
     "storage-driver": ("storage-driver", "str"),
+    "exec-opt": ("exec-opts", "list"),
     "default-userns": ("default-userns", "str"),
     "userns-remap": ("userns-remap", "str"),
     "tls": ("tls", "bool"),
@@ -214,6 +217,7 @@ _FILE_KEYS: dict[str, type] = {
     "log-opts": dict,
     "trust-policy": str,
     "storage-driver": str,
+    "exec-opts": list,
     "default-userns": str,
     "userns-remap": str,
     "tls": bool,
@@ -288,7 +292,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     every = {**document, **flags}
     network = {key: every.pop(key) for key in networks.KEYS if key in every}
     merged = {key.replace("-", "_"): value for key, value in every.items()}
-    for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs"):
+    for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)
@@ -316,6 +320,12 @@ def _validate(config: Config) -> None:
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
     networks.options(config.network)
     networks.resolver(config.network)
+    for option in config.exec_opts:
+        name, _, value = str(option).partition("=")
+        if name != "native.cgroupdriver" or value not in ("cgroupfs", "systemd"):
+            raise ConfigError(f"exec-opts: {option}: there is native.cgroupdriver=cgroupfs")
+        if value == "systemd":
+            raise ConfigError("native.cgroupdriver=systemd is not supported by Rundlet: its control groups are its own")
     if config.storage_driver not in ("", "overlay2", "vfs"):
         raise ConfigError(f"storage-driver: {config.storage_driver}: there are overlay2 and vfs")
     if config.default_userns and config.userns_remap:

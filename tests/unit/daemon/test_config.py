@@ -55,6 +55,14 @@ def test_registries() -> None:
         (["--default-address-pool", "base=10.0.0.0/16"], "want"),
         (["--default-address-pool", "base=10.0.0.0/16,size=8"], "invalid size 8"),
         (["--default-address-pool", "base=10.0.0.1/16,size=24"], "invalid base pool"),
+        (["--exec-opt", "native.cgroupdriver=systemd"], "native.cgroupdriver=systemd is not supported by Rundlet"),
+        (
+            ["--exec-opt", "native.umask=normal"],
+            "exec-opts: native.umask=normal: there is native.cgroupdriver=cgroupfs",
+        ),
+        (["-s", "btrfs"], "storage-driver: btrfs: there are overlay2 and vfs"),
+        (["--default-userns", "auto", "--userns-remap", "default"], "only one of them can be the default"),
+        (["--rootless", "7", "--default-userns", "auto"], "are for root's engine"),
         (["--dns", "odd"], "invalid dns: odd"),
         (["--dns-search", "a b"], "invalid dns-search"),
         (["--mtu", "20"], "invalid mtu: 20"),
@@ -120,7 +128,7 @@ def test_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"storage-driver": "btrfs"}, "don't match any configuration option: storage-driver"),
+        ({"graph": "/x"}, "don't match any configuration option: graph"),
         ({"debug": "yes"}, "debug: want a JSON bool"),
         ({"runtimes": {"runc": {"path": "/x", "runtimeArgs": []}}}, "runtimes: runc"),
         ([], "want a JSON object"),
