@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from rundlet.trust.metadata import ROOT, TOP_LEVEL, is_delegation
+from rundlet.trust.proofs import Proofs
 from rundlet.util.fs import write_atomic
 
 _LIMIT: Final = 32 << 20
@@ -61,6 +62,24 @@ class MetadataCache:
         """Raises OSError."""
         text = f"{hashlib.sha256(root).hexdigest()} {until.isoformat()}\n"
         write_atomic(self._note(gun), text.encode(), durable=False)
+
+    def proofs(self, gun: str) -> Proofs:
+        """What was noted by :meth:`prove`; nothing where that can't be read."""
+        try:
+            with open(self._proven(gun), encoding="ascii") as file:
+                return Proofs(file.read(_LIMIT).split())
+        except (OSError, ValueError):
+            return Proofs()
+
+    def prove(self, gun: str, proofs: Proofs) -> None:
+        """Note which signatures are good, if that is news. Raises OSError."""
+        if proofs.changed:
+            text = "".join(f"{name}\n" for name in sorted(proofs.found))
+            write_atomic(self._proven(gun), text.encode(), durable=False)
+
+    def _proven(self, gun: str) -> str:
+        # No repository's name has capital letters: the file is never in the way of a repository below.
+        return f"{self._directory}/{gun}/Proven"
 
     def _note(self, gun: str) -> str:
         return f"{self._directory}/{gun}/root-vouched"

@@ -2,18 +2,14 @@
 
 A key's ID is the SHA-256 of the canonical JSON of its public part. A root key stands in metadata as a certificate (key
 type ``…-x509``) whose common name is the repository; its *canonical* ID, that of the bare public key, names its file.
-What is only needed for rarer kinds of keys is loaded when one is met: every signed pull loads this module.
+Every signed pull loads this module, and most find nothing new to verify: what computes with keys is loaded when it is
+needed, and what is for rarer kinds of them when one is met.
 """
 
 import base64
 import binascii
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from rundlet.trust import canonical
 from rundlet.trust.errors import BadKeyError, MalformedError
@@ -30,7 +26,7 @@ RSA_BITS: Final = 2048
 _P256: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
     Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -67,6 +63,8 @@ class PublicKey(NamedTuple):
         """Raises BadKeyError for broken keys and for kinds that are not used for signing."""
         if self.keytype == ECDSA and self.public.startswith(_P256) and len(self.public) == len(_P256) + 65:
             # The usual kind, without what reads all the others.
+            from cryptography.hazmat.primitives.asymmetric import ec
+
             try:
                 return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self.public[len(_P256) :])
             except ValueError as exc:
@@ -75,6 +73,8 @@ class PublicKey(NamedTuple):
 
     def verifies(self, payload: bytes, method: str, signature: bytes) -> bool:
         """Whether ``signature`` is one of ``payload`` by this key, made by the method that goes with it."""
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
         try:
             _verify(self.load(), payload, method, signature)
         except (InvalidSignature, BadKeyError, UnsupportedAlgorithm, ValueError):
@@ -84,8 +84,9 @@ class PublicKey(NamedTuple):
 
 def _load(key: PublicKey) -> "Public":
     """Raises BadKeyError."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     try:
         if key.keytype == ED25519:
@@ -106,6 +107,11 @@ def _load(key: PublicKey) -> "Public":
 
 def _verify(key: "Public", payload: bytes, method: str, signature: bytes) -> None:
     """Raises InvalidSignature, ValueError."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
     if isinstance(key, ec.EllipticCurvePublicKey):
         size = (key.curve.key_size + 7) // 8
         if method != "ecdsa" or len(signature) != 2 * size:
@@ -143,6 +149,10 @@ class PrivateKey(NamedTuple):
 
     def sign(self, payload: bytes) -> tuple[str, bytes]:
         """Notary's name of the method, and the signature."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
             r, s = decode_dss_signature(self.key.sign(payload, ec.ECDSA(hashes.SHA256())))
             size = (self.key.curve.key_size + 7) // 8
@@ -157,13 +167,15 @@ class PrivateKey(NamedTuple):
 
 def generate(role: str = "", gun: str = "") -> PrivateKey:
     """A new ECDSA key on P-256, as Docker makes them."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     return PrivateKey(ec.generate_private_key(ec.SECP256R1()), role, gun)
 
 
 def public_key(key: object) -> PublicKey:
     """Notary's form of a key of ``cryptography``. Raises BadKeyError."""
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     der, spki = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if isinstance(key, ed25519.Ed25519PublicKey):

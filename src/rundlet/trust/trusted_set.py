@@ -50,6 +50,7 @@ from rundlet.trust.metadata import (
     read_targets,
     version_of,
 )
+from rundlet.trust.proofs import Proofs
 
 
 class Floor(NamedTuple):
@@ -67,16 +68,22 @@ class Signed(NamedTuple):
     role: str
 
 
-def verify_signatures(envelope: Envelope, keys: Mapping[str, PublicKey], threshold: int) -> tuple[str, ...]:
+def verify_signatures(
+    envelope: Envelope, keys: Mapping[str, PublicKey], threshold: int, proofs: Proofs | None = None
+) -> tuple[str, ...]:
     """The IDs of the keys that signed. Raises ThresholdError when they are fewer than ``threshold``.
 
-    Signatures are counted by the bare key: one key in two certificates, or one signature twice, counts once.
+    Signatures are counted by the bare key: one key in two certificates, or one signature twice, counts once. ``proofs``
+    knows signatures that were verified before.
     """
     payload = envelope.payload
+    proofs = proofs or Proofs()
     valid: dict[str, str] = {}
     for signature in envelope.signatures:
         key = keys.get(signature.key_id)
-        if key is None or key.id != signature.key_id or not key.verifies(payload, signature.method, signature.value):
+        if key is None or key.id != signature.key_id:
+            continue
+        if not proofs.verifies(key, payload, signature.method, signature.value):
             continue
         valid.setdefault(key.canonical_id, signature.key_id)
     if threshold < 1 or len(valid) < threshold:
@@ -120,6 +127,7 @@ class TrustedSet:
         known: bool,
         floors: Mapping[str, Floor],
         vouched: datetime | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         """``known``: this root was trusted before, so its certificates may have expired since. ``vouched``: these very
         bytes were, and their certificates end then: neither has to be looked at again.
@@ -127,6 +135,7 @@ class TrustedSet:
         Raises RootError, MalformedError."""
         self.gun = gun
         self._now = now
+        self._proofs = proofs or Proofs()
         self._floors = dict(floors)
         self._envelopes: dict[str, Envelope] = {ROOT: open_envelope(ROOT, root)}
         self._vouched = vouched if known else None
@@ -204,7 +213,7 @@ class TrustedSet:
 
     def _signed_by_root(self, role: str, data: bytes) -> Envelope:
         envelope = open_envelope(role, data)
-        verify_signatures(envelope, self.root.keys_of(role), self.root.roles[role].threshold)
+        verify_signatures(envelope, self.root.keys_of(role), self.root.roles[role].threshold, self._proofs)
         return envelope
 
     # ── targets and delegations ──────────────────────────────────────────────────────────────────────────────
@@ -223,7 +232,7 @@ class TrustedSet:
         envelope = open_envelope(role, data)
         self.versions[role] = version_of(envelope)
         keys, threshold = self._targets_keys(role)
-        verify_signatures(envelope, keys, threshold)
+        verify_signatures(envelope, keys, threshold, self._proofs)
         found = read_targets(envelope)
         self._check_version(role, found.version)
         self._check_expiry(role, found.expires)

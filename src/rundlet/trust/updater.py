@@ -21,6 +21,7 @@ from rundlet.trust.metadata import (
     read_targets,
     version_of,
 )
+from rundlet.trust.proofs import Proofs
 from rundlet.trust.trusted_set import Floor, TrustedSet
 
 ROOT_LIMIT: Final = 1 << 20
@@ -56,17 +57,19 @@ def update(
     now: datetime,
     wanted: Callable[[str], bool] = every_role,
     vouched: datetime | None = None,
+    proofs: Proofs | None = None,
 ) -> Exchange:
     """The trusted metadata of ``gun`` now. ``cache`` holds what was trusted last time, by role; ``wanted`` chooses
-    delegations; ``vouched`` is what :meth:`TrustedSet.vouched_until` said of the cached root. Raises TrustError."""
+    delegations; ``vouched`` is what :meth:`TrustedSet.vouched_until` said of the cached root, ``proofs`` which
+    signatures were good last time. Raises TrustError."""
     known = cache.get(ROOT)
     if known is None:
         first = yield Request(ROOT, ROOT_LIMIT)
         if first is None:
             raise NoTrustDataError(server, gun)
-        trusted = TrustedSet(gun, _checked(ROOT, first, ROOT_LIMIT), now, known=False, floors={})
+        trusted = TrustedSet(gun, _checked(ROOT, first, ROOT_LIMIT), now, known=False, floors={}, proofs=proofs)
     else:
-        trusted = TrustedSet(gun, known, now, known=True, floors=_floors(cache), vouched=vouched)
+        trusted = TrustedSet(gun, known, now, known=True, floors=_floors(cache), vouched=vouched, proofs=proofs)
         yield from _newer_roots(trusted)
     trusted.finish_root()
     data = yield Request(TIMESTAMP, TIMESTAMP_LIMIT)

@@ -27,6 +27,7 @@ from rundlet.trust.metadata import (
     read_targets,
     seal,
 )
+from rundlet.trust.proofs import Proofs
 from rundlet.trust.trusted_set import TrustedSet
 from rundlet.trust.updater import Request, every_role, update
 
@@ -56,6 +57,8 @@ class Repository:
         self.certificates = {ROOT: certificate_key(self.private[ROOT], gun, NOW)}
         self.served: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.proofs: Proofs | None = None
+        """What the client remembers of good signatures, if it remembers."""
         self.answer: Callable[[Request], bytes | None] = self._serve
         public = {ROOT: self.certificates[ROOT]} | {
             role: self.private[role].public for role in (TARGETS, SNAPSHOT, TIMESTAMP)
@@ -141,7 +144,9 @@ class Repository:
         vouched: datetime | None = None,
     ) -> TrustedSet:
         """What a client with ``cache`` believes."""
-        exchange = update(self.gun, "trust.example", cache or {}, now or self.now, every_role, vouched)
+        if self.proofs is not None:
+            self.proofs = Proofs(self.proofs.found)
+        exchange = update(self.gun, "trust.example", cache or {}, now or self.now, every_role, vouched, self.proofs)
         request = next(exchange)
         while True:
             self.requests.append(request.name)

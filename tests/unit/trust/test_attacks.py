@@ -21,14 +21,18 @@ from rundlet.trust.errors import (
 )
 from rundlet.trust.keys import generate
 from rundlet.trust.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Delegation, Role
+from rundlet.trust.proofs import Proofs
 from rundlet.trust.updater import TIMESTAMP_LIMIT, Request
 
 LATER = timedelta(days=1)
 
 
-@pytest.fixture
-def repository() -> Repository:
-    return Repository()
+@pytest.fixture(params=[False, True], ids=["", "remembering"])
+def repository(request: pytest.FixtureRequest) -> Repository:
+    """Its client takes every signature for new, or remembers those that were good."""
+    made = Repository()
+    made.proofs = Proofs() if request.param else None
+    return made
 
 
 def test_an_honest_server_is_believed_at_first_and_again(repository: Repository) -> None:

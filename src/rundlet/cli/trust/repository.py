@@ -33,7 +33,8 @@ class TrustedRepository:
         known = self._known()
         wanted = only_releases if releases_only else every_role
         vouched = self._cache.vouched(self.gun, known)
-        exchange = update(self.gun, self._remote.host, known, datetime.now(UTC), wanted, vouched)
+        proofs = self._cache.proofs(self.gun)
+        exchange = update(self.gun, self._remote.host, known, datetime.now(UTC), wanted, vouched, proofs)
         try:
             request = next(exchange)
             while True:
@@ -46,6 +47,7 @@ class TrustedRepository:
         self._keep(files, known)
         if vouched is None or files[ROOT] != known.get(ROOT):
             self._cache.vouch(self.gun, files[ROOT], trusted.vouched_until())
+        self._cache.prove(self.gun, proofs)
         return trusted
 
     def fetch_or_none(self) -> TrustedSet | None:
