@@ -19,6 +19,7 @@ NOUNS = (
     ("/containers/json?all=1&", None, "/containers/{Id}?force=1&v=1"),
     ("/networks?", None, "/networks/{Id}"),
     ("/volumes?", "Volumes", "/volumes/{Name}?force=1"),
+    ("/images/json?", None, "/images/{Id}?force=1"),
 )
 
 
@@ -58,6 +59,8 @@ def reap(line: str) -> None:
         if key is not None and isinstance(found, dict):
             found = found[key]
         for item in found if isinstance(found, list) else ():
+            if item.get("Id", "-").startswith(socket.gethostname()):
+                continue  # itself: it may carry the label of what it watches over
             print("removing", item.get("Name") or item["Id"], flush=True)
             asked("DELETE", removal.format_map(item))
 
