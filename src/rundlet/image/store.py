@@ -252,10 +252,14 @@ class ImageStore:
         if reference.digest is not None:
             raise TagToDigestError
 
+        name = reference.with_default_tag()
+
         def write() -> Digest | None:
-            with self.database.transaction() as cursor:
+            # A name that it has already is only noted: a signed pull gives it again each time, and waits for no disk.
+            new = self._by_reference(name) != image.id or (target is not None and self.target(name) != target)
+            with self.database.transaction(durable=new) as cursor:
                 wanted = target or self._index_of(cursor, image) or image.manifest
-                return self._name(cursor, reference.with_default_tag(), image.id, wanted)
+                return self._name(cursor, name, image.id, wanted)
 
         return await asyncio.to_thread(write)
 

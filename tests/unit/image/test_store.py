@@ -1,6 +1,8 @@
 """Names, prefixes and rows, over a database in memory."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,32 @@ async def test_tags_move(store: ImageStore) -> None:
     assert old.dangling
     with pytest.raises(TagToDigestError):
         await store.tag(found, name.with_digest(first.id))
+
+
+async def test_a_name_that_an_image_has_already_waits_for_no_disk(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = new_image("a1"), new_image("b1")
+    name = Reference.parse("app:1")
+    for image in (first, second):
+        await store.put(image)
+    found, other = store.get("a1"), store.get("b1")
+    waited: list[bool] = []
+    transaction = Database.transaction
+
+    def watched(database: Database, *, durable: bool = True) -> AbstractContextManager[sqlite3.Cursor]:
+        waited.append(durable)
+        return transaction(database, durable=durable)
+
+    monkeypatch.setattr(Database, "transaction", watched)
+    index = Descriptor(mediatype.OCI_INDEX, Digest.of(b"index"), 10)
+    assert await store.tag(found, name) is None
+    assert await store.tag(found, name) is None
+    assert await store.tag(found, name, first.manifest) is None
+    assert await store.tag(found, name, index) is None
+    assert await store.tag(other, name) == first.id
+    assert waited == [True, False, False, True, True]
+    assert store.get("app:1").id == second.id
 
 
 async def test_rows(store: ImageStore) -> None:
