@@ -82,7 +82,7 @@ def test_builds_on_a_full_disk(small: Engine, tmp_path: Path) -> None:
     (context / "big").write_bytes(os.urandom(30 << 20))
     before = used(small)
     for text, message in (
-        ("FROM busybox\nRUN dd if=/dev/zero of=/full bs=1M count=200\n", "returned a non-zero code: 1"),
+        ("FROM busybox\nRUN dd if=/dev/zero of=/full bs=1M count=200\n", "did not complete successfully: exit code: 1"),
         # Room for the files, and none for the archive that a layer travels as.
         ("FROM busybox\nRUN dd if=/dev/urandom of=/half bs=1M count=20\n", "no space left on device"),
         ("FROM busybox\nCOPY big /big\n", "no space left on device"),

@@ -101,6 +101,8 @@ def test_volumes() -> None:
     binds, anonymous = volumes(["/a:/b:ro", "name:/c", "/d", "./e:/f"])
     assert binds == ["/a:/b:ro", "name:/c", f"{os.path.abspath('e')}:/f"]
     assert anonymous == {"/d": {}}
+    # As of Windows: the engine says what is wrong with it.
+    assert volumes(["a:b:c:d"])[0] == ["a:b:c:d"]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,7 @@ def test_volumes() -> None:
         (":/x", "invalid spec: :/x: empty section between colons"),
         (":::", "invalid spec: :::: empty section between colons"),
         ("ab:/b:ro:x", "invalid spec: ab:/b:ro:x: too many colons"),
+        ("a:/b:/c:ro:x", "invalid spec: a:/b:/c:ro:x: too many colons"),
     ],
 )
 def test_volumes_refused(text: str, message: str) -> None:

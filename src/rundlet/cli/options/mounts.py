@@ -163,11 +163,22 @@ def volumes(specifications: Iterable[str]) -> tuple[list[str], dict[str, dict[st
 def _check_sections(text: str) -> None:
     if not text:
         raise RunError("invalid empty volume spec")
-    for number, section in enumerate(text.split(":") if len(text) > 2 else ()):
+    for number, section in enumerate(_sections(text) if len(text) > 2 else ()):
         if number > 2:
             raise RunError(f"invalid spec: {text}: too many colons")
         if not section:
             raise RunError(f"invalid spec: {text}: empty section between colons")
+
+
+def _sections(text: str) -> list[str]:
+    """What is between colons; a single letter before one is a drive of Windows, and belongs to what follows."""
+    found = [""]
+    for part in text.split(":"):
+        if len(found[-1]) == 1 and found[-1].isalpha():
+            found[-1] += f":{part}"
+        else:
+            found.append(part)
+    return found[1:]
 
 
 def tmpfs(specifications: Iterable[str]) -> dict[str, str]:
