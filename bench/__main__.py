@@ -14,6 +14,7 @@ from tools.images import ROOT, UnavailableError
 from tools.registry import Registry, running_registry
 
 from bench import isolation, report
+from bench.api_rows import api_rows
 from bench.build_rows import build_rows
 from bench.container_rows import container_rows
 from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet, installed, run
@@ -23,7 +24,7 @@ from bench.network_rows import network_rows
 from bench.rows import IMAGE, Outcome, Row, perform, rows
 
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
-GROUPS = ("core", "containers", "files", "networks", "images", "builds")
+GROUPS = ("core", "containers", "files", "networks", "images", "builds", "api")
 BIG_PACKAGES = ("cmake", "g++", "git", "perl", "python3")
 
 
@@ -106,6 +107,7 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
             "networks": lambda: network_rows(quick=quick),
             "images": lambda: image_rows(big, directory, quick=quick),
             "builds": lambda: build_rows(directory, quick=quick),
+            "api": lambda: api_rows(quick=quick),
         }
         outcomes = []
         for row in (row for group in options.groups.split(",") for row in groups[group]()):

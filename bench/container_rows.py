@@ -20,13 +20,13 @@ def container_rows(*, quick: bool) -> list[Row]:
             limits=(Limit("docker", 0.5),)),
         Row("100 MB of output, from `run -d` to the end of `wait`", "ms", few, _flood, limits=(Limit("docker", 1.0),)),
         Row("`kill` and `wait`", "ms", some, _kill_and_wait, limits=(Limit("docker", 0.5),)),
-        Row("`stats --no-stream` of 50 containers", "ms", few, _stats, before=_start(50), after=_remove_all(50),
+        Row("`stats --no-stream` of 50 containers", "ms", few, _stats, before=start_many(50), after=remove_all(50),
             limits=(Limit("docker", 0.5),)),
         Row("`run -d` with no other container alive", "ms", some, _one_more),
-        Row(f"`ps` with {MANY} containers alive", "ms", some, _ps, before=_start(MANY), at_most=150,
+        Row(f"`ps` with {MANY} containers alive", "ms", some, _ps, before=start_many(MANY), at_most=150,
             without=("docker", "podman")),
         Row(f"`run -d` with {MANY} others alive (at most 1.3 × with none)", "ms", some, _one_more,
-            after=_remove_all(MANY), without=("docker", "podman")),
+            after=remove_all(MANY), without=("docker", "podman")),
     ]  # fmt: skip
 
 
@@ -67,7 +67,9 @@ def _one_more(one: Contender) -> float:
     return elapsed
 
 
-def _start(count: int) -> Callable[[Contender], None]:
+def start_many(count: int) -> Callable[[Contender], None]:
+    """What makes ``count`` containers that sleep."""
+
     def start(one: Contender) -> None:
         with concurrent.futures.ThreadPoolExecutor(4) as workers:
             names = [f"of-many-{number}" for number in range(count)]
@@ -85,7 +87,9 @@ def _remove(name: str) -> Callable[[Contender], None]:
     return remove
 
 
-def _remove_all(count: int) -> Callable[[Contender], None]:
+def remove_all(count: int) -> Callable[[Contender], None]:
+    """What ends those of :func:`start_many`."""
+
     def remove(one: Contender) -> None:
         run(one.command("rm", "-f", *(f"of-many-{number}" for number in range(count))))
 
