@@ -362,6 +362,33 @@ def test_unknown_capabilities_are_left_out(runtime: Runtime, tmp_path: Path) -> 
     assert 'level=warning msg="ignoring unknown or unavailable capabilities: [CAP_FUTURE]"' in log.read_text()
 
 
+def test_capabilities_that_can_not_become_ambient_cost_a_warning(runtime: Runtime) -> None:
+    names = ["CAP_KILL", "CAP_CHOWN", "CAP_FOWNER"]
+    runtime.write(
+        "sleep 600",
+        user={"uid": 7, "gid": 7},
+        capabilities={
+            "bounding": names, "effective": names, "permitted": names,
+            "inheritable": ["CAP_KILL", "CAP_FOWNER"], "ambient": ["CAP_KILL", "CAP_CHOWN"],
+        },
+    )  # fmt: skip
+    assert runtime.create().returncode == 0
+    assert "can't raise ambient capability CAP_CHOWN" in runtime.output()
+    runtime.ok("start", runtime.name)
+    grep = ("grep", "CapAmb", "/proc/self/status")
+    assert runtime.ok("exec", runtime.name, *grep).split()[1] == "0000000000000020"
+    assert runtime.ok("exec", "--cap", "CAP_FOWNER", runtime.name, *grep).split()[1] == "0000000000000028"
+
+
+def test_program_that_only_a_capability_lets_run(runtime: Runtime) -> None:
+    program = runtime.bundle / "rootfs/mine"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o744)
+    sets = {key: ["CAP_DAC_OVERRIDE"] for key in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    runtime.write(args=["/mine"], user={"uid": 7, "gid": 7}, capabilities=sets)
+    assert runtime("run", "--bundle", str(runtime.bundle), runtime.name).stdout == "ran\n"
+
+
 def test_cgroup_with_somebody_elses_processes_is_refused_and_left_alone(runtime: Runtime) -> None:
     runtime.write("sleep 600")
     assert runtime.create().returncode == 0
@@ -466,15 +493,19 @@ def test_clocks_schedule_and_priorities(runtime: Runtime) -> None:
     assert said[5] != os.uname().machine
 
 
-def test_users_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
+def give_users(runtime: Runtime) -> None:
     linux = runtime.config["linux"]
     linux["namespaces"].append({"type": "user"})
     linux["uidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
     linux["gidMappings"] = [{"containerID": 0, "hostID": 300000, "size": 65536}]
-    for directory in (tmp_path, runtime.directory, runtime.bundle, *list(tmp_path.parents)[:-1]):
+    for directory in (runtime.bundle, *list(runtime.bundle.parents)[:-1]):
         if not directory.stat().st_mode & 0o001:
             directory.chmod(directory.stat().st_mode | 0o011)
     os.chown(runtime.bundle / "rootfs", 200000, 300000)
+
+
+def test_users_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
+    give_users(runtime)
     shared = tmp_path / "shared"
     shared.mkdir()
     (shared / "file").touch()
@@ -495,6 +526,22 @@ def test_users_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
     assert (made.st_uid, made.st_gid) == (200000, 300000)
     assert runtime.ok("exec", "--user", "5:6", runtime.name, "id", "-u") == "5"
     assert runtime.ok("exec", runtime.name, "sh", "-c", "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
+
+
+def test_users_of_another_container(runtime: Runtime, tmp_path: Path) -> None:
+    linux = runtime.config["linux"]
+    give_users(runtime)
+    runtime.write("sleep 600")
+    pidfile = tmp_path / "pid"
+    assert runtime.create("--pid-file", str(pidfile)).returncode == 0, runtime.output()
+    path = f"/proc/{pidfile.read_text()}/ns/user"
+    theirs = os.readlink(path)
+    del linux["uidMappings"], linux["gidMappings"]
+    linux["namespaces"][-1] = {"type": "user", "path": path}
+    linux["cgroupsPath"] += "-second"
+    runtime.write("readlink /proc/self/ns/user; cat /proc/self/uid_map /proc/self/gid_map; ls /sys/class/net")
+    done = runtime("run", "--bundle", str(runtime.bundle), f"{runtime.name}-second")
+    assert done.stdout.split() == [theirs, "0", "200000", "65536", "0", "300000", "65536", "lo"], done.stderr
 
 
 def test_mount_with_mappings_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
@@ -666,6 +713,8 @@ def test_failed_start_hook_stops_the_container(runtime: Runtime) -> None:
         (lambda c: c["process"].update(args=[]), "args must not be empty"),
         (lambda c: c["process"].update(cwd="x"), "Cwd must be an absolute path"),
         (lambda c: c["root"].update(path="missing"), "invalid rootfs"),
+        (lambda c: c.update(mounts=[7]), "invalid configuration: AttributeError"),
+        (lambda c: c["linux"].update(resources={"hugepageLimits": [{"limit": 5}]}), "cgroup: "),
         (lambda c: c.update(ociVersion="3.0"), "unsupported ociVersion"),
         (lambda c: c["linux"]["namespaces"].append({"type": "user"}), "no user mappings found"),
         (lambda c: c["linux"].update(timeOffsets={"boottime": {"secs": 1}}), "need a new time namespace"),

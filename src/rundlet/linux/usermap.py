@@ -9,12 +9,14 @@ See: user_namespaces(7); mount_setattr(2), "ID-mapped mounts"; Documentation/fil
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from rundlet.linux import caps, libc, mount, ns
 
+_Seen = TypeVar("_Seen")
 LEAST_KERNEL: Final = (5, 19)
 """From here on overlayfs takes idmapped layers."""
 
@@ -65,6 +67,45 @@ def make(users: Sequence[Range], groups: Sequence[Range], flags: int = 0) -> lis
     finally:
         os.close(writing)
         os.waitpid(child, 0)
+
+
+def within(namespace: int, flags: int) -> list[int]:
+    """New namespaces of ``flags``, owned by the user ``namespace``, as descriptors. Raises: OSError."""
+    kinds = [kind for kind, flag in ns.FLAGS.items() if flags & flag]
+    return _visit(namespace, flags, lambda child: [ns.open_namespace(child, kind) for kind in kinds])
+
+
+def maps(namespace: int) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """The users and groups of a user ``namespace`` that is there already. Raises: OSError."""
+    return _visit(namespace, 0, lambda child: (_read(f"/proc/{child}/uid_map"), _read(f"/proc/{child}/gid_map")))
+
+
+def _visit(namespace: int, flags: int, look: Callable[[int], _Seen]) -> _Seen:
+    """What ``look`` sees of a process that has moved into the user ``namespace`` and made those of ``flags``."""
+    near, far = socket.socketpair()
+    child, _ = libc.clone3(0, pidfd=False)
+    if child == 0:
+        near.close()
+        try:
+            enter(namespace)
+            libc.unshare(flags)
+            far.send(b"0")
+            far.recv(1)  # until the one who wants the namespaces has them, or is gone
+        finally:
+            os._exit(1)
+    far.close()
+    try:
+        with near:
+            if not near.recv(1):
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM), "user namespace to join")
+            return look(child)
+    finally:
+        os.waitpid(child, 0)
+
+
+def _read(path: str) -> tuple[Range, ...]:
+    with open(path, encoding="ascii") as file:
+        return tuple(Range(*(int(word) for word in line.split())) for line in file)
 
 
 def show(tree: int, namespace: int, where: str, *, recursive: bool = False) -> None:

@@ -6,10 +6,10 @@ alone. See: OCI runtime-spec, config.md and config-linux.md.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from rundlet.linux import caps, lsm
+from rundlet.linux import caps, lsm, usermap
 from rundlet.runtime.command import properties
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.command.states import DEFAULT_PARENT
@@ -50,8 +50,11 @@ def load(bundle: str, name: str = FILE) -> Config:
         raise CommandError(f"JSON specification file {name} not found") from None
     except (OSError, ValueError) as exc:
         raise CommandError(f"{path}: {exc}") from exc
-    check(config)
-    made = absolute(config, bundle)
+    try:
+        check(config)
+        made = absolute(config, bundle)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise CommandError(f"{path}: invalid configuration: {type(exc).__name__}: {exc}") from exc
     for entry in made["mounts"]:
         # Where links lead is up to the image; set-up, and who looks at masked paths, would be led there, too.
         if entry.get("type") in ("proc", "sysfs") and os.path.islink(made["root"]["path"] + entry["destination"]):
@@ -83,15 +86,18 @@ def check(config: object) -> None:
 
 
 def known_capabilities(config: Config) -> tuple[Config, list[str]]:
-    """Without the capabilities that this runtime knows nothing of, as the specification wants it, and warnings."""
+    """Without capabilities that are unknown, or that can't become ambient, as the specification wants it; warnings."""
     process, known = config["process"], frozenset(caps.CAPABILITIES)
     sets = {kind: list(names or ()) for kind, names in (process.get("capabilities") or {}).items()}
     unknown = sorted({name for names in sets.values() for name in names} - known)
-    if not unknown:
-        return config, []
     kept = {kind: [name for name in names if name in known] for kind, names in sets.items()}
-    warning = f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]"
-    return config | {"process": process | {"capabilities": kept}}, [warning]
+    warnings = [f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]"] if unknown else []
+    possible = frozenset(kept.get("inheritable") or ()) & frozenset(kept.get("permitted") or ())
+    for name in kept.get("ambient") or ():
+        if name not in possible:
+            warnings.append(f"can't raise ambient capability {name}: it is not both permitted and inheritable")
+    kept["ambient"] = [name for name in kept.get("ambient") or () if name in possible]
+    return (config | {"process": process | {"capabilities": kept}} if warnings else config), warnings
 
 
 def _check_mapping(entry: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
@@ -107,6 +113,30 @@ def _check_mapping(entry: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
         raise CommandError(f"invalid mount {where}: id-map mounts without mappings need a user namespace")
     if entry.get("type") != "bind" and not wanted.bind:
         raise CommandError(f"invalid mount {where}: id-mapped mounts are only supported for bind-mounts")
+
+
+def joined_users(config: Mapping[str, Any]) -> str:
+    """The path of the user namespace to join; "" where there is none."""
+    found = (entry for entry in config["linux"].get("namespaces") or () if entry["type"] == "user")
+    return next((entry.get("path") or "" for entry in found), "")
+
+
+def with_maps(config: Config) -> Config:
+    """The same, with the mappings of a user namespace that is joined. Raises: OSError."""
+    path = joined_users(config)
+    if not path:
+        return config
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        users, groups = usermap.maps(namespace)
+    finally:
+        os.close(namespace)
+    mappings = {"uidMappings": _mappings(users), "gidMappings": _mappings(groups)}
+    return config | {"linux": config["linux"] | mappings}
+
+
+def _mappings(ranges: Iterable[usermap.Range]) -> list[dict[str, int]]:
+    return [{"containerID": item.inside, "hostID": item.outside, "size": item.size} for item in ranges]
 
 
 def check_process(process: object) -> None:
@@ -154,9 +184,9 @@ def _check_users(linux: Mapping[str, Any]) -> None:
     mapped = bool(linux.get("uidMappings") or linux.get("gidMappings"))
     if user is None and mapped:
         raise CommandError("user namespace mappings specified, but USER namespace isn't enabled in the config")
-    if user is not None and user.get("path"):
-        raise RefusedError("a user namespace to join")
-    if user is not None and not (linux.get("uidMappings") and linux.get("gidMappings")):
+    if user is not None and user.get("path") and mapped:
+        raise CommandError("user namespace to join, and mappings for a new one: one of them, not both")
+    if user is not None and not user.get("path") and not (linux.get("uidMappings") and linux.get("gidMappings")):
         raise CommandError("user namespaces enabled, but no user mappings found")
 
 

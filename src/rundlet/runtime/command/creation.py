@@ -53,7 +53,7 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
             if request.console < 0
             else "--console-socket makes no sense for a process without a terminal"
         )
-    config, unknown = configs.known_capabilities(config)
+    config, unknown = configs.known_capabilities(configs.with_maps(config))
     cgroup = configs.cgroup_path(container, config["linux"])
     directory = States(request.root).make(container)
     try:
@@ -113,6 +113,8 @@ class _Creation:
             warnings = cgroup.create(configs.resources(config["linux"]))
         except (OSError, ValueError) as exc:
             raise CommandError(f"cgroup: {exc}") from exc
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise CommandError(f"cgroup: invalid resources: {type(exc).__name__}: {exc}") from exc
         program = filters.program(self._request.root, config["linux"].get("seccomp"), config["process"])
         pid = self._spawn(specification, cgroup, program)
         state = state._replace(pid=pid, birth=states.born(pid))
@@ -220,7 +222,7 @@ class _Starter:
     def _set_up(self, writing: int, line_fd: int) -> int:
         config = self._state.config
         fifo = os.open(self._state.fifo, os.O_PATH | os.O_CLOEXEC)
-        sandbox = Sandbox(self._specification)
+        sandbox = Sandbox(self._specification, user=self._joined_users())
         self._step = "rootfs"
         sandbox.enter()
         self._step = "network"
@@ -266,6 +268,11 @@ class _Starter:
             kept = (*prepared.descriptors(), fifo, line_fd, *range(_STDIO, _STDIO + self._request.preserved))
             init_main.run(steps, program, wiring(writing, self._request.console, kept))
         return pid
+
+    def _joined_users(self) -> int:
+        """The user namespace that the configuration names, -1: none. Raises: OSError."""
+        path = configs.joined_users(self._state.config)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else -1
 
     def _enter_users(self, sandbox: Sandbox, user: plan.User) -> int:
         """Into the container's user namespace; returns the root's mount. Raises: OSError, ValueError."""

@@ -143,6 +143,8 @@ def _add_capabilities(made: dict[str, Any], names: Sequence[str]) -> None:
         sets = {kind: list(found or ()) for kind, found in (made.get("capabilities") or {}).items()}
         for kind in ("bounding", "effective", "permitted"):
             sets[kind] = [*dict.fromkeys([*sets.get(kind, ()), *names])]
+        if sets.get("inheritable"):
+            sets["ambient"] = [*dict.fromkeys([*sets.get("ambient", ()), *names])]
         made["capabilities"] = sets
 
 

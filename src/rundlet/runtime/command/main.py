@@ -100,6 +100,9 @@ def main(words: Sequence[str]) -> NoReturn:
         log.complain(_explained(exc))
     except KeyboardInterrupt:
         code = 130
+    except Exception as exc:  # whoever runs containers by us reads one line
+        code = 1
+        log.complain(f"internal error: {type(exc).__name__}: {exc}")
     try:
         sys.stdout.flush()
     except OSError:

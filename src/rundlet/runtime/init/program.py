@@ -105,7 +105,8 @@ def _check(path: str) -> None:
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not mode & 0o111 or not os.access(path, os.X_OK):
+    # By the effective user, where access(2) asks for the real one's and without their capabilities.
+    if not mode & 0o111 or not (os.access(path, os.X_OK) or os.access(path, os.X_OK, effective_ids=True)):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 

@@ -55,6 +55,8 @@ class Sandbox:
             own = flags & ns.CLONE_NEWNET
             self.user, *made = usermap.make(self.users.users, self.users.groups, own)
             flags, joined = flags & ~own, made[0] if made else joined
+        elif self.users is not None and flags & ns.CLONE_NEWNET:
+            flags, joined = flags & ~ns.CLONE_NEWNET, usermap.within(self.user, ns.CLONE_NEWNET)[0]
         if joined < 0 and network["mode"] == "join":
             joined = self._open(network["join"])
         if network.get("links"):
