@@ -153,7 +153,7 @@ def test_a_rule_for_devices(engine: Engine) -> None:
     assert "Operation not permitted" not in allowed.stderr
     refused = engine.cli("run", "--rm", "--device-cgroup-rule", "nonsense", "busybox", "true")
     assert refused.returncode == 125
-    assert "invalid device cgroup rule format: 'nonsense'" in refused.stderr
+    assert "invalid device cgroup format 'nonsense'" in refused.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/loop0"), reason="no block device to throttle")
@@ -295,3 +295,58 @@ def test_keys_that_there_are_not(engine: Engine, command: str) -> None:
     assert done.returncode != 0
     assert "etach keys" in done.stderr
     assert "ctrl-!" in done.stderr
+
+
+def test_ipc_of_a_container_that_keeps_its_own(engine: Engine) -> None:
+    engine.ok("run", "-d", "--name", "first", "busybox", "sleep", "1000")
+    done = engine.cli("run", "--rm", "--ipc", "container:first", "busybox", "true")
+    assert "non-shareable IPC (hint: use IpcMode:shareable for the donor container)" in done.stderr
+    engine.ok("create", "--name", "second", "busybox", "true")
+    done = engine.cli("run", "--rm", "--pid", "container:second", "busybox", "true")
+    assert "failed to join PID namespace: container " in done.stderr
+    assert " is not running" in done.stderr
+
+
+def test_writable_control_groups(engine: Engine) -> None:
+    directory = "/sys/fs/cgroup/pids" if on_v1("pids") else "/sys/fs/cgroup"
+    script = f"mkdir {directory}/below 2>/dev/null && rmdir {directory}/below && echo made || echo refused"
+
+    def tried(*flags: str) -> str:
+        return engine.ok("run", "--rm", *flags, "busybox", "sh", "-c", script)
+
+    assert tried() == "refused"
+    assert tried("--security-opt", "writable-cgroups=true") == "made"
+    assert tried("--security-opt", "writable-cgroups=false") == "refused"
+    assert tried("--privileged") == "made"
+    assert tried("--privileged", "--security-opt", "writable-cgroups=false") == "refused"
+    done = engine.cli("create", "--security-opt", "writable-cgroups=potato", "busybox", "true")
+    assert 'invalid --security-opt 2: "writable-cgroups=potato"' in done.stderr
+
+
+def test_a_filter_of_one_s_own_holds_for_a_privileged_container(engine: Engine, tmp_path: Path) -> None:
+    rules = '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["chown", "fchownat"], "action": "%s"}]}'
+    (tmp_path / "profile.json").write_text(rules % "SCMP_ACT_ERRNO")
+    flags = ("--rm", "--privileged", "--security-opt", f"seccomp={tmp_path}/profile.json")
+    assert "Operation not permitted" in engine.cli("run", *flags, "busybox", "chown", "42", "/tmp").stderr
+
+
+def test_no_limit_of_processes_any_more(engine: Engine) -> None:
+    engine.ok("run", "-d", "--name", "box", "--pids-limit", "32", "busybox", "sleep", "1000")
+    assert engine.cgroup("box", "pids", "pids.max") == "32"
+    engine.ok("update", "--pids-limit", "-1", "box")
+    assert engine.field("box", "{{.HostConfig.PidsLimit}}") == "0"
+    assert engine.cgroup("box", "pids", "pids.max") == "max"
+
+
+def test_the_name_of_a_link_is_a_name(engine: Engine) -> None:
+    engine.ok("run", "-d", "--name", "database", "busybox", "sleep", "1000")
+    engine.ok("run", "-d", "--name", "app", "--link", "database:mysql", "busybox", "sleep", "1000")
+    assert engine.field("app/mysql", "{{.Name}}") == "/database"
+    engine.ok("rename", "app", "other")
+    assert engine.field("other/mysql", "{{.Name}}") == "/database"
+    assert "No such" in engine.cli("inspect", "other/absent").stderr
+
+
+def test_the_directory_is_shown_clean(engine: Engine) -> None:
+    assert engine.ok("run", "--name", "box", "-w", "//tmp//", "busybox", "pwd") == "/tmp"
+    assert engine.field("box", "{{.Config.WorkingDir}}") == "/tmp"

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
+from rundlet.api import syntax
 from rundlet.api.base import SINGLE
 from rundlet.errors import InvalidParameterError
 
@@ -37,14 +38,16 @@ def to_builtins(value: object) -> Any:
 def decode(data: bytes, kind: type[T]) -> T:
     """Decode one JSON object.
 
-    Raises InvalidParameterError: ``invalid JSON: …`` (400).
+    Raises InvalidParameterError: ``invalid JSON: …``, ``unexpected content after JSON`` (400).
     """
     if not data:
         raise InvalidParameterError("invalid JSON: got EOF while reading request body")
     try:
         return convert(msgspec.json.decode(data), kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except msgspec.ValidationError as exc:
         raise InvalidParameterError(f"invalid JSON: {exc}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise syntax.problem(data) or InvalidParameterError(f"invalid JSON: {exc}") from exc
 
 
 def convert(value: Any, kind: type[T]) -> T:

@@ -28,10 +28,14 @@ class ContainerCreate(ContainerConfig, frozen=True):
 
 
 class ContainerCreateOptions(Options, frozen=True):
-    """``name`` without a leading slash, or empty; ``platform`` as ``os/arch[/variant]``, or empty."""
+    """``name`` without a leading slash, or empty; ``platform`` as ``os/arch[/variant]``, or empty.
+
+    ``shallow_readonly``: a read-only bind leaves what is mounted below it writable, as for clients before 1.44.
+    """
 
     name: str = ""
     platform: str = ""
+    shallow_readonly: bool = False
 
 
 class ContainerCreated(Wire, frozen=True):

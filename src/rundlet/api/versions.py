@@ -11,7 +11,7 @@ import msgspec
 
 from rundlet.api.codec import to_builtins
 from rundlet.api.container_config import ContainerConfig, HealthConfig, HostConfig, Mount
-from rundlet.api.containers import ContainerCreate
+from rundlet.api.containers import ContainerCreate, ContainerUpdate
 from rundlet.errors import InvalidParameterError
 
 
@@ -131,8 +131,8 @@ def image_summary(document: Document, version: APIVersion) -> None:
 
 def info(document: Document, version: APIVersion) -> None:
     """Change the engine's information as older daemons showed it."""
-    # Rundlet's rules don't depend on the bridge-nf hooks; false would make older CLIs warn.
-    document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = True
+    # As Docker 28, which doesn't depend on the bridge-nf hooks either, though older CLIs warn of it.
+    document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = False
     _drop_since(document, version, {"FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
     if version < (1, 49) and document["RegistryConfig"] is not None:
         document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = ()
@@ -207,6 +207,11 @@ def container_create(body: ContainerCreate, version: APIVersion) -> ContainerCre
         _one_network(body)
         health = _without_start_interval(health)
     return msgspec.structs.replace(body, host_config=msgspec.structs.replace(host, **changes), healthcheck=health)
+
+
+def container_update(body: ContainerUpdate, version: APIVersion) -> ContainerUpdate:
+    """What a client of ``version`` means by its update."""
+    return msgspec.structs.replace(body, pids_limit=None) if version < (1, 40) else body
 
 
 def _one_network(body: ContainerCreate) -> None:

@@ -27,6 +27,12 @@ _HEX = re.compile(r"[0-9a-f]{1,64}\Z")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
+class _Linking(msgspec.Struct, frozen=True):
+    """Of a container's HostConfig, its links: ``<id of the other>:<alias>``."""
+
+    links: tuple[str, ...] | None = msgspec.field(name="Links", default=None)
+
+
 class ContainerStore:
     """The only writer of ``containers/<id>/record.json``."""
 
@@ -85,7 +91,10 @@ class ContainerStore:
         return container_id in self._by_id
 
     def find(self, reference: str) -> Record:
-        """By full ID, then name, then unique ID prefix. Raises NoSuchContainerError, AmbiguousIDError."""
+        """By full ID, then name, a link's name (``parent/alias``), or a unique start of the ID.
+
+        Raises NoSuchContainerError, AmbiguousIDError.
+        """
         if reference in self._by_id:
             return self._by_id[reference]
         holder = self._by_name.get(reference.removeprefix("/"))
@@ -97,7 +106,22 @@ class ContainerStore:
                 return found[0]
             if found:
                 raise AmbiguousIDError(reference)
+        linked = self._by_link(reference.removeprefix("/"))
+        if linked is not None:
+            return linked
         raise NoSuchContainerError(reference)
+
+    def _by_link(self, reference: str) -> Record | None:
+        """The container that ``parent`` knows as ``alias``."""
+        parent, _, alias = reference.partition("/")
+        holder = self._by_name.get(parent) if alias else None
+        if holder is None or holder not in self._by_id:
+            return None
+        for link in msgspec.json.decode(self._by_id[holder].host_config, type=_Linking).links or ():
+            child, _, known_as = link.partition(":")
+            if known_as == alias:
+                return self._by_id.get(child)
+        return None
 
     def reserve(self, name: str, container_id: str) -> None:
         """Take a name before the container exists. Raises NameInUseError."""

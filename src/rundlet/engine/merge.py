@@ -1,5 +1,6 @@
 """The container's configuration: the request over the image's defaults, by Docker's rules."""
 
+import posixpath
 from collections.abc import Mapping
 
 import msgspec
@@ -21,6 +22,11 @@ class NoCommandError(InvalidParameterError):
         super().__init__("no command specified")
 
 
+def _clean(directory: str) -> str:
+    """As inspect shows it; what is relative is refused later, as it is."""
+    return "/" + posixpath.normpath(directory).lstrip("/") if directory.startswith("/") else directory
+
+
 def merge(request: ContainerCreate, image: ImageDefaults | None) -> ContainerConfig:
     """What the container will be. Raises NoCommandError.
 
@@ -33,7 +39,7 @@ def merge(request: ContainerCreate, image: ImageDefaults | None) -> ContainerCon
         entrypoint=entrypoint,
         cmd=cmd,
         user=request.user or defaults.user,
-        working_dir=request.working_dir or defaults.working_dir,
+        working_dir=_clean(request.working_dir or defaults.working_dir),
         stop_signal=request.stop_signal or defaults.stop_signal,
         stop_timeout=request.stop_timeout if request.stop_timeout is not None else defaults.stop_timeout,
         shell=request.shell or tuple(defaults.shell or ()) or None,

@@ -14,6 +14,7 @@ import msgspec
 from rundlet.api.container_config import BindOptions, ContainerConfig, HostConfig, Mount
 from rundlet.container.record import MountPoint
 from rundlet.engine import mountspecs
+from rundlet.engine.containers import propagation
 from rundlet.engine.mountspecs import InvalidMountError, MountConfigError
 from rundlet.errors import InternalError, NotFoundError
 from rundlet.volume.store import VolumeStore
@@ -22,6 +23,14 @@ from rundlet.volume.store import VolumeStore
 class DuplicateMountError(InvalidMountError):
     def __init__(self, destination: str) -> None:
         super().__init__(f"Duplicate mount point: {destination}")
+
+
+class RootPropagationError(InvalidMountError):
+    def __init__(self, root: str, source: str, wanted: str) -> None:
+        super().__init__(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within '
+            f'the daemon root, daemon root: "{root}", bind mount source: "{source}", propagation: "{wanted}"'
+        )
 
 
 class SourceError(InternalError):
@@ -40,11 +49,12 @@ def resolve(
     volumes: VolumeStore,
     mounts_of: Callable[[str], Iterable[MountPoint]],
     image_of: Callable[[str], str],
+    root: str = "",
 ) -> list[MountPoint]:
     """Mount points by Docker's precedence: ``--volumes-from`` < VOLUME < ``-v``/``--mount``.
 
-    ``mounts_of`` tells a container's mount points, ``image_of`` the ID that a reference means. Makes the named and
-    anonymous volumes. Raises InvalidMountError, and what the two raise.
+    ``mounts_of`` tells a container's mount points, ``image_of`` the ID that a reference means; ``root`` is the
+    engine's own directory. Makes the named and anonymous volumes. Raises InvalidMountError, and what the two raise.
     """
     found: dict[str, MountPoint] = {}
     for source in host.volumes_from or ():
@@ -55,11 +65,11 @@ def resolve(
     for options in tmpfs.values():
         mountspecs.check_tmpfs(options)
     for spec in host.binds or ():
-        _add(explicit, _bind(spec, volumes), tmpfs)
+        _add(explicit, _beside(_bind(spec, volumes), root), tmpfs)
     for mount in host.mounts:
         mounted = _mount(mount, volumes, tmpfs, image_of)
         if mounted is not None:
-            _add(explicit, mounted, tmpfs)
+            _add(explicit, _beside(mounted, root), tmpfs)
     for path in config.volumes or ():
         destination = mountspecs.place("/" + path)  # as Docker: an image's VOLUME may be relative
         if destination in explicit or destination in found or destination in tmpfs:
@@ -67,6 +77,25 @@ def resolve(
         volume = volumes.create(anonymous=True)
         explicit[destination] = _volume_point(volume.name, volume.path, destination, anonymous=True)
     return sorted({**found, **explicit}.values(), key=lambda point: point.destination)
+
+
+def shallow(point: MountPoint) -> MountPoint:
+    """The mount point with what is mounted below a read-only bind as writable as it is."""
+    if point.kind != "bind" or point.rw or point.recursive:
+        return point
+    return msgspec.structs.replace(point, recursive="writable")
+
+
+def _beside(point: MountPoint, root: str) -> MountPoint:
+    """A bind with its propagation: of what holds the engine's directory, the container must not keep what is unmounted
+    there. Raises RootPropagationError.
+    """
+    if point.kind != "bind":
+        return point
+    beside = bool(root) and propagation.is_beside(point.source, root)
+    if beside and point.propagation not in ("", "rslave", "rshared"):
+        raise RootPropagationError(root, point.source, point.propagation)
+    return msgspec.structs.replace(point, propagation=point.propagation or ("rslave" if beside else "rprivate"))
 
 
 def _add(points: dict[str, MountPoint], point: MountPoint, tmpfs: dict[str, str]) -> None:
@@ -90,7 +119,7 @@ def _bind(spec: str, volumes: VolumeStore) -> MountPoint:
             destination=destination,
             mode=mode,
             rw=not mount.read_only,
-            propagation=(options.propagation if options is not None else "") or "rprivate",
+            propagation=options.propagation if options is not None else "",
             idmap=options is not None and options.id_map,
         )
     volume = volumes.create(mount.source, anonymous=not mount.source)
@@ -129,7 +158,7 @@ def _mount_bind(mount: Mount, destination: str) -> MountPoint:
         source=posixpath.normpath(mount.source),
         destination=destination,
         rw=not mount.read_only,
-        propagation=(options.propagation if options is not None else "") or "rprivate",
+        propagation=options.propagation if options is not None else "",
         recursive=_recursive(options) if options is not None else "",
         idmap=options is not None and options.id_map,
     )
@@ -271,7 +300,7 @@ def _point(
         # Without "ro" it is as writable as its source, and no more.
         "options": [bind, point.propagation or "rprivate", *(() if point.rw else (readonly,))],
     }
-    if point.kind == "volume" and not point.no_copy and not point.subpath and first_start:
+    if point.kind == "volume" and not point.no_copy and first_start:
         mount["rundlet_copy_up"] = True
     if mapped and (point.idmap or point.kind == "volume"):
         mount["options"].append("idmap")

@@ -37,6 +37,8 @@ def check_resources(resources: Resources) -> None:
         raise InvalidParameterError(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
     if resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
         raise InvalidParameterError("Range of blkio weight is from 10 to 1000")
+    if resources.cpu_shares < 0:
+        raise InvalidParameterError(f"invalid CPU shares ({resources.cpu_shares}): value must be a positive integer")
     if 0 < resources.memory < MINIMUM_MEMORY:
         raise InvalidParameterError("Minimum memory limit allowed is 6MB")
     if resources.memory > 0 and 0 < resources.memory_swap < resources.memory:
@@ -67,8 +69,12 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         raise NotFoundError(
             f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
         )
-    if config.healthcheck is not None and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
-        _check_health(config)
+    _check_health(config)
+    for variable in config.env or ():
+        if not variable.partition("=")[0]:
+            raise InvalidParameterError(f"invalid environment variable: {variable}")
+    if "" in (host.annotations or ()):
+        raise InvalidParameterError("invalid Annotations: the empty string is not permitted as an annotation key")
     if config.working_dir and not config.working_dir.startswith("/"):
         raise InvalidParameterError(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
@@ -95,7 +101,8 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
 
 def _check_health(config: ContainerConfig) -> None:
     health = config.healthcheck
-    assert health is not None
+    if health is None:
+        return
     for name in ("interval", "timeout", "start_period", "start_interval"):
         value = getattr(health, name)
         if value and value < 1_000_000:

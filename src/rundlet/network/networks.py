@@ -214,10 +214,13 @@ class NetworkStore:
         return _decode(rows[0][0]) if rows else None
 
     def find(self, reference: str) -> Network:
-        """The network with this name, id, or unambiguous start of an id. Raises NetworkNotFoundError."""
+        """The network with this id, name, or unambiguous start of an id. Raises NetworkNotFoundError."""
         networks = self.all()
         for network in networks:
-            if reference in (network.name, network.id):
+            if reference == network.id:
+                return network
+        for network in networks:
+            if reference == network.name:
                 return network
         matches = [network for network in networks if reference and network.id.startswith(reference)]
         if len(matches) != 1:

@@ -153,6 +153,7 @@ class SpecRequest(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_path: str = ""
     no_new_privileges: bool = False
     apparmor: str = ""
+    writable_cgroups: bool | None = None  # None: as privileged
     selinux: str = ""
     oom_score_adj: int = 0
     annotations: Mapping[str, str] | None = None
@@ -385,13 +386,15 @@ def _mounts(request: SpecRequest) -> list[dict[str, Any]]:
 
 def _default_mounts(request: SpecRequest) -> list[dict[str, Any]]:
     readonly = [] if request.privileged else ["ro"]
+    writable = request.privileged if request.writable_cgroups is None else request.writable_cgroups
+    groups = [] if writable else ["ro"]
     tty = (f"gid={_TTY_GROUP}",) if _last_group(request) >= _TTY_GROUP else ()
     mounts = [
         _mount("proc", "proc", "/proc", "nosuid", "noexec", "nodev"),
         _mount("tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
         _mount("devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty),
         _mount("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", *readonly),
-        _mount("cgroup", "cgroup", "/sys/fs/cgroup", *readonly, "nosuid", "noexec", "nodev"),
+        _mount("cgroup", "cgroup", "/sys/fs/cgroup", *groups, "nosuid", "noexec", "nodev"),
     ]
     return mounts + _ipc_mounts(request)
 

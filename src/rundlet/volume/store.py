@@ -17,6 +17,7 @@ from rundlet.util.database import Database
 from rundlet.volume.options import check
 
 SCHEMA: tuple[str, ...] = ("CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT",)
+ANONYMOUS = "com.docker.volume.anonymous"  # the label of a volume that nobody named
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
@@ -129,7 +130,7 @@ class VolumeStore:
             name=name,
             path=path,
             created_ns=self._clock.now_ns(),
-            labels=labels or {},
+            labels=(labels or {}) | ({ANONYMOUS: ""} if anonymous else {}),
             options=options or {},
             anonymous=anonymous,
         )

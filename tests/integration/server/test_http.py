@@ -81,7 +81,8 @@ async def test_failed_gets(server: Server, path: str, status: int, message: str)
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [
-        ("/containers/create", b"{bad", 400, "invalid JSON: "),
+        ("/containers/create", b"{bad", 400, "invalid JSON: invalid character 'b' looking for beginning of object key"),
+        ("/containers/create", b"{} more", 400, "unexpected content after JSON"),
         ("/containers/create", b"", 400, "invalid JSON: got EOF while reading request body"),
         ("/containers/create", {}, 400, "config cannot be empty in order to create a container"),
         ("/containers/create", {"HostConfig": {"Memory": 1}}, 400, "config cannot be empty"),
@@ -93,7 +94,9 @@ async def test_failed_gets(server: Server, path: str, status: int, message: str)
         ("/containers/nope/wait?condition=bogus", None, 400, 'invalid condition: "bogus"'),
         ("/containers/nope/start", {"Image": "x"}, 400, NO_BODY),
         ("/containers/nope/resize?h=x&w=1", None, 400, 'invalid resize height "x"'),
-        ("/containers/nope/resize", None, 400, 'invalid resize height ""'),
+        ("/containers/nope/resize", None, 400, 'invalid resize height "": invalid syntax'),
+        ("/containers/nope/resize?h=-1&w=1", None, 400, 'invalid resize height "-1": value out of range'),
+        ("/exec/nope/resize?h=1&w=4294967296", None, 400, 'invalid resize width "4294967296": value out of range'),
         ("/containers/nope/stop?t=x", None, 400, 'invalid t: "x" is not a number'),
         ("/containers/nope/rename", None, 400, "Neither old nor new names may be empty"),
         ("/containers/nope/rename?name=a%20b", None, 400, "Invalid container name (a b)"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rundlet.api.container_config import ContainerConfig, HostConfig, LogConfig, RestartPolicy
+from rundlet.api.container_config import ContainerConfig, HealthConfig, HostConfig, LogConfig, RestartPolicy
 from rundlet.engine.refusals import check
 from rundlet.errors import ConflictError, InvalidParameterError, NotSupportedError, RundletError
 
@@ -26,6 +26,8 @@ MEGABYTE = 1 << 20
         (HostConfig(dns_search=("a\nnameserver 6.6.6.6",)), InvalidParameterError, "invalid DNS search domain"),
         (HostConfig(extra_hosts=("a:1.2.3.4\n",)), InvalidParameterError, "invalid extra host"),
         (HostConfig(storage_opt={"size": "1G"}), NotSupportedError, "StorageOpt"),
+        (HostConfig(cpu_shares=-1), InvalidParameterError, r"invalid CPU shares \(-1\): value must be a positive"),
+        (HostConfig(annotations={"": "a"}), InvalidParameterError, "invalid Annotations: the empty string"),
         (HostConfig(isolation="hyperv"), InvalidParameterError, "invalid isolation"),
     ],
 )
@@ -40,6 +42,10 @@ def test_host_configuration(host: HostConfig, kind: type[RundletError], message:
         (ContainerConfig(working_dir="relative"), "needs to be an absolute path"),
         (ContainerConfig(hostname="under score!"), "invalid hostname format"),
         (ContainerConfig(stop_timeout=-5), "invalid stop timeout"),
+        (ContainerConfig(env=("A=b", "=foo")), "invalid environment variable: =foo"),
+        (ContainerConfig(env=("",)), "invalid environment variable: "),
+        (ContainerConfig(healthcheck=HealthConfig(interval=-1)), "Interval in Healthcheck cannot be less than 1ms"),
+        (ContainerConfig(healthcheck=HealthConfig(retries=-1)), "Retries in Healthcheck cannot be negative"),
     ],
 )
 def test_container_configuration(config: ContainerConfig, message: str) -> None:

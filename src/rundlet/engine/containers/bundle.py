@@ -6,7 +6,6 @@ import msgspec
 
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, ThrottleDevice
 from rundlet.api.exec import ExecCreate
-from rundlet.container.errors import NotRunningError
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import cdi, mounts
@@ -16,12 +15,13 @@ from rundlet.engine.containers.security import Security, apparmor_profile, secur
 from rundlet.engine.context import Context
 from rundlet.engine.merge import argv
 from rundlet.engine.seccomp import SeccompCache
-from rundlet.errors import ConflictError
+from rundlet.errors import ConflictError, InternalError
 from rundlet.linux import cgroup, userns
 from rundlet.runtime import spec
 from rundlet.runtime.spec import HOST, DeviceRequest, Limits, Namespace, NamespaceKind, Rlimit, SpecRequest, Throttle
 
 SPEC_VERSION = 1
+_SHAREABLE = frozenset({"shareable", "host"})
 
 
 class BundleMaker:
@@ -48,7 +48,8 @@ class BundleMaker:
         names = frozenset(spec.capability_names(request))
         external = self._context.settings.runtimes.get(record.runtime)
         program = None
-        if not host.privileged and not protection.seccomp_off:
+        # A privileged container has no filter but one that was asked for.
+        if not protection.seccomp_off and (not host.privileged or protection.seccomp_profile is not None):
             program = self._seccomp.path(names, protection.seccomp_profile)
             if external is not None:
                 oci["linux"]["seccomp"] = self._seccomp.oci(names, protection.seccomp_profile)
@@ -155,6 +156,7 @@ class BundleMaker:
             no_new_privileges=protection.no_new_privileges,
             apparmor=apparmor_profile(host),
             selinux=protection.label,
+            writable_cgroups=protection.writable_cgroups,
             oom_score_adj=host.oom_score_adj,
             annotations=host.annotations,
             users=users.users if users is not None else (),
@@ -163,13 +165,7 @@ class BundleMaker:
 
     def _layers_of(self, image_id: str) -> list[str]:
         """The directories of the image's layers, topmost first. Raises NoSuchImageError, LayerNotFoundError."""
-        chain = self._context.images.get(image_id).chain
-        found: list[str] = []
-        while chain is not None:
-            layer = self._context.snapshots.layer(chain)
-            found.append(layer.path)
-            chain = layer.parent
-        return found
+        return self._context.snapshots.stack(self._context.images.get(image_id).chain)
 
     def _namespaces(self, host: HostConfig) -> dict[NamespaceKind, Namespace]:
         chosen: dict[NamespaceKind, Namespace] = {}
@@ -183,7 +179,7 @@ class BundleMaker:
             if mode == "host":
                 chosen[kind] = HOST
             elif mode.startswith("container:"):
-                chosen[kind] = Namespace(f"/proc/{self.joined_pid(mode, kind)}/ns/{kind}")
+                chosen[kind] = Namespace(f"/proc/{self._namespace_of(mode, kind)}/ns/{kind}")
             elif mode == "none" and kind == "ipc":
                 chosen[kind] = Namespace("new")
         if host.network_mode == "host":
@@ -192,13 +188,21 @@ class BundleMaker:
             chosen["network"] = Namespace(f"/proc/{self.joined_pid(host.network_mode)}/ns/net")
         return chosen
 
-    def joined_pid(self, mode: str, kind: str = "network") -> int:
-        """The process whose namespace ``container:x`` means. Raises ConflictError when it does not run."""
+    def _namespace_of(self, mode: str, kind: NamespaceKind) -> int:
+        """The process whose PID or IPC namespace ``container:x`` means. Raises InternalError with Docker's words."""
+        other = self._context.containers.find(mode.partition(":")[2])
+        where = f"failed to join {kind.upper()} namespace: container {other.id}"
+        if not is_running(other.state.status) or not other.state.pid:
+            raise InternalError(f"{where} is not running")
+        if kind == "ipc" and documents.host(other).ipc_mode not in _SHAREABLE:
+            raise InternalError(f"{where}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+        return other.state.pid
+
+    def joined_pid(self, mode: str) -> int:
+        """The process whose network ``container:x`` means. Raises ConflictError when it does not run."""
         reference = mode.partition(":")[2]
         other = self._context.containers.find(reference)
         if not is_running(other.state.status) or not other.state.pid:
-            if kind != "network":
-                raise NotRunningError(other.id)
             raise ConflictError(f"cannot join network namespace of a non running container: {other.name or other.id}")
         return other.state.pid
 

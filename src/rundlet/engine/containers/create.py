@@ -77,7 +77,7 @@ class Creator:
             context.containers.reserve(name, container_id)
             try:
                 record = await asyncio.to_thread(
-                    self._make, container_id, name, config, host, networking, image, body.image, users
+                    self._make, container_id, name, config, host, networking, image, body.image, users, options
                 )
             except BaseException:
                 context.containers.release(name, container_id)
@@ -174,14 +174,20 @@ class Creator:
         image: Image | None,
         reference: str,
         users: UserMap | None,
+        options: ContainerCreateOptions,
     ) -> Record:
         """The container's objects; runs in a thread. On failure everything made here is removed again."""
         context = self._context
         before = {volume.name for volume in context.volumes.all()}
         root = hostroot.survey(host.rootfs, context) if host.rootfs else None
-        points = mounts.resolve(config, host, context.volumes, self._mounts_of, self._image_of)
+        points = mounts.resolve(config, host, context.volumes, self._mounts_of, self._image_of, context.layout.root)
+        if options.shallow_readonly:
+            points = [mounts.shallow(point) for point in points]
         try:
             mounts.check_idmap(points, mapped=users is not None)
+            for point in points:
+                if point.kind == "image":  # copied, by a snapshotter that mounts nothing: too long for a start
+                    context.snapshots.stack(context.images.get(point.name).chain)
             words = merge.argv(config)
             record = Record(
                 id=container_id,

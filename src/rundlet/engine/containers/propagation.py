@@ -17,9 +17,13 @@ class PropagationError(InvalidParameterError):
         super().__init__(f"path {source} is mounted on {place} but it is not a {wanted} mount")
 
 
-def check(points: Iterable[MountPoint]) -> None:
-    """Before a start: mounts that nobody shares would make the option mean nothing. Raises PropagationError."""
-    wanted = [point for point in points if point.kind == "bind" and point.propagation in _SHARED | _SLAVE]
+def check(points: Iterable[MountPoint], root: str) -> None:
+    """Before a start: mounts that nobody shares would make the option mean nothing. Raises PropagationError.
+
+    What holds the engine's directory ``root`` gets ``rslave`` unasked, which is right on such mounts, too.
+    """
+    binds = [point for point in points if point.kind == "bind" and point.propagation in _SHARED | _SLAVE]
+    wanted = [point for point in binds if point.propagation in _SHARED or not is_beside(point.source, root)]
     if not wanted:
         return
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
@@ -41,6 +45,11 @@ def check_in(points: Iterable[MountPoint], mountinfo: Iterable[str]) -> None:
             raise PropagationError(source, place, "shared")
         if point.propagation in _SLAVE and not shared and not any(tag.startswith("master:") for tag in tags):
             raise PropagationError(source, place, "shared or slave")
+
+
+def is_beside(source: str, root: str) -> bool:
+    """Whether one of the two is, or is below, the other."""
+    return _inside(source, root) or _inside(root, source)
 
 
 def _inside(path: str, place: str) -> bool:

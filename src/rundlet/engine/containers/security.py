@@ -9,6 +9,10 @@ from rundlet.engine import confinement
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.linux import lsm
 
+_BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
+    ("0", "f", "F", "false", "FALSE", "False"), False
+)
+
 
 class Security(msgspec.Struct, frozen=True):
     """``seccomp_profile`` is a profile in Docker's or OCI's format, None for the default.
@@ -18,6 +22,7 @@ class Security(msgspec.Struct, frozen=True):
 
     no_new_privileges: bool = False
     seccomp_off: bool = False
+    writable_cgroups: bool | None = None
     seccomp_profile: dict[str, Any] | None = None
     apparmor: str | None = None
     label: str = ""
@@ -32,6 +37,9 @@ def security(host: HostConfig) -> Security:
             values["no_new_privileges"] = True
             continue
         if option in ("no-new-privileges:false", "no-new-privileges=false"):
+            continue
+        if option == "writable-cgroups":
+            values["writable_cgroups"] = True
             continue
         name, sign, value = option.partition("=" if "=" in option else ":")
         if not sign:
@@ -72,7 +80,9 @@ def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
                 raise NotSupportedError(f"security option {option} without SELinux on this machine")
             part, _, word = value.partition(":")
             values.setdefault("label_parts", {})[part] = word
-        case (("systempaths" | "writable-cgroups"), _):
+        case "writable-cgroups", _ if value in _BOOLEANS:
+            values["writable_cgroups"] = _BOOLEANS[value]
+        case "systempaths", _:
             raise NotSupportedError(f"security option {option}")
         case _:
             raise InvalidParameterError(f'invalid --security-opt 2: "{option}"')

@@ -73,7 +73,7 @@ class Starter:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{directory}/exit")
         self._make_bind_sources(record)
-        propagation.check(record.mounts)
+        propagation.check(record.mounts, context.layout.root)
         await live.end_writers(WRITER_SECONDS)
         self._links.check_running(record)
         try:

@@ -82,6 +82,8 @@ class Updater:
 
     def _merged(self, host: HostConfig, body: ContainerUpdate) -> HostConfig:
         given = {name: value for name in _FIELDS if (value := getattr(body, name))}
+        if body.pids_limit is not None:
+            given["pids_limit"] = max(body.pids_limit, 0)  # no limit, as inspect shows it
         if body.memory_swappiness is not None:
             given["memory_swappiness"] = body.memory_swappiness
         if not body.memory_swap and 0 < host.memory_swap < body.memory:
@@ -102,6 +104,8 @@ class Updater:
     def _changes(self, body: ContainerUpdate, host: HostConfig) -> Resources:
         """Only what was asked for; memory and swap go together, the kernel wants them in the right order."""
         given = {name: getattr(host, name) for name in _FIELDS if getattr(body, name)}
+        if body.pids_limit is not None:
+            given["pids_limit"] = host.pids_limit or -1  # zero would leave it as it is
         if body.memory_swappiness is not None:
             given["memory_swappiness"] = host.memory_swappiness
         if "memory" in given or "memory_swap" in given:

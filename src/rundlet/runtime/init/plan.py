@@ -233,9 +233,10 @@ def _devices(config: Config, prepared: Prepared) -> list[Step]:
     nodes = tuple(_node(item) for item in linux.get("devices") or () if item["path"] != _PTMX)
     named = {node.path for node in nodes}
     nodes += tuple(node for node in _DEFAULT_NODES if node.path not in named)
-    plan: list[Step] = []
+    # Nothing is made in a directory of the user's own, but its /dev/null is looked for: files are covered with it.
+    plan: list[Step] = [devices.MakeDevices(() if own_dev else nodes)]
     if not own_dev:
-        plan += [devices.MakeDevices(nodes), devices.LinkDevices(_links())]
+        plan.append(devices.LinkDevices(_links()))
     if process.get("terminal"):
         rows, columns = prepared.size
         plan.append(devices.OpenTerminal(rows, columns, prepared.user.uid, not own_dev))

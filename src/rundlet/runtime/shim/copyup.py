@@ -23,6 +23,8 @@ def fill(rootfs: int, destination: str, volume: int) -> bool:
     Whether it was done: a volume with content, and an image without that directory, are left alone. What is copied when
     it fails half-way is removed again, or the next start would take it for the whole. Raises: OSError.
     """
+    if not stat.S_ISDIR(os.fstat(volume).st_mode):
+        return False  # a file in the volume
     target = os.open(".", _DIRECTORY, dir_fd=volume)
     try:
         if os.listdir(target):

@@ -3,6 +3,7 @@
 Standard library and ``linux`` only: the starter uses it.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 
@@ -15,9 +16,7 @@ def beneath(source: str, subpath: str, flags: int) -> int:
     """A clone of what ``subpath`` in the directory ``source`` is; a link that leads out is refused. Raises: OSError."""
     root = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return _clone(root, subpath, flags)
-    except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, f"cannot access path {source}/{subpath}") from None
+        return _clone(root, subpath, flags, source)
     finally:
         os.close(root)
 
@@ -36,15 +35,19 @@ def mount_layers(layers: Sequence[str], subpath: str, place: str) -> int:
     try:
         mount.move_mount(whole, libc.AT_FDCWD, place)
         try:
-            return _readonly(_clone(whole, subpath, mount.OPEN_TREE_CLONE))
+            return _readonly(_clone(whole, subpath, mount.OPEN_TREE_CLONE, "."))
         finally:
             mount.umount(place, mount.MNT_DETACH)
     finally:
         os.close(whole)
 
 
-def _clone(root: int, subpath: str, flags: int) -> int:
-    inner = path.openat2(root, subpath, os.O_PATH, 0, _BENEATH)
+def _clone(root: int, subpath: str, flags: int, base: str) -> int:
+    try:
+        inner = path.openat2(root, subpath, os.O_PATH, 0, _BENEATH)
+    except OSError as exc:
+        why = "path concatenation escapes the base directory" if exc.errno == errno.EXDEV else "cannot access path"
+        raise OSError(exc.errno, exc.strerror, f"{why} {base}/{subpath}") from None
     try:
         return mount.open_tree(inner, "", flags | libc.AT_EMPTY_PATH)
     finally:

@@ -1,8 +1,13 @@
 """The ``h`` and ``w`` parameters of both resize endpoints."""
 
+import re
+
 from rundlet.api.exec import Size
 from rundlet.errors import InvalidParameterError
 from rundlet.server.call import Call
+
+_NUMBER = re.compile(r"[-+]?[0-9]+")
+_LONGEST = 20  # digits that are worth converting
 
 
 def terminal_size(call: Call) -> Size:
@@ -12,6 +17,8 @@ def terminal_size(call: Call) -> Size:
 
 def _number(call: Call, key: str, what: str) -> int:
     value = call.text(key)
-    if not value.isascii() or not value.isdigit() or int(value) >= 1 << 32:
+    if not _NUMBER.fullmatch(value):
         raise InvalidParameterError(f'invalid resize {what} "{value}": invalid syntax')
+    if value.startswith("-") or len(value) > _LONGEST or int(value) >= 1 << 32:
+        raise InvalidParameterError(f'invalid resize {what} "{value}": value out of range')
     return int(value)

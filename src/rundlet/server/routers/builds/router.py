@@ -150,7 +150,7 @@ def _header(call: Call, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
     try:
         padded = encoded + "=" * (-len(encoded) % 4)
         data = base64.b64decode(padded.replace("-", "+").replace("_", "/"), validate=True)
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=kind | None) or {}  # Go's client sends null when it has none
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError) as exc:
         raise InvalidParameterError(f"the header {name} can't be read") from exc
 

@@ -53,7 +53,11 @@ class ContainerRouter:
         body = await call.json(ContainerCreate)
         if msgspec.structs.replace(body, host_config=None, networking_config=None) == _NOTHING:
             raise InvalidParameterError("config cannot be empty in order to create a container")
-        options = ContainerCreateOptions(name=name, platform=platform(call) if call.version >= (1, 41) else "")
+        options = ContainerCreateOptions(
+            name=name,
+            platform=platform(call) if call.version >= (1, 41) else "",
+            shallow_readonly=call.version < (1, 44),
+        )
         created = await self._backend.create(versions.container_create(body, call.version), options)
         return answers.json(created, 201)
 
@@ -164,7 +168,8 @@ class ContainerRouter:
         return answers.json(await self._backend.top(call["name"], call.text("ps_args")))
 
     async def update(self, call: Call) -> web.StreamResponse:
-        return answers.json(await self._backend.update(call["name"], await call.json(ContainerUpdate)))
+        body = versions.container_update(await call.json(ContainerUpdate), call.version)
+        return answers.json(await self._backend.update(call["name"], body))
 
     async def stats(self, call: Call) -> web.StreamResponse:
         stream, one_shot = call.flag("stream", default=True), call.flag("one-shot")
