@@ -138,22 +138,20 @@ def _dispatch(invocation: Invocation, options: Arguments) -> int:
 
 
 def _prepare(arguments: Arguments) -> None:
-    """What a container would otherwise inherit from our caller, or find out through us. Raises: UsageError."""
+    """What a container would otherwise inherit from our caller, or find out through us."""
     from rundlet.linux import clean, libc
 
-    count = _preserved(arguments)
-    for number in range(count):
-        try:
-            os.fstat(3 + number)
-        except OSError as exc:
-            # What we open ourselves would get its number, and go to the container.
-            raise UsageError(f"unable to stat preserved-fd {number} (of {count}): {exc.strerror}") from None
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open("/dev/null", os.O_RDWR)  # the lowest free number; a missing stream must not become another file
             os.set_inheritable(number, True)
+    for number in range(3, 3 + _preserved(arguments)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.eventfd(0, os.EFD_CLOEXEC)  # else what we open ourselves would get the number, and go to the container
     clean.signals()
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
 
