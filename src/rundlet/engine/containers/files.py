@@ -10,12 +10,12 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rundlet.container.record import Record
+from rundlet.container.record import MountPoint, Record
 from rundlet.container.state import Status, is_running
 from rundlet.engine.containers import documents, hostroot
 from rundlet.engine.containers.live import Live
 from rundlet.engine.context import Context
-from rundlet.errors import ConflictError, NoSuchContainerError
+from rundlet.errors import ConflictError, NoSuchContainerError, NotFoundError
 from rundlet.storage.files.access import FileAccess, Place
 from rundlet.storage.files.view import Bind, Layers
 
@@ -91,6 +91,16 @@ class ContainerFiles:
         layers["binds"] = binds
         return layers
 
+    def _image(self, point: MountPoint) -> Bind | None:
+        """None: an image that is gone, or has no files."""
+        try:
+            layers = self._context.snapshots.stack(self._context.images.get(point.name).chain)
+        except NotFoundError:
+            return None
+        if not layers:
+            return None
+        return Bind(source="", destination=point.destination, readonly=True, subpath=point.subpath, layers=layers)
+
     def _binds(self, record: Record) -> list[Bind]:
         """What the container has mounted when it runs, as far as it outlasts the run."""
         taken = {point.destination for point in record.mounts}
@@ -106,4 +116,5 @@ class ContainerFiles:
             for point in record.mounts
             if point.source and point.kind != "image"
         ]
+        binds += [bind for point in record.mounts if point.kind == "image" and (bind := self._image(point)) is not None]
         return sorted(binds, key=lambda bind: bind["destination"].count("/"))

@@ -18,12 +18,16 @@ _NAMESPACES: Final = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLO
 
 
 class Bind(TypedDict):
-    """Something of the host's, to be mounted at ``destination``; ``source`` may be missing."""
+    """Something of the host's, to be mounted at ``destination``; ``source`` may be missing.
+
+    ``layers`` (directories, topmost first) are an image's, merged in the place of a source.
+    """
 
     source: str
     destination: str
     readonly: bool
     subpath: NotRequired[str]
+    layers: NotRequired[list[str]]
 
 
 class Sub(TypedDict):
@@ -81,7 +85,7 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     """
     libc.unshare(_NAMESPACES)
     roots.isolate(mount.MS_PRIVATE)
-    sources = [(_clone(bind), bind) for bind in layers["binds"]]
+    sources = [(_source(bind, layers["merged"]), bind) for bind in layers["binds"]]
     mount.attach(_whole(layers, readonly=readonly), layers["merged"])
     root = os.open(layers["merged"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for sub in layers.get("below", ()):
@@ -110,6 +114,24 @@ def _overlay(layers: Layers | Sub, *, readonly: bool) -> int:
     if readonly:
         return mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
     return mount.overlay(layers["lower"], layers["upper"], layers["work"])
+
+
+def _source(bind: Bind, free: str) -> int:
+    """``free`` is a directory that nothing is mounted on yet: the kernel clones attached mounts only (before 6.15)."""
+    layers = bind.get("layers")
+    if layers is None:
+        return _clone(bind)
+    if len(layers) == 1:  # an overlay wants two
+        return _clone({**bind, "source": layers[0]})
+    tree = mount.overlay(layers, readonly=True)
+    if not bind.get("subpath"):
+        return tree
+    mount.move_mount(tree, libc.AT_FDCWD, free)
+    try:
+        return _clone({**bind, "source": free})
+    finally:
+        mount.umount(free, mount.MNT_DETACH)
+        os.close(tree)
 
 
 def _clone(bind: Bind) -> int:
