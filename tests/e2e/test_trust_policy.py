@@ -294,6 +294,12 @@ def test_a_policy_that_breaks_or_goes_away(policed: Policed) -> None:
     assert policed.engine.ok("run", "--rm", "busybox", "echo", "back") == "back"
 
 
+def test_info_names_the_policy(policed: Policed) -> None:
+    found = json.loads(policed.engine.ok("info", "--format", "{{json .SecurityOptions}}"))
+    assert f"name=trust,profile={policed.file}" in found
+    assert f"  trust\n   Profile: {policed.file}\n" in policed.engine.ok("info")
+
+
 def test_what_the_policy_says(policed: Policed, tmp_path: Path) -> None:
     key = tmp_path / "k.pub"
     key.write_text("key")

@@ -253,6 +253,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         images=image_service,
         volumes=volume_service,
         builds=build_service,
+        trust_policy=lambda: trust_policy.path if trust_policy.in_force() else "",
     )
     backends = Backends(
         containers=container_service,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import platform
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from rundlet import __version__
 from rundlet.api import versions
@@ -42,7 +42,10 @@ from rundlet.util.clock import rfc3339_nano
 
 
 class SystemService:
-    """``containers``, ``images`` and ``volumes`` give the lists that ``df`` shows."""
+    """``containers``, ``images`` and ``volumes`` give the lists that ``df`` shows.
+
+    ``trust_policy`` is where the policy for images is, empty when there is none.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class SystemService:
         images: ImageService,
         volumes: VolumeService,
         builds: BuildService,
+        trust_policy: Callable[[], str],
     ) -> None:
         self._context = context
         self._id = engine_id
@@ -62,6 +66,7 @@ class SystemService:
         self._images = images
         self._volumes = volumes
         self._builds = builds
+        self._trust_policy = trust_policy
 
     async def version(self) -> Version:
         details = {
@@ -89,6 +94,7 @@ class SystemService:
 
     async def info(self) -> Info:
         context, settings = self._context, self._context.settings
+        policy = self._trust_policy()
         counts = dict.fromkeys(Status, 0)
         for record in context.containers:
             counts[record.state.status] += 1
@@ -156,6 +162,7 @@ class SystemService:
                 *(("name=userns",) if context.settings.maps_users else ()),
                 *(("name=rootless",) if context.settings.rootless else ()),
                 "name=cgroupns",
+                *((f"name=trust,profile={policy}",) if policy else ()),
             ),
             n_events_listener=context.events.listeners,
             default_address_pools=tuple(AddressPool(base=base, size=size) for base, size in context.network.pools()),

@@ -197,6 +197,10 @@ class PolicyFile:
             self._seen = self._look()
         return self._policy
 
+    def in_force(self) -> bool:
+        """Whether anything but the absence of a policy decides."""
+        return self._required or os.path.lexists(self.path)
+
     def _all(self) -> list[Rule]:
         return [self._policy.default, *self._policy.rules.values()]
 
