@@ -52,4 +52,4 @@ def _pings(one: Contender) -> float:
 
 
 def _lists(one: Contender) -> float:
-    return sum(_times(one, "/v1.41/containers/json")) / REQUESTS
+    return sum(_times(one, "/containers/json")) / REQUESTS

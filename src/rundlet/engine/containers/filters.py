@@ -60,6 +60,8 @@ class Selection:
 
     def matches(self, record: Record) -> bool:
         filters = self._filters
+        if not filters:
+            return True
         config = documents.config(record)
         return (
             not self._tasks

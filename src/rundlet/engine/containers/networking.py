@@ -1,6 +1,7 @@
 """A container's network: what is asked of it in the request, what it got, and how the API shows both."""
 
 import ipaddress
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,6 +19,8 @@ from rundlet.network.networks import DEFAULT_BRIDGE, Network
 from rundlet.network.portmap import EVERY, PortRequest, requests_for_exposed, requests_from_bindings
 from rundlet.network.sandbox import Allocation, parse_mode
 from rundlet.util import ids
+
+Find = Callable[[str], Network | None]
 
 
 class Networking:
@@ -103,8 +106,11 @@ class Networking:
             networks=self.networks(record),
         )
 
-    def networks(self, record: Record) -> dict[str, EndpointSettings]:
-        """The networks the container is on (or will be), by name, with what it has there."""
+    def networks(self, record: Record, find: Find | None = None) -> dict[str, EndpointSettings]:
+        """The networks the container is on (or will be), by name, with what it has there.
+
+        Who asks for many containers gives a ``find`` of its own that remembers what :meth:`find` has found.
+        """
         mode = parse_mode(documents.host(record).network_mode)
         if mode.kind == "container":
             return {}
@@ -113,13 +119,14 @@ class Networking:
             asked = {mode.kind: asked.get(mode.kind)}
         found = {network.name: endpoint for endpoint, network in self._joined(record)} if mode.kind == "network" else {}
         return {
-            name: self._shown(record, name, settings or EndpointSettings(), found.get(name))
+            name: self._shown(record, (find or self.find)(name), settings or EndpointSettings(), found.get(name))
             for name, settings in sorted(asked.items())
         }
 
-    def _shown(self, record: Record, name: str, asked: EndpointSettings, endpoint: Endpoint | None) -> EndpointSettings:
+    def _shown(
+        self, record: Record, network: Network | None, asked: EndpointSettings, endpoint: Endpoint | None
+    ) -> EndpointSettings:
         """What was asked of a network, with what the container has there while it runs."""
-        network = self._find(name)
         if network is None:
             return asked
         names = self.dns_names(record, asked) if network.has_names else None
@@ -181,7 +188,8 @@ class Networking:
         found = self.networks(record)
         return [*found, *(settings.network_id for settings in found.values() if settings.network_id)]
 
-    def _find(self, name: str) -> Network | None:
+    def find(self, name: str) -> Network | None:
+        """By name, ID or the start of one; None when there is none."""
         try:
             return self._context.network.network(name)
         except NetworkNotFoundError:

@@ -29,6 +29,7 @@ from rundlet.engine.containers.security import apparmor_profile
 from rundlet.engine.context import Context
 from rundlet.engine.logdrivers import written_path
 from rundlet.errors import InvalidParameterError, NoSuchImageError
+from rundlet.network.networks import Network
 from rundlet.oci.digest import Digest
 from rundlet.util.clock import rfc3339_nano
 
@@ -48,12 +49,12 @@ class Views:
         """Newest first. Raises InvalidFilterError."""
         records = self.selected(options)
         linked = self._links.names()
-        image_name = cache(self._image_name)
-        if options.size:
-            return await asyncio.to_thread(
-                lambda: [self._summary(record, linked, image_name, size=True) for record in records]
-            )
-        return [self._summary(record, linked, image_name, size=False) for record in records]
+        image_name, network = cache(self._image_name), cache(self._networking.find)
+
+        def summaries() -> list[ContainerSummary]:
+            return [self._summary(record, linked, image_name, network, size=options.size) for record in records]
+
+        return await asyncio.to_thread(summaries) if options.size else summaries()
 
     def selected(self, options: ContainerListOptions) -> Sequence[Record]:
         selection = Selection(
@@ -78,6 +79,7 @@ class Views:
         record: Record,
         linked: Mapping[str, Sequence[str]],
         image_name: Callable[[str, str], str],
+        network: Callable[[str], Network | None],
         *,
         size: bool,
     ) -> ContainerSummary:
@@ -97,7 +99,7 @@ class Views:
             state=record.state.status.value,
             status=status.sentence(record.state, self._context.clock.now_ns(), self._health(record)),
             host_config=SummaryHostConfig(network_mode=host.network_mode, annotations=host.annotations),
-            network_settings=SummaryNetworkSettings(networks=self._networking.networks(record)),
+            network_settings=SummaryNetworkSettings(networks=self._networking.networks(record, network)),
             mounts=_mounts(record, host),
         )
 
