@@ -364,6 +364,16 @@ def test_symbolic_modes(context: Context) -> None:
     assert modes == ["755", "644", "755", "620"]
 
 
+def test_owners_in_an_archive_are_its_own(context: Context) -> None:
+    with tarfile.open(context.path / "a.tar", "w") as archive:
+        file = tarfile.TarInfo("f")
+        file.uid, file.gid = 12, 34
+        archive.addfile(file)
+    context.write("plain", "").dockerfile("FROM busybox\nADD --chown=5:6 a.tar plain /sub/\n").ok("-t", "t")
+    owners = context.run("stat", "-c", "%u:%g", "/sub", "/sub/f", "/sub/plain").split()
+    assert owners == ["5:6", "12:34", "5:6"]
+
+
 def test_links_of_an_archive_stay_below_its_destination(context: Context) -> None:
     with tarfile.open(context.path / "a.tar", "w") as archive:
         link = tarfile.TarInfo("up")

@@ -120,11 +120,12 @@ class Read(msgspec.Struct, frozen=True):
     ignore: Patterns
 
 
-def read_dockerfile(context: str, name: str, *, filtered: bool) -> Read:
+def read_dockerfile(context: str, name: str, *, filtered: bool, own_ignore: bool) -> Read:
     """The Dockerfile ``name`` (or the default one) in the directory ``context``.
 
     It and the ignore file go from the context when that says so; all that it names goes when the context has not been
-    ``filtered`` by its sender. Blocks. Raises DockerfileMissingError, DockerfileError, InvalidParameterError.
+    ``filtered`` by its sender. ``own_ignore``: a Dockerfile may have an ignore file of its own. Blocks. Raises
+    DockerfileMissingError, DockerfileError, InvalidParameterError.
     """
     root = os.open(context, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -136,7 +137,7 @@ def read_dockerfile(context: str, name: str, *, filtered: bool) -> Read:
         if not data.strip():
             raise InvalidParameterError(f"the Dockerfile ({name or DOCKERFILE}) cannot be empty")
         parsed = parse(data)
-        ignore = _read(root, f"{name or DOCKERFILE}{IGNORE_FILE}")
+        ignore = _read(root, f"{name or DOCKERFILE}{IGNORE_FILE}") if own_ignore else None
         ignore = _read(root, IGNORE_FILE) if ignore is None else ignore
         patterns = _patterns(ignore or b"")
         _drop(root, patterns, None if not filtered else [IGNORE_FILE, name or DOCKERFILE])

@@ -197,7 +197,11 @@ class BuildService:
             ):
                 await self._context_of(workspace, options, body, emit)
                 found = await asyncio.to_thread(
-                    read_dockerfile, workspace.context, options.dockerfile, filtered=not options.remote
+                    read_dockerfile,
+                    workspace.context,
+                    options.dockerfile,
+                    filtered=not options.remote,
+                    own_ignore=options.rich,
                 )
                 if announced is not None:
                     announced.complete = True

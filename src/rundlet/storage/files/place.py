@@ -153,7 +153,8 @@ class Placer(Extractor):
             "/" if enclosed else where.directory,
             reader,
             keep_kinds=request.get("keep_kinds", True),
-            owner=owner,
+            # As with Docker: --chown is not for what an archive says the owners of.
+            owner=None if enclosed else owner,
         )
         self._name = where.name
         self._chmod: int | list[list[str]] | None = request.get("chmod")
