@@ -775,7 +775,9 @@ def test_features_names_what_there_is(runtime: Runtime) -> None:
     said = json.loads(runtime.ok("features"))
     assert said["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
     assert "SCMP_ACT_ERRNO" in said["linux"]["seccomp"]["actions"]
-    assert "user" not in said["linux"]["namespaces"]
+    assert {"time", "user"} < set(said["linux"]["namespaces"])
+    assert said["linux"]["mountExtensions"] == {"idmap": {"enabled": True}}
+    assert "SCMP_ACT_NOTIFY" not in said["linux"]["seccomp"]["actions"]
     assert "rro" in said["mountOptions"]
     assert runtime.ok("--version").splitlines()[1] == "spec: 1.0.2"
 
