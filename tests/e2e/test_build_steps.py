@@ -72,6 +72,18 @@ def _usage(engine: Engine) -> list[dict[str, object]]:
     return records
 
 
+def test_a_cache_mount_can_be_taken_elsewhere(context: Context, tmp_path: Path) -> None:
+    context.dockerfile("FROM busybox\nRUN --mount=type=cache,id=x,target=/c mkdir /c/d && echo kept > /c/d/f\n").ok()
+    context.dockerfile(
+        "FROM busybox\nRUN --mount=type=cache,id=x,target=/c cp -a /c /out\nFROM scratch\nCOPY --from=0 /out /\n"
+    )
+    context.ok("-o", str(tmp_path / "out"))
+    assert (tmp_path / "out/d/f").read_text() == "kept\n"
+    context.dockerfile("FROM busybox\nRUN --mount=type=cache,id=y,from=old,target=/c cat /c/d/f > /seen\n")
+    context.ok("-t", "t", "--build-context", f"old={tmp_path / 'out'}")
+    assert context.run("cat", "/seen") == "kept"
+
+
 def test_binds_of_a_stage(context: Context) -> None:
     context.dockerfile(
         "FROM busybox AS a\nRUN mkdir -p /d/e && echo hi > /d/e/f && ln -s /d/e /l\n"
