@@ -1,5 +1,6 @@
 """An engine whose data root overlayfs can't write to: everything is copies."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,6 +78,10 @@ def test_it_is_chosen_where_overlayfs_cannot_write(on_an_overlay: Engine) -> Non
     engine = on_an_overlay
     assert engine.ok("info", "-f", "{{.Driver}}") == "vfs"
     assert engine.ok("run", "--rm", "busybox", "echo", "runs") == "runs"
+    doctor = engine.cli("system", "doctor", "--json", env={"RUNDLET_ROOT": engine.layout.root})
+    overlay = next(found for found in json.loads(doctor.stdout) if found["name"] == "overlay")
+    assert overlay["state"] == "degraded"
+    assert "layers and containers are copies (driver vfs)" in overlay["found"]
     engine.terminate()
     engine.flags += ["--storage-driver", "overlay2"]
     with pytest.raises(AssertionError, match="was begun with vfs: overlay2 takes another data root"):

@@ -53,6 +53,13 @@ def _kernel(_user: int) -> Finding:
 
 
 def _overlay(_user: int) -> Finding:
+    place = paths.data_root()
+    begun = _read(f"{place}/storage-driver").strip()
+    kind = _file_system(place)
+    if begun == "vfs" or (not begun and kind in ("overlay", *_NETWORK_FILE_SYSTEMS)):
+        said = "layers and containers are copies (driver vfs)" if begun else "layers and containers will be copies"
+        remedy = "another data root (RUNDLET_ROOT) on a local disk; in a container: on a volume"
+        return Finding("overlay", DEGRADED, f"{place} on {kind}: {said}", remedy)
     if "overlay" in _read("/proc/filesystems").split() or os.path.isdir("/sys/module/overlay"):
         return Finding("overlay", OK, "overlayfs")
     return Finding("overlay", DEGRADED, "overlayfs is not loaded", "as root: modprobe overlay")
