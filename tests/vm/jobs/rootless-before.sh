@@ -1,12 +1,16 @@
 # An ordinary user: limits in a control group of the user's own, a published port, units of the user's own; then a reboot.
 . jobs/common.sh
 loginctl enable-linger alice
+systemctl start user@1000 # which lingering does in its own time
 cp busybox.tar /tmp/
 alice() { runuser -u alice -- env -C / HOME=/home/alice USER=alice XDG_RUNTIME_DIR=/run/user/1000 "$@"; }
 check 'import' alice rundlet import /tmp/busybox.tar bb
 check 'run' same "$(alice rundlet run --rm bb id -u)" 0
 alice rundlet run -d --name web --restart always -m 48m --pids-limit 50 --cpus 0.5 -p 8090:80 bb \
   sh -c 'mkdir /w; echo page >/w/index.html; exec httpd -f -p 80 -h /w' >/dev/null
+mkdir -p /tmp/context && printf 'FROM bb\nRUN echo built >/made\nCOPY Dockerfile /\n' >/tmp/context/Dockerfile
+check 'build' alice rundlet build -q -t built /tmp/context
+check 'what was built' same "$(alice rundlet run --rm built cat /made)" built
 alice rundlet run -d --name plain bb sleep 100000 >/dev/null
 check 'limits' same "$(alice rundlet exec web sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max' | xargs)" \
   '50331648 50 50000 100000'
