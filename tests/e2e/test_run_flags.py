@@ -350,3 +350,21 @@ def test_the_name_of_a_link_is_a_name(engine: Engine) -> None:
 def test_the_directory_is_shown_clean(engine: Engine) -> None:
     assert engine.ok("run", "--name", "box", "-w", "//tmp//", "busybox", "pwd") == "/tmp"
     assert engine.field("box", "{{.Config.WorkingDir}}") == "/tmp"
+
+
+def test_a_user_that_there_is_not_is_refused_before_the_exec(engine: Engine) -> None:
+    engine.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 1000")
+    assert engine.ok("exec", "-u", "root", "box", "id", "-u") == "0"
+    for user, why in (
+        ("nobody-here", "unable to find user nobody-here: no matching entries in passwd file"),
+        ("0:no-group", "unable to find group no-group: no matching entries in group file"),
+    ):
+        done = engine.cli("exec", "-u", user, "box", "id")
+        assert done.returncode == 1
+        assert f"Error response from daemon: {why}" in done.stderr
+
+
+def test_a_namespace_of_nobody(engine: Engine) -> None:
+    for flag in ("--pid", "--ipc"):
+        done = engine.cli("create", flag, "container:absent", "busybox", "true")
+        assert done.stderr.strip() == "Error response from daemon: No such container: absent"

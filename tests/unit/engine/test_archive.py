@@ -41,6 +41,8 @@ def test_path_stat() -> None:
         ("/", "/", "/"),
         ("/", ".", "/."),
         ("/", "/.", "/."),
+        ("/", "./", "/."),
+        ("/", "/./", "/."),
     ],
 )
 def test_the_end_of_a_path(clean: str, path: str, kept: str) -> None:

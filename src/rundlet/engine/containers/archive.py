@@ -152,7 +152,7 @@ def go_mode(mode: int) -> int:
 
 def keep_end(clean: str, path: str) -> str:
     """Cleaning takes ``/`` and ``/.`` from the end, and they matter: they follow a link, and name the content."""
-    base = posixpath.basename(path)
+    base = posixpath.basename(path.rstrip("/"))
     if base == "." and not clean.endswith("/."):
         return clean.rstrip("/") + "/."
     if path.endswith("/") and not clean.endswith("/"):

@@ -19,7 +19,7 @@ from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerC
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record, UserMap
 from rundlet.engine import logdrivers, merge, mounts, refusals, resources
-from rundlet.engine.containers import documents, health, hostroot, limits, network_modes
+from rundlet.engine.containers import documents, health, hostroot, limits, network_modes, sharing
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
@@ -66,8 +66,12 @@ class Creator:
             raise InvalidParameterError("--restart-unhealthy needs a health check")
         security(host)
         warnings += network_modes.check_shared(body, host)
+        for mode in (host.pid_mode, host.ipc_mode):
+            if mode.startswith("container:"):
+                self._check_there(mode.partition(":")[2])
         host = Links(context.containers, context.network).recorded(host)
         networking = self._networking(body, host)
+        host = sharing.by_id(context.containers, host)
         container_id = ids.new_id()
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
         config = self._with_hostname(config, host, container_id)
@@ -142,6 +146,13 @@ class Creator:
             ),
             warnings,
         )
+
+    def _check_there(self, reference: str) -> None:
+        """Raises InvalidParameterError, with Docker's words, for a container whose namespace can't be joined."""
+        try:
+            self._context.containers.find(reference)
+        except NoSuchContainerError as error:
+            raise InvalidParameterError(str(error)) from error
 
     def _networking(self, body: ContainerCreate, host: HostConfig) -> NetworkingConfig:
         """Endpoint settings by network. Clients name the default network ``default`` or ``bridge``."""

@@ -1,6 +1,7 @@
 """Further processes in running containers: created, started once, remembered for a while after their end."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from rundlet.engine.containers.bundle import BundleMaker
 from rundlet.engine.containers.failures import start_error
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
+from rundlet.linux import passwd
 from rundlet.runtime.shimclient import ShimClient, ShimRequestError
 from rundlet.util import ids
 
@@ -28,6 +30,23 @@ class NoSuchExecError(NotFoundError):
 
     def __init__(self, exec_id: str) -> None:
         super().__init__(f"No such exec instance: {exec_id}")
+
+
+def _check_user(pid: int, user: str) -> None:
+    """As Docker, a name that the container's files don't have is refused before anything starts.
+
+    Raises: InvalidParameterError.
+    """
+    try:
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return  # it is ending; the start will say so
+    try:
+        passwd.resolve_user(root, user)
+    except (passwd.UserError, OSError) as error:
+        raise InvalidParameterError(str(error)) from error
+    finally:
+        os.close(root)
 
 
 @dataclass(slots=True)
@@ -57,6 +76,8 @@ class ExecService:
         self._check_running(record, ref)
         if not body.cmd:
             raise InvalidParameterError("No exec command specified")
+        if not body.user.replace(":", "").isdigit() and body.user:
+            await asyncio.to_thread(_check_user, record.state.pid, body.user)
         item = Exec(ids.new_id(), record.id, body)
         self._execs[item.id] = item
         self._publish(record, _named("exec_create", body.cmd), item)
