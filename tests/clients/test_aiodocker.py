@@ -42,6 +42,13 @@ async def test_life_logs_and_wait(docker: aiodocker.Docker) -> None:
     await container.delete()
 
 
+async def test_an_exposed_port_is_one_port_with_or_without_its_protocol(docker: aiodocker.Docker) -> None:
+    await started(docker, "sleep", "1000", ExposedPorts={"80": {}, "80/tcp": {}, "53/udp": {}})
+    [container] = await docker.containers.list()
+    assert container["Ports"] == [{"PrivatePort": 53, "Type": "udp"}, {"PrivatePort": 80, "Type": "tcp"}]
+    assert (await container.show())["NetworkSettings"]["Ports"] == {"53/udp": None, "80/tcp": None}
+
+
 async def test_attach_both_ways(docker: aiodocker.Docker) -> None:
     config = {"OpenStdin": True, "StdinOnce": True, "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
     container = await docker.containers.create({"Image": "busybox", "Cmd": ["cat"], **config}, name="box")

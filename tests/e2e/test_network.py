@@ -145,6 +145,16 @@ def test_the_network_of_another_container(client: Client) -> None:
     )  # fmt: skip
 
 
+def test_another_containers_namespaces_stay_the_same_when_it_is_renamed(client: Client, engine: Engine) -> None:
+    owner = client.ok("run", "-d", "--name", "owner", "--ipc", "shareable", *SERVER)
+    shared = [word for kind in ("network", "ipc", "pid") for word in (f"--{kind}", "container:owner")]
+    client.ok("create", "--name", "joined", *shared, "busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/")
+    modes = engine.field("joined", "{{.HostConfig.NetworkMode}} {{.HostConfig.IpcMode}} {{.HostConfig.PidMode}}")
+    assert modes.split() == [f"container:{owner}"] * 3
+    client.ok("rename", "owner", "other")
+    wait_for(lambda: client("start", "-a", "joined").returncode == 0, 20, hint="the server is reached")
+
+
 def test_names_in_etc_hosts_and_resolv_conf(client: Client) -> None:
     text = client.ok("run", "--rm", "-h", "box", "busybox", "cat", "/etc/hosts")
     assert "127.0.0.1\tlocalhost" in text

@@ -158,7 +158,8 @@ class Networking:
             return {}
         result: dict[str, tuple[PortBinding, ...] | None] = {}
         for port in documents.config(record).exposed_ports or ():
-            result[port] = None
+            # Compose sends what a service exposes without the protocol; the image may have it with.
+            result[port if "/" in port else f"{port}/tcp"] = None
         for published in self._context.network.ports(record.id):
             key = f"{published.container_port}/{published.protocol}"
             binding = PortBinding(host_ip=published.host_address, host_port=str(published.host_port))
