@@ -77,6 +77,9 @@ class TlsSocket:
     def fileno(self) -> int:
         return self._plain.fileno()
 
+    def setsockopt(self, level: int, option: int, value: int, /) -> None:
+        self._plain.setsockopt(level, option, value)
+
     def close(self) -> None:
         self._plain.close()
 

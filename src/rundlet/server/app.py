@@ -40,6 +40,8 @@ _MAX_BODY: Final = 16 * 1024 * 1024
 """Of JSON bodies; archives are streamed and have no limit here."""
 _MAX_LINE: Final = 1024 * 1024
 """Of the request line and of each header: filters and registry credentials grow long."""
+_READ_AHEAD: Final = 512 * 1024
+"""Bytes of a body that may wait for who works on it: twice what is read at once, so that archives flow."""
 _KEEP_ALIVE: Final = 3600.0
 _SHUTDOWN: Final = 5.0
 _CUT: Final = 0.05
@@ -86,6 +88,7 @@ class APIServer:
             access_log=None,
             keepalive_timeout=_KEEP_ALIVE,
             auto_decompress=False,
+            read_bufsize=_READ_AHEAD,
             max_line_size=_MAX_LINE,
             max_field_size=_MAX_LINE,
         )

@@ -17,6 +17,8 @@ from rundlet.storage.errors import LayerError
 Source: TypeAlias = AsyncIterator[bytes] | Iterable[bytes]
 """Bytes in chunks. An ordinary iterable is read in the thread and may block."""
 _SLOTS: Final = 16
+_GROUP: Final = 4
+"""Slots that are given back together: the event loop is woken for each time."""
 _PATIENCE: Final = 30.0
 
 T = TypeVar("T")
@@ -93,11 +95,19 @@ class _LoopFeed:
                 await source.aclose()
 
     def __iter__(self) -> Iterator[bytes]:
+        taken = 0
         while (chunk := self._chunks.get()) is not None:
             if isinstance(chunk, BaseException):
                 raise chunk
             yield chunk
-            self._loop.call_soon_threadsafe(self._slots.release)
+            taken += 1
+            if taken == _GROUP:
+                taken = 0
+                self._loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
+        for _ in range(_GROUP):
+            self._slots.release()
 
 
 async def run_fed(source: Source, function: Callable[[Iterable[bytes]], T], abort: Callable[[], None]) -> T:
