@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from rundlet.cli.commands.completion import NO_DESCRIPTIONS, script
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
 
-USAGE = ""
+USAGE = "[OPTIONS]"
 SHORT = "Generate the autocompletion script for bash"
 ARGS = (0, 0)
-FLAGS = ()
+FLAGS = (NO_DESCRIPTIONS,)
 SCRIPT = """\
 # Completion for bash; load it with: source <(PROGRAM completion bash)
 _PROGRAM_complete() {
@@ -39,5 +41,5 @@ complete -F _PROGRAM_complete PROGRAM
 
 
 def run(call: Invocation) -> int:
-    call.context.say(SCRIPT.replace("PROGRAM", call.context.program).rstrip("\n"))
+    call.context.say(script(call, SCRIPT))
     return 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from rundlet.cli.commands.completion import NO_DESCRIPTIONS, script
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
 
-USAGE = ""
+USAGE = "[OPTIONS]"
 SHORT = "Generate the autocompletion script for fish"
 ARGS = (0, 0)
-FLAGS = ()
+FLAGS = (NO_DESCRIPTIONS,)
 SCRIPT = """\
 # Completion for fish; load it with: PROGRAM completion fish | source
 function __PROGRAM_complete
@@ -33,5 +35,5 @@ complete -c PROGRAM -f -a '(__PROGRAM_complete)'
 
 
 def run(call: Invocation) -> int:
-    call.context.say(SCRIPT.replace("PROGRAM", call.context.program).rstrip("\n"))
+    call.context.say(script(call, SCRIPT))
     return 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from rundlet.cli.commands.completion import NO_DESCRIPTIONS, script
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
 
-USAGE = ""
+USAGE = "[OPTIONS]"
 SHORT = "Generate the autocompletion script for zsh"
 ARGS = (0, 0)
-FLAGS = ()
+FLAGS = (NO_DESCRIPTIONS,)
 SCRIPT = """\
 #compdef PROGRAM
 # Completion for zsh; load it with: source <(PROGRAM completion zsh), or put it in a file _PROGRAM on $fpath.
@@ -32,5 +34,5 @@ if [ "$funcstack[1]" = _PROGRAM ]; then _PROGRAM "$@"; else compdef _PROGRAM PRO
 
 
 def run(call: Invocation) -> int:
-    call.context.say(SCRIPT.replace("PROGRAM", call.context.program).rstrip("\n"))
+    call.context.say(script(call, SCRIPT))
     return 0
