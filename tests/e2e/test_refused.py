@@ -60,6 +60,7 @@ RUNS = (
     ("-v /one:/x -v /two:/x busybox true", 125, "Duplicate mount point: /x"),
     ("--mount type=bind,src=/missing,dst=/x busybox true", 125, "bind source path does not exist: /missing"),
     ("--network missing busybox true", 125, "network missing not found"),
+    ("--network host --ip 1.2.3.4 busybox true", 125, "IP address is supported on user defined networks only"),
     ("--network container:created busybox true", 125, "of a non running container"),
     ("--pid container:created busybox true", 125, "is not running"),
     ("--cap-add FOO busybox true", 125, "FOO"),

@@ -397,7 +397,7 @@ class Lifecycle:
         async with live.lock:
             record = self._context.containers.by_id(record.id)
             if record.state.status is not Status.PAUSED or live.shim is None:
-                raise ConflictError(f"container {reference} is not paused")
+                raise ConflictError(f"Container {record.id} is not paused")
             await live.shim.thaw()
             self._to(record, Status.RUNNING)
         self._publish(record, "unpause")

@@ -125,7 +125,7 @@ class Links:
         """``rm --link parent/alias``. Raises NoSuchContainerError, ConflictError."""
         parent_name, _, alias = path.strip("/").rpartition("/")
         if not parent_name:
-            raise ConflictError(f"Conflict, cannot remove the default link name of the container: {path}")
+            raise ConflictError("Conflict, cannot remove the default link name of the container")
         parent = self._containers.find(parent_name)
         host = documents.host(parent)
         kept = tuple(text for text in host.links or () if text.partition(":")[2] != alias)

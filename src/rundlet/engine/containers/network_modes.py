@@ -41,9 +41,12 @@ def endpoints(
     """
     mode = parse_mode(host.network_mode)
     if mode.kind != "network":
-        for name in given:
+        for name, settings in given.items():
             if name != host.network_mode:
                 raise ConflictingOptionsError("network-scoped settings with this network mode")
+            network = _find(service, name)
+            if network is not None and settings is not None:
+                check(network, settings)
         return {name: settings or EndpointSettings() for name, settings in given.items() if mode.kind != "container"}
     first = _name(service, mode.reference)
     found = {first: EndpointSettings()}
