@@ -522,8 +522,11 @@ def test_users_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
     assert runtime.output().split() == ["0", "200000", "65536", "0", "3:4", "65534:65534"]
     made = (runtime.bundle / "rootfs/made").stat()
     assert (made.st_uid, made.st_gid) == (200000, 300000)
+    null = os.stat("/dev/null")
     assert runtime.ok("exec", "--user", "5:6", runtime.name, "id", "-u") == "5"
     assert runtime.ok("exec", runtime.name, "sh", "-c", "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
+    after = os.stat("/dev/null")
+    assert (after.st_uid, after.st_gid) == (null.st_uid, null.st_gid) == (0, 0)
 
 
 def test_users_of_another_container(runtime: Runtime, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rundlet.linux.cgroup import Cgroup
 from rundlet.runtime.command import configs, filters, gate, imports, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
-from rundlet.runtime.init import hooks, plan, report, rights
+from rundlet.runtime.init import hooks, plan, report
 from rundlet.runtime.init import main as init_main
 from rundlet.runtime.init.hooks import Synchronizer
 from rundlet.runtime.init.main import Program, Wiring
@@ -277,8 +277,7 @@ class _Starter:
     def _enter_users(self, sandbox: Sandbox, user: plan.User) -> int:
         """Into the container's user namespace; returns the root's mount. Raises: OSError, ValueError."""
         if sandbox.users is not None and self._request.console < 0:
-            own = [fd for fd in range(_STDIO) if os.fstat(fd).st_rdev != rights.NULL]
-            sandbox.users.give(tuple(own), user.uid, user.gid)
+            sandbox.users.give(tuple(range(_STDIO)), user.uid, user.gid)
         return sandbox.enter_users(self._state.config["process"])
 
     def _plan(self, prepared: plan.Prepared, line_fd: int, fifo: int) -> tuple[list[Any], gate.StartGate]:

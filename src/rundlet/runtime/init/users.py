@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from rundlet.linux import libc, usermap
 from rundlet.linux.usermap import Range
+from rundlet.runtime.init.rights import NULL
 from rundlet.runtime.init.steps import Context
 
 
@@ -35,10 +36,13 @@ class Users(NamedTuple):
         return usermap.outside(self.users, 0), usermap.outside(self.groups, 0)
 
     def give(self, descriptors: tuple[int, ...], uid: int, gid: int) -> None:
-        """Have the container's user ``uid`` own its standard streams. Raises: ValueError, OSError."""
+        """Have the container's user ``uid`` own its standard streams, but never the machine's /dev/null.
+
+        Raises: ValueError, OSError.
+        """
         owner = usermap.outside(self.users, uid), usermap.outside(self.groups, gid)
         for fd in descriptors:
-            if fd >= 0:
+            if fd >= 0 and os.fstat(fd).st_rdev != NULL:
                 os.fchown(fd, *owner)
 
     def enter(self, namespace: int, process: Mapping[str, Any]) -> None:
