@@ -1,6 +1,8 @@
 """docker-py against the same engine."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import docker.errors
@@ -124,3 +126,21 @@ def test_mounts_and_address_options_are_shown_as_given(api: docker.DockerClient)
         network.reload()
         assert network.attrs["IPAM"]["Options"] == options
         network.remove()
+
+
+def test_who_waits_for_a_removal_hears_that_it_failed(api: docker.DockerClient, engine: Engine) -> None:
+    box = api.containers.run("busybox", ["sleep", "1000"], detach=True, auto_remove=True)
+    held = Path(engine.layout.container(box.id)) / "held"
+    held.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "held", held], check=True)
+    try:
+        url = api.api._url("/containers/{0}/wait", box.id)
+        waiting = api.api._post(url, params={"condition": "removed"}, stream=True)  # its head comes at once
+        box.kill()
+        answer = waiting.json()
+    finally:
+        subprocess.run(["umount", held], check=True)
+    assert answer["StatusCode"] == 137
+    assert "cannot remove container" in answer["Error"]["Message"]
+    assert engine.field(box.id, "{{.State.Status}}") == "dead"
+    box.remove()

@@ -231,7 +231,7 @@ class WaitError(Wire, frozen=True):
 
 
 class WaitResult(Wire, frozen=True):
-    """``error`` is there when the container could not be waited for; ``status_code`` is then -1."""
+    """``error`` says what did not come to pass: the container could not be removed, or not be waited for (-1)."""
 
     status_code: int = always(0)
     error: WaitError | None = None

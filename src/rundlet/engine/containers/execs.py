@@ -73,6 +73,8 @@ class ExecService:
 
     async def create(self, ref: str, body: ExecCreate) -> ExecCreated:
         record = self._context.containers.find(ref)
+        await self._context.live.started(record.id)
+        record = self._context.containers.find(ref)
         self._check_running(record, ref)
         if not body.cmd:
             raise InvalidParameterError("No exec command specified")

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, WaitResult
+from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, WaitError, WaitResult
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
@@ -77,7 +77,12 @@ class Lifecycle:
                 raise AlreadyStartedError
             if status in (Status.REMOVING, Status.DEAD):
                 raise ConflictError("container is marked for removal and cannot be started")
-            failure = await self._start(record, live)
+            live.starting = asyncio.Event()
+            try:
+                failure = await self._start(record, live)
+            finally:
+                live.starting.set()
+                live.starting = None
         if failure is not None:
             # After the lock, before the answer: who hears of the failure finds no container of `run --rm` any more.
             if documents.host(record).auto_remove:
@@ -423,11 +428,18 @@ class Lifecycle:
         result: asyncio.Future[WaitResult] = loop.create_future()
 
         def settle(done: asyncio.Future[int]) -> None:
-            if not result.done() and not done.cancelled():
-                result.set_result(WaitResult(status_code=done.result()))
+            if done.cancelled() or result.done():
+                return
+            if (error := done.exception()) is not None:
+                result.set_result(WaitResult(self._code(record.id), WaitError(str(error))))
+            else:
+                result.set_result(WaitResult(done.result()))
 
         code.add_done_callback(settle)
         return result
+
+    def _code(self, container_id: str) -> int:
+        return self._context.containers.by_id(container_id).state.exit_code
 
     def _next_exit(self, live: Live) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -470,7 +482,9 @@ class Lifecycle:
                 dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
                 if self._context.containers.has(record.id):
                     self._context.containers.save(record.with_state(dead))
-                raise InternalError(f"cannot remove container {record.id}: {error}") from error
+                failure = InternalError(f"cannot remove container {record.id}: {error}")
+                live.fail_removal(failure)
+                raise failure from error
         self._context.live.forget(record.id, record.state.exit_code)
         for name in volumes:
             self._context.events.publish("volume", "destroy", name, {"driver": "local"})

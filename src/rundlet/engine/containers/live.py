@@ -37,6 +37,8 @@ class Live:
     pending: list[PendingAttachment] = field(default_factory=list)
     exited: list[asyncio.Future[int]] = field(default_factory=list)
     removed: list[asyncio.Future[int]] = field(default_factory=list)
+    starting: asyncio.Event | None = None
+    """Set when the start under way has ended: the container's processes may be seen before its record says so."""
     removing: bool = False
     kept: bool = False
     """Its end is no reason to remove it (``--rm``): it is being restarted, or removed already."""
@@ -57,6 +59,13 @@ class Live:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(code)
+
+    def fail_removal(self, error: Exception) -> None:
+        """Tell everyone who waits for the container to be gone that it stays."""
+        waiters, self.removed = self.removed, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     async def end_writers(self, patience: float) -> None:
         """Return when nobody writes to the files from outside: after ``patience`` seconds they are ended."""
@@ -81,6 +90,12 @@ class Registry:
         if live is None:
             live = self._live[container_id] = Live()
         return live
+
+    async def started(self, container_id: str) -> None:
+        """Wait for a start under way: who has seen the container's output may take it for running."""
+        live = self._live.get(container_id)
+        if live is not None and live.starting is not None:
+            await live.starting.wait()
 
     def forget(self, container_id: str, code: int) -> None:
         live = self._live.pop(container_id, None)

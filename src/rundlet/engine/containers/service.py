@@ -1,5 +1,6 @@
 """The containers router's backend: each verb goes to the service that knows it."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 
 from rundlet.api.containers import (
@@ -48,7 +49,7 @@ from rundlet.engine.containers.update import Updater
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
-from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
 
 
 class ContainerService:
@@ -90,6 +91,7 @@ class ContainerService:
         return await self._views.list(options)
 
     async def inspect(self, ref: str, options: ContainerInspectOptions) -> ContainerInspect:
+        await self._started(ref)
         return await self._views.inspect(ref, options)
 
     async def logs(self, ref: str, options: LogsOptions) -> LogStream:
@@ -104,24 +106,35 @@ class ContainerService:
         await self._lifecycle.start(ref)
 
     async def stop(self, ref: str, options: StopOptions) -> None:
+        await self._started(ref)
         await self._lifecycle.stop(ref, options)
 
     async def restart(self, ref: str, options: StopOptions) -> None:
+        await self._started(ref)
         await self._lifecycle.restart(ref, options)
 
+    async def _started(self, ref: str) -> None:
+        """What follows is about a container that has begun to run, even if its record does not say so yet."""
+        with contextlib.suppress(RundletError):  # the verb itself says what is wrong with the name
+            await self._context.live.started(self._context.containers.find(ref).id)
+
     async def kill(self, ref: str, signal: str) -> None:
+        await self._started(ref)
         await self._lifecycle.kill(ref, signal)
 
     async def wait(self, ref: str, condition: WaitCondition) -> Awaitable[WaitResult]:
+        await self._started(ref)
         return await self._lifecycle.wait(ref, condition)
 
     async def remove(self, ref: str, options: RemoveOptions) -> None:
         if options.link:
             Links(self._context.containers, self._context.network).remove(ref)
             return
+        await self._started(ref)
         await self._lifecycle.remove(ref, options)
 
     async def resize(self, ref: str, size: Size) -> None:
+        await self._started(ref)
         record = self._context.containers.find(ref)
         shim = self._context.live.of(record.id).shim
         if shim is None or not is_running(record.state.status):
@@ -149,6 +162,7 @@ class ContainerService:
         await self._lifecycle.unpause(ref)
 
     async def top(self, ref: str, ps_args: str) -> ContainerTop:
+        await self._started(ref)
         return await self._top.top(ref, ps_args)
 
     async def update(self, ref: str, body: ContainerUpdate) -> ContainerUpdated:
