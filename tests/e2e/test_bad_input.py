@@ -202,7 +202,7 @@ def test_interrupt_during_pull(new_engine: Callable[..., Engine], debian_tar: os
             if pulling.returncode == 0:
                 engine.ok("rmi", name)
                 continue
-            assert pulling.returncode in {130, 1}
+            assert pulling.returncode in {130, 1, -signal.SIGINT}  # the last: before Python was ready for it
             assert engine.ok("images", "-q") == ""
         engine.ok("pull", "-q", name, timeout=120)
         assert engine.ok("run", "--rm", name, "echo", "whole") == "whole"
