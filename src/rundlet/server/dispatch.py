@@ -42,6 +42,8 @@ class Dispatcher:
             await asyncio.wait(self._unfinished)
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == hdrs.METH_OPTIONS:
+            return answers.empty(200)  # as Docker, whatever the path
         match = self._routes.match(request.method, request.path)
         if match is None:
             return answers.json({"message": "page not found"}, 404)

@@ -398,3 +398,8 @@ async def test_garbage_does_not_hurt(server: Server) -> None:
 async def test_long_query(server: Server) -> None:
     names = json.dumps({"name": ["x" * 60] * 2000})
     assert (await server.request("GET", f"/containers/json?filters={names.replace(' ', '')}")).json == []
+
+
+async def test_options_of_any_path(server: Server) -> None:
+    for path in ("/", "/v1.51/containers/json", "/no/such/path"):
+        assert (await server.request("OPTIONS", path)).status == 200
