@@ -136,7 +136,7 @@ def test_started_again_by_its_policy_it_still_owns_its_network(engine: Engine) -
         (["--network", "host"], "cannot share the host's network namespace when user namespaces are enabled"),
         (["--pid", "host"], "cannot share the host PID namespace when user namespaces are enabled"),
         (
-            ["--ipc", "container:x"],
+            ["--ipc", "container:other"],
             "the IPC namespace of another container with users of its own (--userns=host) is not",
         ),
         (["--rootfs", "/"], "--rootfs with users of the container's own (--userns=host) is not supported"),
@@ -148,6 +148,7 @@ def test_started_again_by_its_policy_it_still_owns_its_network(engine: Engine) -
     ],
 )
 def test_what_such_a_container_cannot_be(engine: Engine, flags: list[str], message: str) -> None:
+    engine.ok("create", "--name", "other", "busybox", "true")
     done = engine.cli("run", "--rm", AUTO, *flags, "busybox", "true")
     assert done.returncode == 125
     assert message in done.stderr

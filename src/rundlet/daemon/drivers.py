@@ -23,7 +23,7 @@ def choose(layout: Layout, wanted: str) -> str:
     if begun:
         raise ConfigError(f"storage-driver: {layout.root} was begun with {begun}: {wanted} takes another data root")
     chosen = wanted or (OVERLAY if fit(layout.snapshots) else VFS)
-    fs.write_atomic(path, chosen.encode() + b"\n", mode=0o644)
+    fs.write_atomic(path, chosen.encode() + b"\n", mode=0o600)
     return chosen
 
 

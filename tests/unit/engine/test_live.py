@@ -10,9 +10,10 @@ async def test_who_has_seen_output_waits_for_the_start_to_be_recorded() -> None:
     live = registry.of("box")
     await registry.started("box")
     await registry.started("unheard of")
-    live.starting = asyncio.Event()
+    live.begin_start()
     waiting = asyncio.create_task(registry.started("box"))
     await asyncio.sleep(0)
     assert not waiting.done()
-    live.starting.set()
+    live.end_start()
     await waiting
+    await registry.started("box")

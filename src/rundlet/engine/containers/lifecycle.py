@@ -77,12 +77,10 @@ class Lifecycle:
                 raise AlreadyStartedError
             if status in (Status.REMOVING, Status.DEAD):
                 raise ConflictError("container is marked for removal and cannot be started")
-            live.starting = asyncio.Event()
             try:
                 failure = await self._start(record, live)
             finally:
-                live.starting.set()
-                live.starting = None
+                live.end_start()
         if failure is not None:
             # After the lock, before the answer: who hears of the failure finds no container of `run --rm` any more.
             if documents.host(record).auto_remove:

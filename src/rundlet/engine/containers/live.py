@@ -45,6 +45,16 @@ class Live:
     health: Health | None = None
     prober: asyncio.Task[None] | None = None
 
+    def begin_start(self) -> None:
+        """From here on the container's processes may be seen; until :meth:`end_start`."""
+        self.starting = asyncio.Event()
+
+    def end_start(self) -> None:
+        """The record says how the start went."""
+        if self.starting is not None:
+            self.starting.set()
+            self.starting = None
+
     def settle_exit(self, code: int) -> None:
         """Wake everyone who waits for the next exit."""
         waiters, self.exited = self.exited, []

@@ -117,6 +117,7 @@ class Starter:
                 shim_pid = await self._context.launcher.shim(record.id, msgspec.json.encode(bundle), theirs)
             if log.logger is not None:
                 await self._start_logger(shim, log.logger)
+            live.begin_start()
             started = await asyncio.wait_for(self._start_in(shim, allocation, live), START_SECONDS)
         except ShimRequestError as error:
             shim.close()
