@@ -62,7 +62,7 @@ def make(users: Sequence[Range], groups: Sequence[Range], flags: int = 0) -> lis
     os.close(reading)
     try:
         for name, ranges in (("gid_map", groups), ("uid_map", users)):
-            _write(f"/proc/{child}/{name}", "".join(f"{a} {b} {c}\n" for a, b, c in ranges))
+            write(f"/proc/{child}/{name}", "".join(f"{a} {b} {c}\n" for a, b, c in ranges))
         return [ns.open_namespace(child, kind) for kind in kinds]
     finally:
         os.close(writing)
@@ -148,7 +148,8 @@ def acting_as(user: int, group: int) -> Iterator[None]:
         caps.set_capabilities(effective, permitted, inheritable)
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """To a file of /proc that takes one write only. Raises OSError, which names it."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

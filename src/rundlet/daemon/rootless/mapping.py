@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from rundlet.daemon.rootless.ranges import Extent, for_user
+from rundlet.linux import usermap
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _HELPER_SECONDS: Final = 20
@@ -76,10 +77,10 @@ def _run(name: str, pid: int, extents: Sequence[Extent]) -> str:
 def _single(pid: int, uid: int, gid: int, problem: str) -> Mapped:
     """One user and one group, where the helpers have not already given them."""
     if not _present(pid, "gid_map"):
-        _write(f"/proc/{pid}/setgroups", "deny")
-        _write(f"/proc/{pid}/gid_map", f"0 {gid} 1")
+        usermap.write(f"/proc/{pid}/setgroups", "deny")
+        usermap.write(f"/proc/{pid}/gid_map", f"0 {gid} 1")
     if not _present(pid, "uid_map"):
-        _write(f"/proc/{pid}/uid_map", f"0 {uid} 1")
+        usermap.write(f"/proc/{pid}/uid_map", f"0 {uid} 1")
     return Mapped(_present(pid, "uid_map"), _present(pid, "gid_map"), problem)
 
 
@@ -87,13 +88,3 @@ def _present(pid: int, name: str) -> list[Extent]:
     """What the kernel has in a map; empty before the first write, which is the only one."""
     with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
         return [Extent(*map(int, line.split())) for line in file]
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, path) from None
-    finally:
-        os.close(fd)
