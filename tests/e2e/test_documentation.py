@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import need
+from tests.conftest import lacking, need
 from tests.engines import Engine, rundlet_command
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -73,7 +73,7 @@ def test_coming_from_docker(new_engine: Callable[..., Engine], programs: Path) -
 def test_a_real_link(engine: Engine, tmp_path: Path) -> None:
     program = Path(rundlet_command()[0])
     if program.name != "rundlet":
-        pytest.skip("rundlet is not installed beside this interpreter")
+        lacking("rundlet is not installed beside this interpreter")
     (tmp_path / "docker").symlink_to(program)
     done = engine.run_command([str(tmp_path / "docker"), "nonsense"])
     assert done.stderr.startswith("docker: unknown command: docker nonsense\n\nRun 'docker --help'")

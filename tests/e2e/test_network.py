@@ -6,8 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from tests.conftest import need
+from tests.conftest import lacking, need
 from tests.e2e.conftest import Client
 from tests.engines import Engine, wait_for
 
@@ -36,7 +35,7 @@ def host_address() -> str:
         try:
             probe.connect(("192.0.2.1", 9))
         except OSError:
-            pytest.skip("this host has no address but loopback")
+            lacking("this host has no address but loopback")
         address: str = probe.getsockname()[0]
         return address
 

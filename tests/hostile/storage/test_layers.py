@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests.conftest import lacking
 from tests.integration.storage.support import ForkLauncher, archive, make_snapshotter, member
 
 from rundlet.linux import libc
@@ -291,7 +292,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     target.mkdir()
     if subprocess.run(["mount", "-o", "loop", str(image), str(target)], check=False, capture_output=True).returncode:
-        pytest.skip("no loop devices here")
+        lacking("no loop devices here")
     try:
         yield target
     finally:
