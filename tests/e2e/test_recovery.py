@@ -117,6 +117,55 @@ def test_a_killed_engine_is_back_within_a_second(new_engine: Callable[..., Engin
     assert min(delays) < 1.0, delays
 
 
+def read(pid: str | int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
+
+
+def launcher(engine: Engine, *gone: int) -> int:
+    """The one that the engine has started itself; waits for it. ``gone``: those that were killed."""
+    found: list[int] = []
+
+    def look() -> bool:
+        children = [pid for pid in read(engine.pid, f"task/{engine.pid}/children").split() if int(pid) not in gone]
+        found[:] = [int(pid) for pid in children if read(pid, "comm").strip() == "rundlet-launch"]
+        return bool(found)
+
+    wait_for(look, hint="the engine's launcher")
+    return found[0]
+
+
+def has_started_an_engine(launcher: int) -> bool:
+    """Its other children, the workers, still carry its own command; those that ended have none."""
+    commands = [read(pid, "cmdline") for pid in read(launcher, f"task/{launcher}/children").split()]
+    return any(command and "rundlet.daemon.launcher" not in command for command in commands)
+
+
+def test_a_killed_launcher_has_a_successor_that_starts_a_killed_engine(new_engine: Callable[..., Engine]) -> None:
+    """Without being asked for anything in between: the next request may be hours away."""
+    engine = new_engine(image=False)
+    first = launcher(engine)
+    os.kill(first, signal.SIGKILL)
+    second = launcher(engine, first)
+    os.kill(second, signal.SIGKILL)
+    launcher(engine, first, second)
+    engine.wait_for_successor(engine.kill())
+
+
+def test_a_launcher_killed_while_its_engine_begins(new_engine: Callable[..., Engine]) -> None:
+    """The engine that it has started, and that has not greeted it yet, starts another one."""
+    engine = new_engine(image=False)
+    gone: list[int] = []
+    for _ in range(3):
+        gone.append(launcher(engine, *gone))
+        killed = engine.kill()
+        wait_for(lambda of=gone[-1]: has_started_an_engine(of), hint="the launcher has started an engine")
+        os.kill(gone[-1], signal.SIGKILL)
+        engine.wait_for_successor(killed)
+
+
 def test_a_killed_shim_is_an_exit(new_engine: Callable[..., Engine]) -> None:
     engine = new_engine()
     engine.ok("run", "-d", "--name", "orphan", "busybox", "sleep", "1000")

@@ -35,6 +35,7 @@ _ENVIRONMENT: Final = (
 )
 _BOOTSTRAP: Final = "import sys;sys.path.append({path!r});from rundlet.daemon.launcher import main;main(sys.argv[1:])"
 _CHILD_FD: Final = 3
+_PAUSE: Final = 1.0  # seconds between a launcher and the one that replaces it unasked
 
 
 class LauncherError(InternalError):
@@ -75,6 +76,8 @@ class Launcher:
         self._starting = asyncio.Lock()
         self._writable = asyncio.Lock()
         self._closed = False
+        self._started = -_PAUSE  # when the last one was, on the loop's clock
+        self._successor: asyncio.Task[None] | None = None
         self.pid = 0  # of the launcher; 0 while there is none, or when it is not our child
 
     @classmethod
@@ -121,6 +124,8 @@ class Launcher:
     def bye(self) -> None:
         """The engine ends on purpose and is not to be started again. Closes the connection."""
         self._closed = True
+        if self._successor is not None:
+            self._successor.cancel()
         self.post(Order(protocol.BYE))
         self._drop(expected=True)
 
@@ -164,22 +169,34 @@ class Launcher:
                 if self._closed:
                     raise UnavailableError("the engine is shutting down")
                 self._watch(self._spawn())
+                self._started = asyncio.get_running_loop().time()
             assert self._socket is not None
             return self._socket
 
+    async def _succeed(self) -> None:
+        """Start another launcher: at once, unless the last one hardly lived. A request may be quicker."""
+        try:
+            await asyncio.sleep(max(0.0, self._started + _PAUSE - asyncio.get_running_loop().time()))
+            await self._connected()
+        except (LauncherError, UnavailableError):
+            pass  # the next request tries again, and says so
+
     async def _adopt(self, fd: int) -> bool:
-        """Take over the launcher at ``fd``. False when it speaks another version: it ends after its children."""
+        """Take over the launcher at ``fd``. False: it is gone, or of another version, which ends after its children."""
         try:
             connection = socket.socket(fileno=fd)
         except OSError:
             return False
         os.set_inheritable(fd, False)
         self._watch(connection)
-        answer = await self._request(protocol.HELLO, "", ())
+        try:
+            answer = await self._request(protocol.HELLO, "", ())
+        except LauncherError:
+            return False  # it was killed since it started us, and nobody but us can start another
         if answer.value == protocol.LAUNCHER_VERSION:
             return True
         self.post(Order(protocol.BYE))
-        self._drop()
+        self._drop(expected=True)
         return False
 
     def _spawn(self) -> socket.socket:
@@ -254,9 +271,11 @@ class Launcher:
             self._early.pop(next(iter(self._early)))
 
     def _drop(self, *, expected: bool = False) -> None:
-        """The connection is gone: what waited for it fails; the next request starts another launcher."""
+        """The connection is gone: what waited for it fails; another launcher starts, as it watches over the engine."""
         if self._socket is None:
             return
+        if not expected:
+            self._successor = asyncio.get_running_loop().create_task(self._succeed(), name="another launcher")
         if self.pid and not expected:
             _reap(self.pid)
         self.pid = 0

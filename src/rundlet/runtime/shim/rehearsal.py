@@ -103,9 +103,12 @@ def _give_up() -> None:
 
 def _spawn(spec_fd: int, former: Former, pipes: Pipes, handover: socket.socket) -> tuple[int, int]:
     """What a starter and an init would say, without being them."""
+    launcher = os.getpid()
     pid = os.fork()
     if pid == 0:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:
+            os._exit(1)  # it was killed before it could be followed
         libc.close_range(0)  # above all the report pipe, whose end means that the program runs
         signal.pause()
         os._exit(0)
