@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _INSIDE = "RUNDLET_BENCH_INSIDE"
+_ROOT = Path("/sys/fs/cgroup")
+# What dockerd, runc and podman make there has names of theirs; other programs make groups at the same time.
+_ENGINES = ("docker", "libpod", "conmon", "buildah", "machine.slice", "rundlet-")
 
 
 def inside() -> bool:
@@ -23,7 +26,8 @@ def enter(arguments: Sequence[str]) -> int:
         check=False,
     )
     # Control groups are the one thing that has no end with a namespace.
-    for path in sorted(_cgroups() - before, key=lambda path: -len(path.parts)):
+    made = (path for path in _cgroups() - before if _is_an_engines(path))
+    for path in sorted(made, key=lambda path: -len(path.parts)):
         try:
             path.rmdir()
         except OSError as exc:
@@ -45,4 +49,8 @@ def settle_in() -> None:
 
 
 def _cgroups() -> set[Path]:
-    return {Path(directory) for directory, _, _ in os.walk("/sys/fs/cgroup")}
+    return {Path(directory) for directory, _, _ in os.walk(_ROOT)}
+
+
+def _is_an_engines(path: Path) -> bool:
+    return any(part.startswith(_ENGINES) for part in path.relative_to(_ROOT).parts)
