@@ -14,15 +14,17 @@ import docker
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from tests.conftest import docker_programs, need
+from tests.conftest import docker_programs, lacking, need
 from tests.e2e.lying_registry import lying_registry
 from tests.e2e.trust_site import Site, User, site
 from tests.engines import Engine
 from tests.unit.trust import test_notation as makers
+from tests.unit.trust.sigstore_site import IDENTITY, ISSUER, SigstoreSite, statement
 
-from rundlet.trust import notation
+from rundlet.trust import cosign, notation
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
 class Policed:
@@ -70,6 +72,22 @@ class Policed:
         }
         content = json.dumps(document).encode()
         self._send("PUT", f"{repository}/manifests/{_digest(content)}", content, MANIFEST)
+
+    def sign_under_tag(self, repository: str, subject: str, payload: bytes, notes: dict[str, str]) -> None:
+        """A simple signing document under the image's tag; it replaces what was there."""
+        config = b"{}"
+        for blob in (config, payload):
+            self._send("POST", f"{repository}/blobs/uploads/?digest={_digest(blob)}", blob, "application/octet-stream")
+        layer = {"mediaType": cosign.SIMPLE, "digest": _digest(payload), "size": len(payload), "annotations": notes}
+        kind = "application/vnd.oci.image.config.v1+json"
+        document = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": kind, "digest": _digest(config), "size": len(config)},
+            "layers": [layer],
+        }
+        content = json.dumps(document).encode()
+        self._send("PUT", f"{repository}/manifests/{cosign.signature_tag(subject)}", content, MANIFEST)
 
     def _send(self, method: str, path: str, data: bytes, kind: str) -> None:
         context = ssl.create_default_context(cafile=str(self.place.authority))
@@ -258,19 +276,35 @@ def test_notation(policed: Policed, tmp_path: Path, kind: str) -> None:
     policed.engine.ok("rmi", name)
 
 
-def test_a_rule_that_needs_what_is_not_installed(policed: Policed, tmp_path: Path) -> None:
-    """Keyless signatures are the extra's business; without it nothing passes, and the line says what to do."""
-    policed.push("keyless/app:1")
-    (tmp_path / "root.json").write_text("{}")
-    rule = {"type": "cosign", "identity": "a@b.c", "issuer": "https://i", "trust-root": str(tmp_path / "root.json")}
-    policed.rules(keyless=rule)
-    name = f"{policed.place.address}/keyless/app:1"
+def test_keyless(policed: Policed, tmp_path: Path) -> None:
+    """Bundles that refer to the image, as of cosign 3, and annotations under its tag, as of those before."""
     try:
         importlib.import_module("sigstore")
     except ImportError:
-        policed.refused("pull", name, words="pip install 'rundlet[sigstore]'")
-    else:
-        policed.refused("pull", name)
+        lacking("the sigstore package is not installed")
+    sigstore = SigstoreSite()
+    (tmp_path / "root.json").write_bytes(sigstore.trusted_root())
+    rule = {"type": "cosign", "identity": IDENTITY, "issuer": ISSUER, "trust-root": str(tmp_path / "root.json")}
+    for scope in ("bundled", "tagged"):
+        digest = policed.push(f"{scope}/app:1")
+        name = f"{policed.place.address}/{scope}/app:1"
+        policed.rules(**{scope: rule})
+        policed.refused("pull", name, words=f"(cosign: {IDENTITY} by {ISSUER}): no matching signatures: it is not sig")
+        for identity in ("mallory@org.example", IDENTITY):
+            signer = sigstore.signer(identity)
+            if scope == "bundled":
+                data = json.dumps(sigstore.bundle(signer, statement(digest))).encode()
+                policed.attach(f"{scope}/app", digest, BUNDLE, data, BUNDLE)
+            else:
+                payload = cosign.simple_payload(f"{policed.place.address}/{scope}/app", digest)
+                policed.sign_under_tag(f"{scope}/app", digest, payload, sigstore.simple(signer, payload))
+            if identity != IDENTITY:
+                policed.refused("pull", name, words="is not believed: Certificate's SANs do not match")
+        policed.engine.ok("pull", name)
+        assert policed.engine.ok("run", "--rm", name, "echo", "signed") == "signed"
+        policed.rules(**{scope: {**rule, "issuer": "https://other.example"}})
+        policed.refused("run", "--rm", name, words="does not match")
+        policed.engine.ok("rmi", name)
 
 
 def test_a_policy_that_breaks_or_goes_away(policed: Policed) -> None:

@@ -81,11 +81,14 @@ class Signatures:
         async for layer in self._cosign_layers(digest):
             if len(refusals) >= SIGNATURES_AT_MOST:
                 break
-            if not layer.media_type.startswith(cosign.BUNDLE_PREFIX):
-                continue
             data = await self._fetcher.small(layer, cosign.DOCUMENT_LIMIT)
             try:
-                return await asyncio.to_thread(sigstore.verify, data, digest, identity, issuer, root)
+                if layer.media_type.startswith(cosign.BUNDLE_PREFIX):
+                    return await asyncio.to_thread(sigstore.verify, data, digest, identity, issuer, root)
+                notes = layer.annotations or {}
+                if sigstore.CERTIFICATE not in notes:
+                    raise TrustError("a signature by key, of which the rule knows nothing")
+                return await asyncio.to_thread(sigstore.verify_simple, data, notes, digest, identity, issuer, root)
             except TrustError as exc:
                 refusals.append(exc)
         raise _nothing_good(refusals)

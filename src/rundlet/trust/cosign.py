@@ -96,7 +96,11 @@ def simple_is_good(payload: bytes, signature: str, digest: str, keys: Iterable[P
         return False
     if not any(verifies(key, payload, raw) for key in keys):
         return False
-    # Only what is signed is looked into.
+    return simple_is_about(payload, digest)
+
+
+def simple_is_about(payload: bytes, digest: str) -> bool:
+    """Whether a signed document (nothing else is looked into) says that ``digest`` is signed."""
     try:
         critical = json.loads(payload)["critical"]
         return bool(critical["image"]["docker-manifest-digest"] == digest and critical["type"] == TYPE)
