@@ -1,5 +1,6 @@
 """The engine starts on demand, once, and ends cleanly; two of them live side by side."""
 
+import fcntl
 import json
 import os
 import resource
@@ -65,6 +66,21 @@ def test_ten_command_lines_start_one_engine(sleeping: Engine) -> None:
     assert len({answer for answer, _ in answers}) == 1
     engines = [name for name in os.listdir("/proc") if name.isdigit() and _is_engine_of(sleeping, name)]
     assert engines == [str(sleeping.listener())]
+
+
+def test_a_command_waits_for_an_engine_that_comes_back(sleeping: Engine) -> None:
+    """Killed, and about to be started again by its launcher: the data root is locked, and nobody listens yet."""
+    sleeping.start()
+    sleeping.terminate()
+    with open(sleeping.layout.lock) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        early = subprocess.Popen([*rundlet_command(), "version"], env=sleeping.on_demand, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        log = Path(sleeping.layout.run, "engine.log")
+        wait_for(lambda: log.exists() and "already runs" in log.read_text(), hint="its engine finds the lock taken")
+    sleeping.start()
+    _, error = early.communicate(timeout=60)
+    assert (early.returncode, error) == (0, b"")
 
 
 def _is_engine_of(engine: Engine, pid: str) -> bool:
