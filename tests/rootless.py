@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests import leaks
 from tests.conftest import lacking, need
@@ -211,35 +211,53 @@ class UserEngine:
                 os.kill(self._find(name), signal.SIGTERM)
 
 
+class Beyond(NamedTuple):
+    """Another machine beyond this one's network: a network namespace of this name, both addresses of the link to it."""
+
+    name: str
+    ours: str
+    address: str
+
+    def python(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Run ``program`` there."""
+        command = ["ip", "netns", "exec", self.name, sys.executable, "-c", program, *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
 @contextlib.contextmanager
-def elsewhere() -> Iterator[str]:
-    """Another machine, beyond this one's network: it serves a page on port 8000, and every name is 192.0.2.77 to it."""
+def beyond() -> Iterator[Beyond]:
     name = f"rl{secrets.token_hex(3)}"
-    ours, theirs, far = f"{name}a", f"{name}b", "10.98.113.2"
+    far = Beyond(name, "10.98.113.1", "10.98.113.2")
+    ours, theirs = f"{name}a", f"{name}b"
 
     def ip(*words: str) -> None:
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
     ip("netns", "add", name)
-    server = None
     try:
         ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
-        ip("addr", "add", "10.98.113.1/24", "dev", ours)
+        ip("addr", "add", f"{far.ours}/24", "dev", ours)
         ip("link", "set", ours, "up")
-        ip("-n", name, "addr", "add", f"{far}/24", "dev", theirs)
+        ip("-n", name, "addr", "add", f"{far.address}/24", "dev", theirs)
         ip("-n", name, "link", "set", theirs, "up")
-        server = subprocess.Popen(
-            ["ip", "netns", "exec", name, sys.executable, "-c", _SERVER, far], stdout=subprocess.PIPE
-        )
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
         yield far
     finally:
-        if server is not None:
-            server.kill()
-            server.communicate()
         subprocess.run(["ip", "link", "delete", ours], check=False, capture_output=True)
         ip("netns", "delete", name)
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[str]:
+    """Another machine, beyond this one's network: it serves a page on port 8000, and every name is 192.0.2.77 to it."""
+    with beyond() as far:
+        server = far.python(_SERVER, far.address)
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            yield far.address
+        finally:
+            server.kill()
+            server.communicate()
 
 
 _SERVER = """

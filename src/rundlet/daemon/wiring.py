@@ -72,6 +72,7 @@ from rundlet.image.store import ImageStore
 from rundlet.image.unpack import Unpacker
 from rundlet.image.uses import Uses
 from rundlet.network import service as network_service
+from rundlet.network import sources
 from rundlet.network.service import NetworkService
 from rundlet.registry import Credentials, HostsConfig, Registry
 from rundlet.runtime.launch import Launcher
@@ -186,7 +187,8 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     etc = EtcFiles(context)
     networking = Networking(context, etc)
     resolver = ResolverKeeper(launcher, network.resolver_socket)
-    proxy = ProxyKeeper(launcher, network.proxy_socket)
+    keeps_sources = outside is not None and sources.keep(layout.instance)
+    proxy = ProxyKeeper(launcher, network.proxy_socket, sources=keeps_sources)
     connector = Connector(context, networking, etc, resolver, proxy)
     resolver.on_started = connector.reconnect_names
     proxy.on_started = connector.reconnect_ports

@@ -18,6 +18,7 @@ WORKERS: Final[dict[str, Callable[[list[int]], int]]] = {
     "diff": diff.main,
     "resolver": resolver.main,
     "proxy": proxy.main,
+    "transparent-proxy": proxy.transparent,
     "files": files.main,
     "logger": logger.main,
 }

@@ -19,10 +19,10 @@ _PATIENCE = 2.0
 
 
 class ProxyKeeper(WorkerKeeper):
-    """``path`` is the proxy's socket."""
+    """``path`` is the proxy's socket; ``sources``: containers see their clients' own addresses."""
 
-    def __init__(self, launcher: Launcher, path: str) -> None:
-        super().__init__(launcher, "proxy", path)
+    def __init__(self, launcher: Launcher, path: str, *, sources: bool = False) -> None:
+        super().__init__(launcher, "transparent-proxy" if sources else "proxy", path)
 
     async def serve(self, container_id: str, reservation: Reservation) -> None:
         """Have the proxy answer at a starting container's ports, for as long as its shim holds the reservation.

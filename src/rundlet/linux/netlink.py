@@ -20,6 +20,7 @@ from rundlet.linux.nlmsg import NLM_F_CREATE, NLM_F_EXCL, Message, Request, attr
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
+_RTM_NEWRULE = 32
 
 _IFF_UP = 1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
@@ -34,8 +35,9 @@ _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_F_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
-_RT_TABLE_MAIN, _RTPROT_BOOT, _RTN_UNSPEC, _RTN_UNICAST = 254, 3, 0, 1
-_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_NOWHERE = 0, 253, 255
+_RT_TABLE_MAIN, _RTPROT_BOOT, _RTN_UNSPEC, _RTN_UNICAST, _RTN_LOCAL = 254, 3, 0, 1, 2
+_FRA_FWMARK, _FR_ACT_TO_TBL = 10, 1
+_RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RT_SCOPE_HOST, _RT_SCOPE_NOWHERE = 0, 253, 254, 255
 _NLM_F_REPLACE = 0x100
 _RTEXT_FILTER_SKIP_STATS = 8
 
@@ -234,6 +236,17 @@ def route_request(
         return Request(f"remove route {destination}{via}", _RTM_DELROUTE, 0, body)
     flags = NLM_F_CREATE | (_NLM_F_REPLACE if replace else NLM_F_EXCL)
     return Request(f"add route {destination}{via}", _RTM_NEWROUTE, flags, body)
+
+
+def everything_local_requests(family: int, mark: int, table: int, loopback: int) -> list[Request]:
+    """Packets with ``mark`` are for this host, whatever their destination. ``table`` (1 to 252) is for that alone."""
+    rule = _RTMSG.pack(family, 0, 0, 0, table, 0, 0, _FR_ACT_TO_TBL, 0) + u32(_FRA_FWMARK, mark)
+    route = _RTMSG.pack(family, 0, 0, 0, table, _RTPROT_BOOT, _RT_SCOPE_HOST, _RTN_LOCAL, 0) + u32(_RTA_OIF, loopback)
+    flags = NLM_F_CREATE | NLM_F_EXCL
+    return [
+        Request(f"add rule for mark {mark}", _RTM_NEWRULE, flags, rule),
+        Request(f"add route of table {table}", _RTM_NEWROUTE, NLM_F_CREATE | _NLM_F_REPLACE, route),
+    ]
 
 
 def delete_link_request(name: str) -> Request:

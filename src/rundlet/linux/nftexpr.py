@@ -27,8 +27,9 @@ _VERDICT_CODE, _VERDICT_CHAIN = 1, 2
 _META_NFPROTO, _META_IIFNAME, _META_OIFNAME, _META_L4PROTO = 15, 6, 7, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _EQUAL, _NOT_EQUAL = 0, 1
-_CT_STATE, _CT_STATUS = 0, 2
-_FIB_OIFNAME, _FIB_ADDRTYPE, _FIB_DADDR = 2, 3, 2
+_CT_STATE, _CT_STATUS, _CT_MARK = 0, 2, 3
+_META_MARK = 3
+_FIB_OIFNAME, _FIB_ADDRTYPE, _FIB_SADDR, _FIB_DADDR = 2, 3, 1, 2
 _RTN_LOCAL = 2
 _NAT_SNAT, _NAT_DNAT = 0, 1
 _NFPROTO_IPV4, _NFPROTO_IPV6 = 2, 10
@@ -178,6 +179,16 @@ def destination_is_local() -> bytes:
     return fib + compare(struct.pack("=I", _RTN_LOCAL))
 
 
+def source_is_foreign() -> bytes:
+    """The source is no address of this host."""
+    fib = expression("fib", be32(1, REGISTER), be32(2, _FIB_ADDRTYPE), be32(3, _FIB_SADDR))
+    return fib + compare(struct.pack("=I", _RTN_LOCAL), equal=False)
+
+
+def connection_mark_is(mark: int) -> bytes:
+    return _ct(_CT_MARK) + compare(struct.pack("=I", mark))
+
+
 def leaves_by(name: str) -> bytes:
     """The destination's route goes out by interface ``name``; known before the packet is routed."""
     fib = expression("fib", be32(1, REGISTER), be32(2, _FIB_OIFNAME), be32(3, _FIB_DADDR))
@@ -198,6 +209,20 @@ def verdict(code: int, chain: str = "") -> bytes:
 def verdict_map(name: str) -> bytes:
     """Look the register up in a map of verdicts and act on what it says."""
     return lookup(name, into=_VERDICT_REGISTER)
+
+
+def mark_connection(mark: int) -> bytes:
+    """Give the packet's whole connection a mark."""
+    return _immediate(mark) + expression("ct", be32(2, _CT_MARK), be32(4, REGISTER))
+
+
+def mark_packet(mark: int) -> bytes:
+    """Give the packet a mark, which rules of routing may ask for."""
+    return _immediate(mark) + expression("meta", be32(2, _META_MARK), be32(3, REGISTER))
+
+
+def _immediate(number: int) -> bytes:
+    return expression("immediate", be32(1, REGISTER), nested(2, value(struct.pack("=I", number))))
 
 
 def counter() -> bytes:

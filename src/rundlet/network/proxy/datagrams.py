@@ -4,6 +4,7 @@ import socket
 from functools import partial
 from typing import Final
 
+from rundlet.network.proxy.clients import own_socket
 from rundlet.network.serving.loop import READ, Loop, Timer
 
 _LARGEST: Final = 65535
@@ -21,8 +22,10 @@ Client = tuple[tuple[object, ...], bytes]
 class Datagrams:
     """Owns ``listening`` until :meth:`close`."""
 
-    def __init__(self, loop: Loop, listening: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(self, loop: Loop, listening: socket.socket, target: tuple[str, int], *, sources: bool = False) -> None:
+        """``sources``: the container sees its clients' own addresses."""
         self._loop = loop
+        self._sources = sources
         self._listening = listening
         self.target = target
         self._clients: dict[Client, tuple[socket.socket, Timer]] = {}
@@ -68,14 +71,10 @@ class Datagrams:
             return known[0]
         if len(self._clients) >= _MOST:
             return None
-        family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
-        made = None
+        host, port = client[0][:2]
         try:
-            made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            made.connect(self.target)
+            made = own_socket(socket.SOCK_DGRAM, self.target, (str(host), int(str(port))) if self._sources else None)
         except OSError:
-            if made is not None:
-                made.close()
             return None
         self._clients[client] = (made, self._loop.later(_IDLE, partial(self._drop, client)))
         self._loop.add(made.fileno(), READ, lambda _events: self._answer(client, made))

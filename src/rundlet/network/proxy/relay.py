@@ -3,13 +3,13 @@
 A direction has a pipe only while something is on its way in it.
 """
 
-import errno
 import fcntl
 import os
 import socket
 from collections.abc import Callable
 from typing import Final
 
+from rundlet.network.proxy.clients import own_socket
 from rundlet.network.serving.loop import Loop
 
 _SIZE: Final = 1 << 20  # bytes of a pipe
@@ -91,15 +91,18 @@ class Relay:
     """``client`` is connected, ``server`` on its way; both are closed at the end, which ``gone`` is told."""
 
     def __init__(
-        self, loop: Loop, client: socket.socket, target: tuple[str, int], gone: "Callable[[Relay], None]"
+        self,
+        loop: Loop,
+        client: socket.socket,
+        target: tuple[str, int],
+        gone: "Callable[[Relay], None]",
+        source: tuple[str, int] | None = None,
     ) -> None:
-        """Raises: OSError when there is no way to the target; the caller closes ``client`` then."""
-        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-        server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        code = server.connect_ex(target)
-        if code not in (0, errno.EINPROGRESS):
-            server.close()
-            raise OSError(code, "connect")
+        """``source`` is the address that the target is to see, where that can be.
+
+        Raises: OSError when there is no way to the target; the caller closes ``client`` then.
+        """
+        server = own_socket(socket.SOCK_STREAM, target, source)
         client.setblocking(False)
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

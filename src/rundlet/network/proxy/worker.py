@@ -27,14 +27,24 @@ _AT_ONCE: Final = 16
 
 def main(fds: list[int]) -> int:
     """``fds``: the listening socket. Returns the process's exit status."""
+    return _serve(fds[0], sources=False)
+
+
+def transparent(fds: list[int]) -> int:
+    """The same, and containers see their clients' own addresses: see :mod:`rundlet.network.sources`."""
+    return _serve(fds[0], sources=True)
+
+
+def _serve(listener: int, *, sources: bool) -> int:
     libc.set_name("rundlet-proxy")
-    caps.drop_bounding(0)
-    caps.set_capabilities(0, 0, 0)
+    kept = caps.mask(["CAP_NET_RAW"]) if sources else 0  # for IP_TRANSPARENT
+    caps.drop_bounding(kept)
+    caps.set_capabilities(kept, kept, 0)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     loop = Loop()
-    _Proxy(loop, socket.socket(fileno=os.dup(fds[0])))
+    _Proxy(loop, socket.socket(fileno=os.dup(listener)), sources)
     loop.run()
     return 0
 
@@ -42,8 +52,9 @@ def main(fds: list[int]) -> int:
 class Streams:
     """One TCP port."""
 
-    def __init__(self, loop: Loop, listening: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(self, loop: Loop, listening: socket.socket, target: tuple[str, int], *, sources: bool = False) -> None:
         self._loop = loop
+        self._sources = sources
         self._listening = listening
         self.target = target
         self._relays: set[Relay] = set()
@@ -66,14 +77,15 @@ class Streams:
     def _accept(self, _events: int) -> None:
         for _ in range(_AT_ONCE):
             try:
-                client, _peer = self._listening.accept()
+                client, peer = self._listening.accept()
             except OSError as exc:
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._loop.remove(self._listening.fileno())
                     self._loop.later(_PAUSE, self._listen)
                 return
+            source = (str(peer[0]), int(peer[1])) if self._sources else None
             try:
-                self._relays.add(Relay(self._loop, client, self.target, self._relays.discard))
+                self._relays.add(Relay(self._loop, client, self.target, self._relays.discard, source))
             except OSError:
                 client.close()
 
@@ -81,15 +93,18 @@ class Streams:
 class Container:
     """The ports of one container."""
 
-    def __init__(self, loop: Loop, identifier: str) -> None:
+    def __init__(self, loop: Loop, identifier: str, *, sources: bool = False) -> None:
         self._loop = loop
+        self._sources = sources
         self.identifier = identifier
         self._ports: list[Streams | Datagrams] = []
 
     def add(self, address: str, ports: list[list[Any]], fds: list[int]) -> None:
         for (protocol, number), fd in zip(ports, fds, strict=True):
             kind = Streams if protocol == "tcp" else Datagrams
-            self._ports.append(kind(self._loop, socket.socket(fileno=fd), (address, int(number))))
+            self._ports.append(
+                kind(self._loop, socket.socket(fileno=fd), (address, int(number)), sources=self._sources)
+            )
 
     def move(self, address: str) -> None:
         for port in self._ports:
@@ -102,8 +117,9 @@ class Container:
 
 
 class _Proxy:
-    def __init__(self, loop: Loop, listener: socket.socket) -> None:
+    def __init__(self, loop: Loop, listener: socket.socket, sources: bool = False) -> None:
         self._loop = loop
+        self._sources = sources
         self._connections = Connections(loop, listener, self._heard, Container.close, most_fds=MOST_PORTS)
 
     def _heard(
@@ -113,7 +129,7 @@ class _Proxy:
         if not isinstance(message, dict):
             raise TypeError(message)
         if "id" in message:
-            container = held or Container(self._loop, str(message["id"]))
+            container = held or Container(self._loop, str(message["id"]), sources=self._sources)
             try:
                 container.add(str(message["address"]), message["ports"], fds)
             except (ValueError, KeyError, TypeError, OSError):
