@@ -56,3 +56,28 @@ def test_restart_keeps_a_container_that_is_to_be_removed_at_its_end(engine: Engi
     assert engine.field("box", "{{.State.Status}}") == "running"
     engine.ok("stop", "-t", "0", "box")
     wait_for(lambda: engine.cli("inspect", "box").returncode == 1)
+
+
+def test_a_restart_that_an_end_of_the_engine_cuts_off_is_seen_through(engine: Engine) -> None:
+    # The container takes notice of the signal and stays, so that the engine is killed in the middle of its stop.
+    script = "echo started; trap 'echo asked' TERM; while :; do sleep 0.05; done"
+    engine.ok("run", "-d", "--rm", "--name", "box", "--stop-timeout", "1", "busybox", "sh", "-c", script)
+    wait_for(lambda: starts(engine, "box") == 1)
+    restarting = engine.popen("restart", "-t", "1000", "box")
+    wait_for(lambda: "asked" in engine.ok("logs", "box"))
+    first = engine.kill()
+    restarting.communicate(timeout=60)
+    engine.wait_for_successor(first)
+    # It begins anew, with another signal and the container's own patience.
+    wait_for(lambda: engine.ok("logs", "box").count("asked") == 2)
+    wait_for(lambda: starts(engine, "box") == 2)
+    wait_for(lambda: engine.field("box", "{{.State.Status}}") == "running")
+
+
+def test_a_restart_of_an_unhealthy_container_that_is_cut_off_is_seen_through(engine: Engine) -> None:
+    script = "echo started; trap 'echo asked' TERM; while :; do sleep 0.05; done"
+    sick = ("--health-cmd", "false", "--health-interval", "100ms", "--health-retries", "1", "--restart-unhealthy")
+    engine.ok("run", "-d", "--name", "box", "--stop-timeout", "3", *sick, "busybox", "sh", "-c", script)
+    wait_for(lambda: "asked" in engine.ok("logs", "box"))
+    engine.wait_for_successor(engine.kill())
+    wait_for(lambda: starts(engine, "box") >= 2)

@@ -37,6 +37,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     restart_count: int = 0
     manually_stopped: bool = False
+    start_again: bool = False
+    """It is being restarted: an engine that finds this ends what another began."""
 
 
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,7 +9,7 @@ import logging
 
 import msgspec
 
-from rundlet.api.containers import RemoveOptions
+from rundlet.api.containers import RemoveOptions, StopOptions
 from rundlet.builder.workspace import remove_leftovers
 from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
@@ -61,8 +61,8 @@ class Recovery:
         await asyncio.to_thread(self._remove_orphans)
         for record in list(context.containers):
             host = documents.host(record)
-            ended = record.id not in live and record.state.started_ns and host.auto_remove
-            if ended or is_build_container(host.annotations):
+            ended = record.id not in live and record.state.started_ns and not record.state.start_again
+            if (ended and host.auto_remove) or is_build_container(host.annotations):
                 await self._remove(record)
 
     async def _remove(self, record: Record) -> None:
@@ -72,15 +72,28 @@ class Recovery:
             _log.warning("cannot remove container %s: %s", record.id[:12], error)
 
     async def restart_policies(self) -> None:
-        """Start what its policy says is to run: after a reboot, or where a shim was killed."""
+        """Start what its policy says is to run: after a reboot, or where a shim was killed. Restarts that were cut off
+        are seen through beside it.
+        """
+        cut_off = [record.id for record in self._context.containers if record.state.start_again]
+        await asyncio.gather(self._start_by_policy(), *(self._restart(container_id) for container_id in cut_off))
+
+    async def _start_by_policy(self) -> None:
         for record in list(self._context.containers):
             policy = documents.host(record).restart_policy.name
             wanted = policy == "always" or (policy == "unless-stopped" and not record.state.manually_stopped)
-            if wanted and record.state.started_ns and not is_running(record.state.status):
+            idle = not is_running(record.state.status) and not record.state.start_again
+            if wanted and record.state.started_ns and idle:
                 try:
                     await self._lifecycle.start(record.id)
                 except RundletError as error:
                     _log.warning("cannot restart container %s: %s", record.id[:12], error)
+
+    async def _restart(self, container_id: str) -> None:
+        try:
+            await self._lifecycle.restart(container_id, StopOptions())
+        except RundletError as error:
+            _log.warning("cannot restart container %s: %s", container_id[:12], error)
 
     async def _connect(self, record: Record) -> ShimClient | None:
         try:

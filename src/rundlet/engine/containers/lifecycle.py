@@ -8,12 +8,11 @@ volumes, record) at its removal.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
 
-from rundlet.api.containers import RemoveOptions, StopOptions, WaitCondition, WaitError, WaitResult
+from rundlet.api.containers import RemoveOptions, StopOptions
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
@@ -21,6 +20,7 @@ from rundlet.engine.containers import documents, leftovers, processes, removal, 
 from rundlet.engine.containers.attributes import event_attributes, joined_networks, publish_end, publish_start
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
+from rundlet.engine.containers.removal import RemovalInProgressError, RunningRemovalError
 from rundlet.engine.containers.startup import Starter
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InternalError, NoSuchContainerError, NotFoundError, RundletError
@@ -31,25 +31,7 @@ from rundlet.util.tasks import TaskGroup
 _log = logging.getLogger(__name__)
 DEFAULT_STOP_SECONDS = 10
 KILL_GRACE = 10.0
-
-
-class RunningRemovalError(ConflictError):
-    reason = "container-running"
-
-    def __init__(self, record: Record) -> None:
-        paused = record.state.status is Status.PAUSED
-        advice = "unpause and then stop the container" if paused else "stop the container"
-        super().__init__(
-            f'cannot remove container "/{record.name}": container is {record.state.status.value}: '
-            f"{advice} before removing or force remove"
-        )
-
-
-class RemovalInProgressError(ConflictError):
-    reason = "removal-in-progress"
-
-    def __init__(self, container_id: str) -> None:
-        super().__init__(f"removal of container {container_id} is already in progress")
+_REMOVAL_TRIES = 5
 
 
 class Lifecycle:
@@ -94,7 +76,11 @@ class Lifecycle:
         except Exception as error:
             live.drop_pending()
             failed = msgspec.structs.replace(
-                record.state, exit_code=getattr(error, "exit_code", 128), error=str(error), manually_stopped=False
+                record.state,
+                exit_code=getattr(error, "exit_code", 128),
+                error=str(error),
+                manually_stopped=False,
+                start_again=False,
             )
             self._context.containers.save(record.with_state(failed))
             live.settle_exit(failed.exit_code)
@@ -202,7 +188,7 @@ class Lifecycle:
         self._publish(record, "die", exitCode=str(state.exit_code))
         publish_end(self._context, record, joined)
         live.settle_exit(state.exit_code)
-        if documents.host(record).auto_remove and not live.kept:
+        if documents.host(record).auto_remove and not (live.kept or state.start_again):
             await self._auto_remove(container_id)
 
     def _give_back(self, container_id: str) -> None:
@@ -275,7 +261,7 @@ class Lifecycle:
             raise NotFoundError(f"cannot kill container: {reference}: {error}") from error
         config = documents.config(record)
         final = number == signals.parse("KILL")
-        ended = self._next_exit(self._context.live.of(record.id)) if final else None
+        ended = self._context.live.of(record.id).next_exit() if final else None
         try:
             if final or number == signals.parse(config.stop_signal or "TERM"):
                 await self._mark_stopped(record, shim)
@@ -311,7 +297,7 @@ class Lifecycle:
         shim = live.shim
         if shim is None:
             raise NotRunningError(record.id)
-        ended = self._next_exit(live)
+        ended = live.next_exit()
         try:
             await self._mark_stopped(record, shim)
             if record.state.status is Status.RESTARTING:
@@ -338,11 +324,22 @@ class Lifecycle:
         live.kept = True  # a container of `run --rm` is not removed for an end that is none
         try:
             if is_running(record.state.status):
+                self._mark_restart(record, under_way=True)
                 await self._stop(record, options)
+        except RundletError:
+            self._mark_restart(record, under_way=False)
+            raise
         finally:
             live.kept = False
         await self.start(record.id)
         self._publish(record, "restart")
+
+    def _mark_restart(self, record: Record, *, under_way: bool) -> None:
+        """Killed between stop and start the engine leaves the mark, and the next one sees the restart through."""
+        if self._context.containers.has(record.id):
+            current = self._context.containers.by_id(record.id)
+            state = msgspec.structs.replace(current.state, start_again=under_way)
+            self._context.containers.save(current.with_state(state))
 
     def _unhealthy(self, container_id: str) -> None:
         """Not in the prober's task: that ends with the container."""
@@ -409,87 +406,53 @@ class Lifecycle:
         check(record.state.status, status)
         self._context.containers.save(record.with_state(msgspec.structs.replace(record.state, status=status)))
 
-    # -- wait -------------------------------------------------------------------------------------------------------
-
-    async def wait(self, reference: str, condition: WaitCondition) -> Awaitable[WaitResult]:
-        """Begin to wait; the returned future ends when the condition holds."""
-        record = self._context.containers.find(reference)
-        live = self._context.live.of(record.id)
-        loop = asyncio.get_running_loop()
-        code: asyncio.Future[int] = loop.create_future()
-        if condition == "removed":
-            live.removed.append(code)
-        elif condition == "next-exit" or is_running(record.state.status):
-            live.exited.append(code)
-        else:
-            code.set_result(record.state.exit_code)
-        result: asyncio.Future[WaitResult] = loop.create_future()
-
-        def settle(done: asyncio.Future[int]) -> None:
-            if done.cancelled() or result.done():
-                return
-            if (error := done.exception()) is not None:
-                result.set_result(WaitResult(self._code(record.id), WaitError(str(error))))
-            else:
-                result.set_result(WaitResult(done.result()))
-
-        code.add_done_callback(settle)
-        return result
-
-    def _code(self, container_id: str) -> int:
-        return self._context.containers.by_id(container_id).state.exit_code
-
-    def _next_exit(self, live: Live) -> asyncio.Future[int]:
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        live.exited.append(future)
-        return future
-
     # -- removal ----------------------------------------------------------------------------------------------------
 
     async def remove(self, reference: str, options: RemoveOptions) -> None:
         """Raises RunningRemovalError without ``force``, RemovalInProgressError."""
         record = self._context.containers.find(reference)
         live = self._context.live.of(record.id)
-        if live.removing:
-            raise RemovalInProgressError(record.id)
-        if is_running(record.state.status):
-            if not options.force:
-                raise RunningRemovalError(record)
-            live.kept = True  # it is being removed already
-            try:
-                await self._kill_for_removal(record, live)
-            finally:
-                live.kept = False
-        async with live.lock:
-            if live.removing or not self._context.containers.has(record.id):
+        for _ in range(_REMOVAL_TRIES):  # a restart under way may have begun another run in between
+            if live.removing:
                 raise RemovalInProgressError(record.id)
-            record = self._context.containers.by_id(record.id)
             if is_running(record.state.status):
-                raise RunningRemovalError(record)
-            live.removing = True
-            self._context.containers.save(
-                record.with_state(msgspec.structs.replace(record.state, status=Status.REMOVING))
-            )
-            await live.end_writers(0)
-            try:
-                volumes = await asyncio.shield(
-                    asyncio.to_thread(removal.discard, self._context, record, volumes=options.volumes)
-                )
-            except (OSError, RundletError) as error:
-                live.removing = False
-                dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
-                if self._context.containers.has(record.id):
-                    self._context.containers.save(record.with_state(dead))
-                failure = InternalError(f"cannot remove container {record.id}: {error}")
-                live.fail_removal(failure)
-                raise failure from error
+                if not options.force:
+                    raise RunningRemovalError(record)
+                live.kept = True  # it is being removed already
+                try:
+                    await self._kill_for_removal(record, live)
+                finally:
+                    live.kept = False
+            async with live.lock:
+                if live.removing or not self._context.containers.has(record.id):
+                    raise RemovalInProgressError(record.id)
+                record = self._context.containers.by_id(record.id)
+                if not is_running(record.state.status):
+                    return await self._remove_stopped(record, live, volumes=options.volumes)
+        raise RunningRemovalError(record)
+
+    async def _remove_stopped(self, record: Record, live: Live, *, volumes: bool) -> None:
+        """Under the container's lock."""
+        live.removing = True
+        self._context.containers.save(record.with_state(msgspec.structs.replace(record.state, status=Status.REMOVING)))
+        await live.end_writers(0)
+        try:
+            gone = await asyncio.shield(asyncio.to_thread(removal.discard, self._context, record, volumes=volumes))
+        except (OSError, RundletError) as error:
+            live.removing = False
+            dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
+            if self._context.containers.has(record.id):
+                self._context.containers.save(record.with_state(dead))
+            failure = InternalError(f"cannot remove container {record.id}: {error}")
+            live.fail_removal(failure)
+            raise failure from error
         self._context.live.forget(record.id, record.state.exit_code)
-        for name in volumes:
+        for name in gone:
             self._context.events.publish("volume", "destroy", name, {"driver": "local"})
         self._publish(record, "destroy")
 
     async def _kill_for_removal(self, record: Record, live: Live) -> None:
-        ended = self._next_exit(live)
+        ended = live.next_exit()
         if live.shim is not None:
             try:
                 await self._mark_stopped(record, live.shim)

@@ -55,6 +55,12 @@ class Live:
             self.starting.set()
             self.starting = None
 
+    def next_exit(self) -> asyncio.Future[int]:
+        """The code that the run under way, or the next one, will end with."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.exited.append(future)
+        return future
+
     def settle_exit(self, code: int) -> None:
         """Wake everyone who waits for the next exit."""
         waiters, self.exited = self.exited, []

@@ -1,8 +1,29 @@
 """Removing what belongs to a container: a tombstone first, so that a removal that was cut is finished later."""
 
 from rundlet.container.record import Record
+from rundlet.container.state import Status
 from rundlet.engine.context import Context
+from rundlet.errors import ConflictError
 from rundlet.volume.store import NoSuchVolumeError
+
+
+class RunningRemovalError(ConflictError):
+    reason = "container-running"
+
+    def __init__(self, record: Record) -> None:
+        paused = record.state.status is Status.PAUSED
+        advice = "unpause and then stop the container" if paused else "stop the container"
+        super().__init__(
+            f'cannot remove container "/{record.name}": container is {record.state.status.value}: '
+            f"{advice} before removing or force remove"
+        )
+
+
+class RemovalInProgressError(ConflictError):
+    reason = "removal-in-progress"
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"removal of container {container_id} is already in progress")
 
 
 def discard(context: Context, record: Record, *, volumes: bool) -> list[str]:

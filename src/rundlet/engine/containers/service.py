@@ -34,6 +34,7 @@ from rundlet.api.streams import Archive, Attachment, LogStream
 from rundlet.container import names
 from rundlet.container.errors import NotRunningError
 from rundlet.container.state import Status, is_running
+from rundlet.engine.containers import waiting
 from rundlet.engine.containers.archive import ArchiveService
 from rundlet.engine.containers.attach import AttachService
 from rundlet.engine.containers.attributes import event_attributes
@@ -124,7 +125,7 @@ class ContainerService:
 
     async def wait(self, ref: str, condition: WaitCondition) -> Awaitable[WaitResult]:
         await self._started(ref)
-        return await self._lifecycle.wait(ref, condition)
+        return waiting.begin(self._context, ref, condition)
 
     async def remove(self, ref: str, options: RemoveOptions) -> None:
         if options.link:

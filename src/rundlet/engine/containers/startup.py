@@ -141,6 +141,7 @@ class Starter:
                 oom_killed=False,
                 error="",
                 manually_stopped=False,
+                start_again=False,
             ),
         )
 
