@@ -59,7 +59,12 @@ def test_throttles_at_start_and_by_update(engine: Engine) -> None:
         (["--cpuset-mems", "99"], "Requested memory nodes are not available - requested 99, available: "),
         (["--memory-reservation", "1m"], "Minimum memory reservation allowed is 6MB"),
         (["--blkio-weight", "5"], "Range of blkio weight is from 10 to 1000"),
-        (["--storage-opt", "size=1G"], "StorageOpt (--storage-opt) is not supported by Rundlet"),
+        (
+            ["--storage-opt", "size=1G"],
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+        (["--storage-opt", "Sizes=1G"], "Unknown option sizes"),
+        (["--log-driver", "gelf"], "log driver gelf is not supported by Rundlet"),
         (["--kernel-memory", "50m"], "--kernel-memory is not supported by Rundlet"),
         (["--isolation", "hyperv"], "invalid isolation 'hyperv' on linux"),
     ],

@@ -6,9 +6,9 @@ Each entry is the field as the Engine API spells it, and what of it is accepted.
 import re
 
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, RestartPolicy
-from rundlet.engine import logdrivers
 from rundlet.engine.containers import signals
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
+from rundlet.runtime import spec
 
 _ZERO_OR_ABSENT = (
     ("kernel_memory", "KernelMemory"),
@@ -18,10 +18,7 @@ _ZERO_OR_ABSENT = (
     ("io_maximum_iops", "IOMaximumIOps"),
     ("io_maximum_bandwidth", "IOMaximumBandwidth"),
 )
-_HOST_ABSENT = (
-    ("cgroup", "Cgroup"),
-    ("storage_opt", "StorageOpt (--storage-opt)"),
-)
+_HOST_ABSENT = (("cgroup", "Cgroup"),)
 _RESTART = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
 _MODE = re.compile(r"(?:|host|container:.+)\Z")
 MINIMUM_MEMORY = 6 << 20
@@ -58,7 +55,9 @@ def check_resources(resources: Resources) -> None:
 
 
 def check(config: ContainerConfig, host: HostConfig) -> None:
-    """A create request. Raises InvalidParameterError, ConflictError, NotSupportedError."""
+    """A create request, as far as it is wrong everywhere. Raises InvalidParameterError, ConflictError,
+    NotSupportedError.
+    """
     check_resources(host)
     for name, wire in _HOST_ABSENT:
         if getattr(host, name):
@@ -79,8 +78,8 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         raise InvalidParameterError(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
         )
-    logdrivers.check(host.log_config)
     check_restart(host.restart_policy, auto_remove=host.auto_remove)
+    spec.check_capabilities(host.cap_add or (), host.cap_drop or ())
     _check_modes(host)
     _check_names(host)
     if not {".", ".."}.isdisjoint(host.cgroup_parent.split("/")):
@@ -93,8 +92,6 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
         signals.parse(config.stop_signal)
     if not -1000 <= host.oom_score_adj <= 1000:
         raise InvalidParameterError(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
-    if config.stop_timeout is not None and config.stop_timeout < -1:
-        raise InvalidParameterError(f"invalid stop timeout {config.stop_timeout}")
     if host.shm_size < 0:
         raise InvalidParameterError("SHM size can not be less than 0")
 

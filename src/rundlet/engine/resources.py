@@ -5,12 +5,13 @@
 
 import glob
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from rundlet.api.container_config import Resources
 from rundlet.engine import machine
-from rundlet.errors import InvalidParameterError
+from rundlet.errors import InternalError, InvalidParameterError, NotSupportedError
 from rundlet.linux import cgroup
 
 _MILLISECOND = 1000  # microseconds
@@ -45,6 +46,30 @@ def kernel() -> Kernel:
         weight_device=has("blkio", "blkio.weight_device", "blkio.bfq.weight_device"),
         realtime=has("cpu", "cpu.rt_runtime_us"),
     )
+
+
+def check_storage(options: Mapping[str, str], root: str) -> None:
+    """``--storage-opt``, for files below the directory ``root``. Raises InternalError with Docker's words and status,
+    NotSupportedError where Docker could limit the size.
+    """
+    for name in options:
+        if name.lower() != "size":
+            raise InternalError(f"Unknown option {name.lower()}")
+    if options:
+        if _has_project_quotas(root):
+            raise NotSupportedError("StorageOpt (--storage-opt)")
+        raise InternalError("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+
+
+def _has_project_quotas(root: str) -> bool:
+    device = os.stat(root).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            before, _, after = line.partition(" - ")
+            if before.split()[2] == number and after.startswith("xfs "):
+                return not {"pquota", "prjquota"}.isdisjoint(after.split()[-1].split(","))
+    return False
 
 
 def adapted(resources: Resources, able: Kernel | None = None) -> tuple[dict[str, Any], list[str]]:

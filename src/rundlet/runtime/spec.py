@@ -5,7 +5,7 @@ config-linux.md.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -218,6 +218,13 @@ def process(request: SpecRequest) -> dict[str, Any]:
     if request.selinux:
         result["selinuxLabel"] = request.selinux
     return result
+
+
+def check_capabilities(add: Iterable[str], drop: Iterable[str]) -> None:
+    """Raises: CapabilityError."""
+    for option, names in (("CapAdd", add), ("CapDrop", drop)):
+        for name in names:
+            _capability(option, name)
 
 
 def capability_names(request: SpecRequest) -> list[str]:

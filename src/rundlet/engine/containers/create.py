@@ -45,7 +45,11 @@ class Creator:
         self._user_maps = user_maps
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
-        """Raises what the checks raise; then nothing has been made."""
+        """Raises what the checks raise; then nothing has been made.
+
+        What the request says by itself is looked at first, as in Docker: nobody pulls an image for a bad option.
+        """
+        refusals.check(body, body.host_config or HostConfig())
         if not body.image and body.host_config is not None and body.host_config.rootfs:
             return await self.create_exactly(body, options, None, merge.merge(body, None))
         image = self._image(body.image, options.platform)
@@ -60,6 +64,8 @@ class Creator:
         context = self._context
         host, warnings = self._host_config(self._user_maps.mode(body.host_config or HostConfig()))
         refusals.check(config, host)
+        logdrivers.check(host.log_config)
+        resources.check_storage(host.storage_opt or {}, context.layout.root)
         changes, discarded = resources.adapted(host)
         host, warnings = msgspec.structs.replace(host, **changes), warnings + discarded
         if host.restart_unhealthy and health.command(config) is None:

@@ -82,8 +82,6 @@ def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
             values.setdefault("label_parts", {})[part] = word
         case "writable-cgroups", _ if value in _BOOLEANS:
             values["writable_cgroups"] = _BOOLEANS[value]
-        case "systempaths", _:
-            raise NotSupportedError(f"security option {option}")
         case _:
             raise InvalidParameterError(f'invalid --security-opt 2: "{option}"')
 
