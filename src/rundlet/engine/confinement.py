@@ -13,6 +13,7 @@ from typing import Final
 from rundlet.linux import lsm
 
 PROFILE: Final = "rundlet-default"
+UNCONFINED: Final = "unconfined"
 _PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
 _FILE_LABEL: Final = "system_u:object_r:container_file_t:s0"
 _PROCESS_LABEL: Final = {"user": "system_u", "role": "system_r", "type": "container_t", "level": "s0"}
@@ -67,6 +68,11 @@ def default_profile() -> str:
         return PROFILE
     program = parser()
     return PROFILE if program is not None and _load(program) else ""
+
+
+def no_profile() -> str:
+    """How ``inspect`` names that a container has none: a word where AppArmor is active, else nothing."""
+    return UNCONFINED if lsm.apparmor_enabled() else ""
 
 
 def _load(program: str) -> bool:

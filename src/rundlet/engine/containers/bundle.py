@@ -97,8 +97,7 @@ class BundleMaker:
             env=[*request.env, *(wanted.env or ())],
             cwd=wanted.working_dir or config.working_dir or "/",
             tty=wanted.tty,
-            privileged=host.privileged or wanted.privileged,
-            apparmor="" if wanted.privileged else request.apparmor,
+            privileged=host.privileged or wanted.privileged,  # not so AppArmor's profile: as Docker
         )
         return spec.process(request)
 

@@ -20,6 +20,7 @@ from rundlet.api.containers import (
 from rundlet.container.record import MountPoint as StoredMount
 from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
+from rundlet.engine import confinement
 from rundlet.engine.containers import documents, hostroot, status
 from rundlet.engine.containers.execs import ExecService
 from rundlet.engine.containers.filters import Selection
@@ -165,7 +166,7 @@ class Views:
             log_path=log if ran else "",
             name=f"/{record.name}",
             restart_count=record.state.restart_count,
-            app_armor_profile=apparmor_profile(host),
+            app_armor_profile=apparmor_profile(host) or confinement.no_profile(),
             driver=self._context.snapshots.driver,
             platform=record.platform,
             exec_ids=tuple(self._execs.of_container(record.id)) or None,
