@@ -6,7 +6,6 @@ import os
 import sys
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.format.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ def bar(detail: dict[str, Any], width: int) -> str:
     current, total = int(detail.get("current") or 0), int(detail.get("total") or 0)
     if current <= 0 and total <= 0:
         return ""
+    from rundlet.cli.format.units import human_size
+
     shown = human_size(current, 4)
     if total <= 0:
         return f"{shown:>8}"

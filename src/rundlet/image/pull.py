@@ -25,7 +25,7 @@ from rundlet.image.layers import LayerImporter, LayerWork
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.parallel import all_or_none
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
-from rundlet.image.store import ImageStore
+from rundlet.image.store import SMALL, ImageStore
 from rundlet.image.times import created_ns
 from rundlet.oci import mediatype
 from rundlet.oci.config import SIZE_LIMIT, ImageConfig
@@ -42,8 +42,6 @@ from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import TransportError
 
 INDEX_DEPTH = 3
-SMALL = 64 << 10
-"""Bytes of a document that is read at once, where it is wanted."""
 
 
 class PullResult(msgspec.Struct, frozen=True):
@@ -197,20 +195,11 @@ class Puller:
     async def _document(self, fetcher: Fetcher, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
         """A manifest or index: from the content store, else from the registry into it."""
         if self._content.has(descriptor.digest):
-            data = await self._stored(descriptor.digest)
+            data = await self._store.document(descriptor.digest, MANIFEST_LIMIT)
             return msgspec.structs.replace(descriptor, size=len(data)), data
         found, data = await fetcher.manifest(descriptor)
         await asyncio.to_thread(self._content.write, data, found.digest)
         return found, data
-
-    async def _stored(self, digest: Digest) -> bytes:
-        """A document of the content store. Most are small: the way to a thread and back takes longer than to read them.
-
-        Raises what the content store raises.
-        """
-        if self._content.size(digest) <= SMALL:
-            return self._content.read(digest, SMALL)
-        return await asyncio.to_thread(self._content.read, digest, MANIFEST_LIMIT)
 
     async def _config(self, fetcher: Fetcher, manifest: Manifest, lease: Lease) -> ImageConfig:
         descriptor = manifest.config

@@ -21,7 +21,7 @@ from rundlet.image.errors import (
 from rundlet.image.leases import Leases
 from rundlet.image.parallel import all_or_none
 from rundlet.image.records import Image, OnProgress, Progress
-from rundlet.image.store import ImageStore
+from rundlet.image.store import SMALL, ImageStore
 from rundlet.oci.config import SIZE_LIMIT as CONFIG_LIMIT
 from rundlet.oci.config import ImageConfig
 from rundlet.oci.descriptor import Descriptor
@@ -118,7 +118,7 @@ class Pusher:
         image = self._store.get(reference.canonical)
         async with self._leases.lease() as lease:
             await lease.hold(*self._store.blobs(image.id), target.digest)
-            plan = await asyncio.to_thread(self._plan, reference, image, target, platform)
+            plan = await self._planned(reference, image, target, platform)
             try:
                 await self._send_blobs(pusher, reference, plan.blobs, progress)
             except MissingBlobError:
@@ -128,11 +128,11 @@ class Pusher:
                 plan = await asyncio.to_thread(self._own, image)
                 await self._send_blobs(pusher, reference, plan.blobs, progress)
             for descriptor in plan.manifests:
-                data = await asyncio.to_thread(self._content.read, descriptor.digest, SIZE_LIMIT)
+                data = await self._store.document(descriptor.digest, SIZE_LIMIT)
                 await pusher.put_manifest(data, descriptor, None)
-            data = await asyncio.to_thread(self._content.read, plan.top.digest, SIZE_LIMIT)
+            data = await self._store.document(plan.top.digest, SIZE_LIMIT)
             await pusher.put_manifest(data, plan.top, reference.tag)
-            await self._store.add_digest(image, reference.with_digest(plan.top.digest))
+            self._store.add_digest(image, reference.with_digest(plan.top.digest))
         tag, digest, size = reference.tag, str(plan.top.digest), len(data)
         if is_index(target.media_type) and target.digest != plan.top.digest and not platform:
             progress(Progress("", aux=_instead(target, plan.top)))
@@ -141,6 +141,13 @@ class Pusher:
         return PushResult(reference, image, plan.top)
 
     # ── what to push ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _planned(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
+        """In a thread where there is much to read: an index, or a long document."""
+        documents = (target.digest, image.id)
+        if not is_index(target.media_type) and all(self._content.size(each) <= SMALL for each in documents):
+            return self._plan(reference, image, target, platform)
+        return await asyncio.to_thread(self._plan, reference, image, target, platform)
 
     def _plan(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
         document = self._document(target)

@@ -65,6 +65,8 @@ _COLUMNS = (
 )
 _SELECT = f"SELECT {_COLUMNS} FROM images"  # noqa: S608
 CONFIG_CACHE = 32
+SMALL = 64 << 10
+"""Bytes of a document that is read at once, where it is wanted."""
 
 
 class ImageStore:
@@ -91,6 +93,16 @@ class ImageStore:
         if image is None:
             raise NoSuchImageError(reference.with_default_tag().familiar)
         return image
+
+    async def document(self, digest: Digest, limit: int) -> bytes:
+        """A manifest or config of the content store, verified.
+
+        Most are small: the way to a thread and back takes longer than to read them. Raises what the content store
+        raises.
+        """
+        if self.content.size(digest) <= SMALL:
+            return self.content.read(digest, SMALL)
+        return await asyncio.to_thread(self.content.read, digest, limit)
 
     def find(self, image_id: Digest) -> Image | None:
         """The image of this ID, if it is here."""
@@ -270,15 +282,11 @@ class ImageStore:
         ).fetchone()
         return Descriptor(row[0], Digest.parse(row[1]), row[2]) if row else None
 
-    async def add_digest(self, image: Image, reference: Reference) -> None:
+    def add_digest(self, image: Image, reference: Reference) -> None:
         """Record that ``reference`` (name and digest) is known to be this image, after a push."""
-
-        def write() -> None:
-            # Not worth waiting for the disk: what a loss of power takes the registry says again.
-            with self.database.transaction(durable=False) as cursor:
-                self._name(cursor, reference, image.id, image.manifest)
-
-        await asyncio.to_thread(write)
+        # Not worth waiting for the disk: what a loss of power takes the registry says again.
+        with self.database.transaction(durable=False) as cursor:
+            self._name(cursor, reference, image.id, image.manifest)
 
     def _name(
         self, cursor: sqlite3.Cursor, reference: Reference, image_id: Digest, target: Descriptor

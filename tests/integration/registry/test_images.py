@@ -164,7 +164,7 @@ async def test_round_trip(room: Room, other: Room, registry_host: str) -> None:
 async def test_a_mount_from_where_nothing_is(room: Room, registry_host: str) -> None:
     image = await make(room, Reference.parse("demo:1"))
     ghost, name = new_name(registry_host), new_name(registry_host)
-    await room.store.add_digest(image, ghost.with_digest(image.manifest.digest))
+    room.store.add_digest(image, ghost.with_digest(image.manifest.digest))
     await room.store.tag(image, name)
     layer = room.store.layers(image.id)[0].diff_id.short
     await room.pusher.push(name, progress=room.hear)

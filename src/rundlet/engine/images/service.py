@@ -270,7 +270,7 @@ class ImageService:
             pointed = store.target(reference)
             assert pointed is not None
             await store.tag(others[0], reference, pointed)
-            await store.add_digest(others[0], reference.with_digest(pointed.digest))
+            store.add_digest(others[0], reference.with_digest(pointed.digest))
         removals = await self._rooms.remover.remove(name, force=options.force, prune=not options.no_prune)
         return [self._removed(removal) for removal in removals]
 

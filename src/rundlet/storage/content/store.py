@@ -72,7 +72,7 @@ class ContentStore:
         if size > limit:
             raise ContentTooLargeError(digest, size, limit)
         with self.open(digest) as file, translated("read", self.path(digest)):
-            data = file.read(limit + 1)
+            data = file.read(size + 1)
         if not digest.verifies(data):
             raise DigestMismatchError(str(digest), str(Digest.of(data, digest.algorithm)))
         return data
