@@ -85,3 +85,19 @@ def test_a_root_that_another_users_engine_has_used(tmp_path: Path) -> None:
     check_owner(str(tmp_path), owner)
     with pytest.raises(ForeignRootError, match=f"uid {owner}"):
         check_owner(str(tmp_path), owner + 1)
+
+
+def test_a_scope_is_there_when_all_processes_are_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = "/user.slice/app.slice/rundlet-0a-7.scope"
+    looks = iter([["", ""], ["", scope], ["", scope], [scope, scope]])
+    answers: list[str] = []
+
+    def scope_of(_pid: int, _prefix: str) -> str:
+        if not answers:
+            answers.extend(next(looks))
+        return answers.pop(0)
+
+    monkeypatch.setattr(delegation, "_call", lambda *_words: True)
+    monkeypatch.setattr(delegation, "_scope_of", scope_of)
+    assert delegation._ask("rundlet-0a", [6, 7]) == scope
+    assert next(looks, None) is None

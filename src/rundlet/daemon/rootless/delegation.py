@@ -19,7 +19,7 @@ from rundlet.daemon.placement import LEAF
 _ROOT: Final = "/sys/fs/cgroup"
 _CONTROLLERS: Final = ("cpuset", "cpu", "io", "memory", "pids")
 _PATH: Final = "/usr/bin:/bin"
-_SECONDS: Final = 5.0
+_SECONDS: Final = 10.0
 _BUS: Final = "org.freedesktop.systemd1"
 
 
@@ -68,16 +68,19 @@ def within(base: str, pid: int) -> bool:
 
 
 def _ask(prefix: str, pids: Sequence[int]) -> str:
-    """Have the user's manager make the scope; its path."""
+    """Have the user's manager make the scope; its path when all of ``pids`` are in it."""
     properties = ["PIDs", "au", str(len(pids)), *map(str, pids), "Delegate", "b", "true"]
     properties += ["Description", "s", "Rundlet containers"]
     name = f"{prefix}-{os.getpid()}.scope"
     if not _call("StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", "3", *properties, "0"):
         return ""
+    # All of them, not the first: a group that hands controllers down takes no more processes, and the manager moves them
+    # one by one, those of other sessions by way of the machine's manager.
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
-        if base := _scope_of(os.getpid(), prefix):
-            return base
+        bases = {_scope_of(pid, prefix) for pid in pids}
+        if len(bases) == 1 and "" not in bases:
+            return bases.pop()
         time.sleep(0.01)
     return ""
 
