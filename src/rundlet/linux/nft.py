@@ -14,7 +14,17 @@ from typing import NamedTuple
 
 from rundlet.linux import nlmsg
 from rundlet.linux.nftexpr import ACCEPT, value
-from rundlet.linux.nlmsg import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, Request, attribute, be32, nested, text
+from rundlet.linux.nlmsg import (
+    NLM_F_ACK,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Request,
+    attribute,
+    be32,
+    nested,
+    text,
+)
 
 FAMILY_INET, FAMILY_IPV4, FAMILY_BRIDGE, FAMILY_IPV6 = 1, 2, 7, 10
 HOOK_PREROUTING, HOOK_INPUT, HOOK_FORWARD, HOOK_OUTPUT, HOOK_POSTROUTING = range(5)
@@ -142,8 +152,9 @@ class Batch:
         self._set_id = 0
         self.requests: list[Request] = []
 
-    def add_table(self) -> None:
-        self._add("add table", _NEWTABLE, NLM_F_CREATE, text(1, self._table))
+    def add_table(self, *, new: bool = False) -> None:
+        """``new``: the transaction fails with EEXIST when the table is there already."""
+        self._add("add table", _NEWTABLE, NLM_F_CREATE | (NLM_F_EXCL if new else 0), text(1, self._table))
 
     def delete_table(self) -> None:
         """Delete the table with all in it. The transaction fails with ENOENT when there is none."""

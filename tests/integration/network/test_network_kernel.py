@@ -1,6 +1,7 @@
 """netlink, nf_tables and conntrack against the running kernel, read back with the usual tools."""
 
 import errno
+import os
 import re
 import socket
 
@@ -12,6 +13,7 @@ from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.linux.netlink import DefaultRoute, Interface, Netlink, Route
 from rundlet.linux.nft import Batch, Element, Nft
 from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, Publication
+from rundlet.runtime.shim import resolver
 
 
 @on_a_machine
@@ -328,6 +330,27 @@ def test_the_whole_table_as_nft_shows_it(lab: Lab) -> None:
     assert firewall.nft.elements(nft.FAMILY_INET, firewall.table, "published") == []
     firewall.remove()
     assert not firewall.exists()
+
+
+@on_a_machine
+def test_the_way_to_the_resolver_is_made_and_made_again(lab: Lab) -> None:
+    def inside() -> None:
+        with Netlink() as own:
+            own.set_up("lo")
+        for _ in range(2):
+            opened = resolver.open_sockets()
+            try:
+                ends = [socket.socket(fileno=os.dup(fd)) for fd in (opened.udp, opened.tcp)]
+                ports = [end.getsockname()[1] for end in ends]
+                for end in ends:
+                    end.close()
+                rules = shell("nft list table ip rundlet_names")
+            finally:
+                opened.close()
+            targets = re.findall(r"dnat to 127\.0\.0\.11:(\d+)", rules)
+            assert [int(target) for target in targets] == ports, "and none of the ones before"
+
+    lab.inside(lab.namespace(), inside)
 
 
 @on_a_machine

@@ -16,6 +16,7 @@ _ADDRESS: Final = "127.0.0.11"
 _PORT: Final = 53
 _TABLE: Final = "rundlet_names"
 _BACKLOG: Final = 64
+_EEXIST: Final = 17
 
 
 class ResolverFds(NamedTuple):
@@ -61,13 +62,27 @@ def hand_over(fds: ResolverFds, network: int, path: str, container_id: str) -> R
 
 def _redirect(udp_port: int, tcp_port: int) -> None:
     """In this namespace, 127.0.0.11:53 is those two ports."""
+    with nft.Nft() as here:
+        try:
+            here.commit(_rules(udp_port, tcp_port, new=True))
+        except OSError as exc:
+            if exc.errno != _EEXIST:
+                raise
+            here.commit(_rules(udp_port, tcp_port, new=False))
+
+
+def _rules(udp_port: int, tcp_port: int, *, new: bool) -> nft.Batch:
     batch = nft.Batch(nft.FAMILY_IPV4, _TABLE)
-    batch.replace_table()
+    if new:
+        # Not replaced: to close the socket after a deletion, the kernel waits until no processor can see what was
+        # deleted, ten milliseconds of a container's start.
+        batch.add_table(new=True)
+    else:
+        batch.replace_table()
     batch.add_chain("output", nft.Hook("nat", nft.HOOK_OUTPUT, nft.PRIORITY_DSTNAT))
     resolver = nftexpr.load_ipv4_daddr() + nftexpr.compare(socket.inet_aton(_ADDRESS))
     port = nftexpr.load_dport() + nftexpr.compare(_PORT.to_bytes(2, "big"))
     for protocol, target in ((socket.IPPROTO_UDP, udp_port), (socket.IPPROTO_TCP, tcp_port)):
         kind = nftexpr.load_l4proto() + nftexpr.compare(bytes((protocol,)))
         batch.add_rule("output", resolver, kind, port, nftexpr.dnat_ipv4_to(_ADDRESS, target))
-    with nft.Nft() as here:
-        here.commit(batch)
+    return batch
