@@ -1,17 +1,22 @@
 """The engine's trust policy, met by every client: pull, run, create and build of what is not signed as it demands."""
 
+import contextlib
+import functools
 import hashlib
 import importlib
 import json
 import ssl
+import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from tests.conftest import docker_programs, lacking, need
@@ -20,6 +25,7 @@ from tests.e2e.trust_site import Site, User, site
 from tests.engines import Engine
 from tests.unit.trust import test_notation as makers
 from tests.unit.trust.sigstore_site import IDENTITY, ISSUER, SigstoreSite, statement
+from tests.unit.trust.test_revocation import crl, point
 
 from rundlet.trust import cosign, notation
 
@@ -95,6 +101,25 @@ class Policed:
         request = urllib.request.Request(url, data, {"Content-Type": kind}, method=method)
         with urllib.request.urlopen(request, context=context, timeout=20) as answer:
             assert answer.status in (201, 202), (url, answer.status)
+
+
+@contextlib.contextmanager
+def file_server(directory: Path) -> Iterator[str]:
+    """An authority's web server on loopback. Its address."""
+    handler = functools.partial(QuietHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def _digest(data: bytes) -> str:
@@ -269,10 +294,58 @@ def test_notation(policed: Policed, tmp_path: Path, kind: str) -> None:
     policed.attach(f"{scope}/app", digest, notation.ARTIFACT, make([leaf, root], makers.payload(digest)), kind)
     policed.engine.ok("pull", name)
     assert policed.engine.ok("run", "--rm", name, "echo", "signed") == "signed"
-    policed.rules(**{scope: {**rule, "identities": ["x509.subject: O=Other"]}})
+    policed.rules(**{scope: {**rule, "identities": ["x509.subject: C=DE, ST=HH, O=Other"]}})
     policed.refused("run", "--rm", name, words="trusted identities")
-    policed.rules(**{scope: {**rule, "identities": ["x509.subject: C=DE, O=Team"]}})
+    policed.rules(**{scope: {**rule, "identities": ["x509.subject: C=DE, ST=HH, O=Team"]}})
     assert policed.engine.ok("run", "--rm", name, "echo", "known") == "known"
+    policed.engine.ok("rmi", name)
+
+
+def test_notation_asks_whether_a_certificate_was_revoked(policed: Policed, tmp_path: Path) -> None:
+    """By the list that it names: good, taken back, out of reach. What is found is noted until the list ends."""
+    now = datetime.now(UTC)
+    times: dict[str, Any] = {"begin": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+    root = makers.Authority.root(**times)
+    (tmp_path / "root.crt").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    digest = policed.push("listed/app:1")
+    name = f"{policed.place.address}/listed/app:1"
+    rule = {"type": "notation", "trust-store": str(tmp_path)}
+    with file_server(tmp_path) as address:
+        leaf = root.issue("leaf", **times, more=[x509.CRLDistributionPoints([point(f"{address}/ca.crl")])])
+        signature = makers.jws([leaf, root], makers.payload(digest))
+        policed.attach("listed/app", digest, notation.ARTIFACT, signature, notation.JWS)
+        policed.rules(listed=rule)
+        policed.refused("pull", name, words="can't be found out")
+        span: dict[str, Any] = {"issuer": root, "start": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+        (tmp_path / "ca.crl").write_bytes(crl((leaf, None), **span))
+        policed.refused("pull", name, words="CN=leaf,O=Team,ST=HH,C=DE has been revoked")
+        (tmp_path / "ca.crl").write_bytes(crl(**span))
+        policed.engine.ok("pull", name)
+        (tmp_path / "ca.crl").unlink()
+        assert policed.engine.ok("run", "--rm", name, "echo", "noted") == "noted"
+        # Another level is another rule: asked anew, and what it finds is logged, not enforced.
+        policed.rules(listed={**rule, "level": "permissive"})
+        assert policed.engine.ok("run", "--rm", name, "echo", "logged") == "logged"
+        assert "revocation: whether the certificate of CN=leaf" in policed.engine.log.read_text()
+        policed.rules(listed={**rule, "override": {"expiry": "log"}})
+        policed.refused("run", "--rm", name, words="can't be found out")
+    policed.engine.ok("rmi", name)
+
+
+def test_notation_audits_and_skips(policed: Policed, tmp_path: Path) -> None:
+    """``audit`` lets through what is not signed, and logs it; not what is signed as something else."""
+    root = makers.Authority.root()
+    (tmp_path / "root.crt").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    digest = policed.push("audited/app:1")
+    name = f"{policed.place.address}/audited/app:1"
+    audit = {"type": "notation", "trust-store": str(tmp_path), "level": "audit"}
+    policed.rules(audited=audit)
+    policed.engine.ok("pull", name)
+    assert f"{name.rpartition(':')[0]}@{digest}: it is not signed" in policed.engine.log.read_text()
+    policed.attach("audited/app", digest, notation.ARTIFACT, makers.jws([root.issue("x"), root]), notation.JWS)
+    policed.refused("pull", name, words="(notation: audit): no matching signatures: it signs sha256:")
+    policed.rules(audited={"type": "notation", "level": "skip"})
+    policed.engine.ok("pull", name)
     policed.engine.ok("rmi", name)
 
 

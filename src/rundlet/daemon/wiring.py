@@ -1,10 +1,11 @@
 """The only place where the parts are joined."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from rundlet.api.container_config import LogConfig
+from rundlet.api.images import SaveOptions
 from rundlet.builder import cache as build_cache
 from rundlet.builder.cachemounts import CacheMounts
 from rundlet.builder.layers import LayerMaker
@@ -15,6 +16,7 @@ from rundlet.daemon.errors import ConfigError
 from rundlet.daemon.recovery import Recovery
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.engine import logdrivers
+from rundlet.engine.buildkit.gate import BuildKitGate
 from rundlet.engine.builds.runner import ContainerRunner
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.builds.work import BuildRooms
@@ -114,6 +116,7 @@ class Engine:
     resolver: ResolverKeeper
     proxy: ProxyKeeper
     builds: BuildService
+    buildkit: BuildKitGate
 
 
 def schemas() -> list[Sequence[str]]:
@@ -163,7 +166,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     )
     trust_policy = PolicyFile(config.trust_policy or DEFAULT_PATH, required=bool(config.trust_policy))
     trust_policy.current()  # an engine with a policy that can't be read does not start
-    admission = Admission(trust_policy, registry, layout.trust, database, clock)
+    admission = Admission(trust_policy, registry, http, layout.trust, database, clock)
     leases = Leases()
     context = Context(
         layout=layout,
@@ -246,6 +249,11 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
             http=http,
         ),
     )
+
+    async def save(names: tuple[str, ...]) -> AsyncIterator[bytes]:
+        return await image_service.save(SaveOptions(names=names))
+
+    buildkit = BuildKitGate(context, build_service, http, save)
     volume_service = VolumeService(context)
     system = SystemService(
         context,
@@ -266,6 +274,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         system=system,
         distribution=DistributionService(registry),
         builds=build_service,
+        buildkit=buildkit,
     )
     return Engine(
         context,
@@ -283,6 +292,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         resolver,
         proxy,
         build_service,
+        buildkit,
     )
 
 

@@ -1,7 +1,8 @@
 """Which images may be pulled and run: the trust policy, enforced where every client has to pass.
 
 What is verified is a manifest's digest under a repository's rule. It is noted, so that a later ``run`` needs no
-network; the note counts for that rule and those keys only, and for a signed tag only until its trust data expire.
+network; the note counts for that rule and those keys only, for a signed tag only until its trust data expire, and for
+a Notation signature until it, its certificates or what their authorities say of them end.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.reference import Reference, identifier_prefix
 from rundlet.registry import Credentials, Fetcher, Registry
+from rundlet.transport.http import HttpClient
 from rundlet.trust.errors import NoSuchTargetError, TrustError
 from rundlet.trust.policy import PolicyFile, RejectedError, Rule
 from rundlet.util.clock import Clock
@@ -30,11 +32,18 @@ class Admission:
     """Made by the wiring; with an empty policy every image is let through without a question."""
 
     def __init__(
-        self, policy: PolicyFile, registry: Registry, directory: str, database: Database, clock: Clock
+        self,
+        policy: PolicyFile,
+        registry: Registry,
+        http: HttpClient,
+        directory: str,
+        database: Database,
+        clock: Clock,
     ) -> None:
-        """``directory`` is for trust data."""
+        """``directory`` is for trust data; ``http`` for what is asked of others than registries."""
         self._policy = policy
         self._registry = registry
+        self._http = http
         self._directory = directory
         self._database = database
         self._clock = clock
@@ -75,8 +84,9 @@ class Admission:
         from rundlet.image.signatures import Signatures
 
         target = await fetcher.resolve(reference)
-        await Signatures(fetcher, reference).check(target.digest, rule, self._now())
-        await self._note(reference, target.digest, rule, FOREVER_NS, tag="")
+        until = await Signatures(fetcher, reference, self._http).check(target.digest, rule, self._now())
+        until_ns = FOREVER_NS if until is None else int(until.timestamp()) * 10**9
+        await self._note(reference, target.digest, rule, until_ns, tag="")
         return target
 
     async def _signed(self, reference: Reference, credentials: Credentials | None, rule: Rule) -> tuple[Digest, int]:

@@ -1,6 +1,7 @@
 """Signatures that lie beside an image in its registry: found by the referrers API or by their tag, and verified."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
@@ -11,9 +12,12 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Manifest
 from rundlet.oci.reference import Reference
 from rundlet.registry import Fetcher
+from rundlet.transport.http import HttpClient
 from rundlet.trust import cosign
 from rundlet.trust.errors import TrustError
 from rundlet.trust.policy import Rule
+
+_log = logging.getLogger(__name__)
 
 SIGNATURES_AT_MOST: Final = 64
 """Of one image; more are an attempt to keep the engine busy."""
@@ -39,18 +43,21 @@ def _nothing_good(refusals: list[TrustError]) -> TrustError:
 class Signatures:
     """Of one repository's images."""
 
-    def __init__(self, fetcher: Fetcher, name: Reference) -> None:
+    def __init__(self, fetcher: Fetcher, name: Reference, http: HttpClient) -> None:
+        """``http`` asks authorities whether they have taken back a certificate."""
         self._fetcher = fetcher
         self._name = name
+        self._http = http
 
-    async def check(self, digest: Digest, rule: Rule, now: datetime) -> None:
-        """Raises TrustError unless ``digest`` is signed as ``rule`` demands."""
+    async def check(self, digest: Digest, rule: Rule, now: datetime) -> datetime | None:
+        """Until when ``digest`` is signed as ``rule`` demands; None is for ever. Raises TrustError."""
         if rule.kind == "notation":
-            await self._notation(str(digest), rule, now)
-        elif "identity" in rule.settings:
+            return await self._notation(str(digest), rule, now)
+        if "identity" in rule.settings:
             await self._keyless(str(digest), rule)
         else:
             await self._cosign(str(digest), rule)
+        return None
 
     # ── cosign ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,10 +102,12 @@ class Signatures:
 
     # ── Notation ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _notation(self, digest: str, rule: Rule, now: datetime) -> None:
+    async def _notation(self, digest: str, rule: Rule, now: datetime) -> datetime | None:
+        from rundlet.image.revocations import settle
         from rundlet.trust import notation
 
-        roots = notation.load_certificates(rule.files)
+        demands = notation.demands_of(rule)
+        notation.require(demands)  # before anything is fetched
         refusals: list[TrustError] = []
         async for manifest in self._manifests(digest, ""):
             kind = manifest.artifact_type or manifest.config.media_type
@@ -107,9 +116,17 @@ class Signatures:
             layer = manifest.layers[0]
             data = await self._fetcher.small(layer, notation.ENVELOPE_LIMIT)
             try:
-                return notation.verify(data, layer.media_type, digest, roots, rule.settings.get("identities", ()), now)
+                exchange = notation.verify(data, layer.media_type, digest, demands, now)
+                verdict = await settle(exchange, self._http)
             except TrustError as exc:
                 refusals.append(exc)
+                continue
+            for failure in verdict.logged:
+                _log.warning("trust policy (%s): %s@%s: %s", rule, self._name.name, digest, failure)
+            return verdict.until
+        if rule.settings.get("level") == "audit" and not refusals:
+            _log.warning("trust policy (%s): %s@%s: it is not signed", rule, self._name.name, digest)
+            return None
         raise _nothing_good(refusals)
 
     # ── where they are ───────────────────────────────────────────────────────────────────────────────────────

@@ -204,3 +204,9 @@ class AttemptsError(TrustError):
 
     def __init__(self) -> None:
         super().__init__("maximum number of passphrase attempts exceeded")
+
+
+class NotationError(TrustError):
+    """Why a signature in Notation's form is not believed."""
+
+    reason = "trust-notation"

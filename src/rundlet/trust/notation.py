@@ -1,283 +1,231 @@
 """Signatures as Notation makes them: a JWS or a COSE envelope around a descriptor, with a chain of certificates.
 
-No I/O: the envelope, the trust store's certificates and the time go in, the verdict comes out. Time stamps of
-authorities are not looked at: the certificates have to be good now. Revocation is not asked for.
-See: Notary Project specification v1.0, signature-specification, signature-envelope-jws and -cose, trust-store.
+:func:`verify` does no I/O: the envelope, what is demanded and the time go in; what has to be asked of authorities
+(revocation) is yielded, and the verdict comes out. What a level only logs is named in the verdict.
+See: Notary Project specification v1.0, trust-store-trust-policy, "Signature Verification".
 """
 
-import base64
-import binascii
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import NameOID
 
-from rundlet.trust.errors import TrustError
+from rundlet.trust import revocation, timestamps
+from rundlet.trust.chains import Certificate, check_chain, check_times, load_certificates
+from rundlet.trust.envelopes import COSE, JWS, Envelope, check_signature, open_cose, open_jws, read_time
+from rundlet.trust.errors import NotationError
+from rundlet.trust.policy import Rule, actions_of
+from rundlet.trust.revocation import Question
+
+__all__ = ["ARTIFACT", "COSE", "ENVELOPE_LIMIT", "JWS", "PAYLOAD", "Demands", "NotationError", "Verdict", "verify"]
 
 ARTIFACT: Final = "application/vnd.cncf.notary.signature"
-JWS: Final = "application/jose+json"
-COSE: Final = "application/cose"
 PAYLOAD: Final = "application/vnd.cncf.notary.payload.v1+json"
 ENVELOPE_LIMIT: Final = 4 << 20
-CHAIN_LIMIT: Final = 10
 
 _SCHEME: Final = "io.cncf.notary.signingScheme"
 _TIME: Final = "io.cncf.notary.signingTime"
+_AUTHENTIC: Final = "io.cncf.notary.authenticSigningTime"
 _EXPIRY: Final = "io.cncf.notary.expiry"
-_UNDERSTOOD: Final = frozenset((_SCHEME, _TIME, _EXPIRY, "io.cncf.notary.authenticSigningTime", 3))
-_SCHEMES: Final = ("notary.x509", "notary.x509.signingAuthority")
-
-# Algorithm names of JWS and numbers of COSE, by key and hash. See: signature-specification, "Algorithm Selection".
-_RSA: Final[dict[int, tuple[str, int, hashes.HashAlgorithm]]] = {
-    2048: ("PS256", -37, hashes.SHA256()),
-    3072: ("PS384", -38, hashes.SHA384()),
-    4096: ("PS512", -39, hashes.SHA512()),
-}
-_EC: Final[dict[int, tuple[str, int, hashes.HashAlgorithm]]] = {
-    256: ("ES256", -7, hashes.SHA256()),
-    384: ("ES384", -35, hashes.SHA384()),
-    521: ("ES512", -36, hashes.SHA512()),
-}
+_UNDERSTOOD: Final = frozenset((_SCHEME, _TIME, _EXPIRY, _AUTHENTIC, 3))
+_X509, _AUTHORITY = "notary.x509", "notary.x509.signingAuthority"
 
 
-class NotationError(TrustError):
-    """Why a signature is not believed."""
+class Demands(NamedTuple):
+    """What a rule of the policy asks for. ``actions`` by validation: ``enforce``, ``log`` or ``skip``."""
 
-    reason = "trust-notation"
-
-
-class Envelope(NamedTuple):
-    """A signature taken apart: ``attributes`` are the protected ones, and ``chain`` begins with the signer's."""
-
-    payload: bytes
-    message: bytes
-    signature: bytes
-    algorithm: str | int
-    content_type: Any
-    critical: tuple[Any, ...]
-    attributes: Mapping[Any, Any]
-    chain: tuple[x509.Certificate, ...]
+    roots: Sequence[Certificate]
+    authorities: Sequence[Certificate]
+    """Roots of signing authorities, which vouch for the time as well."""
+    stampers: Sequence[Certificate]
+    """Roots of time stamp authorities; with none, time stamps are not looked at."""
+    identities: Sequence[str]
+    """``x509.subject: C=…, ST=…, O=…`` as in Notation's trust policy; none, or ``*``, is anyone."""
+    actions: Mapping[str, str]
+    stamped_after_expiry: bool = False
+    """Whether a time stamp counts only when the certificates have ended."""
 
 
-def verify(
-    data: bytes,
-    media_type: str,
-    digest: str,
-    roots: Sequence[x509.Certificate],
-    identities: Sequence[str],
-    now: datetime,
-) -> None:
-    """Raises NotationError unless ``data`` is a signature of ``digest`` by one of ``identities`` below ``roots``.
+class Verdict(NamedTuple):
+    """A signature is good ``until`` then (None: for ever); ``logged`` are the failures that do not count."""
 
-    ``identities`` are ``x509.subject: C=…, ST=…, O=…`` as in Notation's trust policy; none, or ``*``, is anyone.
-    """
+    until: datetime | None
+    logged: tuple[str, ...]
+
+
+Exchange = Generator[Question, bytes | None, Verdict]
+
+
+def demands_of(rule: Rule) -> Demands:
+    """Raises NotationError where a store's file is no certificate."""
+
+    def store(key: str) -> list[Certificate]:
+        return load_certificates(rule.files_in(rule.settings[key])) if key in rule.settings else []
+
+    return Demands(
+        roots=store("trust-store"),
+        authorities=store("signing-authority-store"),
+        stampers=store("tsa-store"),
+        identities=rule.settings.get("identities", ()),
+        actions=actions_of(rule.settings),
+        stamped_after_expiry=rule.settings.get("verify-timestamp") == "afterCertExpiry",
+    )
+
+
+def require(demands: Demands) -> None:
+    """Raises NotationError where a package is missing that the demands can't be met without."""
+    if demands.stampers:
+        timestamps.require()
+
+
+def verify(data: bytes, media_type: str, digest: str, demands: Demands, now: datetime) -> Exchange:
+    """Raises NotationError unless ``data`` is a signature of ``digest`` as ``demands`` has it."""
     envelope = open_cose(data) if media_type == COSE else open_jws(data)
-    _check_attributes(envelope, now)
-    check_chain(envelope.chain, roots, now)
-    _check_signature(envelope)
-    _check_identity(envelope.chain[0], identities)
+    _check_integrity(envelope, digest)
+    return (yield from _Verification(envelope, demands, now).run())
+
+
+class _Verification:
+    """One envelope under one rule: each validation, and what its failure means."""
+
+    def __init__(self, envelope: Envelope, demands: Demands, now: datetime) -> None:
+        self._envelope = envelope
+        self._demands = demands
+        self._now = now
+        self._logged: list[str] = []
+        self._until: list[datetime] = []
+
+    def run(self) -> Exchange:
+        authentic = self._step("authenticity", self._authenticity)
+        self._step("expiry", self._expiry)
+        stamped: datetime | None = None
+        try:
+            stamped = yield from self._times()
+        except NotationError as exc:
+            self._failed("authenticTimestamp", exc)
+        if authentic:
+            yield from self._revocation(self._envelope.chain, stamped)
+        else:
+            # The addresses in a stranger's certificates are not worth a visit.
+            self._failed("revocation", NotationError("the certificates are not trusted to say whom to ask"))
+        return Verdict(min(self._until, default=None), tuple(self._logged))
+
+    def _step(self, name: str, check: Callable[[], None]) -> bool:
+        try:
+            check()
+        except NotationError as exc:
+            self._failed(name, exc)
+            return False
+        return True
+
+    def _failed(self, name: str, exc: NotationError) -> None:
+        """Raises what is enforced."""
+        action = self._demands.actions[name]
+        if action == "enforce":
+            raise exc
+        if action == "log":
+            self._logged.append(f"{name}: {exc}")
+
+    def _holds_until(self, name: str, end: datetime) -> None:
+        if self._demands.actions[name] == "enforce":
+            self._until.append(end)
+
+    # ── validations ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _authenticity(self) -> None:
+        own = self._envelope.attributes[_SCHEME] == _X509
+        check_chain(self._envelope.chain, self._demands.roots if own else self._demands.authorities)
+        _check_identity(self._envelope.chain[0], self._demands.identities)
+
+    def _expiry(self) -> None:
+        value = self._envelope.attributes.get(_EXPIRY)
+        if value is None:
+            return
+        expiry = read_time(value)
+        if expiry <= self._now:
+            raise NotationError("the signature has expired")
+        self._holds_until("expiry", expiry)
+
+    def _times(self) -> Generator[Question, bytes | None, datetime | None]:
+        """When it is known to have been signed; None where that is nobody's word. Raises NotationError."""
+        envelope, now = self._envelope, self._now
+        if envelope.attributes[_SCHEME] == _AUTHORITY:
+            if envelope.attributes.get(_AUTHENTIC) is None or _AUTHENTIC not in envelope.critical:
+                raise NotationError("it does not say when it was signed")
+            moment = read_time(envelope.attributes[_AUTHENTIC])
+            check_times(envelope.chain, moment, moment)
+            return moment
+        ended = any(now > certificate.not_valid_after_utc for certificate in envelope.chain)
+        if not self._demands.stampers or (self._demands.stamped_after_expiry and not ended):
+            check_times(envelope.chain, now, now)
+            self._holds_until("authenticTimestamp", min(item.not_valid_after_utc for item in envelope.chain))
+            return None
+        if not envelope.stamp:
+            raise NotationError("it has no time stamp of an authority")
+        stamp = timestamps.verify(envelope.stamp, envelope.signature, self._demands.stampers)
+        yield from self._revocation(stamp.chain, None)
+        check_times(envelope.chain, stamp.first, stamp.last)
+        return stamp.last
+
+    def _revocation(
+        self, chain: Sequence[Certificate], stamped: datetime | None
+    ) -> Generator[Question, bytes | None, None]:
+        """Raises NotationError where it is enforced."""
+        if self._demands.actions["revocation"] == "skip":
+            return
+        try:
+            until = yield from revocation.check(chain, self._now, stamped)
+        except NotationError as exc:
+            self._failed("revocation", exc)
+        else:
+            if until is not None:
+                self._holds_until("revocation", until)
+
+
+def _check_integrity(envelope: Envelope, digest: str) -> None:
+    """What every level enforces. Raises NotationError."""
+    attributes = envelope.attributes
+    if envelope.content_type != PAYLOAD:
+        raise NotationError(f"the payload has the type {envelope.content_type!r}")
+    if attributes.get(_SCHEME) not in (_X509, _AUTHORITY) or _SCHEME not in envelope.critical:
+        raise NotationError(f"the signing scheme {attributes.get(_SCHEME)!r} is not known")
+    unknown = [item for item in envelope.critical if item not in _UNDERSTOOD]
+    if unknown:
+        raise NotationError(f"it demands what is not known here: {unknown}")
+    check_signature(envelope)
     try:
-        target = json.loads(envelope.payload)["targetArtifact"]
-        found = target["digest"]
+        found = json.loads(envelope.payload)["targetArtifact"]["digest"]
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise NotationError("the payload is no descriptor") from exc
     if found != digest:
         raise NotationError(f"it signs {str(found)[:80]}")
 
 
-# ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── identities ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def open_jws(data: bytes) -> Envelope:
-    """Raises NotationError."""
-    try:
-        document = json.loads(data)
-        protected = json.loads(_unpadded(document["protected"]))
-        chain = tuple(
-            x509.load_der_x509_certificate(base64.b64decode(item, validate=True))
-            for item in document["header"]["x5c"][:CHAIN_LIMIT]
-        )
-        return Envelope(
-            payload=_unpadded(document["payload"]),
-            message=f"{document['protected']}.{document['payload']}".encode("ascii"),
-            signature=_unpadded(document["signature"]),
-            algorithm=protected["alg"],
-            content_type=protected.get("cty"),
-            critical=tuple(protected.get("crit") or ()),
-            attributes=protected,
-            chain=chain,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as exc:
-        raise NotationError(f"no JWS envelope: {exc}") from exc
+def check_identities(identities: Sequence[str]) -> None:
+    """Whether a policy may have these. Raises NotationError."""
+    if list(identities) == ["*"]:
+        return
+    seen: list[frozenset[tuple[str, str]]] = []
+    for identity in identities:
+        kind, _, text = identity.partition(":")
+        wanted = _attributes(text)
+        present = {oid for oid, _ in wanted}
+        demanded = (NameOID.COUNTRY_NAME, NameOID.STATE_OR_PROVINCE_NAME, NameOID.ORGANIZATION_NAME)
+        if kind.strip() != "x509.subject" or not all(oid.dotted_string in present for oid in demanded):
+            raise NotationError(f'{identity!r}: want "x509.subject: C=…, ST=…, O=…" or "*" alone')
+        if any(wanted <= other or other <= wanted for other in seen):
+            raise NotationError(f"{identity!r}: another identity overlaps with it")
+        seen.append(wanted)
 
 
-def open_cose(data: bytes) -> Envelope:
-    """A COSE_Sign1 (RFC 9052). Raises NotationError, also where the package that reads CBOR is missing."""
-    try:
-        import cbor2
-    except ImportError as exc:
-        raise NotationError(
-            "COSE signatures need the cbor2 package, which is not installed: pip install 'rundlet[notation]'"
-        ) from exc
-    try:
-        tagged = cbor2.loads(data)
-        protected, unprotected, payload, signature = tagged.value
-        if tagged.tag != 18:
-            raise ValueError("no COSE_Sign1")
-        attributes = cbor2.loads(protected)
-        certificates = unprotected[33]
-        certificates = [certificates] if isinstance(certificates, bytes) else certificates[:CHAIN_LIMIT]
-        return Envelope(
-            payload=payload,
-            message=cbor2.dumps(["Signature1", protected, b"", payload]),
-            signature=signature,
-            algorithm=attributes[1],
-            content_type=attributes.get(3),
-            critical=tuple(attributes.get(2) or ()),
-            attributes=attributes,
-            chain=tuple(x509.load_der_x509_certificate(item) for item in certificates),
-        )
-    except (cbor2.CBORError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise NotationError(f"no COSE envelope: {exc}") from exc
-
-
-def _unpadded(text: str) -> bytes:
-    return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
-
-
-def _check_attributes(envelope: Envelope, now: datetime) -> None:
-    attributes = envelope.attributes
-    if envelope.content_type != PAYLOAD:
-        raise NotationError(f"the payload has the type {envelope.content_type!r}")
-    if attributes.get(_SCHEME) not in _SCHEMES or _SCHEME not in envelope.critical:
-        raise NotationError(f"the signing scheme {attributes.get(_SCHEME)!r} is not known")
-    unknown = [item for item in envelope.critical if item not in _UNDERSTOOD]
-    if unknown:
-        raise NotationError(f"it demands what is not known here: {unknown}")
-    expiry = attributes.get(_EXPIRY)
-    if expiry is not None and _time(expiry) <= now:
-        raise NotationError("the signature has expired")
-
-
-def _time(value: Any) -> datetime:
-    """Raises NotationError. JWS has text, COSE a time of its own."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else datetime.fromtimestamp(value, UTC)
-    except (ValueError, TypeError, OverflowError, OSError) as exc:
-        raise NotationError(f"{value!r} is no time") from exc
-    if found.tzinfo is None:
-        raise NotationError(f"{value!r} is no time")
-    return found
-
-
-def _check_signature(envelope: Envelope) -> None:
-    key = envelope.chain[0].public_key()
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            _, _, digest = _chosen(_RSA, key.key_size, envelope.algorithm)
-            pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
-            key.verify(envelope.signature, envelope.message, pss, digest)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            _, _, digest = _chosen(_EC, key.curve.key_size, envelope.algorithm)
-            size = (key.curve.key_size + 7) // 8
-            if len(envelope.signature) != 2 * size:
-                raise InvalidSignature
-            r, s = (int.from_bytes(part) for part in (envelope.signature[:size], envelope.signature[size:]))
-            key.verify(encode_dss_signature(r, s), envelope.message, ec.ECDSA(digest))
-        else:
-            raise NotationError("the certificate's key is neither RSA nor ECDSA")
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError) as exc:
-        raise NotationError("the signature is wrong") from exc
-
-
-def _chosen(
-    table: Mapping[int, tuple[str, int, hashes.HashAlgorithm]], size: int, algorithm: str | int
-) -> tuple[str, int, hashes.HashAlgorithm]:
-    """The one algorithm that goes with a key: the envelope has no choice."""
-    row = table.get(size)
-    if row is None or algorithm not in row[:2]:
-        raise NotationError(f"the algorithm {algorithm!r} does not go with a key of {size} bits")
-    return row
-
-
-# ── certificates ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def load_certificates(files: Mapping[str, bytes]) -> list[x509.Certificate]:
-    """A trust store's certificates, PEM or DER. Raises NotationError."""
-    found: list[x509.Certificate] = []
-    for path, data in files.items():
-        try:
-            if data.lstrip().startswith(b"-----"):
-                found += x509.load_pem_x509_certificates(data)
-            else:
-                found.append(x509.load_der_x509_certificate(data))
-        except ValueError as exc:
-            raise NotationError(f"{path} is no certificate: {exc}") from exc
-    return found
-
-
-def check_chain(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime) -> None:
-    """From the signer to one of ``roots``, each issued by the next, all valid at ``now``. Raises NotationError."""
-    if not chain:
-        raise NotationError("it has no certificate")
-    for position, certificate in enumerate(chain):
-        name = certificate.subject.rfc4514_string()
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            raise NotationError(f"the certificate of {name} is not valid now")
-        if position:
-            _check_authority(certificate, name, below=position - 1)
-        issuer = chain[position + 1] if position + 1 < len(chain) else certificate
-        # Only a root of the store may have issued itself.
-        if issuer is certificate and certificate not in roots:
-            raise NotationError(f"{name} is not in the trust store")
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError, TypeError) as exc:
-            raise NotationError(f"{issuer.subject.rfc4514_string()} did not issue the certificate of {name}") from exc
-    _check_signer(chain[0], alone=len(chain) == 1)
-
-
-def _extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> Any:
-    try:
-        return certificate.extensions.get_extension_for_oid(oid).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None
-
-
-def _check_authority(certificate: x509.Certificate, name: str, *, below: int) -> None:
-    constraints = _extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
-    usage = _extension(certificate, ExtensionOID.KEY_USAGE)
-    if constraints is None or not constraints.ca or usage is None or not usage.key_cert_sign:
-        raise NotationError(f"{name} is no certificate authority")
-    if constraints.path_length is not None and constraints.path_length < below:
-        raise NotationError(f"{name} may not have authorities below it")
-
-
-def _check_signer(certificate: x509.Certificate, *, alone: bool) -> None:
-    """The certificate that signed. One that stands alone in the trust store was put there by hand."""
-    name = certificate.subject.rfc4514_string()
-    usage = _extension(certificate, ExtensionOID.KEY_USAGE)
-    if usage is None or not usage.digital_signature:
-        raise NotationError(f"the certificate of {name} is not for signatures")
-    constraints = _extension(certificate, ExtensionOID.BASIC_CONSTRAINTS)
-    if constraints is not None and constraints.ca and not alone:
-        raise NotationError(f"{name} is a certificate authority, not a signer")
-    purposes = _extension(certificate, ExtensionOID.EXTENDED_KEY_USAGE)
-    if purposes is not None and ExtendedKeyUsageOID.CODE_SIGNING not in purposes:
-        raise NotationError(f"the certificate of {name} is not for signing code")
-
-
-def _check_identity(certificate: x509.Certificate, identities: Sequence[str]) -> None:
+def _check_identity(certificate: Certificate, identities: Sequence[str]) -> None:
     if not identities or "*" in identities:
         return
     has = _attributes(certificate.subject.rfc4514_string())
@@ -292,7 +240,8 @@ def _check_identity(certificate: x509.Certificate, identities: Sequence[str]) ->
 def _attributes(text: str) -> frozenset[tuple[str, str]]:
     """Of a distinguished name. Nothing for what is none."""
     try:
-        name = x509.Name.from_rfc4514_string(",".join(part.strip() for part in text.split(",")))
+        # People write a space after the comma; one that is part of a value is written with a backslash.
+        name = x509.Name.from_rfc4514_string(re.sub(r"(?<!\\),\s+", ",", text.strip()))
     except ValueError:
         return frozenset()
     return frozenset((item.oid.dotted_string, str(item.value)) for item in name)

@@ -63,13 +63,19 @@ class Rule(NamedTuple):
 
     @property
     def accepts_all(self) -> bool:
-        return self.kind == "accept-unsigned"
+        return self.kind == "accept-unsigned" or self.settings.get("level") == "skip"
+
+    def files_in(self, directory: str) -> dict[str, bytes]:
+        """Those of a trust store."""
+        return {path: data for path, data in self.files.items() if path.rpartition("/")[0] == directory}
 
     def __str__(self) -> str:
         if self.kind == "cosign":
             if "identity" in self.settings:
                 return f"cosign: {self.settings['identity']} by {self.settings['issuer']}"
             return f"cosign: {len(self.files)} key{'' if len(self.files) == 1 else 's'}"
+        if "level" in self.settings:
+            return f"{self.kind}: {self.settings['level']}"
         return self.kind
 
 
@@ -122,13 +128,38 @@ def _is_scope(scope: str) -> bool:
     return known and scope == scope.strip("/ ") and not any(mark in scope for mark in ("//", "@", "*", " "))
 
 
-_KEYS: Final[dict[str, tuple[frozenset[str], ...]]] = {
-    "reject": (frozenset(),),
-    "accept-unsigned": (frozenset(),),
-    "dct": (frozenset(), frozenset(("server",)), frozenset(("root-keys",)), frozenset(("server", "root-keys"))),
-    "cosign": (frozenset(("keys",)), frozenset(("identity", "issuer", "trust-root"))),
-    "notation": (frozenset(("trust-store",)), frozenset(("trust-store", "identities"))),
+_NONE: Final[frozenset[str]] = frozenset()
+_STORES: Final = ("trust-store", "signing-authority-store", "tsa-store")
+_NOTATION: Final = frozenset(("signing-authority-store", "tsa-store", "identities", "level", "override")) | {
+    "verify-timestamp"
 }
+# What each type must have, and may have besides.
+_KEYS: Final[dict[str, tuple[tuple[frozenset[str], frozenset[str]], ...]]] = {
+    "reject": ((_NONE, _NONE),),
+    "accept-unsigned": ((_NONE, _NONE),),
+    "dct": ((_NONE, frozenset(("server", "root-keys"))),),
+    "cosign": ((frozenset(("keys",)), _NONE), (frozenset(("identity", "issuer", "trust-root")), _NONE)),
+    "notation": (
+        (frozenset(("trust-store",)), _NOTATION),
+        (frozenset(("signing-authority-store",)), _NOTATION),
+        (frozenset(("level",)), _NONE),
+    ),
+}
+
+# What Notation's levels do with each validation. See: trust-store-trust-policy, "Signature Verification details".
+_VALIDATIONS: Final = ("authenticity", "authenticTimestamp", "expiry", "revocation")
+_LEVELS: Final[dict[str, tuple[str, ...]]] = {
+    "strict": ("enforce", "enforce", "enforce", "enforce"),
+    "permissive": ("enforce", "log", "log", "log"),
+    "audit": ("log", "log", "log", "log"),
+    "skip": ("skip", "skip", "skip", "skip"),
+}
+
+
+def actions_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What a Notation rule does about a failure of each validation: ``enforce``, ``log`` or ``skip``."""
+    level = dict(zip(_VALIDATIONS, _LEVELS[settings.get("level", "strict")], strict=True))
+    return {**level, **settings.get("override", {})}
 
 
 def _rule(where: str, value: Any, read: Read, fail: Callable[[str], PolicyError]) -> Rule:
@@ -138,26 +169,62 @@ def _rule(where: str, value: Any, read: Read, fail: Callable[[str], PolicyError]
         raise fail(f"{where}: type: want one of {', '.join(_KEYS)}")
     assert isinstance(kind, str)
     settings = {key: item for key, item in value.items() if key != "type"}
-    if frozenset(settings) not in shapes:
-        wanted = " or ".join(", ".join(sorted(shape)) or "nothing" for shape in shapes)
-        raise fail(f"{where}: {kind} takes {wanted}")
+    if not any(must <= settings.keys() <= must | may for must, may in shapes):
+        raise fail(f"{where}: {kind} takes {' or '.join(_shape(*shape) for shape in shapes)}")
     for key, item in settings.items():
+        if key == "override":
+            continue
         listed = key in ("keys", "root-keys", "identities")
         good = isinstance(item, list) and item and all(isinstance(part, str) for part in item)
         if not (good if listed else isinstance(item, str) and item):
             raise fail(f"{where}: {key}: want {'a list of strings' if listed else 'a string'}")
     if not settings.get("server", "https://").startswith("https://"):
         raise fail(f"{where}: server: want an https URL")
+    if kind == "notation":
+        _check_notation(where, settings, fail)
     paths = [*settings.get("keys", ()), *(settings[key] for key in ("trust-root",) if key in settings)]
     files = {}
     try:
-        if "trust-store" in settings:
-            paths += certificates_in(settings["trust-store"])
+        for key in _STORES:
+            if key in settings:
+                paths += certificates_in(settings[key])
         for name in paths:
             files[name] = read(name)
     except OSError as exc:
         raise fail(f"{where}: {exc.filename}: {(exc.strerror or str(exc)).lower()}") from exc
     return Rule(kind, settings, files)
+
+
+def _shape(must: frozenset[str], may: frozenset[str]) -> str:
+    return ", ".join([*sorted(must), *(f"[{key}]" for key in sorted(may - must))]) or "nothing"
+
+
+def _check_notation(where: str, settings: Mapping[str, Any], fail: Callable[[str], PolicyError]) -> None:
+    level = settings.get("level", "strict")
+    if level not in _LEVELS:
+        raise fail(f"{where}: level: want one of {', '.join(_LEVELS)}")
+    if level == "skip" and (len(settings) > 1 or where == "default"):
+        raise fail(f"{where}: level: skip goes with nothing else, and not with the default")
+    if level != "skip" and not any(key in settings for key in _STORES[:2]):
+        raise fail(f"{where}: {level} needs a trust-store or a signing-authority-store")
+    override = settings.get("override", {})
+    if not isinstance(override, dict) or not set(override) <= set(_VALIDATIONS):
+        raise fail(f"{where}: override: want an object with some of {', '.join(_VALIDATIONS)}")
+    for key, action in override.items():
+        known = ("enforce", "log", "skip") if key == "revocation" else ("enforce", "log")
+        if action not in known:
+            raise fail(f"{where}: override: {key}: want one of {', '.join(known)}")
+    if settings.get("verify-timestamp", "always") not in ("always", "afterCertExpiry"):
+        raise fail(f"{where}: verify-timestamp: want one of always, afterCertExpiry")
+    if "verify-timestamp" in settings and "tsa-store" not in settings:
+        raise fail(f"{where}: verify-timestamp needs a tsa-store")
+    if "identities" in settings:
+        from rundlet.trust import notation  # which loads what takes long
+
+        try:
+            notation.check_identities(settings["identities"])
+        except TrustError as exc:
+            raise fail(f"{where}: identities: {exc}") from exc
 
 
 def certificates_in(directory: str) -> list[str]:
@@ -205,7 +272,7 @@ class PolicyFile:
         return [self._policy.default, *self._policy.rules.values()]
 
     def _directories(self, rule: Rule) -> list[str]:
-        return [rule.settings["trust-store"]] if "trust-store" in rule.settings else []
+        return [rule.settings[key] for key in _STORES if key in rule.settings]
 
     def _load(self) -> Policy:
         self._seen, self._paths = None, []

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from rundlet.trust import notation
-from rundlet.trust.notation import NotationError
+from rundlet.trust import chains, notation, policy
+from rundlet.trust.notation import Demands, NotationError, Verdict
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -51,10 +52,14 @@ def _make(
     usage: bool = True,
     purpose: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CODE_SIGNING,
     length: int | None = None,
+    more: Sequence[x509.ExtensionType] = (),
+    critical: bool = False,
+    other: Sequence[str] = (),
 ) -> Authority:
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
+            x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, "HH"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Team"),
             x509.NameAttribute(NameOID.COMMON_NAME, name),
         ]
@@ -69,6 +74,8 @@ def _make(
     names["key_cert_sign" if ca else "digital_signature"] = usage
     if not usage:
         names["key_agreement"] = True
+    for use in other:
+        names[use] = True
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -81,7 +88,9 @@ def _make(
         .add_extension(x509.KeyUsage(**names), critical=True)
     )
     if purpose is not None and not ca:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=critical)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=False)
     return Authority(key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
 
 
@@ -151,8 +160,28 @@ def cose(chain: list[Authority], content: bytes | None = None, **changes: Any) -
     return cbor2.dumps(cbor2.CBORTag(18, [protected, {33: certificates}, body, signature]))
 
 
-def check(data: bytes, root: Authority, kind: str = notation.JWS, digest: str = DIGEST, *identities: str) -> None:
-    notation.verify(data, kind, digest, [root.certificate], identities, NOW)
+STRICT = policy.actions_of({})
+
+
+def demands(root: Authority, *identities: str, **changes: Any) -> Demands:
+    return Demands([root.certificate], [], [], identities, STRICT)._replace(**changes)
+
+
+def ended(exchange: notation.Exchange, answers: Mapping[str, bytes | None]) -> Verdict:
+    """What comes out with ``answers`` by URL; nothing else may be asked for."""
+    answer: bytes | None = None
+    while True:
+        try:
+            answer = answers[exchange.send(answer).url]
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            return verdict
+
+
+def check(
+    data: bytes, root: Authority, kind: str = notation.JWS, digest: str = DIGEST, *identities: str, **changes: Any
+) -> Verdict:
+    return ended(notation.verify(data, kind, digest, demands(root, *identities, **changes), NOW), {})
 
 
 MAKERS = [(notation.JWS, jws), (notation.COSE, cose)]
@@ -236,10 +265,11 @@ def _chain(**options: Any) -> list[Authority]:
         ([LEAF, MIDDLE], "not in the trust store"),
         ([LEAF, ROOT], "did not issue"),
         ([LEAF, MIDDLE, Authority.root()], "not in the trust store|did not issue"),
-        (_chain(end=NOW - timedelta(hours=1)), "not valid now"),
-        (_chain(begin=NOW + timedelta(hours=1)), "not valid now"),
-        (_chain(usage=False), "not for signatures"),
-        (_chain(purpose=ExtendedKeyUsageOID.SERVER_AUTH), "not for signing code"),
+        (_chain(end=NOW - timedelta(hours=1)), "is not valid at"),
+        (_chain(begin=NOW + timedelta(hours=1)), "is not valid at"),
+        (_chain(usage=False), "not for signatures alone"),
+        (_chain(other=["key_encipherment"]), "not for signatures alone"),
+        (_chain(purpose=ExtendedKeyUsageOID.SERVER_AUTH), "not for signing code alone"),
         ([LEAF.issue("below"), LEAF, MIDDLE, ROOT], "no certificate authority"),
         ([ROOT.issue("ca", ca=True), ROOT], "not for signatures|authority, not a signer"),
     ],
@@ -258,7 +288,7 @@ def test_the_length_of_a_path_is_kept() -> None:
 
 def test_a_root_that_expired() -> None:
     root = Authority.root(end=NOW - timedelta(hours=1))
-    with pytest.raises(NotationError, match="not valid now"):
+    with pytest.raises(NotationError, match="is not valid at"):
         check(jws([root.issue("leaf"), root]), root)
 
 
@@ -268,6 +298,8 @@ def test_a_root_that_expired() -> None:
         ("*", True),
         ("x509.subject: C=DE, O=Team", True),
         ("x509.subject: C=DE, O=Team, CN=leaf", True),
+        ("x509.subject:C=DE,ST=HH,O=Team", True),
+        ("x509.subject: C=DE, O=Team\\, Inc", False),
         ("x509.subject: C=DE, O=Other", False),
         ("x509.subject: CN=leaf, O=Team, C=FR", False),
         ("x509.subject:", False),
@@ -285,12 +317,124 @@ def test_identities(identity: str, good: bool) -> None:
 def test_trust_stores() -> None:
     pem, der = (ROOT.certificate.public_bytes(form) for form in (Encoding.PEM, Encoding.DER))
     both = pem + MIDDLE.certificate.public_bytes(Encoding.PEM)
-    assert len(notation.load_certificates({"a": both, "b": der})) == 3
+    assert len(chains.load_certificates({"a": both, "b": der})) == 3
     with pytest.raises(NotationError, match="/c is no certificate"):
-        notation.load_certificates({"/c": b"x"})
+        chains.load_certificates({"/c": b"x"})
 
 
 def test_cose_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cbor2", None)
     with pytest.raises(NotationError, match=r"pip install 'rundlet\[notation\]'"):
         check(b"x", ROOT, notation.COSE)
+
+
+# ── levels ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+EXPIRED: dict[str, Any] = {EXPIRY: "2026-11-22T00:00:00Z", "crit": [SCHEME, EXPIRY]}
+STRANGER = Authority.root()
+
+
+def _level(name: str, **override: str) -> dict[str, Any]:
+    return {"actions": policy.actions_of({"level": name, "override": override})}
+
+
+@pytest.mark.parametrize(
+    ("data", "level", "logged"),
+    [
+        (jws(CHAIN), _level("strict"), []),
+        (jws(CHAIN, **EXPIRED), _level("permissive"), ["expiry"]),
+        (jws(CHAIN, **EXPIRED), _level("strict", expiry="log"), ["expiry"]),
+        (jws(_chain(end=NOW - timedelta(hours=1))), _level("permissive"), ["authenticTimestamp"]),
+        (jws([STRANGER.issue("x"), STRANGER]), _level("audit"), ["authenticity", "revocation"]),
+        (
+            jws([STRANGER.issue("x"), STRANGER]),
+            _level("strict", authenticity="log", revocation="skip"),
+            ["authenticity"],
+        ),
+    ],
+)
+def test_what_a_level_only_logs(data: bytes, level: dict[str, Any], logged: list[str]) -> None:
+    verdict = check(data, ROOT, **level)
+    assert [line.partition(":")[0] for line in verdict.logged] == logged
+
+
+@pytest.mark.parametrize(
+    ("data", "level"),
+    [
+        (jws(CHAIN, **EXPIRED), _level("permissive", expiry="enforce")),
+        (jws([STRANGER.issue("x"), STRANGER]), _level("permissive")),
+        (jws(_chain(end=NOW - timedelta(hours=1))), _level("audit", authenticTimestamp="enforce")),
+        (jws(CHAIN, payload("sha256:" + "00" * 32)), _level("audit")),
+        (jws(CHAIN).replace(b'"signature": "', b'"signature": "AAAA'), _level("audit")),
+    ],
+)
+def test_what_a_level_enforces(data: bytes, level: dict[str, Any]) -> None:
+    with pytest.raises(NotationError):
+        check(data, ROOT, **level)
+
+
+def test_until_when_a_signature_is_good() -> None:
+    assert check(jws(CHAIN), ROOT).until == LEAF.certificate.not_valid_after_utc
+    soon: dict[str, Any] = {EXPIRY: "2026-11-23T01:00:00Z", "crit": [SCHEME, EXPIRY]}
+    assert check(jws(CHAIN, **soon), ROOT).until == NOW + timedelta(hours=1)
+    assert check(jws(CHAIN, **soon), ROOT, **_level("audit")).until is None
+
+
+# ── signing authorities ──────────────────────────────────────────────────────────────────────────────────────
+
+AUTHENTIC = "io.cncf.notary.authenticSigningTime"
+
+
+def _vouched(moment: str, **changes: Any) -> dict[str, Any]:
+    scheme = {SCHEME: "notary.x509.signingAuthority", "crit": [SCHEME, AUTHENTIC], AUTHENTIC: moment}
+    return {**scheme, **changes}
+
+
+def test_a_signing_authority_vouches_for_the_time() -> None:
+    """Its certificate has ended since; it was good then. The other store knows nothing of it."""
+    old = Authority.root(begin=NOW - DAY * 30)
+    chain = [old.issue("leaf", begin=NOW - DAY * 20, end=NOW - DAY * 10), old]
+    root = {"roots": [], "authorities": [old.certificate]}
+    data = jws(chain, **_vouched("2026-11-08T00:00:00Z"))
+    assert check(data, ROOT, **root).until is None
+    with pytest.raises(NotationError, match="not in the trust store"):
+        check(data, old)
+    for late in (_vouched("2026-11-20T00:00:00Z"), _vouched("2026-10-20T00:00:00Z")):
+        with pytest.raises(NotationError, match="is not valid at"):
+            check(jws(chain, **late), ROOT, **root)
+    for silent in (_vouched("x"), _vouched("2026-11-08T00:00:00Z", crit=[SCHEME])):
+        with pytest.raises(NotationError, match=r"is no time|does not say when"):
+            check(jws(chain, **silent), ROOT, **root)
+
+
+# ── the policy's part ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "identities",
+    [["*"], ["x509.subject: C=DE, ST=HH, O=Team"], [f"x509.subject: C=DE, ST=HH, O=Team, OU={unit}" for unit in "ab"]],
+)
+def test_identities_of_a_policy(identities: list[str]) -> None:
+    notation.check_identities(identities)
+
+
+@pytest.mark.parametrize(
+    ("identities", "words"),
+    [
+        (["*", "x509.subject: C=DE, ST=HH, O=Team"], "want"),
+        (["x509.subject: C=DE, O=Team"], "want"),
+        (["C=DE, ST=HH, O=Team"], "want"),
+        (["x509.subject: C=DE, ST=HH, O=Team, OU"], "want"),
+        (["x509.subject: C=DE, ST=HH, O=Team", "x509.subject: C=DE, ST=HH, O=Team, OU=a"], "overlaps"),
+    ],
+)
+def test_identities_that_no_policy_may_have(identities: list[str], words: str) -> None:
+    with pytest.raises(NotationError, match=words):
+        notation.check_identities(identities)
+
+
+def test_a_root_in_the_middle_may_be_trusted() -> None:
+    """A store may name the authority in between; the chain has to be whole all the same."""
+    check(jws(CHAIN), MIDDLE)
+    with pytest.raises(NotationError, match="did not issue"):
+        check(jws([LEAF, MIDDLE]), MIDDLE)

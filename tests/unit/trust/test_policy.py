@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rundlet.trust.policy import Policy, PolicyError, PolicyFile, parse
+from rundlet.trust.policy import Policy, PolicyError, PolicyFile, actions_of, parse, read_file
+
+NOTATION = {"type": "notation", "trust-store": "/none"}
 
 
 def _parse(document: object, files: dict[str, bytes] | None = None) -> Policy:
@@ -67,6 +69,18 @@ def test_without_anything_said_everything_is_accepted() -> None:
         ({"default": {"type": "cosign", "keys": "/k"}}, "keys: want a list of strings"),
         ({"default": {"type": "cosign", "keys": ["/none"]}}, "/none: no such file or directory"),
         ({"default": {"type": "notation", "trust-store": "/none"}}, "/none: no such file or directory"),
+        ({"default": {"type": "notation", "tsa-store": "/c"}}, "notation takes trust-store, [identities], [level]"),
+        ({"default": {**NOTATION, "level": "lax"}}, "level: want one of strict, permissive, audit, skip"),
+        ({"default": {"type": "notation", "level": "strict"}}, "strict needs a trust-store"),
+        ({"default": {"type": "notation", "level": "skip"}}, "not with the default"),
+        ({"rules": {"a.b": {**NOTATION, "level": "skip"}}}, "skip goes with nothing else"),
+        ({"default": {**NOTATION, "override": []}}, "override: want an object"),
+        ({"default": {**NOTATION, "override": {"integrity": "log"}}}, "with some of authenticity, authenticTimestamp"),
+        ({"default": {**NOTATION, "override": {"expiry": "skip"}}}, "override: expiry: want one of enforce, log"),
+        ({"default": {**NOTATION, "override": {"revocation": 1}}}, "revocation: want one of enforce, log, skip"),
+        ({"default": {**NOTATION, "verify-timestamp": "always"}}, "verify-timestamp needs a tsa-store"),
+        ({"default": {**NOTATION, "tsa-store": "/c", "verify-timestamp": "no"}}, "want one of always, afterCertExpiry"),
+        ({"default": {**NOTATION, "identities": ["O=Team"]}}, "identities: 'O=Team': want"),
         ({"default": {"type": "dct", "server": "http://x"}}, "want an https URL"),
         ({"default": {"type": "dct", "root-keys": [1]}}, "root-keys: want a list of strings"),
     ],
@@ -83,6 +97,29 @@ def test_a_rule_is_another_when_its_key_is() -> None:
     first = _parse(document, {"/k": b"one"}).default
     assert first.fingerprint == _parse(document, {"/k": b"one"}).default.fingerprint
     assert first.fingerprint != _parse(document, {"/k": b"two"}).default.fingerprint
+
+
+def test_levels_of_notation(tmp_path: Path) -> None:
+    stores = {}
+    for name in ("trust-store", "tsa-store"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.crt").write_bytes(name.encode())
+        stores[name] = str(tmp_path / name)
+    rule = {"type": "notation", **stores, "level": "permissive", "override": {"expiry": "enforce"}}
+    document = {"rules": {"a.example": rule, "b.example": {"type": "notation", "level": "skip"}}}
+    policy = parse("/p", json.dumps(document).encode(), read_file)
+    strict, skipped = policy.rules["a.example"], policy.rules["b.example"]
+    assert {name: list(strict.files_in(path).values()) for name, path in stores.items()} == {
+        name: [name.encode()] for name in stores
+    }
+    assert actions_of(strict.settings) == {
+        "authenticity": "enforce",
+        "authenticTimestamp": "log",
+        "expiry": "enforce",
+        "revocation": "log",
+    }
+    assert (str(strict), strict.accepts_all) == ("notation: permissive", False)
+    assert (str(skipped), skipped.accepts_all) == ("notation: skip", True)
 
 
 def _write(path: Path, text: str) -> None:
