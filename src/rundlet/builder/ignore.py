@@ -62,6 +62,10 @@ class Patterns:
     def __bool__(self) -> bool:
         return bool(self._patterns)
 
+    def lines(self) -> list[str]:
+        """The patterns, cleaned, for somebody else who knows them."""
+        return [f"{'!' if pattern.keeps else ''}{pattern.text}" for pattern in self._patterns]
+
     def rules(self) -> list[tuple[str, bool]]:
         """Each pattern as a regular expression (for a whole path, or that of a directory above), and whether it takes
         back in."""

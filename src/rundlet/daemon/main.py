@@ -162,6 +162,7 @@ async def _check_storage(engine: Engine) -> None:
 
 async def _close(config: Config, layout: Layout, engine: Engine, server: APIServer, launcher: Launcher) -> None:
     """Containers run on; the next engine finds them."""
+    await engine.buildkit.close()
     await engine.builds.close()
     engine.context.events.close()
     await server.close()

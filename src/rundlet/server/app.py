@@ -15,7 +15,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from rundlet.server.dispatch import Dispatcher
-from rundlet.server.routers.builds.backend import BuildBackend
+from rundlet.server.routers.builds.backend import BuildBackend, BuildKitBackend
 from rundlet.server.routers.builds.router import routes as build_routes
 from rundlet.server.routers.containers.backend import ContainerBackend
 from rundlet.server.routers.containers.router import routes as container_routes
@@ -60,6 +60,7 @@ class Backends:
     system: SystemBackend
     distribution: DistributionBackend
     builds: BuildBackend
+    buildkit: BuildKitBackend
 
 
 def all_routes(backends: Backends) -> Iterable[Route]:
@@ -71,7 +72,7 @@ def all_routes(backends: Backends) -> Iterable[Route]:
     yield from network_routes(backends.networks)
     yield from volume_routes(backends.volumes)
     yield from distribution_routes(backends.distribution)
-    yield from build_routes(backends.builds)
+    yield from build_routes(backends.builds, backends.buildkit)
     yield from plugin_routes()
     yield from swarm_routes()
 

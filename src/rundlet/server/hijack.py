@@ -64,6 +64,7 @@ class Hijack:
         self._request = call.request
         self._version = call.version
         self._upgrade = hdrs.UPGRADE in call.request.headers
+        self._protocol = "h2c" if call.header(hdrs.UPGRADE).lower() == "h2c" else "tcp"
 
     async def join(self, attachment: Attachment, *, stdin: bool, detach_keys: bytes) -> web.StreamResponse:
         """Answer, replay the backlog, then copy both ways until the container's side ends or the client is gone.
@@ -115,7 +116,7 @@ class Hijack:
         lines = [
             "HTTP/1.1 101 UPGRADED" if self._upgrade else "HTTP/1.1 200 OK",
             f"Content-Type: {content_type}",
-            *(("Connection: Upgrade", "Upgrade: tcp") if self._upgrade else ()),
+            *(("Connection: Upgrade", f"Upgrade: {self._protocol}") if self._upgrade else ()),
             *(f"{name}: {value}" for name, value in answers.HEADERS.items()),
         ]
         return "\r\n".join([*lines, "", ""]).encode()

@@ -581,6 +581,16 @@ class FakeNetworks:
         return NetworksPruned()
 
 
+class FakeBuildKit:
+    """Nobody comes."""
+
+    def session(self, identifier: str, shared_key: str, methods: frozenset[str]) -> Attachment:
+        raise AssertionError(identifier, shared_key, methods)
+
+    def control(self) -> Attachment:
+        raise AssertionError
+
+
 class FakeBuilds:
     """BuildBackend: reads the context and says how large it was."""
 
@@ -698,4 +708,5 @@ class FakeEngine:
             system=self.system,
             distribution=self.distribution,
             builds=FakeBuilds(),
+            buildkit=FakeBuildKit(),
         )

@@ -109,7 +109,7 @@ async def test_failed_gets(server: Server, path: str, status: int, message: str)
         ("/images/create?fromImage=denied", None, 401, "pull access denied for denied"),
         ("/auth", {"password": "wrong"}, 401, "unauthorized: incorrect username or password"),
         ("/build?buildargs=x", None, 400, "error reading buildargs"),
-        ("/session", None, 501, "build session is not supported by Rundlet"),
+        ("/session", None, 400, "/session needs a connection that is upgraded to h2c"),
         ("/swarm/init", {}, 501, "swarm init is not supported by Rundlet"),
         ("/swarm/leave", None, 503, "This node is not part of a swarm"),
         ("/services/create", {}, 503, 'This node is not a swarm manager. Use "docker swarm init"'),

@@ -56,8 +56,6 @@ async def test_what_needs_a_swarm(server: Server, endpoint: str) -> None:
         ("POST /swarm/init", 501, "swarm init is not supported by Rundlet"),
         ("POST /swarm/join", 501, "swarm join is not supported by Rundlet"),
         ("POST /swarm/leave", 503, OUTSIDE),
-        ("POST /session", 501, "build session is not supported by Rundlet"),
-        ("POST /grpc", 501, "build session is not supported by Rundlet"),
         ("POST /plugins/create", 501, "plugin create is not supported by Rundlet"),
         ("POST /plugins/pull", 501, "plugin pull is not supported by Rundlet"),
         ("GET /plugins/privileges", 501, "plugin privileges is not supported by Rundlet"),

@@ -43,12 +43,13 @@ class BadContextError(InvalidParameterError):
         super().__init__(f"the build context can't be unpacked: {why}")
 
 
-async def receive(workspace: Workspace, body: AsyncIterator[bytes]) -> None:
-    """Unpack ``body`` (a tar, compressed or not) as the build's context. All of it becomes root's.
+async def receive(workspace: Workspace, body: AsyncIterator[bytes], place: str = "") -> None:
+    """Unpack ``body`` (a tar, compressed or not) as the build's context, or into another directory of the build's. All
+    of it becomes root's.
 
     Raises BadContextError.
     """
-    access = workspace.write_directory(workspace.context)
+    access = workspace.write_directory(place or workspace.context)
     try:
         await access.start_place(PlaceRequest(path="/", own=(0, 0), keep_kinds=False))
         await access.put(body)

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from rundlet.api.streams import Attachment
 from rundlet.builder.workspace import Workspace
@@ -20,6 +20,29 @@ _SECRET_LIMIT: Final = 500 << 10
 _ID: Final = 64
 
 
+class AgentLines(Protocol):
+    """Lines to one agent of a client's."""
+
+    async def get(self) -> socket.socket:
+        """The engine's end of one; waits for it."""
+
+    def close(self) -> None:
+        """No step will ask for another."""
+
+
+class _Lines:
+    """Those that the client has opened."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[socket.socket] = asyncio.Queue()
+        self.put = self._queue.put_nowait
+        self.get = self._queue.get
+
+    def close(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait().close()
+
+
 @dataclass(slots=True)
 class Lent:
     """Of one session."""
@@ -27,7 +50,7 @@ class Lent:
     since: float
     secrets: dict[str, bytes] = field(default_factory=dict)
     contexts: dict[str, Workspace] = field(default_factory=dict)
-    agents: dict[str, "asyncio.Queue[socket.socket]"] = field(default_factory=dict)
+    agents: dict[str, AgentLines] = field(default_factory=dict)
     busy: int = 0
     taken: bool = False
 
@@ -81,7 +104,9 @@ class Lendings:
         """A line to the client's agent; its engine's end waits for a step that speaks on it."""
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        self._of(session).agents.setdefault(name, asyncio.Queue()).put_nowait(theirs)
+        lines = self._of(session).agents.setdefault(name, _Lines())
+        assert isinstance(lines, _Lines)
+        lines.put(theirs)
         # As a terminal's it would be searched for keys to detach with.
         return Attachment(tty=False, socket=ours)
 
@@ -90,8 +115,7 @@ class Lendings:
         self._lent = {session: other for session, other in self._lent.items() if other is not lent}
         lent.secrets.clear()
         for lines in lent.agents.values():
-            while not lines.empty():
-                lines.get_nowait().close()
+            lines.close()
         for workspace in lent.contexts.values():
             await asyncio.to_thread(workspace.remove)
         lent.contexts.clear()

@@ -34,18 +34,19 @@ from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds import attestations, checks, indexes
 from rundlet.engine.builds.classic import ClassicReporter
-from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
+from rundlet.engine.builds.contexts import Read
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
 from rundlet.engine.builds.pruning import BuildCacheService
 from rundlet.engine.builds.requests import build_request, check, platforms, tagged, with_platform
 from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
+from rundlet.engine.builds.supplies import RequestSupply, Supply
 from rundlet.engine.builds.work import BuildRooms, Work
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.leases import Lease
-from rundlet.image.records import Image, Progress
+from rundlet.image.records import Image
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.reference import Reference
 from rundlet.util.ids import short
@@ -92,7 +93,12 @@ class BuildService:
     async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         """An error before the first message is raised, a later one is the last message."""
         check(options)
-        return self._messages(options, body)
+        return self._messages(options, RequestSupply(options, body, self.kept, self._rooms.http))
+
+    async def build_of(self, options: BuildOptions, supply: Supply) -> AsyncGenerator[Message, None]:
+        """The same of what ``supply`` brings."""
+        check(options)
+        return self._messages(options, supply)
 
     async def prune(self, options: BuildPruneOptions) -> BuildPruned:
         """Raises InvalidParameterError."""
@@ -140,12 +146,12 @@ class BuildService:
 
     # ── one build ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _messages(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
+    async def _messages(self, options: BuildOptions, supply: Supply) -> AsyncGenerator[Message, None]:
         queue: asyncio.Queue[Message | None] = asyncio.Queue()
         reporter: RichReporter | ClassicReporter = (
             RichReporter(queue.put_nowait, self._context.clock) if options.rich else ClassicReporter(queue.put_nowait)
         )
-        task = asyncio.create_task(self._work(options, body, reporter, queue.put_nowait))
+        task = asyncio.create_task(self._work(options, supply, reporter, queue.put_nowait))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _task: queue.put_nowait(None))
@@ -184,7 +190,7 @@ class BuildService:
     async def _work(
         self,
         options: BuildOptions,
-        body: AsyncIterator[bytes],
+        supply: Supply,
         reporter: RichReporter | ClassicReporter,
         emit: Callable[[Message], None],
     ) -> StageState | None:
@@ -193,19 +199,8 @@ class BuildService:
             async with (
                 self._workspace() as workspace,
                 self._rooms.leases.lease() as lease,
-                self.kept.using(options.context, workspace) as announced,
+                supply.supplied(workspace, lent, emit) as found,
             ):
-                await self._context_of(workspace, options, body, emit)
-                found = await asyncio.to_thread(
-                    read_dockerfile,
-                    workspace.context,
-                    options.dockerfile,
-                    filtered=not options.remote,
-                    own_ignore=options.rich,
-                )
-                if announced is not None:
-                    announced.complete = True
-                    workspace.memo = announced.memo
                 warnings = checks.findings(found, options, self._context.images)
                 if options.check:
                     emit(checks.answer(found, warnings))
@@ -295,26 +290,6 @@ class BuildService:
     def _settle(self, image: Image) -> None:
         self._rooms.cache.mark_result(image)
         self._rooms.cache.flush()
-
-    async def _context_of(
-        self,
-        workspace: Workspace,
-        options: BuildOptions,
-        body: AsyncIterator[bytes],
-        emit: Callable[[Message], None],
-    ) -> None:
-        if not options.remote or options.remote == "client-session":
-            await receive(workspace, body)
-            return
-
-        def progress(state: Progress) -> None:
-            del state
-
-        def say(line: str) -> None:
-            if not options.rich:
-                emit(jsonstream.stream(f"{line}\n"))
-
-        await bring(workspace, options.remote, self._rooms.http, progress, say)
 
     @asynccontextmanager
     async def _workspace(self) -> AsyncIterator[Workspace]:

@@ -25,7 +25,7 @@ from rundlet.builder.transfers import Transfers
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import BaseImageService
 from rundlet.engine.builds.caches import CacheImporter
-from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.lendings import AgentLines, Lent
 from rundlet.engine.builds.runner import ContainerRunner
 from rundlet.engine.context import Context
 from rundlet.image.leases import Lease, Leases
@@ -137,7 +137,7 @@ class Work:
                 async def serve(
                     reader: asyncio.StreamReader,
                     writer: asyncio.StreamWriter,
-                    lines: "asyncio.Queue[socket.socket]" = lines,
+                    lines: AgentLines = lines,
                 ) -> None:
                     task = asyncio.current_task()
                     assert task is not None

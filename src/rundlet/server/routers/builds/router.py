@@ -17,19 +17,21 @@ from rundlet.server import answers
 from rundlet.server.call import Call
 from rundlet.server.call import platform as platform_of
 from rundlet.server.hijack import Hijack
-from rundlet.server.routers.builds.backend import BuildBackend
-from rundlet.server.routers.refusal import refused
+from rundlet.server.routers.builds.backend import BuildBackend, BuildKitBackend
 from rundlet.server.routing import Route, WhenClientLeaves
 
 T = TypeVar("T")
+_SESSION = "X-Docker-Expose-Session"
+_H2C = "h2c"
 _RICH = "application/vnd.rundlet.build.v1+json"
 
 
 class BuildRouter:
     """Parses, calls, encodes."""
 
-    def __init__(self, backend: BuildBackend) -> None:
+    def __init__(self, backend: BuildBackend, buildkit: BuildKitBackend) -> None:
         self._backend = backend
+        self._buildkit = buildkit
 
     async def build(self, call: Call) -> web.StreamResponse:
         messages = await self._backend.build(_options(call), call.body())
@@ -75,6 +77,24 @@ class BuildRouter:
     async def root_files(self, call: Call) -> web.StreamResponse:
         """Rundlet's own: an image's files, for outputs that are files."""
         return await answers.bytes_stream(call, await self._backend.root_files(call["name"]), answers.TAR)
+
+    async def session(self, call: Call) -> web.StreamResponse:
+        """BuildKit's protocol: a client serves what its builds will ask for."""
+        hijack = Hijack(call)
+        _check_upgrade(call)
+        methods = call.request.headers.getall(f"{_SESSION}-Grpc-Method", ())
+        attachment = self._buildkit.session(
+            call.header(f"{_SESSION}-Uuid"),
+            call.header(f"{_SESSION}-Sharedkey"),
+            frozenset(method.lower() for method in methods),
+        )
+        return await hijack.join(attachment, stdin=True, detach_keys=b"")
+
+    async def control(self, call: Call) -> web.StreamResponse:
+        """BuildKit's protocol: the services that a client asks for builds."""
+        hijack = Hijack(call)
+        _check_upgrade(call)
+        return await hijack.join(self._buildkit.control(), stdin=True, detach_keys=b"")
 
 
 def _options(call: Call) -> BuildOptions:
@@ -155,9 +175,14 @@ def _header(call: Call, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
         raise InvalidParameterError(f"the header {name} can't be read") from exc
 
 
-def routes(backend: BuildBackend) -> Iterable[Route]:
-    """Bind the backend. What BuildKit's clients open first is refused by name."""
-    router = BuildRouter(backend)
+def _check_upgrade(call: Call) -> None:
+    if call.header("Upgrade").lower() != _H2C:
+        raise InvalidParameterError(f"{call.request.path} needs a connection that is upgraded to {_H2C}")
+
+
+def routes(backend: BuildBackend, buildkit: BuildKitBackend) -> Iterable[Route]:
+    """Bind the backends."""
+    router = BuildRouter(backend, buildkit)
     own = "/rundlet/builds/{session}"
     yield Route("POST", "/build", router.build, WhenClientLeaves.CANCEL)
     yield Route("POST", "/build/cancel", router.cancel)
@@ -167,5 +192,5 @@ def routes(backend: BuildBackend) -> Iterable[Route]:
     yield Route("POST", f"{own}/contexts/{{name}}", router.context, WhenClientLeaves.CANCEL)
     yield Route("POST", f"{own}/ssh/{{name}}", router.agent, WhenClientLeaves.CANCEL)
     yield Route("GET", "/rundlet/images/{name}/root", router.root_files, WhenClientLeaves.CANCEL)
-    yield Route("POST", "/session", refused("build session"))
-    yield Route("POST", "/grpc", refused("build session"))
+    yield Route("POST", "/session", router.session, WhenClientLeaves.CANCEL)
+    yield Route("POST", "/grpc", router.control, WhenClientLeaves.CANCEL)

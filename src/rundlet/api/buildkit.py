@@ -1,0 +1,318 @@
+"""BuildKit's messages: its Control service, the bridge for frontends, and what a client's session offers.
+
+Field numbers are the protocol's; fields that nothing here reads are left out, and skipped when they come. Names are
+ours where the protocol's are not ``snake_case``.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Annotated
+
+from rundlet.api.protobuf import Message, Timestamp
+
+# ── builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Definition(Message, frozen=True):
+    """A build graph that a client made by itself (LLB)."""
+
+    operations: Annotated[tuple[bytes, ...], 1] = ()
+
+
+class CacheEntry(Message, frozen=True):
+    type: Annotated[str, 1] = ""
+    attributes: Annotated[Mapping[str, str], 2] = {}
+
+
+class CacheOptions(Message, frozen=True):
+    exports: Annotated[tuple[CacheEntry, ...], 4] = ()
+    imports: Annotated[tuple[CacheEntry, ...], 5] = ()
+
+
+class Exporter(Message, frozen=True):
+    type: Annotated[str, 1] = ""
+    attributes: Annotated[Mapping[str, str], 2] = {}
+
+
+class SolveRequest(Message, frozen=True):
+    """``exporter`` and its attributes are what older clients say instead of ``exporters``."""
+
+    ref: Annotated[str, 1] = ""
+    definition: Annotated[Definition | None, 2] = None
+    exporter: Annotated[str, 3] = ""
+    exporter_attributes: Annotated[Mapping[str, str], 4] = {}
+    session: Annotated[str, 5] = ""
+    frontend: Annotated[str, 6] = ""
+    frontend_attributes: Annotated[Mapping[str, str], 7] = {}
+    cache: Annotated[CacheOptions | None, 8] = None
+    entitlements: Annotated[tuple[str, ...], 9] = ()
+    frontend_inputs: Annotated[Mapping[str, Definition], 10] = {}
+    internal: Annotated[bool, 11] = False
+    source_policy: Annotated[bytes, 12] = b""
+    exporters: Annotated[tuple[Exporter, ...], 13] = ()
+
+
+class SolveResponse(Message, frozen=True):
+    exporter_response: Annotated[Mapping[str, str], 1] = {}
+
+
+class StatusRequest(Message, frozen=True):
+    ref: Annotated[str, 1] = ""
+
+
+class Vertex(Message, frozen=True):
+    """A step and its state."""
+
+    digest: Annotated[str, 1] = ""
+    name: Annotated[str, 3] = ""
+    cached: Annotated[bool, 4] = False
+    started: Annotated[Timestamp | None, 5] = None
+    completed: Annotated[Timestamp | None, 6] = None
+    error: Annotated[str, 7] = ""
+
+
+class VertexStatus(Message, frozen=True):
+    """Bytes that go somewhere for a step."""
+
+    id: Annotated[str, 1] = ""
+    vertex: Annotated[str, 2] = ""
+    name: Annotated[str, 3] = ""
+    current: Annotated[int, 4] = 0
+    total: Annotated[int, 5] = 0
+    timestamp: Annotated[Timestamp | None, 6] = None
+    started: Annotated[Timestamp | None, 7] = None
+    completed: Annotated[Timestamp | None, 8] = None
+
+
+class VertexLog(Message, frozen=True):
+    vertex: Annotated[str, 1] = ""
+    timestamp: Annotated[Timestamp | None, 2] = None
+    stream: Annotated[int, 3] = 0
+    data: Annotated[bytes, 4] = b""
+
+
+class SourceInfo(Message, frozen=True):
+    filename: Annotated[str, 1] = ""
+    data: Annotated[bytes, 2] = b""
+    language: Annotated[str, 4] = ""
+
+
+class Position(Message, frozen=True):
+    line: Annotated[int, 1] = 0
+    character: Annotated[int, 2] = 0
+
+
+class Range(Message, frozen=True):
+    start: Annotated[Position | None, 1] = None
+    end: Annotated[Position | None, 2] = None
+
+
+class VertexWarning(Message, frozen=True):
+    vertex: Annotated[str, 1] = ""
+    level: Annotated[int, 2] = 0
+    short: Annotated[bytes, 3] = b""
+    detail: Annotated[tuple[bytes, ...], 4] = ()
+    url: Annotated[str, 5] = ""
+    info: Annotated[SourceInfo | None, 6] = None
+    ranges: Annotated[tuple[Range, ...], 7] = ()
+
+
+class StatusResponse(Message, frozen=True):
+    vertexes: Annotated[tuple[Vertex, ...], 1] = ()
+    statuses: Annotated[tuple[VertexStatus, ...], 2] = ()
+    logs: Annotated[tuple[VertexLog, ...], 3] = ()
+    warnings: Annotated[tuple[VertexWarning, ...], 4] = ()
+
+
+# ── the worker and its cache ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Platform(Message, frozen=True):
+    architecture: Annotated[str, 1] = ""
+    os: Annotated[str, 2] = ""
+    variant: Annotated[str, 3] = ""
+
+
+class Version(Message, frozen=True):
+    package: Annotated[str, 1] = ""
+    version: Annotated[str, 2] = ""
+    revision: Annotated[str, 3] = ""
+
+
+class Worker(Message, frozen=True):
+    id: Annotated[str, 1] = ""
+    labels: Annotated[Mapping[str, str], 2] = {}
+    platforms: Annotated[tuple[Platform, ...], 3] = ()
+    version: Annotated[Version | None, 5] = None
+
+
+class WorkersResponse(Message, frozen=True):
+    record: Annotated[tuple[Worker, ...], 1] = ()
+
+
+class InfoResponse(Message, frozen=True):
+    version: Annotated[Version | None, 1] = None
+
+
+class UsageRecord(Message, frozen=True):
+    """Sizes in bytes."""
+
+    id: Annotated[str, 1] = ""
+    mutable: Annotated[bool, 2] = False
+    in_use: Annotated[bool, 3] = False
+    size: Annotated[int, 4] = 0
+    created: Annotated[Timestamp | None, 6] = None
+    last_used: Annotated[Timestamp | None, 7] = None
+    usage_count: Annotated[int, 8] = 0
+    description: Annotated[str, 9] = ""
+    record_type: Annotated[str, 10] = ""
+    shared: Annotated[bool, 11] = False
+    parents: Annotated[tuple[str, ...], 12] = ()
+
+
+class UsageRequest(Message, frozen=True):
+    filter: Annotated[tuple[str, ...], 1] = ()
+
+
+class UsageResponse(Message, frozen=True):
+    record: Annotated[tuple[UsageRecord, ...], 1] = ()
+
+
+class PruneRequest(Message, frozen=True):
+    """``keep_duration`` in nanoseconds, spaces in bytes."""
+
+    filter: Annotated[tuple[str, ...], 1] = ()
+    all: Annotated[bool, 2] = False
+    keep_duration: Annotated[int, 3] = 0
+    reserved_space: Annotated[int, 4] = 0
+    max_used_space: Annotated[int, 5] = 0
+    min_free_space: Annotated[int, 6] = 0
+
+
+# ── the bridge for frontends ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Capability(Message, frozen=True):
+    id: Annotated[str, 1] = ""
+    enabled: Annotated[bool, 2] = False
+
+
+class Pong(Message, frozen=True):
+    frontend_capabilities: Annotated[tuple[Capability, ...], 1] = ()
+    llb_capabilities: Annotated[tuple[Capability, ...], 2] = ()
+    workers: Annotated[tuple[Worker, ...], 3] = ()
+
+
+class Ref(Message, frozen=True):
+    id: Annotated[str, 1] = ""
+    definition: Annotated[Definition | None, 2] = None
+
+
+class RefMap(Message, frozen=True):
+    refs: Annotated[Mapping[str, Ref], 1] = {}
+
+
+class Result(Message, frozen=True):
+    ref: Annotated[Ref | None, 3] = None
+    refs: Annotated[RefMap | None, 4] = None
+    metadata: Annotated[Mapping[str, bytes], 10] = {}
+
+
+class FrontendRequest(Message, frozen=True):
+    """The bridge's Solve."""
+
+    definition: Annotated[Definition | None, 1] = None
+    frontend: Annotated[str, 2] = ""
+    attributes: Annotated[Mapping[str, str], 3] = {}
+    cache_imports: Annotated[tuple[CacheEntry, ...], 12] = ()
+    inputs: Annotated[Mapping[str, Definition], 13] = {}
+
+
+class FrontendResponse(Message, frozen=True):
+    ref: Annotated[str, 1] = ""
+    result: Annotated[Result | None, 3] = None
+
+
+class Any(Message, frozen=True):
+    type_url: Annotated[str, 1] = ""
+    value: Annotated[bytes, 2] = b""
+
+
+class Status(Message, frozen=True):
+    """``google.rpc.Status``, also in the trailers of a call that failed."""
+
+    code: Annotated[int, 1] = 0
+    message: Annotated[str, 2] = ""
+    details: Annotated[tuple[Any, ...], 3] = ()
+
+
+class ReturnRequest(Message, frozen=True):
+    result: Annotated[Result | None, 1] = None
+    error: Annotated[Status | None, 2] = None
+
+
+class WarnRequest(VertexWarning, frozen=True):
+    """Of a client's own frontend."""
+
+
+class Empty(Message, frozen=True):
+    """No fields, or none that matter here."""
+
+
+# ── what a session offers ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BytesMessage(Message, frozen=True):
+    data: Annotated[bytes, 1] = b""
+
+
+class PacketType(IntEnum):
+    STAT = 0
+    REQUEST = 1
+    DATA = 2
+    FINISH = 3
+    ERROR = 4
+
+
+class FileStat(Message, frozen=True):
+    """A file. ``mode`` has the bits of Go's ``os.FileMode``; ``modified`` in nanoseconds; ``link`` of a regular file is
+    the earlier one that it is a hard link to."""
+
+    path: Annotated[str, 1] = ""
+    mode: Annotated[int, 2] = 0
+    uid: Annotated[int, 3] = 0
+    gid: Annotated[int, 4] = 0
+    size: Annotated[int, 5] = 0
+    modified: Annotated[int, 6] = 0
+    link: Annotated[str, 7] = ""
+    major: Annotated[int, 8] = 0
+    minor: Annotated[int, 9] = 0
+    xattrs: Annotated[Mapping[str, bytes], 10] = {}
+
+
+class Packet(Message, frozen=True):
+    type: Annotated[int, 1] = 0
+    stat: Annotated[FileStat | None, 2] = None
+    id: Annotated[int, 3] = 0
+    data: Annotated[bytes, 4] = b""
+
+
+class CredentialsRequest(Message, frozen=True):
+    host: Annotated[str, 1] = ""
+
+
+class CredentialsResponse(Message, frozen=True):
+    username: Annotated[str, 1] = ""
+    secret: Annotated[str, 2] = ""
+
+
+class SecretRequest(Message, frozen=True):
+    id: Annotated[str, 1] = ""
+
+
+class SecretResponse(Message, frozen=True):
+    data: Annotated[bytes, 1] = b""
+
+
+class AgentRequest(Message, frozen=True):
+    id: Annotated[str, 1] = ""

@@ -1,0 +1,1 @@
+"""BuildKit's protocol for Docker's build clients: its services in front of Rundlet's own builder."""

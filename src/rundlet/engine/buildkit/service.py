@@ -1,0 +1,234 @@
+"""What BuildKit's clients find behind ``/session`` and ``/grpc``.
+
+A client solves in one of two ways: it names the frontend in ``Control/Solve``; or, as buildx does, it solves with none
+and is then the frontend itself, through the bridge: asks there for ``dockerfile.v0`` and returns what it got. Nothing
+is built before that return: a reference is the request that leads to it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+from rundlet.api import buildkit
+from rundlet.api.buildkit import (
+    Definition,
+    Empty,
+    Exporter,
+    FrontendRequest,
+    FrontendResponse,
+    Ref,
+    Result,
+    ReturnRequest,
+    SolveRequest,
+    SolveResponse,
+    StatusRequest,
+)
+from rundlet.api.builds import BuildFailure, BuildProgress
+from rundlet.api.images import AuthConfig
+from rundlet.api.jsonstream import JSONMessage
+from rundlet.api.protobuf import Message, decode, encode
+from rundlet.api.streams import Attachment
+from rundlet.engine.buildkit import progress
+from rundlet.engine.buildkit.exporting import Exporting
+from rundlet.engine.buildkit.frontend import Plan, plan
+from rundlet.engine.buildkit.jobs import Job, Jobs
+from rundlet.engine.buildkit.outputs import OutputSender, Save
+from rundlet.engine.buildkit.session import Sessions
+from rundlet.engine.buildkit.supply import SessionSupply
+from rundlet.engine.buildkit.workers import WorkerService
+from rundlet.engine.builds.service import BuildService
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.transport import HttpClient
+from rundlet.transport.http2.connection import Connection
+from rundlet.transport.http2.grpc import CallError, Code, Method, Server, ServerCall
+
+_CONTROL: Final = "/moby.buildkit.v1.Control"
+_BRIDGE: Final = "/moby.buildkit.v1.frontend.LLBBridge"
+_HEALTH: Final = "/grpc.health.v1.Health/Check"
+_BUILD: Final = "buildkit-controlapi-buildid"
+_CONNECTIONS: Final = 100
+_SERVING: Final = b"\x08\x01"
+"""The health service's answer: its first field is 1, SERVING."""
+
+
+class BuildKitService:
+    """Implements the builds router's backend for BuildKit's protocol."""
+
+    def __init__(self, context: Context, builds: BuildService, http: HttpClient, save: Save) -> None:
+        self._context = context
+        self._builds = builds
+        self._http = http
+        self._outputs = OutputSender(context, builds, save)
+        self._sessions = Sessions()
+        self._jobs = Jobs()
+        self._workers = WorkerService(context, builds)
+        self._server = Server(self._methods(), progress.describe)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def session(self, identifier: str, shared_key: str, methods: frozenset[str]) -> Attachment:
+        """See Sessions.attach."""
+        return self._sessions.attach(identifier, shared_key, methods)
+
+    def control(self) -> Attachment:
+        """A line on which the services are. Raises InvalidParameterError."""
+        if len(self._tasks) >= _CONNECTIONS:
+            raise InvalidParameterError("too many build clients")
+        ours, theirs = socket.socketpair()
+        task = asyncio.create_task(Connection(ours, self._server.accept).run(), name="build client")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return Attachment(tty=False, socket=theirs)
+
+    async def close(self) -> None:
+        """The engine ends."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._sessions.close()
+
+    def _methods(self) -> Mapping[str, Method]:
+        return {
+            f"{_CONTROL}/Solve": self._solve,
+            f"{_CONTROL}/Status": self._status,
+            f"{_CONTROL}/ListWorkers": self._workers.list,
+            f"{_CONTROL}/Info": self._workers.info,
+            f"{_CONTROL}/DiskUsage": self._workers.usage,
+            f"{_CONTROL}/Prune": self._workers.prune,
+            f"{_BRIDGE}/Ping": self._workers.ping,
+            f"{_BRIDGE}/Solve": self._bridge_solve,
+            f"{_BRIDGE}/Return": self._bridge_return,
+            f"{_BRIDGE}/Evaluate": self._bridge_evaluate,
+            f"{_BRIDGE}/Inputs": _nothing,
+            f"{_BRIDGE}/Warn": self._bridge_warn,
+            _HEALTH: _health,
+        }
+
+    # ── builds ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _solve(self, call: ServerCall) -> None:
+        request = decode(SolveRequest, await call.request())
+        _refuse_definition(request.definition)
+        if request.source_policy:
+            raise NotSupportedError("a source policy")
+        async with self._jobs.solving(request.ref) as job:
+            if request.frontend:
+                asked: FrontendRequest | None = FrontendRequest(
+                    frontend=request.frontend, attributes=request.frontend_attributes, inputs=request.frontend_inputs
+                )
+            else:
+                asked = _chosen(job, await job.returned)
+            response = {} if asked is None else await self._build(job, request, asked)
+        await call.send(encode(SolveResponse(response)))
+
+    async def _build(self, job: Job, request: SolveRequest, asked: FrontendRequest) -> dict[str, str]:
+        exporters = request.exporters
+        if not exporters and request.exporter:
+            exporters = (Exporter(request.exporter, request.exporter_attributes),)
+        cache = request.cache or buildkit.CacheOptions()
+        found = plan(
+            asked.frontend,
+            asked.attributes,
+            asked.inputs,
+            exporters,
+            (*cache.imports, *asked.cache_imports),
+            cache.exports,
+            request.entitlements,
+        )
+        return await self._carry_out(job, found, request.session)
+
+    async def _carry_out(self, job: Job, found: Plan, session_id: str) -> dict[str, str]:
+        session = await self._sessions.get(session_id)
+        logins: dict[str, AuthConfig] = {}
+        options = found.with_logins(logins)
+        supply = SessionSupply(self._context, self._builds.kept, self._http, session, found, logins)
+        aux: dict[str, Any] = {}
+        async with aclosing(await self._builds.build_of(options, supply)) as messages:
+            async for message in messages:
+                if isinstance(message, BuildProgress):
+                    await job.said.say(progress.status(message, job.ref))
+                elif isinstance(message, BuildFailure):
+                    raise progress.failure(message, found.filename)
+                elif isinstance(message, JSONMessage):
+                    if message.error:
+                        raise CallError(Code.CANCELLED, message.error)
+                    aux |= message.aux if isinstance(message.aux, dict) else {}
+        metadata: dict[str, str] = dict(aux.get("Metadata", {}))
+        exporting = Exporting(job, self._context.clock, options.outputs)
+        async with exporting.going_on(metadata):
+            await self._outputs.send(session, options.outputs, aux.get("Outputs", ()))
+        return metadata if exporting.image else {}
+
+    async def _status(self, call: ServerCall) -> None:
+        job = await self._jobs.get(decode(StatusRequest, await call.request()).ref)
+        async with aclosing(job.said.listen()) as messages:
+            async for message in messages:
+                await call.send(encode(message))
+
+    # ── the bridge ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _job(self, call: ServerCall) -> Job:
+        return await self._jobs.get(call.metadata.get(_BUILD, ""))
+
+    async def _bridge_solve(self, call: ServerCall) -> None:
+        job = await self._job(call)
+        request = decode(FrontendRequest, await call.request())
+        _refuse_definition(request.definition)
+        # What can't be done is said here already, where the client can tell whose request it was.
+        plan(request.frontend, request.attributes, request.inputs, (), request.cache_imports, (), ())
+        await _answer(call, FrontendResponse(result=Result(ref=Ref(job.add(request)))))
+
+    async def _bridge_return(self, call: ServerCall) -> None:
+        job = await self._job(call)
+        request = decode(ReturnRequest, await call.request())
+        if not job.returned.done():
+            job.returned.set_result(request)
+        await _answer(call, Empty())
+
+    async def _bridge_evaluate(self, call: ServerCall) -> None:
+        """A client that builds several targets wants each one's build to begin; ours does when it returns."""
+        job = await self._job(call)
+        job.request(decode(Ref, await call.request()).id)
+        await _answer(call, Empty())
+
+    async def _bridge_warn(self, call: ServerCall) -> None:
+        job = await self._job(call)
+        warning = decode(buildkit.VertexWarning, await call.request())
+        await job.said.say(buildkit.StatusResponse(warnings=(warning,)))
+        await _answer(call, Empty())
+
+
+async def _answer(call: ServerCall, message: Message) -> None:
+    await call.send(encode(message))
+
+
+async def _nothing(call: ServerCall) -> None:
+    await call.request()
+    await call.send(b"")
+
+
+async def _health(call: ServerCall) -> None:
+    await call.request()
+    await call.send(_SERVING)
+
+
+def _refuse_definition(definition: Definition | None) -> None:
+    if definition is not None and definition.operations:
+        raise NotSupportedError("a build graph that the client made by itself (LLB)")
+
+
+def _chosen(job: Job, returned: ReturnRequest) -> FrontendRequest | None:
+    """What the client's frontend came to; None where it only looked around. Raises CallError."""
+    if returned.error is not None:
+        raise CallError(returned.error.code, returned.error.message, encode(returned.error))
+    result = returned.result
+    if result is None:
+        return None
+    refs = list(result.refs.refs.values()) if result.refs is not None else [result.ref] if result.ref else []
+    names = {ref.id for ref in refs if ref.id}
+    if len(names) > 1:
+        raise NotSupportedError("a result of several builds")
+    return job.request(names.pop()) if names else None
