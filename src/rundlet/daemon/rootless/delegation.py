@@ -74,8 +74,8 @@ def _ask(prefix: str, pids: Sequence[int]) -> str:
     name = f"{prefix}-{os.getpid()}.scope"
     if not _call("StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", "3", *properties, "0"):
         return ""
-    # All of them, not the first: a group that hands controllers down takes no more processes, and the manager moves them
-    # one by one, those of other sessions by way of the machine's manager.
+    # All of them, not the first: a group that hands controllers down takes no more processes, and the manager moves
+    # them one by one, those of other sessions by way of the machine's manager.
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         bases = {_scope_of(pid, prefix) for pid in pids}
