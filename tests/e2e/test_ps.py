@@ -108,3 +108,31 @@ def test_refused(engine: Engine, text: str, message: str) -> None:
     done = engine.cli("ps", "-a", "-f", text)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (
+            ("ps", "--format", "{{.Foo}}"),
+            1,
+            'failed to execute template: template: :1:2: executing "" at <.Foo>: '
+            "can't evaluate field Foo in type *formatter.ContainerContext",
+        ),
+        (("ps", "--format", "{{.ID"), 1, "failed to parse template: template: :1: unclosed action"),
+        (("ps", "-q", "--format", "{{.ID}}"), 0, "Ignoring custom format, because both --format and --quiet are set."),
+        (
+            ("images", "--format", "{{.Foo}}"),
+            1,
+            'template parsing error: template: :1:2: executing "" at <.Foo>: '
+            "can't evaluate field Foo in type *formatter.imageContext",
+        ),
+        (("images", "--filter", "reference=nothing", "--format", "table {{.Foo}}"), 0, ""),
+        (("images", "--format", "{{foo}}"), 1, 'template parsing error: template: :1: function "foo" not defined'),
+        (("inspect", "--format", "{{foo}}", "busybox"), 64, 'template parsing error: template: :1: function "foo"'),
+    ],
+)
+def test_a_bad_format(engine: Engine, arguments: tuple[str, ...], status: int, message: str) -> None:
+    """``ps`` looks at its template also where there is nothing to list."""
+    done = engine.cli(*arguments)
+    assert (done.returncode, message in done.stderr) == (status, True), done.stderr

@@ -112,11 +112,12 @@ PARSE_ERRORS = [
 
 
 @pytest.mark.parametrize(("text", "where", "message"), PARSE_ERRORS, ids=[row[0] for row in PARSE_ERRORS])
-def test_parse_errors_name_line_and_column(text: str, where: str, message: str) -> None:
+def test_parse_errors_name_the_line_and_know_the_column(text: str, where: str, message: str) -> None:
     with pytest.raises(TemplateError) as caught:
         compile_template(text)
     assert message in str(caught.value)
-    assert str(caught.value).startswith(f"template: {where} ")
+    assert where == f":{caught.value.line}:{caught.value.column}:"
+    assert str(caught.value).startswith(f"template: :{caught.value.line}: ")
 
 
 RUN_ERRORS = [

@@ -37,7 +37,7 @@ check 'denies' fails rundlet run --rm "${own[@]}" bb cat /etc/passwd
 check 'and allows' rundlet run --rm "${own[@]}" bb cat /etc/group
 check 'also with privileges' same "$(rundlet run --rm --privileged "${own[@]}" bb cat $current)" 'of-ones-own (enforce)'
 said=$(rundlet run --rm --security-opt apparmor=not-there bb true 2>&1)
-check 'a profile that is not there' same "$?" 125
+check 'a profile that is not there' same "$?" 127
 check 'is named' grep -q not-there <<<"$said"
 check 'label= is refused by name' grep -q 'SELinux' <<<"$(rundlet run --rm --security-opt label=type:t bb true 2>&1)"
 check 'a stop reaches the process' rundlet stop -t 5 box

@@ -29,8 +29,12 @@ def print_rows(
     quiet: str = "",
     full: bool = False,
     methods: Mapping[str, Callable[..., Any]] | None = None,
+    type_name: str = "formatter.Context",
 ) -> None:
-    """Print ``items``: ``template`` is --format, ``quiet`` the one field that -q prints, ``columns`` the default."""
+    """Print ``items``: ``template`` is --format, ``quiet`` the one field that -q prints, ``columns`` the default.
+
+    ``type_name``: of an item, for messages.
+    """
     kind, template = split_format(template)
     if quiet and (kind == "" or (kind == TABLE and not template)):
         _, compute = fields[quiet]
@@ -44,7 +48,7 @@ def print_rows(
     else:
         from rundlet.cli.format.templated import print_templated
 
-        print_templated(items, fields, template, table=kind == TABLE, full=full, methods=methods)
+        print_templated(items, fields, template, table=kind == TABLE, full=full, methods=methods, type_name=type_name)
 
 
 def split_format(text: str) -> tuple[str, str]:

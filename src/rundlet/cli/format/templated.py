@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rundlet.util.template import Template
 
 
+_UNPARSED = "template parsing error"  # Docker's words for all that goes wrong with one
+
+
 class Format:
     """A template whose errors are Docker's."""
 
@@ -24,20 +27,20 @@ class Format:
         self,
         text: str,
         functions: Mapping[str, Callable[..., Any]] | None = None,
-        prefix: str = "template parsing error",
+        unparsed: tuple[str, int] = (_UNPARSED, 64),
     ) -> None:
-        self._prefix = prefix
+        """``unparsed``: how the message for a text that is no template begins, and the exit status."""
         try:
             self._template: Template = compile_template(text, functions)
         except TemplateError as exc:
-            raise CommandError(f"template parsing error: {exc}", 64) from exc
+            raise CommandError(f"{unparsed[0]}: {exc}", unparsed[1]) from exc
 
     def render(self, value: Any) -> str:
         """Raises CommandError."""
         try:
             return self._template.render(value)
         except TemplateError as exc:
-            raise CommandError(f"{self._prefix}: {exc}") from exc
+            raise CommandError(f"{_UNPARSED}: {exc}") from exc
 
 
 def compile_format(text: str) -> Format:
@@ -53,10 +56,9 @@ def unescape(text: str) -> str:
 class _Row(dict[str, "Any"]):
     """A row whose columns are computed when a template asks for them."""
 
-    type_name = "*formatter.Row"
-
-    def __init__(self, item: Any, fields: Mapping[str, Field], *, full: bool) -> None:
+    def __init__(self, item: Any, fields: Mapping[str, Field], type_name: str, *, full: bool) -> None:
         super().__init__()
+        self.type_name = f"*{type_name}"
         self._item = item
         self._fields = fields
         self._full = full
@@ -95,16 +97,18 @@ def print_templated(
     table: bool,
     full: bool,
     methods: Mapping[str, Callable[..., Any]] | None = None,
+    type_name: str = "formatter.Context",
 ) -> None:
     """Print each item through ``template``; ``table`` adds the header and aligns. ``methods`` are functions of the
-    item that take arguments in the template (``{{.Label "x"}}``). Raises CommandError."""
+    item that take arguments in the template (``{{.Label "x"}}``); ``type_name`` is what Docker calls an item where the
+    template asks for what it does not have. Raises CommandError."""
     text = unescape(template)
-    compiled = Format(text, {"json": _json}, "failed to execute template")
+    compiled = Format(text, {"json": _json}, (_UNPARSED, 1))
     lines: list[str] = []
     if table:
         lines.append(_header(text, fields, methods or {}))
     for item in items:
-        row = _Row(item, fields, full=full)
+        row = _Row(item, fields, type_name, full=full)
         for name, method in (methods or {}).items():
             row[name] = _bound(method, item)
         lines.append(compiled.render(row))
@@ -112,6 +116,19 @@ def print_templated(
         sys.stdout.write("".join(line + "\n" for line in lines))
         return
     sys.stdout.write(layout(cells.split("\t") for line in lines for cells in line.split("\n")))
+
+
+def check_fields(template: str, fields: Mapping[str, Field], methods: Iterable[str], type_name: str) -> None:
+    """Whether the template can be executed over an item of which nothing is known. Raises CommandError."""
+    nothing: dict[str, Field] = {name: (field[0], _nothing) for name, field in fields.items()}
+    row = _Row(None, nothing, type_name, full=False)
+    for name in methods:
+        row[name] = _nothing
+    Format(unescape(template), {"json": _json}, ("failed to parse template", 1)).render(row)
+
+
+def _nothing(*_: Any) -> str:
+    return ""
 
 
 def _bound(method: Callable[..., Any], item: Any) -> Callable[..., Any]:
@@ -130,8 +147,7 @@ def _header(text: str, fields: Mapping[str, Field], methods: Mapping[str, Callab
     functions: dict[str, Callable[..., Any]] = dict.fromkeys(
         ("json", "split", "join", "title", "lower", "upper", "truncate"), same
     )
-    compiled = Format(text, functions, "failed to execute template")
-    titles["\0"] = None
+    compiled = Format(text, functions)
     return compiled.render(titles)
 
 

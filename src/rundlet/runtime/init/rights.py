@@ -66,8 +66,12 @@ class AppArmor(NamedTuple):
         data = f"exec {self.profile}".encode()
         try:
             context.write_proc("thread-self/attr/apparmor/exec", data)
-        except FileNotFoundError:
-            context.write_proc("thread-self/attr/exec", data)
+        except FileNotFoundError:  # no such file (an older kernel), or no such profile
+            try:
+                context.write_proc("thread-self/attr/exec", data)
+            except FileNotFoundError as exc:
+                exc.filename = f"unable to apply profile {self.profile}"
+                raise
 
 
 class SELinux(NamedTuple):

@@ -10,11 +10,12 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
 
 
 class TemplateError(Exception):
-    """``template: :LINE:COLUMN: …``."""
+    """``template: :LINE: …`` for what can't be parsed, ``template: :LINE:COLUMN: …`` for what can't be executed."""
 
-    def __init__(self, text: str, offset: int, message: str) -> None:
+    def __init__(self, text: str, offset: int, message: str, *, executing: bool = False) -> None:
         self.line, self.column = line_and_column(text, offset)
-        super().__init__(f"template: :{self.line}:{self.column}: {message}")
+        place = f"{self.line}:{self.column}" if executing else f"{self.line}"
+        super().__init__(f"template: :{place}: {message}")
 
 
 class ExecutionError(Exception):

@@ -79,7 +79,7 @@ class _Run:
         shown = str(node)
         if len(shown) > 40:
             shown = shown[:40] + "..."
-        return TemplateError(self._template.text, node.offset, f'executing "" at <{shown}>: {message}')
+        return TemplateError(self._template.text, node.offset, f'executing "" at <{shown}>: {message}', executing=True)
 
     # Statements
 

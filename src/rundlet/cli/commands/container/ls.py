@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS]"
 SHORT = "List containers"
 ARGS = (0, 0)
+TYPE_NAME = "formatter.ContainerContext"
 FLAGS = (
     ("all", "a", "bool", "Show all containers (default shows just running)"),
     ("filter", "f", "filter", "Filter output based on conditions provided"),
@@ -26,9 +27,28 @@ FLAGS = (
 )
 
 
+def _check(template: str) -> None:
+    """As Docker, also where there is nothing to list: what the template says must make sense. Raises CommandError."""
+    from rundlet.cli.exit import CommandError
+    from rundlet.cli.format.rows import split_format
+    from rundlet.cli.format.templated import check_fields
+
+    if split_format(template)[1]:
+        try:
+            check_fields(template, FIELDS, ("Label",), TYPE_NAME)
+        except CommandError as exc:
+            raise CommandError(exc.message.replace("template parsing error", "failed to execute template", 1)) from exc
+
+
 def run(call: Invocation) -> int:
     flags = call.flags
     template = flags["format"] or call.context.config.get("psFormat") or ""
+    if flags["format"]:
+        if flags["quiet"]:
+            call.context.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
+        _check(template)
+    if flags["quiet"]:
+        template = ""
     limit = flags["last"] if flags["last"] > 0 else 0
     if flags["latest"] and not limit:
         limit = 1
@@ -50,5 +70,6 @@ def run(call: Invocation) -> int:
         quiet=QUIET if flags["quiet"] else "",
         full=flags["no-trunc"],
         methods={"Label": label},
+        type_name=TYPE_NAME,
     )
     return 0

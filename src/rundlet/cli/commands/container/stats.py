@@ -119,4 +119,12 @@ def _once(call: Invocation, targets: list[tuple[str, str]]) -> list[Row]:
 
 def _print(call: Invocation, rows: list[Row]) -> None:
     template = call.flags["format"] or call.context.config.get("statsFormat") or ""
-    print_rows(call.context, rows, FIELDS, COLUMNS, template=template, full=call.flags["no-trunc"])
+    print_rows(
+        call.context,
+        rows,
+        FIELDS,
+        COLUMNS,
+        template=template,
+        full=call.flags["no-trunc"],
+        type_name="container.statsContext",
+    )

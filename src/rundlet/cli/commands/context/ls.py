@@ -44,7 +44,8 @@ def run(call: Invocation) -> int:
     if not quiet and template in ("", "table"):
         for item in items:
             item["Name"] += " *" if item["Current"] else ""
-    print_rows(call.context, items, FIELDS, COLUMNS, template=template, quiet="Name" if quiet else "")
+    kind = "formatter.clientContextContext"
+    print_rows(call.context, items, FIELDS, COLUMNS, template=template, quiet="Name" if quiet else "", type_name=kind)
     if not quiet and os.environ.get("DOCKER_HOST"):
         call.context.warn(
             "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the "

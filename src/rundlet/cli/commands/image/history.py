@@ -44,6 +44,7 @@ def run(call: Invocation) -> int:
         ("ID", created, "CreatedBy", "Size", "Comment"),
         template=flags["format"],
         quiet="ID" if flags["quiet"] else "",
+        type_name="image.historyContext",
         full=flags["no-trunc"],
     )
     return 0

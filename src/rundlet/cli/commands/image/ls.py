@@ -44,6 +44,7 @@ def run(call: Invocation) -> int:
         columns(digests=flags["digests"]),
         template=template,
         quiet="ID" if flags["quiet"] else "",
+        type_name="formatter.imageContext",
         full=flags["no-trunc"],
     )
     return 0

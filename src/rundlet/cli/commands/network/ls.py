@@ -33,6 +33,7 @@ def run(call: Invocation) -> int:
         COLUMNS,
         template=flags["format"] or call.context.config.get("networksFormat") or "",
         methods={"Label": label},
+        type_name="network.networkContext",
         quiet="ID" if flags["quiet"] else "",
         full=flags["no-trunc"],
     )

@@ -36,9 +36,9 @@ def _verbose(usage: Any, template: str) -> str:
     from rundlet.cli.format.templated import Format, unescape
 
     try:
-        return Format(unescape(template), prefix="").render(document)
+        return Format(unescape(template)).render(document)
     except CommandError as exc:
-        raise CommandError(exc.message.removeprefix(": ")) from exc
+        raise CommandError(exc.message.removeprefix("template parsing error: ")) from exc
 
 
 def run(call: Invocation) -> int:
@@ -48,5 +48,6 @@ def run(call: Invocation) -> int:
         sys.stdout.write(_verbose(usage, flags["format"]))
         return 0
     columns = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
-    print_rows(call.context, summary(usage), FIELDS, columns, template=flags["format"])
+    kind = "formatter.diskUsageImagesContext"
+    print_rows(call.context, summary(usage), FIELDS, columns, template=flags["format"], type_name=kind)
     return 0

@@ -38,6 +38,7 @@ def run(call: Invocation) -> int:
         COLUMNS,
         template=flags["format"] or call.context.config.get("volumesFormat") or "",
         methods={"Label": label},
+        type_name="formatter.volumeContext",
         quiet="Name" if flags["quiet"] else "",
     )
     return 0
