@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from rundlet.errors import InternalError
 from rundlet.image.assembly import assemble
 from rundlet.image.errors import MissingBlobError
 from rundlet.image.kept import unpack_kept
@@ -17,6 +18,7 @@ from rundlet.image.streams import chain as joined
 from rundlet.oci.config import ContainerConfig, History, ImageConfig
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
+from rundlet.storage.feed import shielded
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.clock import Clock, rfc3339_nano
@@ -70,21 +72,24 @@ class Committer:
 
     async def _layer(self, parent: Image | None, changes: AsyncIterator[bytes]) -> Layer | None:
         """None for a container that changed nothing."""
-        start = b""
-        async for chunk in changes:
-            start += chunk
-            if len(start) > EMPTY_TAR_SIZE:
-                break
-        else:
+        # Who reads the changes and who unpacks them are started at the same time.
+        begun = asyncio.ensure_future(_begin(changes))
+        try:
+            async with aclosing(_changed(begun, changes)) as source:
+                result, blob = await unpack_kept(
+                    source,
+                    self._store.content,
+                    self._snapshots,
+                    self._workers,
+                    parent=parent.chain if parent is not None else None,
+                )
+        except _UnchangedError:
             return None
-        async with aclosing(_generator(joined(start, changes))) as source:
-            result, blob = await unpack_kept(
-                source,
-                self._store.content,
-                self._snapshots,
-                self._workers,
-                parent=parent.chain if parent is not None else None,
-            )
+        finally:
+            begun.cancel()
+            await shielded(asyncio.wait((begun,)))
+            if not begun.cancelled():
+                begun.exception()  # it has been raised, or what came before it has
         return Layer(result.diff_id, result.chain, result.size, blob)
 
     async def _record(self, request: CommitRequest, stack: Sequence[Layer], added: Layer | None) -> Image:
@@ -121,8 +126,31 @@ def _nothing() -> ImageConfig:
     return ImageConfig(architecture=here.architecture, os=here.os, variant=here.variant)
 
 
-async def _generator(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    async for chunk in chunks:
+class _UnchangedError(InternalError):
+    """There is nothing to make a layer of."""
+
+    reason = "unchanged"
+
+    def __init__(self) -> None:
+        super().__init__("the container changed nothing")
+
+
+async def _begin(changes: AsyncIterator[bytes]) -> bytes:
+    """More than an archive without members, or all there is."""
+    start = b""
+    async for chunk in changes:
+        start += chunk
+        if len(start) > EMPTY_TAR_SIZE:
+            break
+    return start
+
+
+async def _changed(begun: asyncio.Future[bytes], changes: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """All of the changes. Raises _UnchangedError when there are none."""
+    start = await begun
+    if len(start) <= EMPTY_TAR_SIZE:
+        raise _UnchangedError
+    async for chunk in joined(start, changes):
         yield chunk
 
 
