@@ -13,7 +13,7 @@ from tools import images
 from tools.images import ROOT, UnavailableError
 from tools.registry import Registry, running_registry
 
-from bench import isolation, report
+from bench import isolation, report, rootless_rows
 from bench.api_rows import api_rows
 from bench.build_rows import build_rows
 from bench.container_rows import container_rows
@@ -24,7 +24,8 @@ from bench.network_rows import network_rows
 from bench.rows import IMAGE, Outcome, Row, perform, rows
 
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
-GROUPS = ("core", "containers", "files", "networks", "images", "builds", "api")
+ROOTLESS = "rootless"
+GROUPS = ("core", "containers", "files", "networks", "images", "builds", "api", ROOTLESS)
 BIG_PACKAGES = ("cmake", "g++", "git", "perl", "python3")
 
 
@@ -49,12 +50,14 @@ def install_rundlet() -> None:
         subprocess.run([*pip, "--force-reinstall", "--no-deps", str(ROOT)], check=True)
 
 
-def prepare(names: Sequence[str]) -> None:
+def prepare(names: Sequence[str], groups: Sequence[str]) -> None:
     """What needs the network or time, before the namespaces are entered."""
     images.debian_tar()
     images.debian_tar("debian-big", BIG_PACKAGES)
     if "rundlet" in names:
         install_rundlet()
+    if ROOTLESS in groups:
+        rootless_rows.install()
 
 
 def contenders(names: Sequence[str], directory: Path) -> list[Contender]:
@@ -90,6 +93,19 @@ def load_images(contestants: Sequence[Contender], registry: Registry) -> tuple[s
 
 
 def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Outcome], dict[str, str], float]:
+    """Raises: ContenderError, UnavailableError."""
+    chosen = options.groups.split(",")
+    found: tuple[list[Outcome], dict[str, str], float] = ([], {}, 0.0)
+    if any(group != ROOTLESS for group in chosen):
+        found = _measure_engines(options, names)
+    if ROOTLESS in chosen:
+        with rootless_rows.contenders() as contestants:
+            found[0].extend(_perform(rootless_rows.rootless_rows(quick=options.quick), contestants, options.rows))
+            found[1].update({f"{one.name} ({ROOTLESS})": one.version() for one in contestants})
+    return found
+
+
+def _measure_engines(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Outcome], dict[str, str], float]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rundlet-bench-", dir=ROOT / ".cache")))
         registry = stack.enter_context(running_registry())
@@ -110,17 +126,23 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Out
             "api": lambda: api_rows(quick=quick),
         }
         outcomes = []
-        for row in (row for group in options.groups.split(",") for row in groups[group]()):
-            if options.rows not in row.title:
-                continue
-            outcome = perform(row, contestants)
-            outcomes.append(outcome)
-            print(line(outcome), flush=True)
+        for group in options.groups.split(","):
+            if group != ROOTLESS:
+                outcomes += _perform(groups[group](), contestants, options.rows)
         return outcomes, versions, megabytes
 
 
+def _perform(found: Iterable[Row], contestants: Sequence[Contender], wanted: str) -> list[Outcome]:
+    outcomes = []
+    for row in found:
+        if wanted in row.title:
+            outcomes.append(perform(row, contestants))
+            print(line(outcomes[-1]), flush=True)
+    return outcomes
+
+
 def line(outcome: Outcome) -> str:
-    medians = {name: outcome.median(name) for name in report.NAMES}
+    medians = {name: outcome.median(name) for name in (*report.NAMES, rootless_rows.ROOTS)}
     figures = "  ".join(f"{name} {median:,.2f}" for name, median in medians.items() if median is not None)
     limits = "; ".join(f"at most {text}: {report.MARKS[holds]}" for text, holds in report.verdicts(outcome))
     return f"{outcome.row.title} [{outcome.row.unit}]: {figures}\n    {limits}"
@@ -134,7 +156,7 @@ def main() -> int:
         return 1
     try:
         if not isolation.inside():
-            prepare(names)
+            prepare(names, options.groups.split(","))
             return isolation.enter(sys.argv[1:])
         isolation.settle_in()
         outcomes, versions, megabytes = measure(options, names)
