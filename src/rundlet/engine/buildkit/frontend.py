@@ -26,7 +26,8 @@ _TRUE: Final = frozenset({"true", "1"})
 
 class Plan(msgspec.Struct, frozen=True):
     """One build. ``directory`` is the client's name for its context where that is not ``remote``; ``dockerfile`` that
-    of where its Dockerfile is, "" for in the context; ``contexts`` are the client's names of further directories."""
+    of where its Dockerfile is, "" for in the context; ``contexts`` are the client's names of further directories.
+    ``sessions`` are those of directories that are not of the build's own session: several builds share them."""
 
     options: BuildOptions
     directory: str = "context"
@@ -34,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
     dockerfile: str = "dockerfile"
     filename: str = "Dockerfile"
     contexts: Mapping[str, str] = {}
+    sessions: Mapping[str, str] = {}
 
     def with_logins(self, logins: dict[str, AuthConfig]) -> BuildOptions:
         """The options, with logins that are filled in later."""
@@ -90,6 +92,7 @@ def plan(
             for name, value in asked.below("context:").items()
             if value.startswith("local:")
         },
+        sessions=asked.below("local-sessionid:"),
     )
     asked.check()
     return found
@@ -188,6 +191,7 @@ def _output(exporter: Exporter) -> Output:
     for name in ("dest", "context"):
         attributes.pop(name, None)
     _drop(attributes, "unpack", lambda value: value in _TRUE)
+    _drop(attributes, "load", lambda value: value in _TRUE)
     _drop(attributes, "store", lambda value: value in _TRUE)
     return Output(kind, {name: value for name, value in attributes.items() if value})
 

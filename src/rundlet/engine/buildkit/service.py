@@ -35,7 +35,7 @@ from rundlet.engine.buildkit.exporting import Exporting
 from rundlet.engine.buildkit.frontend import Plan, plan
 from rundlet.engine.buildkit.jobs import Job, Jobs
 from rundlet.engine.buildkit.outputs import OutputSender, Save
-from rundlet.engine.buildkit.session import Sessions
+from rundlet.engine.buildkit.session import Sessions, joined
 from rundlet.engine.buildkit.supply import SessionSupply
 from rundlet.engine.buildkit.workers import WorkerService
 from rundlet.engine.builds.service import BuildService
@@ -49,6 +49,7 @@ _CONTROL: Final = "/moby.buildkit.v1.Control"
 _BRIDGE: Final = "/moby.buildkit.v1.frontend.LLBBridge"
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 _BUILD: Final = "buildkit-controlapi-buildid"
+_EXPOSED: Final = "x-docker-expose-session"
 _CONNECTIONS: Final = 100
 _SERVING: Final = b"\x08\x01"
 """The health service's answer: its first field is 1, SERVING."""
@@ -94,6 +95,7 @@ class BuildKitService:
         return {
             f"{_CONTROL}/Solve": self._solve,
             f"{_CONTROL}/Status": self._status,
+            f"{_CONTROL}/Session": self._tunnel,
             f"{_CONTROL}/ListWorkers": self._workers.list,
             f"{_CONTROL}/Info": self._workers.info,
             f"{_CONTROL}/DiskUsage": self._workers.usage,
@@ -106,6 +108,14 @@ class BuildKitService:
             f"{_BRIDGE}/Warn": self._bridge_warn,
             _HEALTH: _health,
         }
+
+    async def _tunnel(self, call: ServerCall) -> None:
+        """A session inside a call, for what several builds share."""
+        said = {name: call.metadata.get(f"{_EXPOSED}-{name}", "") for name in ("uuid", "sharedkey", "grpc-method")}
+        methods = frozenset(said["grpc-method"].lower().split(","))
+        attachment = self._sessions.attach(said["uuid"], said["sharedkey"], methods)
+        assert attachment.socket is not None
+        await joined(call, attachment.socket)
 
     # ── builds ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,9 +152,10 @@ class BuildKitService:
 
     async def _carry_out(self, job: Job, found: Plan, session_id: str) -> dict[str, str]:
         session = await self._sessions.get(session_id)
+        shared = {directory: await self._sessions.get(name) for directory, name in found.sessions.items()}
         logins: dict[str, AuthConfig] = {}
         options = found.with_logins(logins)
-        supply = SessionSupply(self._context, self._builds.kept, self._http, session, found, logins)
+        supply = SessionSupply(self._context, self._builds.kept, self._http, session, shared, found, logins)
         aux: dict[str, Any] = {}
         async with aclosing(await self._builds.build_of(options, supply)) as messages:
             async for message in messages:

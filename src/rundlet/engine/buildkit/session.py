@@ -21,7 +21,7 @@ from rundlet.api.protobuf import decode, encode
 from rundlet.api.streams import Attachment
 from rundlet.errors import InvalidParameterError, NotFoundError
 from rundlet.transport.http2.connection import Connection
-from rundlet.transport.http2.grpc import CallError, Channel, ClientCall, Code
+from rundlet.transport.http2.grpc import CallError, Channel, ClientCall, Code, ServerCall
 
 _LIMIT: Final = 100
 _PATIENCE: Final = 30.0
@@ -115,6 +115,30 @@ async def _send(reader: asyncio.StreamReader, call: ClientCall) -> None:
     while data := await reader.read(_CHUNK):
         await call.send(encode(BytesMessage(data)))
     await call.end()
+
+
+async def joined(call: ServerCall, line: socket.socket) -> None:
+    """Carry the bytes of ``line``, which is ours now, in a call's messages, until one of them ends."""
+    line.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=line)
+
+    async def receive() -> None:
+        while (message := await call.messages.next()) is not None:
+            writer.write(decode(BytesMessage, message).data)
+            await writer.drain()
+        writer.write_eof()
+
+    receiving = asyncio.create_task(receive())
+    try:
+        while data := await reader.read(_CHUNK):
+            await call.send(encode(BytesMessage(data)))
+    except ConnectionError:
+        # Our end of it is gone: the session is over.
+        pass
+    finally:
+        receiving.cancel()
+        await asyncio.wait([receiving])
+        writer.close()
 
 
 class Sessions:

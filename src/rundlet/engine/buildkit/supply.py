@@ -5,7 +5,7 @@ import asyncio
 import hashlib
 import posixpath
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -90,14 +90,17 @@ class SessionSupply:
         kept: KeptContexts,
         http: HttpClient,
         session: Session,
+        shared: Mapping[str, Session],
         plan: Plan,
         logins: dict[str, AuthConfig],
     ) -> None:
-        """``logins`` are the build's own: they are filled when it is known what registries it needs."""
+        """``shared`` are other sessions, by the directories that they have. ``logins`` are the build's own: they are
+        filled when it is known what registries it needs."""
         self._context = context
         self._kept = kept
         self._http = http
         self._session = session
+        self._shared = shared
         self._plan = plan
         self._logins = logins
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +125,9 @@ class SessionSupply:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+
+    def _of(self, directory: str) -> Session:
+        return self._shared.get(directory, self._session)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,7 +160,7 @@ class SessionSupply:
     ) -> set[str]:
         """The named files of one of the client's directories; which there are."""
         headers = filesync.request_headers(directory, followpaths=names)
-        async with self._session.channel.call(filesync.METHOD, headers) as call:
+        async with self._of(directory).channel.call(filesync.METHOD, headers) as call:
             receiver = filesync.Receiver(call, progress)
             files = await receiver.listing()
             async with aclosing(receiver.archive(files, None)) as archive:
@@ -168,7 +174,7 @@ class SessionSupply:
         step = Transfer(emit, self._context.clock, "[internal] load build context")
         headers = filesync.request_headers(plan.directory, exclude_patterns=ignore.lines())
         with step.going_on("transferring context:") as progress:
-            async with self._session.channel.call(filesync.METHOD, headers) as call:
+            async with self._of(plan.directory).channel.call(filesync.METHOD, headers) as call:
                 receiver = filesync.Receiver(call, progress)
                 files = await receiver.listing()
                 listing = ContextListing(tuple(filesync.context_entry(file) for file in files))
@@ -184,7 +190,7 @@ class SessionSupply:
 
     def _key(self) -> str:
         """One context is one directory of one machine, as far as the client tells."""
-        text = f"{self._session.shared_key}\0{self._plan.directory}\0{self._plan.filename}"
+        text = f"{self._of(self._plan.directory).shared_key}\0{self._plan.directory}\0{self._plan.filename}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def _further(self, name: str, directory: str, emit: Emit) -> Workspace:
@@ -193,7 +199,8 @@ class SessionSupply:
         step = Transfer(emit, self._context.clock, f"[context {name}] load from client")
         try:
             with step.going_on("transferring context:") as progress:
-                async with self._session.channel.call(filesync.METHOD, filesync.request_headers(directory)) as call:
+                channel = self._of(directory).channel
+                async with channel.call(filesync.METHOD, filesync.request_headers(directory)) as call:
                     receiver = filesync.Receiver(call, progress)
                     files = await receiver.listing()
                     async with aclosing(receiver.archive(files, None)) as archive:

@@ -77,7 +77,7 @@ class WorkerService:
         await call.send(encode(pong))
 
     async def usage(self, call: ServerCall) -> None:
-        filters = decode(UsageRequest, await call.request()).filter
+        filters = [text for text in decode(UsageRequest, await call.request()).filter if text]
         if filters:
             raise NotSupportedError(f"the filter {filters[0]} of the build cache")
         records = tuple(_record(item) for item in await self._builds.usage())
@@ -114,7 +114,7 @@ class WorkerService:
 
 def _filters(request: PruneRequest) -> Filters:
     values: dict[str, Sequence[str]] = {}
-    for text in request.filter:
+    for text in filter(None, request.filter):
         key, _, value = text.replace("==", "=").partition("=")
         if key not in BUILD_PRUNE:
             raise NotSupportedError(f"the filter {text} of the build cache")

@@ -277,7 +277,8 @@ class Connection:
         if isinstance(event, h2.events.RequestReceived):
             self._begin(event.stream_id, event.headers)
         elif isinstance(event, h2.events.DataReceived):
-            self._h2.increment_flow_control_window(event.flow_controlled_length)
+            if event.flow_controlled_length:
+                self._h2.increment_flow_control_window(event.flow_controlled_length)
             if stream is not None and event.data:
                 stream.arrive(event.data, event.flow_controlled_length)
         elif isinstance(event, h2.events.ResponseReceived) and stream is not None:
