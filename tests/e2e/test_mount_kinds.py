@@ -81,6 +81,18 @@ def test_mounted_image_is_in_use(engine: Engine) -> None:
     assert "No such image: kept" in engine.cli("run", "--mount", "type=image,src=kept,dst=/o", "busybox", "true").stderr
 
 
+def test_a_mounted_image_that_was_removed_by_force_is_there_for_its_container(engine: Engine) -> None:
+    engine.ok("tag", "busybox", "second")
+    engine.ok("run", "--name", "changed", "second", "sh", "-c", "echo content >/x")
+    engine.ok("commit", "changed", "kept")
+    engine.ok("create", "--name", "box", "--mount", "type=image,src=kept,dst=/o", "busybox", "cat", "/o/x")
+    engine.ok("rm", "changed")
+    engine.ok("rmi", "-f", "kept")
+    engine.ok("image", "prune", "-f")
+    assert engine.ok("start", "-a", "box") == "content"
+    engine.ok("rm", "box")
+
+
 def test_path_in_a_volume(engine: Engine) -> None:
     run(
         engine,

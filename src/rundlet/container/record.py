@@ -44,7 +44,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mount as ``inspect`` lists it. ``kind`` is bind, volume or image; ``source`` is a host path.
 
-    Of an image ``name`` is the ID and ``source`` the reference. ``subpath`` is a path inside the volume or image.
+    Of an image ``name`` is the ID, ``chain`` its layers' and ``source`` the reference. ``subpath`` is a path inside the
+    volume or image.
     ``recursive`` says what becomes of mounts below a bind's source: "" (bound too, read-only with it), "disabled" (not
     bound), "writable" (bound, not made read-only), "readonly" (made read-only, or refused).
     """
@@ -53,6 +54,7 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str
     destination: str
     name: str = ""
+    chain: str = ""
     driver: str = ""
     mode: str = ""
     rw: bool = True

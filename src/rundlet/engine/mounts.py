@@ -266,7 +266,7 @@ def tmpfs_of(host: HostConfig) -> dict[str, str]:
 def to_oci(
     points: Iterable[MountPoint],
     tmpfs: dict[str, str],
-    layers_of: Callable[[str], list[str]],
+    layers_of: Callable[[MountPoint], list[str]],
     *,
     first_start: bool,
     mapped: bool = False,
@@ -288,7 +288,7 @@ def to_oci(
 
 
 def _point(
-    point: MountPoint, layers_of: Callable[[str], list[str]], *, first_start: bool, mapped: bool
+    point: MountPoint, layers_of: Callable[[MountPoint], list[str]], *, first_start: bool, mapped: bool
 ) -> dict[str, Any]:
     bind = "bind" if point.recursive == "disabled" else "rbind"
     # As Docker since 25: what is mounted below a read-only source is read-only, too.
@@ -307,5 +307,5 @@ def _point(
     if point.subpath:
         mount["rundlet_subpath"] = point.subpath
     if point.kind == "image":
-        mount["rundlet_layers"] = layers_of(point.name)
+        mount["rundlet_layers"] = layers_of(point)
     return mount

@@ -115,7 +115,7 @@ class BundleMaker:
         user_mounts = mounts.to_oci(
             record.mounts,
             tmpfs,
-            self._layers_of,
+            lambda point: hostroot.image_layers(self._context, point),
             first_start=not record.state.started_ns,
             mapped=users is not None,
         )
@@ -161,10 +161,6 @@ class BundleMaker:
             users=users.users if users is not None else (),
             groups=users.groups if users is not None else (),
         )
-
-    def _layers_of(self, image_id: str) -> list[str]:
-        """The directories of the image's layers, topmost first. Raises NoSuchImageError, LayerNotFoundError."""
-        return self._context.snapshots.stack(self._context.images.get(image_id).chain)
 
     def _namespaces(self, host: HostConfig) -> dict[NamespaceKind, Namespace]:
         chosen: dict[NamespaceKind, Namespace] = {}

@@ -29,6 +29,7 @@ from rundlet.errors import InvalidParameterError, NoSuchContainerError, RundletE
 from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.records import Image
 from rundlet.linux import cgroup, userns
+from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.runtime import spec as runtime_spec
 from rundlet.util import ids
@@ -202,9 +203,8 @@ class Creator:
             points = [mounts.shallow(point) for point in points]
         try:
             mounts.check_idmap(points, mapped=users is not None)
-            for point in points:
-                if point.kind == "image":  # copied, by a snapshotter that mounts nothing: too long for a start
-                    context.snapshots.stack(context.images.get(point.name).chain)
+            points = [self._with_layers(point) for point in points]
+            mounted = [Digest.parse(point.chain) for point in points if point.chain]
             words = merge.argv(config)
             record = Record(
                 id=container_id,
@@ -224,7 +224,7 @@ class Creator:
             )
             layer = hostroot.layer_of(context, image) if root is not None and image is not None else ""
             chain = image.chain if root is None and image is not None else None
-            rootfs = context.snapshots.prepare_container(container_id, chain)
+            rootfs = context.snapshots.prepare_container(container_id, chain, mounted)
             try:
                 if root is not None:
                     hostroot.prepare(root, rootfs, layer)
@@ -236,6 +236,14 @@ class Creator:
             self._drop_volumes(points, before)
             raise
         return record
+
+    def _with_layers(self, point: MountPoint) -> MountPoint:
+        """Of an image its layers, which stay for the container even if the image is removed."""
+        if point.kind != "image":
+            return point
+        chain = self._context.images.get(point.name).chain
+        self._context.snapshots.stack(chain)  # copied, by a snapshotter that mounts nothing: too long for a start
+        return msgspec.structs.replace(point, chain=str(chain) if chain is not None else "")
 
     def _mounts_of(self, reference: str) -> list[MountPoint]:
         """Raises InvalidParameterError: a 404 would tell a client that the image is missing."""

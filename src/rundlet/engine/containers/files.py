@@ -94,7 +94,7 @@ class ContainerFiles:
     def _image(self, point: MountPoint) -> Bind | None:
         """None: an image that is gone, or has no files."""
         try:
-            layers = self._context.snapshots.stack(self._context.images.get(point.name).chain)
+            layers = hostroot.image_layers(self._context, point)
         except NotFoundError:
             return None
         if not layers:

@@ -12,11 +12,12 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from rundlet.container.record import HostRoot, Record
+from rundlet.container.record import HostRoot, MountPoint, Record
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.image.records import Image
 from rundlet.linux import mount, userns
+from rundlet.oci.digest import Digest
 from rundlet.runtime.shim import copyup
 from rundlet.storage.files.view import Layers, Sub
 from rundlet.storage.snapshot.snapshotter import Rootfs
@@ -135,6 +136,13 @@ def rootfs_of(context: Context, record: Record) -> Rootfs:
 
 def over(root: HostRoot, rootfs: Rootfs) -> Rootfs:
     return Rootfs([root.path], rootfs.upper, rootfs.work, rootfs.merged)
+
+
+def image_layers(context: Context, point: MountPoint) -> list[str]:
+    """The directories of a mounted image's layers, topmost first. Raises LayerNotFoundError, NoSuchImageError."""
+    if not point.chain:  # an image without files, or a container of an earlier release
+        return context.snapshots.stack(context.images.get(point.name).chain)
+    return context.snapshots.stack(Digest.parse(point.chain))
 
 
 def layers_of(context: Context, record: Record) -> Layers:

@@ -9,6 +9,7 @@ image that ends with it, made when it is first needed; ``<name>/tree`` of a cont
 import os
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -44,9 +45,9 @@ class CopyingSnapshotter(OverlaySnapshotter):
                 self._flatten(super().stack(chain), flat, durable=True)
         return [flat]
 
-    def prepare_container(self, container_id: str, chain: Digest | None) -> Rootfs:
+    def prepare_container(self, container_id: str, chain: Digest | None, mounted: Iterable[Digest] = ()) -> Rootfs:
         below = self.stack(chain)
-        rootfs = super().prepare_container(container_id, chain)
+        rootfs = super().prepare_container(container_id, chain, mounted)
         base = os.path.dirname(rootfs.upper)
         try:
             with translated("copy", base):

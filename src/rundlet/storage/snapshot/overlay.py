@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -51,6 +52,11 @@ SCHEMA: Final = (
         chain TEXT,
         created_ns INTEGER NOT NULL
     )""",
+    """CREATE TABLE IF NOT EXISTS mounted_layers (
+        container TEXT NOT NULL,
+        chain TEXT NOT NULL,
+        PRIMARY KEY (container, chain)
+    )""",
 )
 _log = logging.getLogger(__name__)
 _SELECT_LAYER: Final = (
@@ -58,6 +64,10 @@ _SELECT_LAYER: Final = (
 )
 _SELECT_LAYERS: Final = (
     "SELECT chain, parent, diff_id, size, name, created_ns FROM layers WHERE state = 'committed' ORDER BY created_ns"
+)
+_SELECT_USERS: Final = (
+    "SELECT container FROM container_snapshots WHERE chain = :chain"
+    " UNION SELECT container FROM mounted_layers WHERE chain = :chain"
 )
 _FORBIDDEN_XATTRS: Final = ("trusted.overlay.", "user.overlay.")
 
@@ -174,13 +184,13 @@ class OverlaySnapshotter:
             cursor.execute("SELECT chain FROM layers WHERE parent = ?", (str(chain),))
             if row := cursor.fetchone():
                 raise LayerInUseError(chain, f"layer {row[0]}" if row[0] else "a layer being unpacked")
-            cursor.execute("SELECT container FROM container_snapshots WHERE chain = ?", (str(chain),))
+            cursor.execute(_SELECT_USERS, {"chain": str(chain)})
             if row := cursor.fetchone():
                 raise LayerInUseError(chain, f"container {row[0][:12]}")
             cursor.execute("DELETE FROM layers WHERE name = ?", (name,))
         self._remove_directory(name)
 
-    def prepare_container(self, container_id: str, chain: Digest | None) -> Rootfs:
+    def prepare_container(self, container_id: str, chain: Digest | None, mounted: Iterable[Digest] = ()) -> Rootfs:
         name = _new_name()
         base = f"{self._root}/{name}"
         with self._database.transaction() as cursor:
@@ -200,6 +210,10 @@ class OverlaySnapshotter:
             cursor.execute(
                 "INSERT INTO container_snapshots (container, name, chain, created_ns) VALUES (?, ?, ?, ?)",
                 (container_id, name, _text(chain), self._clock.now_ns()),
+            )
+            cursor.executemany(
+                "INSERT OR IGNORE INTO mounted_layers (container, chain) VALUES (?, ?)",
+                [(container_id, str(one)) for one in mounted],
             )
         return self._rootfs(base, lower)
 
@@ -258,6 +272,7 @@ class OverlaySnapshotter:
         self._remove_directory(name)
         with self._database.transaction() as cursor:
             cursor.execute("DELETE FROM container_snapshots WHERE container = ?", (container_id,))
+            cursor.execute("DELETE FROM mounted_layers WHERE container = ?", (container_id,))
 
     def usage(self, container_id: str) -> int:
         name = self._container_name(container_id)

@@ -8,6 +8,7 @@ A **container snapshot** is what a container's root file system is mounted from:
 topmost first, and one of its own on top that takes every change.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
@@ -103,8 +104,10 @@ class Snapshotter(Protocol):
         """Remove a layer that nothing uses. Raises LayerNotFoundError, LayerInUseError, StorageError."""
         ...
 
-    def prepare_container(self, container_id: str, chain: Digest | None) -> Rootfs:
-        """A snapshot on top of ``chain``. Raises LayerNotFoundError, SnapshotExistsError, StorageError."""
+    def prepare_container(self, container_id: str, chain: Digest | None, mounted: Iterable[Digest] = ()) -> Rootfs:
+        """A snapshot on top of ``chain``. The layers of ``mounted`` stay as long as it does, too. Raises
+        LayerNotFoundError (of ``chain``), SnapshotExistsError, StorageError.
+        """
         ...
 
     def adopt(self, container_id: str, chain: Digest, diff_id: Digest, size: int) -> None:
