@@ -590,6 +590,9 @@ class FakeBuildKit:
     def control(self) -> Attachment:
         raise AssertionError
 
+    def build(self, options: BuildOptions) -> AsyncIterator[JSONMessage]:
+        raise AssertionError(options)
+
 
 class FakeBuilds:
     """BuildBackend: reads the context and says how large it was."""

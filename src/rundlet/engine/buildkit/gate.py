@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from rundlet.api.builds import BuildOptions
+from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.context import Context
@@ -31,6 +34,10 @@ class BuildKitGate:
     def control(self) -> Attachment:
         """See BuildKitService. Raises InvalidParameterError."""
         return self._service().control()
+
+    def build(self, options: BuildOptions) -> AsyncIterator[JSONMessage]:
+        """See BuildKitService."""
+        return self._service().build(options)
 
     async def close(self) -> None:
         """The engine ends."""

@@ -7,9 +7,9 @@ is built before that return: a reference is the request that leads to it.
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from rundlet.api import buildkit
 from rundlet.api.buildkit import (
@@ -25,25 +25,23 @@ from rundlet.api.buildkit import (
     SolveResponse,
     StatusRequest,
 )
-from rundlet.api.builds import BuildFailure, BuildProgress
-from rundlet.api.images import AuthConfig
+from rundlet.api.builds import BuildOptions
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.protobuf import Message, decode, encode
 from rundlet.api.streams import Attachment
 from rundlet.engine.buildkit import progress
-from rundlet.engine.buildkit.exporting import Exporting
-from rundlet.engine.buildkit.frontend import Plan, plan
+from rundlet.engine.buildkit.frontend import plan
 from rundlet.engine.buildkit.jobs import Job, Jobs
-from rundlet.engine.buildkit.outputs import OutputSender, Save
+from rundlet.engine.buildkit.outputs import Save
+from rundlet.engine.buildkit.runs import BuildRuns
 from rundlet.engine.buildkit.session import Sessions, joined
-from rundlet.engine.buildkit.supply import SessionSupply
 from rundlet.engine.buildkit.workers import WorkerService
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.transport import HttpClient
 from rundlet.transport.http2.connection import Connection
-from rundlet.transport.http2.grpc import CallError, Code, Method, Server, ServerCall
+from rundlet.transport.http2.grpc import CallError, Method, Server, ServerCall
 
 _CONTROL: Final = "/moby.buildkit.v1.Control"
 _BRIDGE: Final = "/moby.buildkit.v1.frontend.LLBBridge"
@@ -59,11 +57,8 @@ class BuildKitService:
     """Implements the builds router's backend for BuildKit's protocol."""
 
     def __init__(self, context: Context, builds: BuildService, http: HttpClient, save: Save) -> None:
-        self._context = context
-        self._builds = builds
-        self._http = http
-        self._outputs = OutputSender(context, builds, save)
         self._sessions = Sessions()
+        self._runs = BuildRuns(context, builds, http, save, self._sessions)
         self._jobs = Jobs()
         self._workers = WorkerService(context, builds)
         self._server = Server(self._methods(), progress.describe)
@@ -82,6 +77,10 @@ class BuildKitService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return Attachment(tty=False, socket=theirs)
+
+    def build(self, options: BuildOptions) -> AsyncIterator[JSONMessage]:
+        """See BuildRuns.stream."""
+        return self._runs.stream(options)
 
     async def close(self) -> None:
         """The engine ends."""
@@ -148,30 +147,7 @@ class BuildKitService:
             cache.exports,
             request.entitlements,
         )
-        return await self._carry_out(job, found, request.session)
-
-    async def _carry_out(self, job: Job, found: Plan, session_id: str) -> dict[str, str]:
-        session = await self._sessions.get(session_id)
-        shared = {directory: await self._sessions.get(name) for directory, name in found.sessions.items()}
-        logins: dict[str, AuthConfig] = {}
-        options = found.with_logins(logins)
-        supply = SessionSupply(self._context, self._builds.kept, self._http, session, shared, found, logins)
-        aux: dict[str, Any] = {}
-        async with aclosing(await self._builds.build_of(options, supply)) as messages:
-            async for message in messages:
-                if isinstance(message, BuildProgress):
-                    await job.said.say(progress.status(message, job.ref))
-                elif isinstance(message, BuildFailure):
-                    raise progress.failure(message, found.filename)
-                elif isinstance(message, JSONMessage):
-                    if message.error:
-                        raise CallError(Code.CANCELLED, message.error)
-                    aux |= message.aux if isinstance(message.aux, dict) else {}
-        metadata: dict[str, str] = dict(aux.get("Metadata", {}))
-        exporting = Exporting(job, self._context.clock, options.outputs)
-        async with exporting.going_on(metadata):
-            await self._outputs.send(session, options.outputs, aux.get("Outputs", ()))
-        return metadata if exporting.image else {}
+        return await self._runs.run(job, found, request.session)
 
     async def _status(self, call: ServerCall) -> None:
         job = await self._jobs.get(decode(StatusRequest, await call.request()).ref)

@@ -19,8 +19,6 @@ _ALLOWED = frozenset({"network.host", "security.insecure"})
 
 def check(options: BuildOptions) -> None:
     """Raises InvalidParameterError, NotSupportedError."""
-    if options.version == "2":
-        raise NotSupportedError("a build by BuildKit's protocol (set DOCKER_BUILDKIT=0)")
     if options.version not in ("", "1"):
         raise InvalidParameterError(f"invalid version {options.version}")
     if options.isolation not in ("", "default"):

@@ -22,6 +22,7 @@ from rundlet.server.routing import Route, WhenClientLeaves
 
 T = TypeVar("T")
 _SESSION = "X-Docker-Expose-Session"
+_BUILDKIT = "2"
 _H2C = "h2c"
 _RICH = "application/vnd.rundlet.build.v1+json"
 
@@ -34,7 +35,10 @@ class BuildRouter:
         self._buildkit = buildkit
 
     async def build(self, call: Call) -> web.StreamResponse:
-        messages = await self._backend.build(_options(call), call.body())
+        options = _options(call)
+        if options.version == _BUILDKIT:
+            return await answers.progress_stream(call, self._buildkit.build(options))
+        messages = await self._backend.build(options, call.body())
         return await answers.progress_stream(call, messages)
 
     async def cancel(self, call: Call) -> web.StreamResponse:

@@ -1,0 +1,134 @@
+"""A build for a client of BuildKit's protocol: supplied by its session, told through its job, its results sent back."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+
+from rundlet.api import jsonstream
+from rundlet.api.builds import BuildFailure, BuildOptions, BuildProgress, Output
+from rundlet.api.images import AuthConfig
+from rundlet.api.jsonstream import JSONMessage
+from rundlet.api.protobuf import encode
+from rundlet.engine.buildkit import progress
+from rundlet.engine.buildkit.exporting import Exporting
+from rundlet.engine.buildkit.frontend import Plan
+from rundlet.engine.buildkit.jobs import Job
+from rundlet.engine.buildkit.outputs import OutputSender, Save
+from rundlet.engine.buildkit.session import Sessions
+from rundlet.engine.buildkit.supply import SessionSupply
+from rundlet.engine.builds.service import BuildService
+from rundlet.engine.context import Context
+from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.transport import HttpClient
+from rundlet.transport.http2.grpc import CallError, Code
+
+_TRACE: Final = "moby.buildkit.trace"
+_IMAGE_ID: Final = "moby.image.id"
+_LOCAL: Final = "client-session"
+_UPLOAD: Final = "upload-request"
+
+
+class BuildRuns:
+    """One per engine."""
+
+    def __init__(
+        self, context: Context, builds: BuildService, http: HttpClient, save: Save, sessions: Sessions
+    ) -> None:
+        self._context = context
+        self._builds = builds
+        self._http = http
+        self._outputs = OutputSender(context, builds, save)
+        self._sessions = sessions
+
+    async def run(self, job: Job, plan: Plan, session_id: str) -> dict[str, str]:
+        """What the client is told of the result. Raises CallError and what building raises."""
+        session = await self._sessions.get(session_id)
+        shared = {directory: await self._sessions.get(name) for directory, name in plan.sessions.items()}
+        logins: dict[str, AuthConfig] = {}
+        options = plan.with_logins(logins)
+        supply = SessionSupply(self._context, self._builds.kept, self._http, session, shared, plan, logins)
+        aux: dict[str, Any] = {}
+        async with aclosing(await self._builds.build_of(options, supply)) as messages:
+            async for message in messages:
+                if isinstance(message, BuildProgress):
+                    await job.said.say(progress.status(message, job.ref))
+                elif isinstance(message, BuildFailure):
+                    raise progress.failure(message, plan.filename)
+                elif isinstance(message, JSONMessage):
+                    if message.error:
+                        raise CallError(Code.CANCELLED, message.error)
+                    aux |= message.aux if isinstance(message.aux, dict) else {}
+        metadata: dict[str, str] = dict(aux.get("Metadata", {}))
+        exporting = Exporting(job, self._context.clock, options.outputs)
+        async with exporting.going_on(metadata):
+            await self._outputs.send(session, options.outputs, aux.get("Outputs", ()))
+        return metadata if exporting.image else {}
+
+    # ── of clients that have no /grpc ────────────────────────────────────────────────────────────────────────
+
+    async def stream(self, options: BuildOptions) -> AsyncGenerator[JSONMessage, None]:
+        """The build of a ``POST /build?version=2``: Docker's command line from before buildx.
+
+        Raises NotSupportedError, InvalidParameterError; what comes later is the last message.
+        """
+        plan = _plan(options)
+        job = Job(secrets.token_hex(16))
+        task = asyncio.create_task(self._ended(job, plan, options.session))
+        try:
+            async with aclosing(job.said.listen()) as messages:
+                async for message in messages:
+                    yield JSONMessage(id=_TRACE, aux=base64.b64encode(encode(message)).decode())
+            try:
+                metadata = await task
+            except CallError as exc:
+                yield jsonstream.failure(str(exc))
+                return
+            if image := metadata.get("containerimage.config.digest"):
+                yield JSONMessage(id=_IMAGE_ID, aux={"ID": image})
+                if options.quiet:
+                    yield jsonstream.stream(f"{image}\n")
+        finally:
+            job.returned.cancel()
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _ended(self, job: Job, plan: Plan, session: str) -> dict[str, str]:
+        try:
+            return await self.run(job, plan, session)
+        finally:
+            await job.said.end()
+
+
+def _plan(options: BuildOptions) -> Plan:
+    if options.remote == _UPLOAD:
+        raise NotSupportedError("an archive as context of this client's BuildKit builds (set DOCKER_BUILDKIT=0)")
+    if not options.session:
+        raise InvalidParameterError("a build by BuildKit's protocol needs a session")
+    remote = "" if options.remote in ("", _LOCAL) else options.remote
+    outputs = tuple(
+        msgspec.structs.replace(
+            one,
+            type="image" if one.type == "moby" else one.type,
+            attrs={name: value for name, value in one.attrs.items() if name != "dest"},
+        )
+        for one in options.outputs
+    )
+    return Plan(
+        msgspec.structs.replace(
+            options,
+            rich=True,
+            quiet=False,
+            session="",
+            version="",
+            remote=_LOCAL,
+            outputs=outputs or (Output("image"),),
+        ),
+        remote=remote,
+        dockerfile="" if remote else "dockerfile",
+        filename=options.dockerfile or "Dockerfile",
+    )
