@@ -72,7 +72,7 @@ class Context:
         hosts = self.settings["host"]
         name = "" if hosts else self.context_name()
         if len(hosts) > 1:
-            raise CommandError("Failed to initialize: unable to resolve docker endpoint: specify only one -H")
+            raise CommandError("Failed to initialize: unable to resolve docker endpoint: Specify only one -H")
         if hosts and self.settings["context"]:
             raise CommandError(
                 "Failed to initialize: unable to resolve docker endpoint: conflicting options: cannot specify both "

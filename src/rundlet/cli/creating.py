@@ -70,7 +70,7 @@ class Creation:
         return identifier
 
     def _resolve_signed(self) -> None:
-        """With content trust, a tag stands for the digest that it is signed for. Raises RunError."""
+        """With content trust, a tag stands for the digest that it is signed for. Raises PullError."""
         from rundlet.cli.reference import parse
         from rundlet.cli.trust.pulling import signed_reference
 
@@ -80,7 +80,7 @@ class Creation:
                 return
             self._signed, self._tag = signed_reference(self.call.context, name), name.tag
         except CommandError as exc:
-            raise RunError(exc.message) from exc
+            raise PullError(exc.message) from exc
         self.body["Image"] = self._signed.familiar
 
     def _open_cidfile(self) -> int | None:
@@ -114,7 +114,9 @@ class Creation:
 
     @staticmethod
     def _image_is_missing(error: ApiError) -> bool:
-        return error.status == 404 and "no such image" in error.message.lower()
+        """It isn't here, or only for another platform than the one asked for."""
+        message = error.message.lower()
+        return error.status == 404 and ("no such image" in message or "was found but its platform" in message)
 
     def _post(self) -> dict[str, Any]:
         flags = self.flags

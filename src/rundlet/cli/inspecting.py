@@ -37,8 +37,10 @@ def text(value: Any) -> str:
     return dumps(value)
 
 
-def inspect_all(names: Iterable[str], find: Callable[[str], Any], template: str) -> int:
+def inspect_all(names: Iterable[str], find: Callable[[str], Any], template: str, *, escaped: bool = False) -> int:
     """Print what ``find`` returns for each name; what is not found is reported at the end. Returns the exit code.
+
+    ``escaped``: in the JSON the letters of HTML are escaped, as where Docker's command line makes the document itself.
 
     Raises CommandError for a bad template or when the engine can't be reached.
     """
@@ -63,7 +65,12 @@ def inspect_all(names: Iterable[str], find: Callable[[str], Any], template: str)
 
             sys.stdout.write(dumps(objects) + "\n")
         else:
-            sys.stdout.write(pretty(objects) + "\n")
+            shown = pretty(objects)
+            if escaped:
+                from rundlet.cli.format.rows import html_safe
+
+                shown = html_safe(shown)
+            sys.stdout.write(shown + "\n")
     elif not objects:
         sys.stdout.write("\n")
     sys.stdout.flush()

@@ -52,6 +52,24 @@ def test_a_context_from_begin_to_end(directory: Path, capsys: Output) -> None:
     assert Context("rundlet", dict(SETTINGS)).endpoint() is None
 
 
+def test_what_is_shown(directory: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default's storage is no path, and its letters are escaped as in all JSON that the command line makes."""
+    create("remote", "tcp://192.0.2.1:2376")
+    capsys.readouterr()
+    assert context("inspect", "default", "remote") == 0
+    shown = capsys.readouterr().out
+    assert "\\u003cIN MEMORY\\u003e" in shown
+    assert json.loads(shown)[1]["Storage"]["TLSPath"].startswith(str(directory))
+    assert context("ls", "--format", "json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["Name"], row["Current"]) for row in rows] == [("default", True), ("remote", False)]
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    assert context("ls", "-q") == 0
+    out, err = capsys.readouterr()
+    assert out == "default\nremote\n"
+    assert "DOCKER_HOST environment variable overrides the active context" in err
+
+
 def test_the_environment_comes_before_the_current_context(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create("remote", "tcp://192.0.2.1:2376")
     assert context("use", "remote") == 0
@@ -88,7 +106,7 @@ def test_certificates_travel_with_an_export(directory: Path) -> None:
         (("create", "one", "--docker", "host=odd://x"), "invalid bind address format"),
         (("create", "one", "--docker", "host=tcp://x:1,ca=/nonexistent"), "no such file or directory"),
         (("use", "none"), 'context "none": context not found: open '),
-        (("rm", "none"), 'context "none": context not found: open '),
+        (("rm", "none"), 'context "none" does not exist'),
         (("rm", "default"), 'context "default" cannot be removed'),
         (("import", "one", "/nonexistent"), "open /nonexistent: no such file or directory"),
         (("export", "none"), 'context "none": context not found'),

@@ -40,6 +40,20 @@ def test_templates_see_every_object() -> None:
     assert _verbose(USAGE, cache) == "b" * 64 + "* 2026-01-02 03:04:05.5 +0000 UTC true"
 
 
+def test_an_image_has_one_row_and_the_cache_is_in_order_of_use() -> None:
+    image = USAGE["Images"][0]
+    named = image | {"RepoTags": ["a:1", "b:2"], "RepoDigests": ["c@sha256:" + "d" * 64]}
+    unnamed = image | {"RepoTags": [], "RepoDigests": ["c@sha256:" + "d" * 64]}
+    cache = [
+        {"ID": "2", "LastUsedAt": "2026-01-02T03:04:05.10Z", "CreatedAt": "2026-01-02T03:04:05Z", "UsageCount": 1},
+        {"ID": "1", "LastUsedAt": "2026-01-02T03:04:05Z", "CreatedAt": "2026-01-02T03:04:05Z", "UsageCount": 1},
+        {"ID": "3", "CreatedAt": "2026-01-02T03:04:05Z", "UsageCount": 0},
+    ]
+    usage = USAGE | {"Images": [named, unnamed], "BuildCache": cache}
+    template = "{{range .Images}}{{.Repository}}:{{.Tag}} {{end}}{{range .BuildCache}}{{.ID}} {{end}}"
+    assert _verbose(usage, template).split() == ["a:1", "<none>:<none>", "3", "1", "2"]
+
+
 def test_json_and_tables() -> None:
     document = verbose_document(USAGE)
     assert [sorted(document)] == [["BuildCache", "Containers", "Images", "Volumes"]]

@@ -1,12 +1,14 @@
 """Sizes, spans of time, tables, times, ports."""
 
 import time
+from typing import Any
 
 import pytest
 
 from rundlet.cli.format.containers import display_ports, ellipsis
+from rundlet.cli.format.rows import print_rows
 from rundlet.cli.format.table import layout
-from rundlet.cli.format.times import parse_rfc3339, timestamp
+from rundlet.cli.format.times import go_timestamp, parse_rfc3339, timestamp
 from rundlet.cli.format.units import bytes_size, human_duration, human_size
 
 
@@ -69,6 +71,25 @@ def test_times() -> None:
     assert parse_rfc3339("1970-01-01T00:00:00Z") == 0
     assert parse_rfc3339("2024-02-29T12:00:00+02:00") == 1709200800
     assert parse_rfc3339("2026-11-22T15:19:18.5Z") == 1795360758.5
+
+
+def test_times_of_the_api_as_go_prints_them() -> None:
+    assert go_timestamp("2026-01-02T03:04:05.678900Z") == "2026-01-02 03:04:05.6789 +0000 UTC"
+    assert go_timestamp("2026-01-02T03:04:05.000Z") == "2026-01-02 03:04:05 +0000 UTC"
+    assert go_timestamp("2026-01-02T03:04:05+02:00") == "2026-01-02 03:04:05 +0200 +0200"
+    assert go_timestamp("") == ""
+
+
+def test_raw_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"ID": ("ID", lambda item, full: item[0]), "Ports": ("PORTS", lambda item, full: item[1])}
+    raw = (("container_id", "ID"), ("ports", "Ports"))
+    context: Any = None
+    print_rows(context, [("a", ""), ("b", "80/tcp")], fields, ("ID",), template="raw", raw=raw)
+    assert capsys.readouterr().out == "container_id: a\nports:\n\ncontainer_id: b\nports: 80/tcp\n\n"
+    print_rows(context, [("a", ""), ("b", "")], fields, ("ID",), template="raw", raw=raw, quiet="ID")
+    assert capsys.readouterr().out == "container_id: a\ncontainer_id: b\n"
+    print_rows(context, [("a", "")], fields, ("ID",), template="raw")
+    assert capsys.readouterr().out == "raw\n"
 
 
 def test_timestamps_for_the_api() -> None:

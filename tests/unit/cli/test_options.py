@@ -197,6 +197,8 @@ def test_seccomp_profile_is_sent_as_content(tmp_path: Path) -> None:
         (["--memory-swappiness", "200"], "Valid memory swappiness range is 0-100"),
         (["--device", "a:b:c:d"], "bad format for path: a:b:c:d"),
         (["--device", "/dev/null:/dev/x:q"], "bad mode specified: q"),
+        (["--device", "null:rw"], "null is not an absolute path"),
+        (["--device", "/dev/null:"], " is not an absolute path"),
         (["--storage-opt", "a"], "invalid storage option"),
         (["--security-opt", "foo"], 'Invalid --security-opt: "foo"'),
         (["--use-api-socket"], "--use-api-socket is not supported by Rundlet"),

@@ -52,7 +52,7 @@ def _ask(call: Invocation) -> tuple[str, str]:
         if flags["password"]:
             raise CommandError("--password and --password-stdin are mutually exclusive")
         if not flags["username"]:
-            raise CommandError("Must provide --username with --password-stdin")
+            raise CommandError("the --password-stdin option requires --username to be set")
         text = sys.stdin.read()
         return flags["username"].strip(), text.removesuffix("\n").removesuffix("\r")
     if flags["password"]:

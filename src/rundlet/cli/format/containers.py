@@ -174,6 +174,22 @@ FIELDS = {
 }
 
 
+def raw(*, size: bool) -> tuple[tuple[str, str], ...]:
+    """What ``--format raw`` shows."""
+    base = (
+        ("container_id", "ID"),
+        ("image", "Image"),
+        ("command", "Command"),
+        ("created_at", "CreatedAt"),
+        ("state", "State"),
+        ("status", "Status"),
+        ("names", "Names"),
+        ("labels", "Labels"),
+        ("ports", "Ports"),
+    )
+    return (*base, ("size", "Size")) if size else base
+
+
 def columns(*, size: bool) -> tuple[str, ...]:
     """The default table's."""
     base = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")

@@ -59,6 +59,16 @@ def summary(usage: Any) -> list[dict[str, str]]:
     return rows
 
 
+def _built(usage: Any) -> list[Any]:
+    """The build cache: what was never used first, then what was used longest ago."""
+    from rundlet.cli.format.times import parse_rfc3339
+
+    def key(item: Any) -> tuple[float, str]:
+        return (parse_rfc3339(item["LastUsedAt"]) if item.get("LastUsedAt") else 0.0), item["ID"]
+
+    return sorted(usage.get("BuildCache") or [], key=key)
+
+
 def _volume_row(item: Any) -> list[str]:
     fields: Any = volumes.FIELDS
     return [str(fields[key][1](item, False)) for key in ("Name", "Links", "Size")]
@@ -66,7 +76,7 @@ def _volume_row(item: Any) -> list[str]:
 
 def verbose_text(usage: Any) -> str:
     """-v."""
-    rows = images.sorted_rows(usage.get("Images") or [], digests=False, everything=False)
+    rows = images.first_rows(usage.get("Images") or [])
     table: list[tuple[str, ...]] = [
         ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
     ]
@@ -87,7 +97,7 @@ def verbose_text(usage: Any) -> str:
     text += "\nContainers space usage:\n\n" + layout([head, *body])
     listed = [_volume_row(item) for item in usage.get("Volumes") or []]
     text += "\nLocal Volumes space usage:\n\n" + layout([("VOLUME NAME", "LINKS", "SIZE"), *listed])
-    built = usage.get("BuildCache") or []
+    built = _built(usage)
     size = human_size(sum(item.get("Size") or 0 for item in built), 4)
     fields: Any = build_cache.FIELDS
     head_cache = [fields[key][0] for key in build_cache.COLUMNS]
@@ -103,7 +113,7 @@ class Document(dict[str, "Any"]):
 
 def verbose_document(usage: Any) -> Document:
     """-v with a format: ``{{range .Images}}{{.Repository}}{{end}}``."""
-    found = images.sorted_rows(usage.get("Images") or [], digests=False, everything=False)
+    found = images.first_rows(usage.get("Images") or [])
     return Document(
         Images=[_image(row) for row in found],
         Containers=[
@@ -111,7 +121,7 @@ def verbose_document(usage: Any) -> Document:
             for item in usage.get("Containers") or []
         ],
         Volumes=[_columns(item, volumes.FIELDS) for item in usage.get("Volumes") or []],
-        BuildCache=[_columns(item, build_cache.FIELDS) for item in usage.get("BuildCache") or []],
+        BuildCache=[_columns(item, build_cache.FIELDS) for item in _built(usage)],
     )
 
 

@@ -32,11 +32,17 @@ def sorted_rows(items: list[Any], *, digests: bool, everything: bool) -> list[di
                 rows.append({"item": item, "repository": repository, "tag": tag, "digest": digest})
         for repository, values in by_repository.items():
             if repository not in used:
-                for digest in values if digests else values[:1]:
+                for digest in values if digests else [""]:
                     rows.append({"item": item, "repository": repository, "tag": NONE, "digest": digest})
         if not tags and not found:
             rows.append({"item": item, "repository": NONE, "tag": NONE, "digest": NONE})
     return rows
+
+
+def first_rows(items: list[Any]) -> list[dict[str, Any]]:
+    """One row of every image, of its first name, as ``system df -v`` has it."""
+    first = [item | {"RepoTags": (item.get("RepoTags") or [])[:1], "RepoDigests": []} for item in items]
+    return sorted_rows(first, digests=False, everything=False)
 
 
 def _id(row: Any, full: bool) -> str:
@@ -85,6 +91,13 @@ FIELDS = {
     "UniqueSize": ("UNIQUE SIZE", lambda row, full: "N/A"),
     "VirtualSize": ("SIZE", lambda row, full: human_size(row["item"].get("Size", 0), 4)),
 }
+
+
+def raw(*, digests: bool) -> tuple[tuple[str, str], ...]:
+    """What ``--format raw`` shows."""
+    middle = (("digest", "Digest"),) if digests else ()
+    last = (("image_id", "ID"), ("created_at", "CreatedAt"), ("virtual_size", "Size"))
+    return (("repository", "Repository"), ("tag", "Tag"), *middle, *last)
 
 
 def columns(*, digests: bool) -> tuple[str, ...]:

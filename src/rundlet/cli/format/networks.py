@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from rundlet.cli.format.containers import short_id
+from rundlet.cli.format.times import go_timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 COLUMNS = ("ID", "Name", "Driver", "Scope")
+RAW_ROWS = (("network_id", "ID"), ("name", "Name"), ("driver", "Driver"), ("scope", "Scope"))
 
 
 def _flag(key: str) -> Any:
@@ -20,7 +22,7 @@ def _labels(item: Any, full: bool) -> str:
 
 
 FIELDS = {
-    "CreatedAt": ("CREATED AT", lambda item, full: item.get("Created", "")),
+    "CreatedAt": ("CREATED AT", lambda item, full: go_timestamp(item.get("Created", ""))),
     "Driver": ("DRIVER", lambda item, full: item.get("Driver", "")),
     "ID": ("NETWORK ID", lambda item, full: item["Id"] if full else short_id(item["Id"])),
     "IPv4": ("IPV4", lambda item, full: "false" if item.get("EnableIPv4") is False else "true"),

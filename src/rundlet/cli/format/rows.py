@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     """A column's header, and what computes its text from an item (second argument: do not truncate)."""
 
 TABLE = "table"
+_BARE = frozenset({"labels", "ports"})
+"""Of --format raw: what has no blank after its colon when it is empty."""
 
 
 def print_rows(
@@ -30,10 +32,11 @@ def print_rows(
     full: bool = False,
     methods: Mapping[str, Callable[..., Any]] | None = None,
     type_name: str = "formatter.Context",
+    raw: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print ``items``: ``template`` is --format, ``quiet`` the one field that -q prints, ``columns`` the default.
 
-    ``type_name``: of an item, for messages.
+    ``type_name``: of an item, for messages. ``raw``: the labels and fields of ``--format raw``, where a list has it.
     """
     kind, template = split_format(template)
     if quiet and (kind == "" or (kind == TABLE and not template)):
@@ -45,6 +48,8 @@ def print_rows(
         sys.stdout.write(layout(rows))
     elif kind == "json":
         _print_json(items, fields, full=full)
+    elif raw and template == "raw":
+        _print_raw(items, fields, raw, quiet, full=full)
     else:
         from rundlet.cli.format.templated import print_templated
 
@@ -60,6 +65,19 @@ def split_format(text: str) -> tuple[str, str]:
     if text == "json":
         return "json", ""
     return "template", text
+
+
+def _print_raw(
+    items: Iterable[Any], fields: Mapping[str, Field], raw: Sequence[tuple[str, str]], quiet: str, *, full: bool
+) -> None:
+    """A line for each field and an empty one after each item; with -q one line for each item."""
+    wanted = [(label, name) for label, name in raw if not quiet or name == quiet]
+    for item in items:
+        cells = [(label, fields[name][1](item, full)) for label, name in wanted]
+        lines = [
+            f"{label}: {text}".rstrip(" ") + "\n" if label in _BARE else f"{label}: {text}\n" for label, text in cells
+        ]
+        sys.stdout.write("".join(lines) + ("" if quiet else "\n"))
 
 
 def _print_json(items: Iterable[Any], fields: Mapping[str, Field], *, full: bool) -> None:

@@ -43,6 +43,21 @@ def go_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", local)
 
 
+def go_timestamp(text: str) -> str:
+    """An RFC 3339 time of the API as Go prints it, in its own zone: ``2026-01-02 03:04:05.678 +0000 UTC``."""
+    day, _, clock = text.partition("T")
+    if not clock:
+        return text
+    if clock.endswith("Z"):
+        return f"{day} {_fraction(clock[:-1])} +0000 UTC"
+    zone = clock[-6:].replace(":", "")
+    return f"{day} {_fraction(clock[:-6])} {zone} {zone}"
+
+
+def _fraction(clock: str) -> str:
+    return clock.rstrip("0").rstrip(".") if "." in clock else clock
+
+
 def rfc3339(seconds: float) -> str:
     """``2026-01-02T03:04:05Z`` in the local zone."""
     local = time.localtime(seconds)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 COLUMNS = ("Driver", "Name")
+RAW_ROWS = (("name", "Name"), ("driver", "Driver"))
 
 
 def _labels(item: Any, full: bool) -> str:

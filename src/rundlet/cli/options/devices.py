@@ -24,7 +24,7 @@ def parse_device(text: str) -> dict[str, str]:
         source = target = text
     else:
         raise RunError(f"bad format for path: {text}")
-    return {"PathOnHost": source, "PathInContainer": target or source, "CgroupPermissions": permissions}
+    return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": permissions}
 
 
 def _is_mode(text: str) -> bool:
@@ -42,6 +42,8 @@ def devices(specifications: Iterable[str]) -> tuple[list[dict[str, str]], list[d
         device = parse_device(text)
         if not _is_mode(device["CgroupPermissions"]):
             raise RunError(f"bad mode specified: {device['CgroupPermissions']}")
+        if not device["PathInContainer"].startswith("/"):
+            raise RunError(f"{device['PathInContainer']} is not an absolute path")
         plain.append(device)
     return plain, [{"Driver": "cdi", "DeviceIDs": cdi}] if cdi else []
 

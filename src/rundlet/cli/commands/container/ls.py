@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.format.containers import FIELDS, QUIET, columns, label
+from rundlet.cli.format.containers import FIELDS, QUIET, columns, label, raw
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.shared_flags import TABLE_FORMAT
@@ -47,7 +47,7 @@ def run(call: Invocation) -> int:
         if flags["quiet"]:
             call.context.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.")
         _check(template)
-    if flags["quiet"]:
+    if flags["quiet"] and template != "raw":
         template = ""
     limit = flags["last"] if flags["last"] > 0 else 0
     if flags["latest"] and not limit:
@@ -71,5 +71,6 @@ def run(call: Invocation) -> int:
         full=flags["no-trunc"],
         methods={"Label": label},
         type_name=TYPE_NAME,
+        raw=raw(size=bool(flags["size"])),
     )
     return 0

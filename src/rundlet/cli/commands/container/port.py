@@ -34,6 +34,8 @@ def run(call: Invocation) -> int:
                 call.context.say(f"{port} -> {_joined(binding)}")
         return 0
     wanted, _, protocol = call.args[1].partition("/")
+    if not (wanted.isascii() and wanted.isdigit()):
+        raise CommandError(f'Error: invalid port ({wanted}): strconv.ParseUint: parsing "{wanted}": invalid syntax')
     wanted = f"{wanted}/{(protocol or 'tcp').lower()}"
     bindings = ports.get(wanted)
     if not bindings:

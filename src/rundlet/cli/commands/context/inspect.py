@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from rundlet.cli import context_store
 from rundlet.cli.context_store import ContextStore
 from rundlet.cli.inspecting import inspect_all
@@ -23,7 +21,7 @@ FLAGS = (("format", "f", "string", "Format output using a custom template:\n'jso
 def run(call: Invocation) -> int:
     store = ContextStore(call.context.config_directory)
     names = call.args or [call.context.context_name()]
-    return inspect_all(names, lambda name: _found(call, store, name), call.flags["format"])
+    return inspect_all(names, lambda name: _found(call, store, name), call.flags["format"], escaped=True)
 
 
 def _found(call: Invocation, store: ContextStore, name: str) -> dict[str, Any]:
@@ -32,8 +30,6 @@ def _found(call: Invocation, store: ContextStore, name: str) -> dict[str, Any]:
         return document | {"TLSMaterial": {}, "Storage": {"MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>"}}
     entry = store.get(name)
     storage = {"MetadataPath": store.meta_directory(name), "TLSPath": store.tls_directory(name)}
-    if not os.path.isdir(storage["TLSPath"]):
-        storage["TLSPath"] = ""
     material = {"docker": sorted(entry.tls)} if entry.tls else {}
     return {
         "Name": entry.name,

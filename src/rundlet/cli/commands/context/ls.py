@@ -22,7 +22,7 @@ ARGS = (0, 0)
 FLAGS = (TABLE_FORMAT, ("quiet", "q", "bool", "Only show context names"))
 COLUMNS = ("Name", "Description", "DockerEndpoint", "Error")
 FIELDS = {
-    "Current": ("CURRENT", lambda item, full: "true" if item["Current"] else "false"),
+    "Current": ("CURRENT", lambda item, full: item["Current"]),
     "Description": ("DESCRIPTION", lambda item, full: item["Description"]),
     "DockerEndpoint": ("DOCKER ENDPOINT", lambda item, full: item["DockerEndpoint"]),
     "Error": ("ERROR", lambda item, full: item["Error"]),
@@ -46,7 +46,7 @@ def run(call: Invocation) -> int:
             item["Name"] += " *" if item["Current"] else ""
     kind = "formatter.clientContextContext"
     print_rows(call.context, items, FIELDS, COLUMNS, template=template, quiet="Name" if quiet else "", type_name=kind)
-    if not quiet and os.environ.get("DOCKER_HOST"):
+    if os.environ.get("DOCKER_HOST"):
         call.context.warn(
             "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the "
             "global --context flag, or unset DOCKER_HOST environment variable."

@@ -37,7 +37,7 @@ def _remove(call: Invocation, store: ContextStore, name: str, *, current: bool) 
         raise CommandError('context "default" cannot be removed')
     force = call.flags["force"]
     if not store.exists(name) and not force:
-        store.get(name)
+        raise CommandError(f'context "{name}" does not exist')
     if current:
         if not force:
             raise CommandError(f'context "{name}" is in use, set -f flag to force remove')

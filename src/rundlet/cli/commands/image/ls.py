@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.format.images import FIELDS, columns, sorted_rows
+from rundlet.cli.format.images import FIELDS, columns, raw, sorted_rows
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.shared_flags import TABLE_FORMAT
@@ -45,6 +45,7 @@ def run(call: Invocation) -> int:
         template=template,
         quiet="ID" if flags["quiet"] else "",
         type_name="formatter.imageContext",
+        raw=raw(digests=flags["digests"]),
         full=flags["no-trunc"],
     )
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.format.containers import label
-from rundlet.cli.format.networks import COLUMNS, FIELDS
+from rundlet.cli.format.networks import COLUMNS, FIELDS, RAW_ROWS
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.shared_flags import TABLE_FORMAT
@@ -34,6 +34,7 @@ def run(call: Invocation) -> int:
         template=flags["format"] or call.context.config.get("networksFormat") or "",
         methods={"Label": label},
         type_name="network.networkContext",
+        raw=RAW_ROWS,
         quiet="ID" if flags["quiet"] else "",
         full=flags["no-trunc"],
     )

@@ -30,9 +30,10 @@ def _verbose(usage: Any, template: str) -> str:
         return verbose_text(usage)
     document = verbose_document(usage)
     if template == "json":
+        from rundlet.cli.format.rows import html_safe
         from rundlet.client.wire import dumps
 
-        return dumps(document) + "\n"
+        return html_safe(dumps(document)) + "\n"
     from rundlet.cli.format.templated import Format, unescape
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.containers import label
 from rundlet.cli.format.rows import print_rows
-from rundlet.cli.format.volumes import COLUMNS, FIELDS
+from rundlet.cli.format.volumes import COLUMNS, FIELDS, RAW_ROWS
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.shared_flags import TABLE_FORMAT
 
@@ -38,6 +38,7 @@ def run(call: Invocation) -> int:
         COLUMNS,
         template=flags["format"] or call.context.config.get("volumesFormat") or "",
         methods={"Label": label},
+        raw=RAW_ROWS,
         type_name="formatter.volumeContext",
         quiet="Name" if flags["quiet"] else "",
     )
