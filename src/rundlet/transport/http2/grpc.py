@@ -4,6 +4,7 @@ Messages are bytes here; what they mean is their service's business. See: gRPC o
 """
 
 import base64
+import binascii
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -199,7 +200,7 @@ class ClientCall:
         status = found.get("grpc-status", "")
         if status not in ("", "0"):
             code = int(status) if status.isdigit() else Code.UNKNOWN
-            raise CallError(code, unquote(found.get("grpc-message", "")))
+            raise CallError(code, unquote(found.get("grpc-message", "")), _from_base64(found.get(_DETAILS, "")))
 
 
 class Channel:
@@ -230,6 +231,13 @@ class Channel:
             if await call.next() is not None:
                 raise CallError(Code.INTERNAL, f"{path}: more than one answer")
             return answer
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        return b""
 
 
 def _base64(data: bytes) -> str:

@@ -1,0 +1,228 @@
+"""A client of BuildKit's protocol as small as the tests need it: it plays buildx, its session's services included.
+
+Debian 12 has no buildx. Names and numbers of the protocol are those that real clients use; ``tests/e2e/test_buildkit``
+also drives the one of Debian's ``docker``, which has BuildKit's own client built in.
+"""
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rundlet.api.buildkit import (
+    BytesMessage,
+    Empty,
+    Exporter,
+    FileStat,
+    FrontendRequest,
+    FrontendResponse,
+    Packet,
+    PacketType,
+    Pong,
+    Ref,
+    Result,
+    ReturnRequest,
+    SecretRequest,
+    SecretResponse,
+    SolveRequest,
+    SolveResponse,
+    StatusRequest,
+    StatusResponse,
+)
+from rundlet.api.protobuf import decode, encode
+from rundlet.engine.buildkit.filesync import go_mode, sending_order
+from rundlet.errors import RundletError
+from rundlet.transport.http2.connection import Connection
+from rundlet.transport.http2.grpc import CallError, Channel, Code, Server, ServerCall
+
+CONTROL = "/moby.buildkit.v1.Control"
+BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
+SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
+SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+
+
+def upgraded(path: str, target: str, headers: Mapping[str, str | list[str]], protocol: str = "h2c") -> socket.socket:
+    """A connection to the engine's socket that has become something else. Fails with the answer's head."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(60)
+        sock.connect(path)
+        lines = [f"POST {target} HTTP/1.1", "Host: docker", "Connection: Upgrade", f"Upgrade: {protocol}"]
+        for name, values in headers.items():
+            lines += [f"{name}: {value}" for value in ([values] if isinstance(values, str) else values)]
+        sock.sendall("\r\n".join([*lines, "", ""]).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = sock.recv(1)
+            assert byte, head
+            head += byte
+        assert head.startswith(b"HTTP/1.1 101"), head
+        assert b"Upgrade: h2c" in head
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Files:
+    """What a session answers FileSync with: directories by the names that builds know them by."""
+
+    def __init__(self, directories: Mapping[str, Path]) -> None:
+        self.directories = directories
+        self.sent: list[str] = []
+        self.listed: Callable[[list[FileStat]], list[FileStat]] = lambda files: files
+
+    async def serve(self, call: ServerCall) -> None:
+        root = self.directories[call.metadata["dir-name"]]
+        only = call.metadata.get("followpaths", "")
+        names = sorted((str(path.relative_to(root)) for path in root.rglob("*")), key=sending_order)
+        chosen = [name for name in names if not only or name in only.split(",")]
+        files = self.listed([_stat(root, name) for name in chosen])
+        for file in files:
+            await call.send(encode(Packet(PacketType.STAT, file)))
+        await call.send(encode(Packet(PacketType.STAT)))
+        while (message := await call.messages.next()) is not None:
+            packet = decode(Packet, message)
+            if packet.type == PacketType.FINISH:
+                await call.send(encode(Packet(PacketType.FINISH)))
+                return
+            assert packet.type == PacketType.REQUEST
+            self.sent.append(files[packet.id].path)
+            data = (root / files[packet.id].path).read_bytes()
+            for at in range(0, len(data), 32 << 10):
+                await call.send(encode(Packet(PacketType.DATA, id=packet.id, data=data[at : at + (32 << 10)])))
+            await call.send(encode(Packet(PacketType.DATA, id=packet.id)))
+
+
+def _stat(root: Path, name: str) -> FileStat:
+    found = os.lstat(root / name)
+    link = os.readlink(root / name) if stat.S_ISLNK(found.st_mode) else ""
+    size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return FileStat(name, go_mode(found.st_mode), 0, 0, size, found.st_mtime_ns, link)
+
+
+class Receiving:
+    """What a session takes from FileSend: archives whole, directories file by file."""
+
+    def __init__(self, *, directory: bool = False) -> None:
+        self.archive = b""
+        self.files: dict[str, tuple[FileStat, bytes]] = {}
+        self._directory = directory
+
+    async def serve(self, call: ServerCall) -> None:
+        if not self._directory:
+            while (message := await call.messages.next()) is not None:
+                self.archive += decode(BytesMessage, message).data
+            return
+        stats: list[FileStat] = []
+        while (packet := await _packet(call)).stat is not None:
+            stats.append(packet.stat)
+        for number, file in enumerate(stats):
+            data = b""
+            if not file.mode & ~0o7777 & ~(1 << 23 | 1 << 22 | 1 << 20):
+                await call.send(encode(Packet(PacketType.REQUEST, id=number)))
+                while (packet := await _packet(call)).data:
+                    data += packet.data
+            self.files[file.path] = (file, data)
+        await call.send(encode(Packet(PacketType.FINISH)))
+        assert (await _packet(call)).type == PacketType.FINISH
+
+
+async def _packet(call: ServerCall) -> Packet:
+    message = await call.messages.next()
+    assert message is not None
+    return decode(Packet, message)
+
+
+class Buildx:
+    """A client of one engine: a connection to its services, a session of its own."""
+
+    def __init__(self, control: Channel, connection: Connection, session: str) -> None:
+        self.control = control
+        self.connection = connection
+        self.session = session
+        self.log = b""
+        self.steps: dict[str, str] = {}
+        """Names of steps that have ended, with what became of them."""
+
+    async def solve(
+        self, ref: str, attributes: Mapping[str, str], *exporters: Exporter, frontend: str = "dockerfile.v0"
+    ) -> dict[str, str]:
+        """As buildx does it: a build without a frontend, in which the client is one that asks for ``frontend``."""
+        request = SolveRequest(ref=ref, session=self.session, exporters=exporters)
+        solving = asyncio.create_task(self.control.ask(f"{CONTROL}/Solve", encode(request)))
+        watching = asyncio.create_task(self._watch(ref))
+        try:
+            pong = decode(Pong, await self._bridge(ref, "Ping", encode(Empty())))
+            assert "return" in {one.id for one in pong.frontend_capabilities if one.enabled}
+            asked = FrontendRequest(frontend=frontend, attributes=attributes)
+            answer = decode(FrontendResponse, await self._bridge(ref, "Solve", encode(asked)))
+            assert answer.result is not None
+            assert answer.result.ref is not None
+            returned = ReturnRequest(Result(ref=Ref(answer.result.ref.id)))
+            await self._bridge(ref, "Return", encode(returned))
+            return dict(decode(SolveResponse, await solving).exporter_response)
+        finally:
+            solving.cancel()
+            await asyncio.wait([solving, watching])
+            if not watching.cancelled():
+                watching.exception()
+
+    async def _bridge(self, ref: str, method: str, message: bytes) -> bytes:
+        async with self.control.call(f"{BRIDGE}/{method}", [("buildkit-controlapi-buildid", ref)]) as call:
+            await call.send(message)
+            await call.end()
+            answer = await call.next()
+            assert answer is not None
+            assert await call.next() is None
+            return answer
+
+    async def _watch(self, ref: str) -> None:
+        async with self.control.call(f"{CONTROL}/Status") as call:
+            await call.send(encode(StatusRequest(ref)))
+            await call.end()
+            while (message := await call.next()) is not None:
+                said = decode(StatusResponse, message)
+                self.log += b"".join(one.data for one in said.logs)
+                for step in said.vertexes:
+                    if step.completed:
+                        self.steps[step.name] = step.error or ("cached" if step.cached else "done")
+
+
+@asynccontextmanager
+async def buildx(
+    path: str,
+    files: Files,
+    *,
+    secrets: Mapping[str, bytes] | None = None,
+    receiving: Receiving | None = None,
+    session: str = "s1",
+    shared_key: str = "k",
+) -> AsyncIterator[Buildx]:
+    """A client of the engine at the socket ``path``."""
+
+    async def secret(call: ServerCall) -> None:
+        name = decode(SecretRequest, await call.request()).id
+        if name not in (secrets or {}):
+            raise CallError(Code.NOT_FOUND, f"secret {name} not found")
+        await call.send(encode(SecretResponse((secrets or {})[name])))
+
+    def describe(error: RundletError) -> CallError:
+        return CallError(Code.UNKNOWN, str(error))
+
+    methods = {SYNC: files.serve, SECRET: secret, SEND: (receiving or Receiving()).serve}
+    exposed = "X-Docker-Expose-Session"
+    lines = {f"{exposed}-Uuid": session, f"{exposed}-Sharedkey": shared_key, f"{exposed}-Grpc-Method": list(methods)}
+    served = Connection(upgraded(path, "/session", lines), Server(methods, describe).accept)
+    connection = Connection(upgraded(path, "/grpc", {}))
+    tasks = [asyncio.create_task(one.run()) for one in (served, connection)]
+    try:
+        yield Buildx(Channel(connection), connection, session)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -1,0 +1,327 @@
+"""BuildKit's protocol: builds of ``docker buildx`` (played by tests/e2e/buildx) and of Docker's client before it."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import socket
+import tarfile
+from pathlib import Path
+
+import pytest
+from tests.conftest import docker_programs, lacking
+from tests.e2e.buildx import CONTROL, Buildx, Files, Receiving, buildx, upgraded
+from tests.engines import Engine, wait_for
+
+from rundlet.api.buildkit import (
+    Definition,
+    Empty,
+    Exporter,
+    FileStat,
+    InfoResponse,
+    PruneRequest,
+    SolveRequest,
+    Status,
+    UsageRequest,
+    UsageResponse,
+    WorkersResponse,
+)
+from rundlet.api.protobuf import decode, encode
+from rundlet.transport.http2.grpc import CallError, Code
+
+FILE = """\
+FROM busybox
+ARG who=world
+COPY file sub /dst/
+RUN echo "hello $who" | tee /greeting
+CMD ["cat", "/greeting", "/dst/file"]
+"""
+IMAGE = Exporter("moby", {"name": "docker.io/library/bk:1"})
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    (root / "sub").mkdir(parents=True)
+    (root / "Dockerfile").write_text(FILE)
+    (root / "file").write_text("a file\n")
+    (root / "sub/inner").write_bytes(bytes(3_000_000))
+    # Files that changed this very moment are always sent again.
+    for path in root.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    return root
+
+
+def files_of(context: Path) -> Files:
+    return Files({"context": context, "dockerfile": context})
+
+
+async def test_a_build(engine: Engine, context: Path) -> None:
+    files = files_of(context)
+    async with buildx(engine.socket, files) as client:
+        response = await client.solve("r1", {"filename": "Dockerfile", "build-arg:who": "buildx"}, IMAGE)
+    image = response["containerimage.config.digest"]
+    assert response["image.name"] == "bk:1"
+    assert engine.ok("image", "inspect", "-f", "{{.Id}}", "bk:1") == image
+    assert engine.ok("run", "--rm", "bk:1") == "hello buildx\na file"
+    assert client.log == b"hello buildx\n"
+    assert client.steps['[4/5] RUN echo "hello $who" | tee /greeting'] == "done"
+    assert client.steps["[internal] load build context"] == client.steps["exporting to image"] == "done"
+    assert files.sent == ["Dockerfile", "Dockerfile", "file", "sub/inner"]
+
+
+async def test_what_has_not_changed_is_neither_sent_nor_built_again(engine: Engine, context: Path) -> None:
+    async with buildx(engine.socket, files_of(context)) as client:
+        before = await client.solve("r1", {}, IMAGE)
+    again = files_of(context)
+    async with buildx(engine.socket, again) as client:
+        assert await client.solve("r2", {}, IMAGE) == before
+        assert client.steps["[3/5] COPY file sub /dst/"] == "cached"
+    assert again.sent == ["Dockerfile"]
+    (context / "file").write_text("another file\n")
+    changed = files_of(context)
+    async with buildx(engine.socket, changed, session="s2") as client:
+        await client.solve("r3", {"no-cache": ""}, IMAGE)
+        assert client.steps["[3/5] COPY file sub /dst/"] == "done"
+    assert changed.sent == ["Dockerfile", "file"]
+    assert engine.ok("run", "--rm", "bk:1") == "hello world\nanother file"
+
+
+async def test_what_is_ignored_is_not_there(engine: Engine, context: Path) -> None:
+    (context / ".dockerignore").write_text("sub\n")
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY . /all\nRUN ls /all\n")
+    files = files_of(context)
+    seen: list[str] = []
+
+    def listed(stats: list[FileStat]) -> list[FileStat]:
+        seen.extend(one.path for one in stats)
+        return [one for one in stats if not one.path.startswith("sub")] if len(stats) > 2 else stats
+
+    files.listed = listed
+    async with buildx(engine.socket, files) as client:
+        await client.solve("r1", {}, IMAGE)
+    assert client.log == b"Dockerfile\nfile\n"
+    assert ".dockerignore" in seen
+
+
+async def test_a_failing_step_shows_its_lines(engine: Engine, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo before && exit 7\n")
+    async with buildx(engine.socket, files_of(context)) as client:
+        with pytest.raises(CallError) as caught:
+            await client.solve("r1", {}, IMAGE)
+    words = 'process "/bin/sh -c echo before && exit 7" did not complete successfully: exit code: 7'
+    assert (caught.value.code, str(caught.value)) == (Code.UNKNOWN, words)
+    assert client.log == b"before\n"
+    assert client.steps["[2/2] RUN echo before && exit 7"] == words
+    [detail] = decode(Status, caught.value.details).details
+    assert detail.type_url == "github.com/moby/buildkit/errdefs.Source+json"
+    source = json.loads(detail.value)
+    assert source["ranges"] == [{"start": {"line": 2}, "end": {"line": 2}}]
+    assert source["info"]["filename"] == "Dockerfile"
+
+
+async def test_secrets(engine: Engine, context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=one --mount=type=secret,id=none ls /run/secrets && wc -c /run/secrets/one\n"
+    )
+    async with buildx(engine.socket, files_of(context), secrets={"one": b"12345"}) as client:
+        await client.solve("r1", {}, IMAGE)
+    assert client.log == b"one\n5 /run/secrets/one\n"
+
+
+async def test_other_contexts(engine: Engine, context: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "it").write_text("from elsewhere\n")
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY --from=else it /\nRUN cat /it\n")
+    files = Files({"context": context, "dockerfile": context, "else": other})
+    async with buildx(engine.socket, files) as client:
+        await client.solve("r1", {"context:else": "local:else"}, IMAGE)
+    assert client.log == b"from elsewhere\n"
+
+
+async def test_results_come_to_the_client(engine: Engine, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY file sub /dst/\n")
+    archive, directory, image = Receiving(), Receiving(directory=True), Receiving()
+    async with buildx(engine.socket, files_of(context), receiving=archive) as client:
+        assert await client.solve("r1", {}, Exporter("tar", {})) == {}
+    with tarfile.open(fileobj=io.BytesIO(archive.archive)) as found:
+        assert {"dst/file", "dst/inner"} <= set(found.getnames())
+    async with buildx(engine.socket, files_of(context), receiving=directory, session="s2") as client:
+        await client.solve("r2", {}, Exporter("local", {}))
+    assert list(directory.files) == ["dst", "dst/file", "dst/inner"]
+    assert directory.files["dst/file"][1] == b"a file\n"
+    assert directory.files["dst/inner"][1] == bytes(3_000_000)
+    async with buildx(engine.socket, files_of(context), receiving=image, session="s3") as client:
+        response = await client.solve("r3", {}, Exporter("oci", {"name": "bk:oci"}))
+    with tarfile.open(fileobj=io.BytesIO(image.archive)) as found:
+        assert "index.json" in found.getnames()
+    assert response["containerimage.config.digest"].startswith("sha256:")
+
+
+async def test_a_client_that_goes_takes_its_build_with_it(engine: Engine, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN sleep 1000\n")
+    async with buildx(engine.socket, files_of(context)) as client:
+        building = asyncio.create_task(client.solve("r1", {}, IMAGE))
+        while not engine.ok("ps", "-q"):
+            await asyncio.sleep(0.1)
+        building.cancel()
+        await asyncio.wait([building])
+        await asyncio.to_thread(wait_for, lambda: not engine.ok("ps", "-aq"))
+        # The next build of the same client is none the worse for it.
+        (context / "Dockerfile").write_text("FROM busybox\nRUN echo next\n")
+        await client.solve("r2", {}, IMAGE)
+        assert client.log == b"next\n"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "frontend", "words"),
+    [
+        ({"build-arg:x": "y"}, "gateway.v0", "the build frontend gateway.v0 is not supported by Rundlet"),
+        ({"source": "me/mine"}, "gateway.v0", "the build frontend me/mine is not supported by Rundlet"),
+        ({"unheard-of": "1"}, "dockerfile.v0", "the frontend option unheard-of is not supported by Rundlet"),
+        (
+            {"frontend.caps": "moby.buildkit.frontend.x+forward"},
+            "dockerfile.v0",
+            "the frontend's capability moby.buildkit.frontend.x+forward is not supported by Rundlet",
+        ),
+        ({"requestid": "frontend.outline"}, "dockerfile.v0", "the frontend request frontend.outline is not supported"),
+        ({"shm-size": "-1"}, "dockerfile.v0", "failed to parse shm-size: -1"),
+        ({"image-resolve-mode": "odd"}, "dockerfile.v0", "invalid image-resolve-mode: odd"),
+    ],
+)
+async def test_what_is_refused(
+    engine: Engine, context: Path, attributes: dict[str, str], frontend: str, words: str
+) -> None:
+    async with buildx(engine.socket, files_of(context)) as client:
+        with pytest.raises(CallError, match=re.escape(words)):
+            await client.solve("r1", attributes, IMAGE, frontend=frontend)
+
+
+async def test_a_graph_of_the_client_s_own_is_refused(engine: Engine, context: Path) -> None:
+    async with buildx(engine.socket, files_of(context)) as client:
+        request = SolveRequest(ref="r1", session="s1", definition=Definition((b"x",)))
+        with pytest.raises(CallError, match=r"\(LLB\) is not supported by Rundlet") as caught:
+            await client.control.ask(f"{CONTROL}/Solve", encode(request))
+        assert caught.value.code == Code.UNIMPLEMENTED
+        with pytest.raises(CallError, match="the method /a/B is not supported by Rundlet"):
+            await client.control.ask("/a/B", b"")
+        with pytest.raises(CallError, match="a message ends in the middle of a field"):
+            await client.control.ask(f"{CONTROL}/Solve", b"\x0a\x7f")
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out", "a//b", "."])
+async def test_no_name_leads_out_of_the_context(engine: Engine, context: Path, name: str) -> None:
+    files = files_of(context)
+    files.listed = lambda stats: [*stats, FileStat(name, 0o644)] if len(stats) > 1 else stats
+    async with buildx(engine.socket, files) as client:
+        with pytest.raises(CallError, match="invalid path"):
+            await client.solve("r1", {}, IMAGE)
+
+
+async def test_links_in_a_context_lead_nowhere_outside(engine: Engine, context: Path, tmp_path: Path) -> None:
+    """``escape`` is a link out of the context, and then a directory with a file in it."""
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o777)
+    files = files_of(context)
+    link = FileStat("escape", 1 << 27 | 0o777, link=str(outside))
+    files.listed = lambda stats: [*stats, link, FileStat("escape/planted", 0o644)] if len(stats) > 1 else stats
+    async with buildx(engine.socket, files) as client:
+        try:
+            await client.solve("r1", {}, IMAGE)
+        except CallError:
+            # Whether it is refused or lands inside is the unpacker's business, as of any archive.
+            pass
+    assert list(outside.iterdir()) == []
+
+
+async def test_the_worker_and_its_cache(engine: Engine, context: Path) -> None:
+    async with buildx(engine.socket, files_of(context)) as client:
+        await client.solve("r1", {})
+        [worker] = decode(WorkersResponse, await client.control.ask(f"{CONTROL}/ListWorkers", b"")).record
+        assert worker.platforms[0].os == "linux"
+        assert decode(InfoResponse, await client.control.ask(f"{CONTROL}/Info", encode(Empty()))).version
+        before = await _usage(client)
+        assert before > 2
+        async with client.control.call(f"{CONTROL}/Prune") as call:
+            await call.send(encode(PruneRequest(all=True)))
+            await call.end()
+            pruned = 0
+            while await call.next() is not None:
+                pruned += 1
+        # The context is no longer kept; the steps are the result's, which is an image.
+        assert pruned >= 1
+        assert await _usage(client) < before
+
+
+async def _usage(client: Buildx) -> int:
+    answer = await client.control.ask(f"{CONTROL}/DiskUsage", encode(UsageRequest()))
+    return len(decode(UsageResponse, answer).record)
+
+
+def test_nonsense_ends_its_connection_and_no_other(engine: Engine) -> None:
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(range(256)) * 8, b""):
+        for target, headers in (("/grpc", {}), ("/session", {"X-Docker-Expose-Session-Uuid": "bad"})):
+            with upgraded(engine.socket, target, headers) as sock:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+            # A session may only be opened again when the last one of its name has gone.
+            wait_for(lambda: engine.cli("version").returncode == 0)
+    assert engine.ok("ps", "-q") == ""
+
+
+# ── the client of Docker before buildx ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def docker(engine: Engine) -> list[str]:
+    """The command line that speaks the protocol by itself (Debian 12's)."""
+    for program in docker_programs():
+        done = engine.run_command([program, "--version"])
+        if " 20.10." in done.stdout:
+            return [program, "build", "--progress=plain"]
+    lacking("docker 20.10 is not installed")
+    raise AssertionError
+
+
+def test_dockers_own_client(engine: Engine, docker: list[str], context: Path, tmp_path: Path) -> None:
+    buildkit = {"DOCKER_BUILDKIT": "1"}
+    flags = ["-t", "own:1", "-t", "own:2", "--build-arg", "who=docker", "--iidfile", str(tmp_path / "iid")]
+    done = engine.run_command([*docker, *flags, str(context)], env=buildkit, timeout=90)
+    assert done.returncode == 0, done.stderr
+    assert "hello docker" in done.stderr
+    assert "[internal] load build context" in done.stderr
+    assert engine.ok("run", "--rm", "own:2") == "hello docker\na file"
+    assert (tmp_path / "iid").read_text() == engine.ok("image", "inspect", "-f", "{{.Id}}", "own:1")
+    again = engine.run_command([*docker, *flags, str(context)], env=buildkit, timeout=90)
+    assert again.stderr.count("CACHED") == 4
+    quiet = engine.run_command([*docker, "-q", *flags, str(context)], env=buildkit, timeout=90)
+    assert quiet.stdout.strip() == (tmp_path / "iid").read_text()
+
+
+def test_dockers_own_client_and_a_failing_step(engine: Engine, docker: list[str], context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN exit 7\n")
+    done = engine.run_command([*docker, str(context)], env={"DOCKER_BUILDKIT": "1"}, timeout=90)
+    assert done.returncode == 1
+    assert 'process "/bin/sh -c exit 7" did not complete successfully: exit code: 7' in done.stderr
+
+
+def test_dockers_own_client_lends_and_takes(engine: Engine, docker: list[str], context: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("geheim")
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS a\nRUN --mount=type=secret,id=s wc -c < /run/secrets/s > /size\n"
+        "FROM scratch\nCOPY --from=a /size /\n"
+    )
+    out = tmp_path / "out"
+    done = engine.run_command(
+        [*docker, "--secret", f"id=s,src={tmp_path / 'secret'}", "-o", str(out), str(context)],
+        env={"DOCKER_BUILDKIT": "1"},
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {"size"}
+    assert (out / "size").read_text() == "6\n"
