@@ -178,12 +178,16 @@ def seal(signed: Mapping[str, Any], signatures: Iterable[Signature]) -> bytes:
         {"keyid": item.key_id, "method": item.method, "sig": base64.b64encode(item.value).decode()}
         for item in signatures
     ]
-    # The very bytes that were signed: what is hashed, sent and verified is one text.
-    return b'{"signed":' + canonical.encode(signed) + b',"signatures":' + json.dumps(listed).encode() + b"}"
+    # The very bytes that were signed: what is hashed, sent and verified is one text. No space anywhere: Notary's client
+    # hashes what it would write itself when it makes a snapshot of its own.
+    text = json.dumps(listed, separators=(",", ":")).encode()
+    return b'{"signed":' + canonical.encode(signed) + b',"signatures":' + text + b"}"
 
 
 def _common(role: str, version: int, expires: datetime) -> dict[str, Any]:
     stamp = expires.astimezone(UTC).replace(tzinfo=None).isoformat()
+    if "." in stamp:
+        stamp = stamp.rstrip("0")  # as Go writes times, for the same reason as in seal()
     return {"_type": _TYPES[role], "expires": f"{stamp}Z", "version": version}
 
 

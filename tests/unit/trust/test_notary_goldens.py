@@ -13,7 +13,17 @@ from rundlet.trust import canonical, keyfile
 from rundlet.trust.certificates import certificate_key, names_repository
 from rundlet.trust.errors import BadKeyError, ExpiredError, PassphraseError
 from rundlet.trust.keys import generate
-from rundlet.trust.metadata import ROOT, TOP_LEVEL, open_envelope, read_root, read_targets, seal
+from rundlet.trust.metadata import (
+    RELEASES,
+    ROOT,
+    TARGETS,
+    TOP_LEVEL,
+    Targets,
+    open_envelope,
+    read_root,
+    read_targets,
+    seal,
+)
 from rundlet.trust.trusted_set import TrustedSet
 from rundlet.trust.updater import update
 
@@ -82,6 +92,22 @@ def test_sealing_keeps_the_signed_text() -> None:
     envelope = open_envelope(ROOT, (GOLDENS / "notary" / "root.json").read_bytes())
     again = open_envelope(ROOT, seal(envelope.signed, envelope.signatures))
     assert (again.payload, again.signatures) == (envelope.payload, envelope.signatures)
+
+
+@pytest.mark.parametrize("role", [ROOT, TARGETS, RELEASES])
+def test_what_notary_wrote_is_written_so_again(role: str) -> None:
+    """Byte by byte, for a client hashes what it would write itself when it keeps the snapshot's key."""
+    data = (GOLDENS / "notary" / f"{role}.json").read_bytes()
+    envelope = open_envelope(role, data)
+    assert seal(envelope.signed, envelope.signatures) == data
+
+
+@pytest.mark.parametrize(
+    ("microsecond", "text"), [(0, "00Z"), (858300, "00.8583Z"), (100000, "00.1Z"), (123456, "00.123456Z")]
+)
+def test_times_are_written_as_go_does(microsecond: int, text: str) -> None:
+    expires = datetime(2026, 11, 23, 10, 20, 0, microsecond, tzinfo=UTC)
+    assert Targets(1, expires).encode()["expires"] == f"2026-11-23T10:20:{text}"
 
 
 # ── canonical JSON ───────────────────────────────────────────────────────────────────────────────────────────

@@ -28,9 +28,10 @@ def sign_pushed(context: Context, name: ImageName, pushed: list[Any]) -> None:
             draft.put(TARGETS, name.tag, meta)
         else:
             draft = repository.draft(trusted)
+    with explained(name.name, f"failed to sign {name.name}:{name.tag}: "):
+        if trusted is not None:
             for role in draft.signable(name.tag, repository.keys):
                 draft.put(role, name.tag, meta)
-    with explained(name.name, f"failed to sign {name.name}:{name.tag}: "):
         repository.publish(draft)
     context.say(f"Successfully signed {name.name}:{name.tag}")
 

@@ -26,7 +26,7 @@ def run(call: Invocation) -> int:
         raise CommandError("cannot use a digest reference for IMAGE:TAG")
     question = f"Confirm you would like to delete all signature data for {remote}?"
     if not name.tag and not call.flags["yes"] and not confirm(question):
-        raise CommandError("trust revoke has been cancelled")
+        return 0
     with explained(name.name, f"could not remove signature for {remote}: "):
         _revoke(call, name)
     call.context.say(f"Successfully deleted signature for {remote}")

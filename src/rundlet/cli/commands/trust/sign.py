@@ -87,8 +87,9 @@ def _resign(call: Invocation, name: ImageName, repository: AuthoredRepository, t
     call.context.say(f"Signing and pushing trust metadata for {call.args[0]}")
     draft: Draft = repository.draft(trusted)
     meta = trusted.find(name.tag).meta
-    for role in draft.signable(name.tag, repository.keys):
-        draft.put(role, name.tag, meta)
+    with explained(name.name, f"failed to sign {name.name}:{name.tag}: "):
+        for role in draft.signable(name.tag, repository.keys):
+            draft.put(role, name.tag, meta)
     for row in signed_tags(trusted, name.tag)[:1]:
         call.context.say(
             f"Existing signatures for tag {row['SignedTag']} digest {row['Digest']} from:\n"

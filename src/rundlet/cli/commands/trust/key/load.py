@@ -60,4 +60,4 @@ def _read(path: str) -> bytes:
                 )
             return file.read(1 << 20)
     except OSError as exc:
-        raise CommandError(f"refusing to load key from {path}: {(exc.strerror or '').lower()}") from exc
+        raise CommandError(f"refusing to load key from {path}: stat {path}: {(exc.strerror or '').lower()}") from exc

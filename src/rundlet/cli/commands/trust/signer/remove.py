@@ -51,7 +51,6 @@ def _remove(call: Invocation, signer: str, repository: str) -> None:
         f"{repository} unpullable. Are you sure you want to continue?"
     )
     if _is_last(trusted, role) and not call.flags["force"] and not confirm(question):
-        call.context.say("\nAborting action.")
         return
     draft = trust.draft(trusted)
     draft.remove_signer(signer)
