@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -45,7 +45,7 @@ SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 
 
-def upgraded(path: str, target: str, headers: Mapping[str, str | list[str]], protocol: str = "h2c") -> socket.socket:
+def upgraded(path: str, target: str, headers: Mapping[str, Sequence[str]], protocol: str = "h2c") -> socket.socket:
     """A connection to the engine's socket that has become something else. Fails with the answer's head."""
     sock = socket.socket(socket.AF_UNIX)
     try:

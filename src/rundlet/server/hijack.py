@@ -64,7 +64,7 @@ class Hijack:
         self._request = call.request
         self._version = call.version
         self._upgrade = hdrs.UPGRADE in call.request.headers
-        self._protocol = "h2c" if call.header(hdrs.UPGRADE).lower() == "h2c" else "tcp"
+        self._protocol = "h2c" if call.request.headers.get(hdrs.UPGRADE, "").lower() == "h2c" else "tcp"
 
     async def join(self, attachment: Attachment, *, stdin: bool, detach_keys: bytes) -> web.StreamResponse:
         """Answer, replay the backlog, then copy both ways until the container's side ends or the client is gone.

@@ -21,7 +21,6 @@ from rundlet.server.routers.builds.backend import BuildBackend, BuildKitBackend
 from rundlet.server.routing import Route, WhenClientLeaves
 
 T = TypeVar("T")
-_SESSION = "X-Docker-Expose-Session"
 _BUILDKIT = "2"
 _H2C = "h2c"
 _RICH = "application/vnd.rundlet.build.v1+json"
@@ -86,10 +85,10 @@ class BuildRouter:
         """BuildKit's protocol: a client serves what its builds will ask for."""
         hijack = Hijack(call)
         _check_upgrade(call)
-        methods = call.request.headers.getall(f"{_SESSION}-Grpc-Method", ())
+        methods = call.request.headers.getall("X-Docker-Expose-Session-Grpc-Method", ())
         attachment = self._buildkit.session(
-            call.header(f"{_SESSION}-Uuid"),
-            call.header(f"{_SESSION}-Sharedkey"),
+            call.header("X-Docker-Expose-Session-Uuid"),
+            call.header("X-Docker-Expose-Session-Sharedkey"),
             frozenset(method.lower() for method in methods),
         )
         return await hijack.join(attachment, stdin=True, detach_keys=b"")
