@@ -9,6 +9,7 @@ Most output is plain text: a chunk of it is encoded by a few passes of C code ov
 fifty times slower), and only bytes that need it are looked at.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -18,6 +19,8 @@ from typing import Final
 from rundlet.runtime import logcompress
 
 PARTIAL: Final = 16384
+_TRIES: Final = 200
+_MOMENT: Final = 0.005  # seconds
 
 _ESCAPES: Final[dict[int, bytes]] = {
     number: f"\\u{number:04x}".encode() for number in (*range(0x20), ord("<"), ord(">"), ord("&"))
@@ -261,6 +264,7 @@ class LogWriter:
             if self._fd >= 0:
                 self._await_compression()
                 self._close_file()
+                self._await_readers()
                 self._shift()
             self._open(os.O_TRUNC)
             if self._compress:
@@ -268,6 +272,28 @@ class LogWriter:
         except OSError:
             pass  # the next entries are dropped and counted; the next rotation tries again
         self._size = self._size if self._fd >= 0 else self._max_size
+
+    def _await_readers(self) -> None:
+        """A file that is to be dropped is locked by who follows the log and has not seen what came after it.
+
+        A second at most, and once for who is stopped altogether: the lock of a file that has no name holds nobody.
+        """
+        if self._max_file == 1:
+            return
+        try:
+            fd = os.open(f"{self._path}.{self._max_file - 1}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            for _ in range(_TRIES):
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(_MOMENT)
+                else:
+                    return
+        finally:
+            os.close(fd)
 
     def _shift(self) -> None:
         """Every older file gets the next number, compressed or not; the oldest is replaced."""

@@ -1,9 +1,13 @@
 """Reading json-file logs: from the start or the last lines, through rotations, and on as they grow.
 
 A reader is polled: :meth:`LogReader.read` gives what has come since the last call, an empty list when nothing has.
+One that follows has a shared lock on the newest file that it knows. The writer waits a moment before it drops a file
+that is locked: its reader has not seen yet what came after it. See :class:`rundlet.runtime.logfile.LogWriter`.
 """
 
+import fcntl
 import os
+import threading
 from typing import Final
 
 import msgspec
@@ -14,6 +18,8 @@ _BLOCK: Final = 65536
 _BATCH: Final = 1 << 20  # bytes of one read()
 _TRIES: Final = 100
 _GAP: Final = 2  # names in a row that aren't there: no more files
+_HELD: Final = 64 << 20  # bytes of files that only a slow reader still holds
+_MANY: Final = 256
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -34,18 +40,22 @@ _decoder: Final = msgspec.json.Decoder(Entry)
 class LogReader:
     """The entries of ``path`` and of its rotated predecessors, oldest first; the last ``tail`` only, if given.
 
-    A reader that follows holds files open, not names: what was rotated, or removed, after it was seen is read all the
-    same. It looks for new files with every :meth:`read`, and holds at most about twice what the rotation keeps: one
-    that nobody reads must not fill the disk. Behind by more than that, it goes on with the oldest file that is left.
+    A reader holds files open, not names: what was rotated, or removed, after it was seen is read all the same. It looks
+    for new files with every :meth:`read` and :meth:`look`, which may be called from several threads, and holds at most
+    about twice what the rotation keeps, or 64 MB: one that nobody reads must not fill the disk. Behind by more than
+    that, it goes on with the oldest file that is left.
     """
 
-    def __init__(self, path: str, tail: int | None = None, end: int | None = None) -> None:
+    def __init__(self, path: str, tail: int | None = None, end: int | None = None, *, follow: bool = False) -> None:
         """A log that is not there yet is an empty one. ``end`` is where to stop in the file being written, in bytes;
-        None: nowhere. Raises: OSError.
+        None: nowhere. ``follow``: the writer is to wait for us, within bounds. Raises: OSError.
         """
         self._path = path
         self._end = end
         self._partial = b""
+        self._guard = threading.Lock()
+        self._follow = follow
+        self._locked = -1
         self._files = _newer(path, None)
         self._kept = len(self._files)
         if tail is not None and tail >= 0:
@@ -68,13 +78,19 @@ class LogReader:
         """The current file, -1 without one; not for select: files are always ready."""
         return self._files[-1] if self._files else -1
 
+    def look(self) -> None:
+        """Take hold of new files now, before they are gone; what is in them comes with :meth:`read`."""
+        with self._guard:
+            self._look()
+
     def close(self) -> None:
-        for fd in self._files:
-            os.close(fd)
-        self._files = []
+        with self._guard:
+            for fd in self._files:
+                os.close(fd)
+            self._files = []
 
     def _next(self) -> bytes:
-        self._look()
+        self.look()
         while self._files:
             last = len(self._files) == 1
             if not last and os.lseek(self._files[0], 0, os.SEEK_CUR) == 0:
@@ -84,7 +100,8 @@ class LogReader:
                 return data
             # What a writer left unfinished in a file that it has done with is no entry.
             self._partial = b""
-            os.close(self._files.pop(0))
+            with self._guard:
+                os.close(self._files.pop(0))
         return b""
 
     def _most(self) -> int:
@@ -97,8 +114,12 @@ class LogReader:
         if not self._files:
             self._files = _newer(self._path, None)
             self._kept = len(self._files)
-        if self._end is not None or not self._files or len(self._files) > 2 * self._kept:
+        if self._end is not None or not self._files:
             return
+        if self._holds_enough():
+            self._lock(-1)
+            return
+        self._lock(self._files[-1])
         ours = os.fstat(self._files[-1])
         try:
             there = os.stat(self._path)
@@ -108,9 +129,25 @@ class LogReader:
             newer = _newer(self._path, self._files[-1])
             self._kept = max(self._kept, len(newer))
             self._files += newer
+            self._lock(self._files[-1])
         elif there.st_size < os.lseek(self._files[-1], 0, os.SEEK_CUR):
             os.lseek(self._files[-1], 0, os.SEEK_SET)  # a rotation that keeps one file only empties it
             self._partial = b""
+
+    def _holds_enough(self) -> bool:
+        if len(self._files) <= 2 * self._kept:
+            return False
+        return len(self._files) > _MANY or sum(os.fstat(fd).st_size for fd in self._files) > _HELD
+
+    def _lock(self, newest: int) -> None:
+        """The one that the writer has to wait for, -1: none any more. Files that were read and closed have no lock."""
+        if not self._follow or newest == self._locked:
+            return
+        if newest >= 0 and not _share(newest):
+            return
+        if self._locked in self._files:
+            fcntl.flock(self._locked, fcntl.LOCK_UN)
+        self._locked = newest
 
     def _skip_to(self, count: int) -> None:
         """Position so that the last ``count`` entries come, from as many files as they lie in."""
@@ -215,6 +252,15 @@ def _open(name: str) -> int:
         except FileNotFoundError:
             continue
     return -1
+
+
+def _share(fd: int) -> bool:
+    """Whether it could be locked: a writer that looks at the lock just now has it for itself."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _same(path: str, fd: int) -> bool:

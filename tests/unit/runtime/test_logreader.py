@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rundlet.runtime import logcompress, logreader
+from rundlet.runtime import logcompress, logfile, logreader
 from rundlet.runtime.logfile import LogWriter
 from rundlet.runtime.logreader import LogReader
 
@@ -161,7 +161,8 @@ def test_a_slow_reader_keeps_what_it_has_seen(tmp_path: Path, monkeypatch: pytes
     writer.close()
 
 
-def test_a_reader_that_nobody_reads_holds_little(tmp_path: Path) -> None:
+def test_a_reader_that_nobody_reads_holds_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logreader, "_HELD", 0)
     path = tmp_path / "log"
     writer = LogWriter(str(path), 1, 3)
     writer.write("stdout", b"0\n")
@@ -169,7 +170,7 @@ def test_a_reader_that_nobody_reads_holds_little(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1, 200):
         writer.write("stdout", b"%d\n" % number)
-        reader._look()
+        reader.look()
     assert len(os.listdir("/proc/self/fd")) - before <= 9
     found: list[int] = []
     while more := _numbers(reader):
@@ -205,3 +206,50 @@ def test_a_flood_changes_no_order(tmp_path: Path) -> None:
     writer.close()
     assert found == sorted(set(found))
     assert found[-1] == 499
+
+
+def test_the_writer_waits_for_who_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every write rotates, and the reader is only ever asked to look: nothing is dropped before it has."""
+    monkeypatch.setattr(logfile, "_TRIES", 1_000_000)
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), 1, 3)
+    writer.write("stdout", b"0\n")
+    reader = LogReader(str(path), follow=True)
+    reader.look()
+    done = threading.Event()
+
+    def flood() -> None:
+        for number in range(1, 200):
+            writer.write("stdout", b"%d\n" % number)
+        done.set()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    while not done.is_set():
+        reader.look()
+    thread.join()
+    found: list[int] = []
+    while more := _numbers(reader):
+        found += more
+    reader.close()
+    writer.close()
+    assert found == list(range(200))
+
+
+def test_the_writer_waits_no_longer_than_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    path = tmp_path / "log"
+    writer = LogWriter(str(path), 1, 3)
+    writer.write("stdout", b"0\n")
+    reader = LogReader(str(path), follow=True)
+    reader.look()
+    for number in range(1, 100):
+        writer.write("stdout", b"%d\n" % number)
+    assert 0 < sum(pauses) <= 1.01  # once: the locked file has no name after that
+    reader.close()
+    del pauses[:]
+    for number in range(100, 200):
+        writer.write("stdout", b"%d\n" % number)
+    assert not pauses
+    writer.close()

@@ -1,6 +1,7 @@
 """``logs``: a container's log as a client wants it — framed or raw, with times, a span of it, followed."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import quote_plus
 
@@ -13,6 +14,7 @@ from rundlet.engine.containers import documents
 from rundlet.engine.context import Context
 from rundlet.engine.logdrivers import readable_path
 from rundlet.errors import InvalidParameterError
+from rundlet.linux import inotify
 from rundlet.runtime.logreader import Entry, LogReader
 from rundlet.util.clock import rfc3339_nano
 
@@ -57,8 +59,10 @@ class LogService:
         """
         config = documents.config(record)
         format_ = Format(options, tty=config.tty)
-        reader = LogReader(self.path(record), options.tail, end)
+        path = self.path(record)
+        reader = LogReader(path, options.tail, end, follow=options.follow)
         pause = FOLLOW_SECONDS
+        watch = _watch_rotation(path, reader) if options.follow else -1
         try:
             while True:
                 alive = options.follow and self._alive(record.id)
@@ -76,6 +80,9 @@ class LogService:
                     return
                 await asyncio.sleep(pause)
         finally:
+            if watch >= 0:
+                asyncio.get_running_loop().remove_reader(watch)
+                os.close(watch)
             reader.close()
 
     def path(self, record: Record) -> str:
@@ -86,6 +93,19 @@ class LogService:
         if not self._context.containers.has(container_id):
             return False
         return is_running(self._context.containers.by_id(container_id).state.status)
+
+
+def _watch_rotation(path: str, reader: LogReader) -> int:
+    """Have the reader take hold of new files at once, also while its client takes nothing: a descriptor to close."""
+    watch = inotify.init()
+    inotify.add_watch(watch, os.path.dirname(path), inotify.IN_CREATE)
+
+    def seen() -> None:
+        inotify.read_events(watch)
+        reader.look()
+
+    asyncio.get_running_loop().add_reader(watch, seen)
+    return watch
 
 
 class Format:
