@@ -1,5 +1,6 @@
 """Root's engine in a container: of another engine of ours, and of Docker's."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import lacking, need
 from tests.dockerd import running_dockerd
-from tests.engines import Engine
+from tests.engines import Done, Engine
 from tests.rootless import install
 
 UNCONFINED = ("--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined")
@@ -35,10 +36,10 @@ def site(busybox_tar: Path) -> Iterator[Path]:
         yield directory
 
 
-def arguments(site: Path, options: tuple[str, ...]) -> list[str]:
+def arguments(site: Path, options: tuple[str, ...], command: str = "") -> list[str]:
     mounts = [f"{site}:{site}:ro", "/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro"]
     flags = [word for mount in mounts for word in ("-v", mount)]
-    return ["run", "--rm", *options, *flags, "busybox", "sh", f"{site}/script"]
+    return ["run", "--rm", *options, *flags, "busybox", *(command.split() or ("sh", f"{site}/script"))]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,32 @@ def test_what_forbids_it_is_named(engine: Engine, site: Path) -> None:
     assert done.returncode == 9
     assert FORBIDDEN in done.stderr
     assert "--security-opt seccomp=unconfined, or --privileged" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--privileged",), {}),
+        (UNCONFINED, {"cgroups": "--privileged"}),
+        (UNCONFINED[:2], {"cgroups": "--privileged", "/proc/sys": "systempaths=unconfined"}),
+        ((), {"/proc/sys": "systempaths=unconfined", "user namespaces": "seccomp=unconfined"}),
+    ],
+    ids=["privileged", "unconfined", "seccomp-unconfined", "default"],
+)
+def test_the_doctor_in_a_container(
+    engine: Engine, site: Path, options: tuple[str, ...], wanted: dict[str, str]
+) -> None:
+    """Its remedies are what makes an engine work there."""
+    found = findings(engine.cli(*arguments(site, options, f"{site}/venv/bin/python -m rundlet system doctor --json")))
+    for name in ("cgroups", "/proc/sys", "user namespaces"):
+        if name in wanted:
+            assert wanted[name] in found[name]["remedy"]
+        elif options == ("--privileged",):
+            assert found.get(name, {"state": "ok"})["state"] == "ok"
+
+
+def findings(done: Done) -> dict[str, dict[str, str]]:
+    return {item["name"]: item for item in json.loads(done.stdout)}
 
 
 def test_an_engine_in_a_container_of_dockers(site: Path) -> None:

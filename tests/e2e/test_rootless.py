@@ -247,10 +247,18 @@ def test_build_push_and_pull(full: UserEngine, registry: Registry) -> None:
 # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_info_says_rootless(full: UserEngine) -> None:
-    info = json.loads(full.ok("info", "--format", "json"))
+@pytest.mark.parametrize(
+    ("programs", "users", "network"),
+    [(FULL, "65537", "pasta"), (SLIRP, "65537", "slirp4netns"), (POOR, "1", "built-in forwarder")],
+    ids=["pasta", "slirp4netns", "ours"],
+)
+def test_info_says_what_was_chosen(start: Start, programs: tuple[str, ...], users: str, network: str) -> None:
+    engine = start(programs)
+    info = json.loads(engine.ok("info", "--format", "json"))
     assert "name=rootless" in info["SecurityOptions"]
     assert info["CgroupDriver"] == "none"
+    assert info["Rootless"] == [["Users", users], ["Network", network], ["Control Group", "none"]]
+    assert f" Rootless:\n  Users: {users}\n  Network: {network}\n" in engine.ok("info")
 
 
 def test_the_doctor_names_what_is_missing_and_the_remedy(full: UserEngine) -> None:
@@ -436,5 +444,10 @@ def test_ranges_that_overlap_anothers_are_refused(person: Person) -> None:
         assert done.returncode == 1
         assert f"overlaps somebody-else:{start + 10}:5" in done.stderr
         assert done.stderr.count("\n") == 1
+        report = engine.cli("system", "doctor", "--json")
+        assert report.returncode == 1
+        ranges = next(item for item in json.loads(report.stdout) if item["name"] == "user ranges")
+        assert ranges["state"] == "missing"
+        assert f"overlaps somebody-else:{start + 10}:5" in ranges["found"]
     finally:
         path.write_text(before)

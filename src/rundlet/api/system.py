@@ -149,6 +149,8 @@ class Info(Wire, frozen=True):
     product_license: str = ""
     default_address_pools: tuple[AddressPool, ...] = ()
     firewall_backend: FirewallInfo | None = None
+    rootless: tuple[tuple[str, str], ...] | None = None
+    """Ours, of an ordinary user's engine: what it lives by on this machine."""
     cdi_spec_dirs: tuple[str, ...] | None = always(None, name="CDISpecDirs")
     warnings: tuple[str, ...] | None = always(None)
 

@@ -22,6 +22,7 @@ _SECONDS = 3.0
 _LEAST_KERNEL = (5, 11)
 _LEAST_FREE = 1 << 30
 _CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+_NEEDED = 1 << 12 | 1 << 21  # CAP_NET_ADMIN, CAP_SYS_ADMIN
 _NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "lustre")
 
 
@@ -36,8 +37,8 @@ class Finding(NamedTuple):
 
 def examine(user: int) -> list[Finding]:
     """All findings for an engine of ``user`` (0: root's), in the order in which an engine needs things."""
-    checks: list[Callable[[int], Finding]] = [_kernel, _overlay, _cgroups]
-    if user:
+    checks: list[Callable[[int], Finding]] = [_kernel, _overlay, _cgroups, _settings_of_the_kernel]
+    if user or not _may_mount():
         checks += [_user_namespaces, _ranges, _way_out]
     checks += [_firewall, _security_modules, _seccomp, _run_directory, _disk, _registry]
     return [check(user) for check in checks]
@@ -66,7 +67,14 @@ def _overlay(_user: int) -> Finding:
 
 
 def _cgroups(user: int) -> Finding:
-    unified, hierarchies = _cgroup_mounts()
+    unified, hierarchies, writable = _cgroup_mounts()
+    if not user and (unified or hierarchies) and not (writable and _may_mount()):
+        return Finding(
+            "cgroups",
+            DEGRADED,
+            f"version {1 if hierarchies else 2}, not to be written to in this container: no limits",
+            "start this container with --privileged",
+        )
     if not user:
         if not unified and not hierarchies:
             return Finding(
@@ -101,16 +109,34 @@ def _cgroups(user: int) -> Finding:
     )
 
 
-def _cgroup_mounts() -> tuple[str, int]:
-    """Where version 2 is mounted, and how many hierarchies of version 1 that limit something."""
-    unified, hierarchies = "", 0
+def _settings_of_the_kernel(_user: int) -> Finding:
+    name = "/proc/sys"
+    if os.path.exists(name) and os.statvfs(name).f_flag & os.ST_RDONLY:
+        remedy = "start this container with --security-opt systempaths=unconfined, or --privileged"
+        return Finding(name, MISSING, "read-only in this container: no networks", remedy)
+    return Finding(name, OK, "the kernel's own")
+
+
+def _may_mount() -> bool:
+    """Whether root here has the rights that an engine needs, which root in a container may lack."""
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16) & _NEEDED == _NEEDED
+    return True
+
+
+def _cgroup_mounts() -> tuple[str, int, bool]:
+    """Where version 2 is mounted, how many hierarchies of version 1 limit something, whether all can be written to."""
+    unified, hierarchies, writable = "", 0, True
     for line in _read("/proc/self/mounts").splitlines():
         _, place, kind, options = line.split()[:4]
         if kind == "cgroup2":
             unified = unified or place
         elif kind == "cgroup" and "name=" not in options:
             hierarchies += 1
-    return unified, hierarchies
+        if kind in ("cgroup", "cgroup2"):
+            writable = writable and "rw" in options.split(",")
+    return unified, hierarchies, writable
 
 
 def _delegated(unified: str, user: int) -> list[str] | None:
@@ -171,7 +197,7 @@ def _unshare() -> int:
 def _ranges(user: int) -> Finding:
     name = "user ranges"
     own = [_own_range(path, user) for path in ("/etc/subuid", "/etc/subgid")]
-    who = os.environ.get("USER") or str(user)
+    who = _names(user)[0]
     if not all(own):
         return Finding(
             name,
@@ -179,22 +205,46 @@ def _ranges(user: int) -> Finding:
             "none in /etc/subuid and /etc/subgid: containers have one user",
             f"as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}",
         )
+    if overlap := _overlap("/etc/subuid", user) or _overlap("/etc/subgid", user):
+        remedy = f"as root: give each user ranges of their own (usermod --add-subuids, --add-subgids, {who})"
+        return Finding(name, MISSING, overlap, remedy)
     if not (_program("newuidmap") and _program("newgidmap")):
         return Finding(name, DEGRADED, "no newuidmap: containers have one user", "as root: apt install uidmap")
     return Finding(name, OK, f"{min(own)} users")
 
 
 def _own_range(path: str, user: int) -> int:
+    mine = _names(user)
+    return sum(length for owner, _start, length in _ranges_of(path) if owner in mine)
+
+
+def _overlap(path: str, user: int) -> str:
+    """A range of somebody else that has a part of this user's: no engine starts with that. Empty without one."""
+    mine, table = _names(user), _ranges_of(path)
+    for owner, start, length in table:
+        for other, first, number in table:
+            if owner in mine and other not in mine and first < start + length and start < first + number:
+                return f"{path}: {owner}:{start}:{length} overlaps {other}:{first}:{number}"
+    return ""
+
+
+def _names(user: int) -> tuple[str, str]:
+    """How the tables of ranges call the user."""
     import pwd
 
     try:
-        login = pwd.getpwuid(user).pw_name
+        return pwd.getpwuid(user).pw_name, str(user)
     except KeyError:
-        login = str(user)
+        return str(user), str(user)
+
+
+def _ranges_of(path: str) -> list[tuple[str, int, int]]:
     fields = [line.split(":") for line in _read(path).splitlines()]
-    return sum(
-        int(line[2]) for line in fields if len(line) == 3 and line[0] in (login, str(user)) and line[2].isdigit()
-    )
+    return [
+        (line[0], int(line[1]), int(line[2]))
+        for line in fields
+        if len(line) == 3 and line[1].isdigit() and line[2].isdigit()
+    ]
 
 
 def _way_out(_user: int) -> Finding:
@@ -238,7 +288,7 @@ def _run_directory(user: int) -> Finding:
         place = paths.run_directory()
     except CommandError as exc:
         return Finding("run directory", MISSING, exc.message, "set XDG_RUNTIME_DIR, or RUNDLET_RUN")
-    if user and place.startswith("/tmp/"):
+    if user and place == f"/tmp/rundlet-{user}":
         return Finding(
             "run directory",
             DEGRADED,

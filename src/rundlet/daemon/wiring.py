@@ -170,7 +170,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     leases = Leases()
     context = Context(
         layout=layout,
-        settings=_settings(config, () if outside is None else outside.lacks()),
+        settings=_settings(config, outside),
         clock=clock,
         events=EventBus(clock),
         containers=containers,
@@ -307,7 +307,7 @@ def _user_maps(config: Config, layout: Layout, containers: ContainerStore) -> Us
     return UserMaps(lambda: containers, layout.instance, config.default_userns, shared)
 
 
-def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
+def _settings(config: Config, outside: KeeperLink | None) -> Settings:
     runtimes = {**found_runtimes(), **config.runtimes}
     if config.default_runtime not in ("", NATIVE_RUNTIME, *runtimes):
         raise ConfigError(f"specified default runtime '{config.default_runtime}' does not exist")
@@ -327,7 +327,8 @@ def _settings(config: Config, lacks: tuple[str, ...]) -> Settings:
         log_config=log_config,
         cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
         rootless=config.rootless >= 0,
-        lacks=lacks,
+        chosen=() if outside is None else outside.chosen(),
+        lacks=() if outside is None else outside.lacks(),
         maps_users=bool(config.userns_remap) or config.default_userns not in ("", usermaps.HOST),
     )
 

@@ -34,6 +34,8 @@ class Settings:
     """TCP addresses where everyone who reaches them is let in."""
     rootless: bool = False
     """It is an ordinary user's engine, in a user namespace of its own."""
+    chosen: tuple[tuple[str, str], ...] = ()
+    """What such an engine lives by: names and values for people."""
     lacks: tuple[str, ...] = ()
     """What such an engine has to do without, one line each."""
     maps_users: bool = False

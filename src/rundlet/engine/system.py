@@ -164,6 +164,7 @@ class SystemService:
                 "name=cgroupns",
                 *((f"name=trust,profile={policy}",) if policy else ()),
             ),
+            rootless=settings.chosen or None,
             n_events_listener=context.events.listeners,
             default_address_pools=tuple(AddressPool(base=base, size=size) for base, size in context.network.pools()),
             firewall_backend=FirewallInfo(driver="nftables"),
@@ -218,9 +219,8 @@ class SystemService:
     async def events(self, options: EventsOptions) -> AsyncIterator[WireEvent]:
         """Subscribed when this returns."""
         bus = self._context.events
-        stream = bus.subscribe(
-            since_ns=options.since or 0, until_ns=options.until or 0, replay=options.since is not None
-        )
+        replay = options.since is not None or options.until is not None  # an end alone asks for the past too
+        stream = bus.subscribe(since_ns=options.since or 0, until_ns=options.until or 0, replay=replay)
 
         async def selected() -> AsyncIterator[WireEvent]:
             async for event in stream:

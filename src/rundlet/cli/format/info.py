@@ -53,6 +53,9 @@ def _server(info: dict[str, Any]) -> Iterator[str]:
         if isinstance(commit, dict) and commit.get("ID"):
             yield f" {label} version: {commit['ID']}"
     yield from _security(info.get("SecurityOptions") or ())
+    if info.get("Rootless"):
+        yield " Rootless:"
+        yield from (f"  {key}: {value}" for key, value in info["Rootless"])
     yield from _when(
         info,
         (

@@ -42,6 +42,16 @@ class KeeperLink:
             )
         return tuple(found)
 
+    def chosen(self) -> tuple[tuple[str, str], ...]:
+        """What this engine lives by on this machine: what ``info`` shows of it."""
+        users = sum(int(extent[2]) for extent in self.state.get("users") or ())
+        network = str(self.state.get("network") or "")
+        return (
+            ("Users", str(users)),
+            ("Network", "built-in forwarder" if network == BUILT_IN else network),
+            ("Control Group", self.cgroup or "none"),
+        )
+
     def fileno(self) -> int:
         """Readable when the keeper is gone."""
         number: int = self._held.fileno()
