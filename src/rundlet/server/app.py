@@ -14,6 +14,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from rundlet.server.connection import Server
 from rundlet.server.dispatch import Dispatcher
 from rundlet.server.routers.builds.backend import BuildBackend, BuildKitBackend
 from rundlet.server.routers.builds.router import routes as build_routes
@@ -82,7 +83,7 @@ class APIServer:
 
     def __init__(self, backends: Backends) -> None:
         self._dispatcher = Dispatcher(RouteTable(all_routes(backends)))
-        self._server = web.Server(
+        self._server = Server(
             self._dispatcher,
             request_factory=_make_request,
             handler_cancellation=True,
