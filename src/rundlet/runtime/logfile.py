@@ -19,8 +19,8 @@ from typing import Final
 from rundlet.runtime import logcompress
 
 PARTIAL: Final = 16384
-_TRIES: Final = 200
-_MOMENT: Final = 0.005  # seconds
+_TRIES: Final = 1000
+_MOMENT: Final = 0.001  # seconds
 
 _ESCAPES: Final[dict[int, bytes]] = {
     number: f"\\u{number:04x}".encode() for number in (*range(0x20), ord("<"), ord(">"), ord("&"))

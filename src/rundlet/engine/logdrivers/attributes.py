@@ -3,12 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rundlet.errors import InvalidParameterError
-
-if TYPE_CHECKING:
-    from rundlet.util.template import TemplateError
 
 _SHORT: Final = 12
 _TEMPLATE_NAME: Final = "log-tag"
@@ -52,18 +49,13 @@ def tag(subject: Subject, template: str) -> str:
     try:
         compiled = compile_template(template)
     except TemplateError as error:
-        # Go's parser tells the line only.
-        raise InvalidParameterError(f"template: {_TEMPLATE_NAME}:{error.line}:{_reason(error)}") from None
+        raise InvalidParameterError(f"template: {_TEMPLATE_NAME}:{error.line}: {error.message}") from None
     try:
         return compiled.render(_data(subject))
     except TemplateError as error:
-        text = _reason(error).replace('executing ""', f'executing "{_TEMPLATE_NAME}"')
+        text = error.message.replace('executing ""', f'executing "{_TEMPLATE_NAME}"')
         text = _NO_FIELD.sub(r"can't evaluate field \1 in type *logger.Info", text)
-        raise InvalidParameterError(f"template: {_TEMPLATE_NAME}:{error.line}:{error.column}:{text}") from None
-
-
-def _reason(error: "TemplateError") -> str:
-    return str(error).partition(f"{error.line}:{error.column}:")[2]
+        raise InvalidParameterError(f"template: {_TEMPLATE_NAME}:{error.line}:{error.column}: {text}") from None
 
 
 def _data(subject: Subject) -> dict[str, Any]:

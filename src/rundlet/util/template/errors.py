@@ -14,6 +14,7 @@ class TemplateError(Exception):
 
     def __init__(self, text: str, offset: int, message: str, *, executing: bool = False) -> None:
         self.line, self.column = line_and_column(text, offset)
+        self.message = message
         place = f"{self.line}:{self.column}" if executing else f"{self.line}"
         super().__init__(f"template: :{place}: {message}")
 
