@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 from rundlet.daemon.errors import ConfigError
-from rundlet.linux import mount
+from rundlet.linux import libc, mount
 from rundlet.storage.tree import remove_path
 from rundlet.util import fs
 from rundlet.util.layout import Layout
@@ -12,6 +12,18 @@ from rundlet.util.layout import Layout
 OVERLAY: Final = "overlay2"
 VFS: Final = "vfs"
 _FILE: Final = "storage-driver"
+_ON_A_NETWORK: Final = {
+    0x6969: "nfs",
+    0x517B: "smb",
+    0xFF534D42: "cifs",
+    0xFE534D42: "smb2",
+    0x01021997: "9p",
+    0x00C36400: "ceph",
+    0x5346414F: "afs",
+    0x0BD00BD0: "lustre",
+    0x65735546: "fuse",
+}
+"""What has no memory that several processes share, by statfs(2)'s magic numbers; fuse: sshfs, say."""
 
 
 def choose(layout: Layout, wanted: str) -> str:
@@ -25,6 +37,15 @@ def choose(layout: Layout, wanted: str) -> str:
     chosen = wanted or (OVERLAY if fit(layout.snapshots) else VFS)
     fs.write_atomic(path, chosen.encode() + b"\n", mode=0o600)
     return chosen
+
+
+def on_a_network(directory: str) -> str:
+    """The kind of file system if ``directory`` is on another machine; empty for a local one. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _ON_A_NETWORK.get(libc.filesystem_type(fd), "")
+    finally:
+        os.close(fd)
 
 
 def fit(directory: str) -> bool:

@@ -137,7 +137,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
 
     Raises NewerStateError, NewerRecordError, InvalidMirrorError, OSError."""
     clock = SystemClock()
-    database = Database.open(layout.database, schemas())
+    database = Database.open(layout.database, schemas(), shared_memory=not drivers.on_a_network(layout.root))
     containers, unfinished = recovery.load(layout)
     content = ContentStore(layout.content, clock)
     chosen = CopyingSnapshotter if drivers.choose(layout, config.storage_driver) == drivers.VFS else OverlaySnapshotter

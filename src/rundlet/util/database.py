@@ -47,14 +47,18 @@ class Database:
         self._lock = threading.RLock()
 
     @classmethod
-    def open(cls, path: str, schemas: Iterable[Sequence[str]]) -> "Database":
-        """Open or create ``path`` with the tables of every schema (``CREATE TABLE IF NOT EXISTS …`` statements)."""
+    def open(cls, path: str, schemas: Iterable[Sequence[str]], *, shared_memory: bool = True) -> "Database":
+        """Open or create ``path`` with the tables of every schema (``CREATE TABLE IF NOT EXISTS …`` statements).
+
+        ``shared_memory``: the file system has it, as local ones do; a write-ahead log needs it, a rollback journal does
+        without.
+        """
         if path != IN_MEMORY:
             # Its journals get the same mode: nobody else reads along.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             os.chmod(path, 0o600)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA journal_mode={'WAL' if shared_memory else 'DELETE'}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         database = cls(connection)
