@@ -40,12 +40,12 @@ def _asserts_directory(path: str) -> bool:
 
 
 def _container_stat(call: Invocation, container: str, path: str) -> dict[str, Any] | None:
-    """What ``path`` is in the container; None when it is not there."""
+    """What ``path`` is in the container; None when it is not there or, below a file, can not be."""
     session = call.context.session
     try:
         response = session.request("HEAD", container_path(container, "archive"), query={"path": path})
     except ApiError as exc:
-        if exc.status == 404:
+        if exc.status in (404, 500):
             return None
         raise
     session.release(response.connection)

@@ -15,10 +15,11 @@ COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "
 class Row:
     """One container's last sample; ``stats`` is None until one came."""
 
-    __slots__ = ("identifier", "name", "stats")
+    __slots__ = ("asked", "identifier", "name", "stats")
 
-    def __init__(self, identifier: str, name: str, stats: dict[str, Any] | None) -> None:
+    def __init__(self, identifier: str, name: str, asked: str, stats: dict[str, Any] | None = None) -> None:
         self.identifier = identifier
+        self.asked = asked
         self.name = name
         self.stats = stats
 
@@ -89,7 +90,7 @@ def _pids(row: Row, full: bool) -> str:
 FIELDS = {
     "BlockIO": ("BLOCK I/O", _blocks),
     "CPUPerc": ("CPU %", _cpu),
-    "Container": ("CONTAINER", lambda row, full: row.identifier),
+    "Container": ("CONTAINER", lambda row, full: row.asked),
     "ID": ("CONTAINER ID", lambda row, full: row.identifier if full else row.identifier[:12]),
     "MemPerc": ("MEM %", _memory_percent),
     "MemUsage": ("MEM USAGE / LIMIT", _memory),

@@ -35,10 +35,10 @@ CLEAR = "\x1b[H\x1b[J"
 class _Watched:
     """One container's stream of samples."""
 
-    def __init__(self, call: Invocation, identifier: str, name: str) -> None:
-        self.row = Row(identifier, name, None)
+    def __init__(self, call: Invocation, row: Row) -> None:
+        self.row = row
         session = call.context.session
-        self.connection = session.send("GET", container_path(identifier, "stats"), query={"stream": True})
+        self.connection = session.send("GET", container_path(row.identifier, "stats"), query={"stream": True})
         self._samples: Iterator[Any] | None = None
         self._session = session
 
@@ -61,7 +61,7 @@ def run(call: Invocation) -> int:
     if flags["no-stream"]:
         _print(call, _once(call, _targets(call)))
         return 0
-    watched = {identifier: _Watched(call, identifier, name) for identifier, name in _targets(call)}
+    watched = {row.identifier: _Watched(call, row) for row in _targets(call)}
     poll = select.poll()
     by_fd = {}
     for one in watched.values():
@@ -79,9 +79,9 @@ def run(call: Invocation) -> int:
             continue
         due = time.monotonic() + INTERVAL
         if not call.args:
-            for identifier, name in _targets(call):
-                if identifier not in watched:
-                    one = watched[identifier] = _Watched(call, identifier, name)
+            for row in _targets(call):
+                if row.identifier not in watched:
+                    one = watched[row.identifier] = _Watched(call, row)
                     poll.register(one.connection.socket.fileno(), select.POLLIN)
                     by_fd[one.connection.socket.fileno()] = one
         sys.stdout.write(CLEAR)
@@ -90,30 +90,29 @@ def run(call: Invocation) -> int:
     return 0
 
 
-def _targets(call: Invocation) -> list[tuple[str, str]]:
-    """(ID or name as given, name) of what to show. Raises ApiError for a container that is not there."""
+def _targets(call: Invocation) -> list[Row]:
+    """What to show, as yet without a sample. Raises ApiError for a container that is not there."""
     session = call.context.session
     if call.args:
         found = [session.get(container_path(name, "json")) for name in call.args]
-        return [(item["Id"], item["Name"].removeprefix("/")) for item in found]
+        return [
+            Row(item["Id"], item["Name"].removeprefix("/"), asked) for asked, item in zip(call.args, found, strict=True)
+        ]
     items = session.get("/containers/json", {"all": call.flags["all"] or None})
-    return [(item["Id"], (item.get("Names") or [""])[0].removeprefix("/")) for item in items]
+    return [Row(item["Id"], (item.get("Names") or [""])[0].removeprefix("/"), item["Id"][:12]) for item in items]
 
 
-def _once(call: Invocation, targets: list[tuple[str, str]]) -> list[Row]:
+def _once(call: Invocation, rows: list[Row]) -> list[Row]:
     """One sample of each, asked for together: the engine takes a second for each."""
     session = call.context.session
     pending = [
-        (identifier, name, session.send("GET", container_path(identifier, "stats"), query={"stream": False}))
-        for identifier, name in targets
+        (row, session.send("GET", container_path(row.identifier, "stats"), query={"stream": False})) for row in rows
     ]
-    rows = []
-    for identifier, name, connection in pending:
+    for row, connection in pending:
         try:
-            stats = session.answer(connection).json()
+            row.stats = session.answer(connection).json()
         except ApiError:
-            stats = None
-        rows.append(Row(identifier, name, stats))
+            row.stats = None
     return rows
 
 

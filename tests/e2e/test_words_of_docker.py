@@ -1,0 +1,55 @@
+"""What scripts read of lists and errors, where the official command line has it in its own way."""
+
+import json
+
+import pytest
+from tests.engines import Engine
+
+pytestmark = pytest.mark.root
+
+
+def test_an_image_for_another_platform_is_pulled(engine: Engine) -> None:
+    """At an address where nobody listens: the attempt is what counts."""
+    engine.ok("tag", "busybox", "127.0.0.1:1/box")
+    done = engine.cli("run", "--rm", "--platform", "linux/arm64", "127.0.0.1:1/box", "true")
+    assert done.returncode == 125
+    assert "Unable to find image '127.0.0.1:1/box:latest' locally" in done.stderr
+    assert "connection refused" in done.stderr
+    engine.ok("rmi", "127.0.0.1:1/box")
+
+
+def test_a_directory_below_a_file(engine: Engine) -> None:
+    engine.ok("create", "--name", "box", "busybox", "true")
+    try:
+        assert engine.cli("cp", "/etc/hostname", "box:/bin/busybox/").stderr == "no such directory\n"
+        assert "not a directory" in engine.cli("cp", "box:/bin/busybox/", "-").stderr
+    finally:
+        engine.ok("rm", "box")
+
+
+def test_stats_name_what_was_asked_for(engine: Engine) -> None:
+    identifier = engine.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    try:
+        shown = json.loads(engine.ok("stats", "--no-stream", "--no-trunc", "--format", "json", "box"))
+        assert (shown["Container"], shown["ID"], shown["Name"]) == ("box", identifier, "box")
+        assert engine.ok("stats", "--no-stream", "--format", "{{.Container}}") == identifier[:12]
+    finally:
+        engine.ok("rm", "-f", "box")
+
+
+def test_raw_lists_and_times(engine: Engine) -> None:
+    lines = engine.ok("images", "--format", "raw", "busybox").splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["repository", "tag", "image_id", "created_at", "virtual_size"]
+    engine.ok("create", "--name", "box", "busybox", "true")
+    try:
+        lines = engine.ok("ps", "-a", "--format", "raw").splitlines()
+        assert lines[4:9] == ["state: created", "status: Created", "names: box", "labels:", "ports:"]
+        assert engine.ok("ps", "-aq", "--format", "raw").startswith("container_id: ")
+    finally:
+        engine.ok("rm", "box")
+    assert engine.ok("network", "ls", "-q", "--format", "raw").startswith("network_id: ")
+    created = engine.ok("network", "ls", "--filter", "name=bridge", "--format", "{{.CreatedAt}}")
+    assert created.endswith(" UTC")
+    engine.ok("volume", "create", "kept")
+    assert engine.ok("volume", "ls", "--format", "raw") == "name: kept\ndriver: local"
+    engine.ok("volume", "rm", "kept")
