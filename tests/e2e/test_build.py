@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,25 @@ def test_the_cache_is_shared_between_files_that_overlap(context: Context) -> Non
     assert context.run("cat", "/r") == before
     context.ok("-t", "t", "--no-cache")
     assert context.run("cat", "/r") != before
+
+
+def test_what_is_to_be_looked_at_alone(context: Context, docker_cli: str, tmp_path: Path) -> None:
+    """The classic builder's --cache-from: nothing else is a cache, and an image that is one keeps its ID."""
+    context.dockerfile("FROM busybox\nENV a=b\nADD f /\nRUN touch /made\n").write("f", "f")
+    succeeded(context.classic(docker_cli, "-t", "t"))
+    first = context.engine.field("t", "{{.Id}}")
+    context.engine.ok("save", "-o", str(tmp_path / "t.tar"), "t")
+    other = succeeded(context.classic(docker_cli, "-t", "t", "--cache-from", "none:such"))
+    assert "Using cache" not in other
+    assert context.engine.field("t", "{{.Id}}") != first
+    context.engine.ok("rmi", "t")
+    context.engine.ok("rmi", first)
+    context.engine.ok("builder", "prune", "-af")
+    context.engine.ok("load", "-i", str(tmp_path / "t.tar"))
+    again = succeeded(context.classic(docker_cli, "-t", "t:again", "--cache-from", "t"))
+    assert again.count(" ---> Using cache") == 3
+    assert context.engine.field("t:again", "{{.Id}}") == first
+    context.engine.ok("rmi", "t:again")
 
 
 def test_no_cache_for_one_stage(context: Context) -> None:
@@ -404,6 +424,8 @@ def test_metadata(context: Context) -> None:
     assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "true"], "Interval": 5000000000, "Retries": 2}
     assert config["Entrypoint"] == ["echo"]
     assert config["Cmd"] == ["/bin/sh", "-ec", "hello"]
+    context.dockerfile("FROM busybox\nCMD []\n").ok("-t", "t")
+    assert json.loads(context.engine.ok("inspect", "t"))[0]["Config"]["Cmd"] is None
 
 
 def test_onbuild(context: Context) -> None:
@@ -413,6 +435,46 @@ def test_onbuild(context: Context) -> None:
     assert context.run("cat", "/triggered", image="t:child") == "child"
     assert json.loads(context.engine.ok("inspect", "t:child"))[0]["Config"].get("OnBuild") in (None, [])
     context.engine.ok("rmi", "t:child")
+
+
+def test_triggers_are_shown(context: Context, docker_cli: str) -> None:
+    context.dockerfile("FROM busybox\nONBUILD RUN echo of the parent\n").ok("-t", "t")
+    context.dockerfile("FROM t\nENV own=1\n")
+    out = succeeded(context.classic(docker_cli, "-t", "t:child"))
+    assert "# Executing 1 build trigger\n" in out
+    assert "of the parent\n" in out.partition("Step 2/2")[0]
+    context.engine.ok("rmi", "t:child")
+    context.dockerfile("FROM busybox AS a\nONBUILD RUN echo once >> /x\nFROM a AS b\nFROM b\n").ok("-t", "t")
+    assert context.run("cat", "/x") == "once"  # stages have triggers too, which those on top of them don't inherit
+
+
+def test_the_dockerfile_in_small_letters(context: Context, docker_cli: str) -> None:
+    context.write("dockerfile", "FROM busybox\nCMD small\n")
+    succeeded(context.engine.run_command(["tar", "cf", "../context.tar", "."], cwd=context.path))
+    archive = (context.path.parent / "context.tar").read_bytes()
+    command = [docker_cli, "build", "-t", "t", "-"]
+    succeeded(context.engine.run_command(command, env={"DOCKER_BUILDKIT": "0"}, stdin=archive))
+    assert json.loads(context.engine.ok("inspect", "t"))[0]["Config"]["Cmd"] == ["/bin/sh", "-c", "small"]
+
+
+def test_an_image_to_copy_from_that_is_nowhere(context: Context, docker_cli: str) -> None:
+    context.dockerfile("FROM busybox\nCOPY --from=127.0.0.1:1/none /a /\n")
+    assert "invalid from flag value 127.0.0.1:1/none: " in context.classic(docker_cli).stderr
+    assert "invalid from flag" not in context.build().stderr
+
+
+def test_a_build_is_an_event(context: Context) -> None:
+    context.dockerfile("FROM busybox\nLABEL a=b\n")
+    since = time.time()
+    context.ok("-t", "t")
+    flags = ("--since", f"{since:.6f}", "--until", f"{time.time():.6f}", "--filter", "type=image")
+    events = [json.loads(line) for line in context.engine.ok("events", *flags, "--format", "{{json .}}").splitlines()]
+    identifier = context.engine.field("t", "{{.Id}}")
+    assert [(event["Action"], event["Actor"]["ID"]) for event in events] == [
+        ("create", identifier),
+        ("tag", identifier),
+    ]
+    assert [event["Actor"]["Attributes"]["name"] for event in events] == [identifier, "t:latest"]
 
 
 def test_a_step_that_changes_nothing_makes_no_layer(context: Context) -> None:

@@ -173,6 +173,15 @@ def website(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         def log_message(self, *arguments: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            if self.path == "/index.html":
+                self.send_response(301)
+                self.send_header("Location", "./")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            else:
+                super().do_GET()
+
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -190,6 +199,9 @@ def test_downloads(context: Context, website: tuple[str, Path]) -> None:
     context.ok("-t", "t")
     assert context.run("stat", "-c", "%n %a", "/d/f.txt", "/named").splitlines() == ["/d/f.txt 600", "/named 755"]
     assert context.run("cat", "/d/f.txt") == "from afar"
+    (root / "index.html").write_text("home")  # this server sends who asks for it to the directory
+    context.dockerfile(f"FROM busybox\nADD {url}/index.html /d/\n").ok("-t", "t")
+    assert context.run("cat", "/d/index.html") == "home"
     context.dockerfile(f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {url}/f.txt /d/\n")
     assert "digest mismatch" in context.build().stderr
     context.dockerfile(f"FROM busybox\nADD {url}/missing /d/\n")
@@ -207,6 +219,10 @@ def test_a_context_from_elsewhere(context: Context, website: tuple[str, Path]) -
     (root / "Dockerfile").write_text("FROM busybox\nRUN echo alone > /alone\n")
     context.engine.ok("build", "-t", "t", f"{url}/Dockerfile")
     assert context.run("cat", "/alone") == "alone"
+    (root / "other").write_text("FROM busybox\nRUN echo other > /alone\nCOPY * /all/\n")
+    context.engine.ok("build", "-t", "t", "-f", "other", f"{url}/other")  # -f says nothing of what is alone
+    assert context.run("cat", "/alone") == "other"
+    assert context.run("ls", "/all") == "Dockerfile"
 
 
 def test_git(context: Context, website: tuple[str, Path], tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progr
                 content.update(chunk)
                 await asyncio.to_thread(file.write, chunk)
                 progress(Progress("Downloading", "", size, total))
-        name = _file_name(response.headers.get("Content-Disposition", ""), response.url)
+        name = _file_name(response.headers.get("Content-Disposition", ""), url)
         mtime = _time(response.headers.get("Last-Modified", ""))
         kind = response.headers.get("Content-Type", "")
     if wanted is not None and hasher.hexdigest() != wanted.encoded:
@@ -90,7 +90,7 @@ async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progr
 
 
 def _file_name(disposition: str, url: str) -> str:
-    """What a downloaded file is called; "" where nothing tells."""
+    """What the file that was asked for at ``url`` (wherever that led) is called; "" where nothing tells."""
     header = Message()
     header["Content-Disposition"] = disposition
     name = header.get_filename("") if disposition else ""

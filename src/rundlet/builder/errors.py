@@ -106,6 +106,21 @@ class StageNumberError(BuildError):
         return f"invalid stage index {self._number}"
 
 
+class FromImageError(BuildError):
+    """``--from`` with an image that can't be had; the classic builder puts the flag in front of the reason."""
+
+    reason = "build-from-image"
+
+    def __init__(self, name: str, cause: RundletError) -> None:
+        super().__init__(f"invalid from flag value {name}: {cause}")
+        self.status = cause.status
+        self._buildkit = str(cause)
+
+    @property
+    def buildkit(self) -> str:
+        return self._buildkit
+
+
 class ManySourcesError(BuildError):
     """COPY or ADD of several things to what must be one file."""
 

@@ -248,7 +248,7 @@ class Solver:
 
     async def _triggers(self, planned: PlannedStage, state: StageState, step: Step) -> StageState:
         triggers = state.container.on_build or []
-        if planned.base_stage is not None or not triggers:
+        if not triggers:
             return state
         state = state.changed(msgspec.structs.replace(state.container, on_build=None))
         many = "s" if len(triggers) > 1 else ""

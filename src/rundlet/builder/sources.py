@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from rundlet.builder.errors import StageNotFoundError, StageNumberError
+from rundlet.builder.errors import FromImageError, StageNotFoundError, StageNumberError
 from rundlet.builder.graph import find_stage
 from rundlet.builder.report import Step
 from rundlet.builder.request import BuildRequest
@@ -11,6 +11,7 @@ from rundlet.builder.solver import BaseImages
 from rundlet.builder.state import StageState
 from rundlet.builder.transfers import Place
 from rundlet.builder.workspace import Workspace
+from rundlet.errors import RundletError
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
@@ -90,6 +91,9 @@ class SourceFinder:
         if given.startswith("target:"):
             raise StageNotFoundError(name)
         reference = given.removeprefix("docker-image://")
-        return await self._bases.get(
-            reference, request.platform, given=request.platform_given, pull=request.pull, step=step
-        )
+        try:
+            return await self._bases.get(
+                reference, request.platform, given=request.platform_given, pull=request.pull, step=step
+            )
+        except RundletError as exc:
+            raise FromImageError(name, exc) from exc

@@ -50,6 +50,7 @@ class Work(msgspec.Struct, frozen=True):
 class CacheSource(msgspec.Struct, frozen=True):
     """An image of ``--cache-from``: what made it, and its layers."""
 
+    image: Image
     history: tuple[History, ...]
     stack: tuple[Layer, ...]
 
@@ -66,7 +67,10 @@ class Recorder:
         reporter: Reporter,
         lease: Lease,
         epoch: int | None,
+        *,
+        sources_alone: bool = False,
     ) -> None:
+        """``sources_alone``: earlier builds are no cache, only :attr:`sources` are."""
         self.images = images
         self._snapshots = snapshots
         self._cache = cache
@@ -74,6 +78,7 @@ class Recorder:
         self.reporter = reporter
         self.lease = lease
         self._epoch = epoch
+        self._sources_alone = sources_alone
         self.sources: list[CacheSource] = []
 
     async def carry_out(self, work: Work, action: Callable[[], Awaitable[Layer | None]]) -> StageState:
@@ -119,6 +124,8 @@ class Recorder:
         )
 
     async def _known(self, work: Work, exact: str) -> StageState | None:
+        if self._sources_alone:
+            return await self._imported(work, exact)
         image = self._cache.find(exact)
         if image is not None and (state := await self._held(work, image)) is not None:
             self.reporter.cached(work.step)
@@ -162,10 +169,21 @@ class Recorder:
                 continue
             if [layer.chain for layer in source.stack[:depth]] != [layer.chain for layer in work.before.stack]:
                 continue
-            layer = None if steps[len(before)].empty_layer else source.stack[depth]
+            if len(steps) == len(before) + 1 and (state := await self._same(work, source.image)) is not None:
+                self.reporter.cached(work.step)
+                return state
+            found = steps[len(before)]
+            layer = None if found.empty_layer else source.stack[depth]
             self.reporter.cached(work.step)
-            return await self._record(work, layer, exact)
+            return await self._record(work, layer, exact, found.created)
         return None
+
+    async def _same(self, work: Work, image: Image) -> StageState | None:
+        """``image`` itself, where it is all that ``work`` leads to: so what was loaded or pulled keeps its ID."""
+        config = self.images.config(image.id)
+        if config.config != work.state.container or config.author != work.state.config.author:
+            return None
+        return await self._held(work, image)
 
     async def _held(self, work: Work, image: Image) -> StageState | None:
         """The image's state, with all of it leased; None when some of it has just gone."""
@@ -178,10 +196,11 @@ class Recorder:
             return None
         return msgspec.structs.replace(work.state, config=self.images.config(image.id), stack=stack, image=image)
 
-    async def _record(self, work: Work, layer: Layer | None, exact: str) -> StageState:
+    async def _record(self, work: Work, layer: Layer | None, exact: str, when: str | None = None) -> StageState:
+        """``when``: what the history says about the step that was found elsewhere, None for now."""
         created = self._epoch * 10**9 if self._epoch is not None else self._clock.now_ns()
         history = History(
-            created=rfc3339_nano(created),
+            created=when if when and self._epoch is None else rfc3339_nano(created),
             author=work.state.config.author,
             created_by=work.created_by,
             comment=work.comment,

@@ -68,7 +68,7 @@ class CacheImporter:
             for image in images:
                 stack = tuple(self._context.images.layers(image.id))
                 await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
-                found.append(CacheSource(tuple(self._context.images.config(image.id).history or ()), stack))
+                found.append(CacheSource(image, tuple(self._context.images.config(image.id).history or ()), stack))
         return found
 
     async def forget(self) -> None:

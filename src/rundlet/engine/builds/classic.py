@@ -85,7 +85,8 @@ class ClassicReporter:
         self._put(step, jsonstream.stream(text))
 
     def _put(self, step: Step, message: JSONMessage) -> None:
-        if step.number == self._front:
+        # A step before the front has ended but for the triggers of its image.
+        if step.number <= self._front:
             self._emit(message)
         else:
             self._held.setdefault(step.number, []).append(message)

@@ -61,8 +61,9 @@ async def receive(workspace: Workspace, body: AsyncIterator[bytes], place: str =
 
 async def bring(
     workspace: Workspace, remote: str, http: HttpClient, progress: OnProgress, say: Callable[[str], None]
-) -> None:
-    """Make what ``remote`` names the context: a git repository, an archive, or a Dockerfile alone.
+) -> bool:
+    """Make what ``remote`` names the context: a git repository, an archive, or a Dockerfile alone (True), which then
+    has the default name.
 
     Raises BuildError, TransportError, BadContextError.
     """
@@ -71,14 +72,14 @@ async def bring(
         directory = await asyncio.to_thread(workspace.directory, "git")
         await clone(git, directory, keep_metadata=False, on_line=say)
         await asyncio.to_thread(_adopt, workspace, directory, git.directory, remote)
-        return
+        return False
     if not is_http(remote):
         raise InvalidParameterError(f"remote URL could not be determined: {remote}")
     directory = await asyncio.to_thread(workspace.directory, "download")
     found = await fetch(http, remote, directory, "", progress)
     if found.kind in _TEXT or (found.size < _LIMIT and await asyncio.to_thread(_is_text, found.path)):
         await asyncio.to_thread(os.rename, found.path, f"{workspace.context}/{DOCKERFILE}")
-        return
+        return True
 
     async def chunks() -> AsyncIterator[bytes]:
         with open(found.path, "rb") as file:
@@ -87,6 +88,7 @@ async def bring(
 
     await receive(workspace, chunks())
     await asyncio.to_thread(os.unlink, found.path)
+    return False
 
 
 def _adopt(workspace: Workspace, directory: str, inside: str, remote: str) -> None:
@@ -131,6 +133,9 @@ def read_dockerfile(context: str, name: str, *, filtered: bool, own_ignore: bool
     root = os.open(context, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         data = _read(root, name or DOCKERFILE)
+        # Docker's command line names the default one too; it may be written in small letters.
+        if data is None and name in ("", DOCKERFILE):
+            data = _read(root, DOCKERFILE.lower())
         if data is None and not name:
             data = _read(root, "Containerfile")
         if data is None:

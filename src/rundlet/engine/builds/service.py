@@ -229,10 +229,11 @@ class BuildService:
         main = built[-1]
         image = main.image
         target = await self._index(built, options, found, workspace, lease)
+        context.events.publish("image", "create", str(image.id), {**image.labels, "name": str(image.id)})
         if tagged(options):
             for reference in main.request.tags:
                 await context.images.tag(image, reference, target)
-                context.events.publish("image", "tag", str(image.id), {"name": reference.familiar})
+                context.events.publish("image", "tag", str(image.id), {**image.labels, "name": reference.familiar})
         images, stages = [one.image for one in built], [stage for one in built for stage in one.stages]
         aux = await self._results.finish(main.state, main.request, options, emit, target, images, stages)
         emit(jsonstream.aux(aux))

@@ -40,11 +40,11 @@ class RequestSupply:
         """See :class:`Supply`."""
         options = self._options
         async with self._kept.using(options.context, workspace) as announced:
-            await self._context_of(workspace, emit)
+            alone = await self._context_of(workspace, emit)
             found = await asyncio.to_thread(
                 read_dockerfile,
                 workspace.context,
-                options.dockerfile,
+                "" if alone else options.dockerfile,
                 filtered=not options.remote,
                 own_ignore=options.rich,
             )
@@ -53,11 +53,12 @@ class RequestSupply:
                 workspace.memo = announced.memo
             yield found
 
-    async def _context_of(self, workspace: Workspace, emit: Emit) -> None:
+    async def _context_of(self, workspace: Workspace, emit: Emit) -> bool:
+        """Whether it is a Dockerfile alone."""
         options = self._options
         if not options.remote or options.remote == "client-session":
             await receive(workspace, self._body)
-            return
+            return False
 
         def progress(state: Progress) -> None:
             del state
@@ -66,4 +67,4 @@ class RequestSupply:
             if not options.rich:
                 emit(jsonstream.stream(f"{line}\n"))
 
-        await bring(workspace, options.remote, self._http, progress, say)
+        return await bring(workspace, options.remote, self._http, progress, say)

@@ -81,7 +81,15 @@ class Work:
         """The image. Raises LocatedError and what building raises."""
         context, rooms = self._context, self._rooms
         recorder = Recorder(
-            context.images, context.snapshots, rooms.cache, context.clock, self._reporter, self._lease, request.epoch
+            context.images,
+            context.snapshots,
+            rooms.cache,
+            context.clock,
+            self._reporter,
+            self._lease,
+            request.epoch,
+            # What Docker's classic builder is told to look at is all that it looks at.
+            sources_alone=bool(request.cache_from) and not request.buildkit,
         )
         caches = CacheImporter(
             context,

@@ -119,7 +119,7 @@ def _config(config: ContainerConfig) -> ImageConfig:
         exposed_ports=dict.fromkeys(config.exposed_ports or (), EMPTY),
         env=tuple(config.env) if config.env else None,
         entrypoint=tuple(config.entrypoint) if config.entrypoint is not None else None,
-        cmd=tuple(config.cmd) if config.cmd is not None else None,
+        cmd=tuple(config.cmd) if config.cmd else None,
         volumes=dict.fromkeys(config.volumes, EMPTY) if config.volumes else None,
         working_dir=config.working_dir,
         labels=config.labels or None,
