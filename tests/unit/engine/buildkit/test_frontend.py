@@ -1,0 +1,109 @@
+"""What the attributes of BuildKit's clients mean."""
+
+import pytest
+
+from rundlet.api.buildkit import CacheEntry, Definition, Exporter
+from rundlet.api.builds import BuildOptions, Output, Ulimit
+from rundlet.engine.buildkit.frontend import Plan, plan
+from rundlet.errors import InvalidParameterError, NotSupportedError
+
+
+def planned(attributes: dict[str, str], *exporters: Exporter, frontend: str = "dockerfile.v0") -> Plan:
+    return plan(frontend, attributes, {}, exporters, (), (), ())
+
+
+def options(attributes: dict[str, str]) -> BuildOptions:
+    return planned(attributes).options
+
+
+def test_everything_that_is_understood() -> None:
+    found = options(
+        {
+            "build-arg:A": "1",
+            "label:l": "v",
+            "target": "t",
+            "platform": "linux/amd64",
+            "image-resolve-mode": "pull",
+            "add-hosts": "a=1.2.3.4,b=::1",
+            "force-network-mode": "none",
+            "shm-size": "1024",
+            "ulimit": "nofile=1:2,nproc=3",
+            "cgroup-parent": "/p",
+            "no-cache": "a,b",
+            "vcs:source": "somewhere",
+            "cache-imports": '[{"Type":"registry","Attrs":{"ref":"r/c"}}]',
+        }
+    )
+    assert found.build_args == {"A": "1"}
+    assert found.labels == {"l": "v"}
+    assert (found.target, found.platform, found.pull) == ("t", "linux/amd64", True)
+    assert found.extra_hosts == ("a:1.2.3.4", "b:::1")
+    assert (found.network_mode, found.shm_size, found.cgroup_parent) == ("none", 1024, "/p")
+    assert found.ulimits == (Ulimit("nofile", 1, 2), Ulimit("nproc", 3, 3))
+    assert (found.no_cache, found.no_cache_filter) == (False, ("a", "b"))
+    assert found.cache_from == ("type=registry,ref=r/c",)
+    assert options({"no-cache": ""}).no_cache
+
+
+def test_where_files_come_from() -> None:
+    local = planned({"filename": "F", "context:a": "local:a2", "context:b": "docker-image://busybox"})
+    assert (local.directory, local.dockerfile, local.remote, local.filename) == ("context", "dockerfile", "", "F")
+    assert local.contexts == {"a": "a2"}
+    assert local.options.contexts == {"a": "input:a", "b": "docker-image://busybox"}
+    remote = planned({"context": "https://host/x.git"})
+    assert (remote.remote, remote.dockerfile) == ("https://host/x.git", "")
+    assert planned({"context": "https://host/x.git", "dockerfilekey": "dockerfile"}).dockerfile == "dockerfile"
+    assert planned({"local-sessionid:context": "other"}).sessions == {"context": "other"}
+
+
+def test_where_results_go() -> None:
+    assert planned({}).options.outputs == (Output("cacheonly"),)
+    many = planned(
+        {}, Exporter("moby", {"name": "a,b", "push": "true", "unpack": "true"}), Exporter("local", {"dest": "x"})
+    )
+    assert many.options.outputs == (Output("image", {"name": "a,b", "push": "true"}), Output("local"))
+
+
+@pytest.mark.parametrize(
+    "source", ["docker/dockerfile", "docker/dockerfile:1.7", "docker.io/docker/dockerfile@sha256:x"]
+)
+def test_dockers_frontend_by_its_image_is_ours(source: str) -> None:
+    assert planned({"source": source, "cmdline": source}, frontend="gateway.v0").filename == "Dockerfile"
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"shm-size": "much"},
+        {"ulimit": "nofile"},
+        {"ulimit": "nofile=many"},
+        {"add-hosts": "a"},
+        {"cache-imports": "{"},
+        {"image-resolve-mode": "never"},
+    ],
+)
+def test_what_is_wrong(attributes: dict[str, str]) -> None:
+    with pytest.raises(InvalidParameterError):
+        planned(attributes)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "exporter"),
+    [
+        ({"context:x": "oci-layout://store:tag@sha256:1"}, Exporter("tar")),
+        ({}, Exporter("oci", {"tar": "false"})),
+        ({}, Exporter("estargz")),
+        ({"requestid": "frontend.outline"}, Exporter("tar")),
+        ({"hostname-of-nothing": "x"}, Exporter("tar")),
+    ],
+)
+def test_what_is_refused_by_name(attributes: dict[str, str], exporter: Exporter) -> None:
+    with pytest.raises(NotSupportedError):
+        planned(attributes, exporter)
+
+
+def test_graphs_and_caches_that_are_refused() -> None:
+    with pytest.raises(NotSupportedError, match="context that the client made by itself"):
+        plan("dockerfile.v0", {}, {"context": Definition((b"x",))}, (), (), (), ())
+    with pytest.raises(NotSupportedError, match="cache of type local"):
+        plan("dockerfile.v0", {}, {}, (), (), (CacheEntry("local", {"dest": "x"}),), ())
