@@ -164,6 +164,75 @@ def test_reject(policed: Policed) -> None:
     assert policed.engine.ok("run", "--rm", "busybox", "echo", "others") == "others"
 
 
+@pytest.mark.parametrize("kind", ["dct", "cosign", "keyless", "notation", "audit"])
+def test_every_rule_is_met_by_every_client(policed: Policed, tmp_path: Path, kind: str) -> None:
+    """Of an image that is not signed: pulled, or here under the name. Only what is audited goes through."""
+    rule, words = _unsigned_rule(kind, tmp_path)
+    policed.push(f"{kind}/app:1")
+    policed.rules(**{kind: rule})
+    name = f"{policed.place.address}/{kind}/app:1"
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\n")
+    programs = [["create", name, "sh"], ["build", "-q", "-t", "built", str(tmp_path)], ["pull", "-q", name]]
+    classic = {"DOCKER_BUILDKIT": "0"}
+    client = docker.APIClient(base_url=policed.engine.host)
+    try:
+        for here in (False, True):
+            pulled = client.post(client._url("/images/create"), params={"fromImage": name})
+            assert (words in pulled.text) if words else pulled.ok, pulled.text
+            if here:
+                policed.engine.ok("tag", "busybox", name)
+                made = client.post(client._url("/containers/create"), json={"Image": name, "Cmd": ["true"]})
+                assert (made.status_code, words in made.text) == (403 if words else 201, True), made.text
+            for command in programs:
+                done = [policed.engine.cli(*command)]
+                done += [policed.engine.run_command([cli, *command], env=classic) for cli in docker_programs()]
+                for each in done:
+                    assert (each.returncode == 0) is (kind == "audit"), (command, each)
+                    assert kind == "audit" or words in each.stdout + each.stderr, (command, each)
+    finally:
+        client.close()
+    containers = policed.engine.ok("ps", "-aq").split()
+    policed.engine.ok("rm", *containers) if containers else None
+    policed.engine.ok("rmi", name)
+    if kind == "audit":
+        policed.engine.ok("rmi", "built")
+
+
+def _unsigned_rule(kind: str, directory: Path) -> tuple[dict[str, Any], str]:
+    """A rule that an unsigned image does not meet, and what is said of it."""
+    (directory / "ca").mkdir()
+    (directory / "ca/root.crt").write_bytes(makers.ROOT.certificate.public_bytes(Encoding.PEM))
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (directory / "k.pub").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (directory / "root.json").write_text("{}")
+    keyless = {"identity": IDENTITY, "issuer": ISSUER, "trust-root": str(directory / "root.json")}
+    notation = {"type": "notation", "trust-store": str(directory / "ca")}
+    return {
+        "dct": ({"type": "dct"}, "does not have trust data"),
+        "cosign": ({"type": "cosign", "keys": [str(directory / "k.pub")]}, "it is not signed"),
+        "keyless": ({"type": "cosign", **keyless}, "it is not signed"),
+        "notation": (notation, "it is not signed"),
+        "audit": ({**notation, "level": "audit"}, ""),
+    }[kind]
+
+
+def test_images_that_are_mounted(policed: Policed, tmp_path: Path) -> None:
+    """What a container gets of another image by a mount, or a build by one, is used as well."""
+    policed.push("mounted/app:1")
+    policed.rules(mounted={"type": "reject"})
+    name = f"{policed.place.address}/mounted/app:1"
+    policed.engine.ok("tag", "busybox", name)
+    mount = f"type=image,source={name},target=/m"
+    policed.refused("run", "--rm", "--mount", mount, "busybox", "/m/bin/true")
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN --mount=from={name},target=/m /m/bin/true\n")
+    policed.refused("build", str(tmp_path))
+    (tmp_path / "Dockerfile").write_text("FROM other\n")
+    policed.refused("build", "--build-context", f"other=docker-image://{name}", str(tmp_path))
+    policed.rules()
+    policed.engine.ok("run", "--rm", "--mount", mount, "busybox", "/m/bin/true")
+    policed.engine.ok("rmi", name)
+
+
 def test_build(policed: Policed, tmp_path: Path) -> None:
     policed.push("base/app:1")
     policed.rules(base={"type": "reject"})

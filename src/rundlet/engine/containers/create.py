@@ -52,9 +52,11 @@ class Creator:
         """
         refusals.check(body, body.host_config or HostConfig())
         if not body.image and body.host_config is not None and body.host_config.rootfs:
+            await self._admit_mounted(body.host_config)
             return await self.create_exactly(body, options, None, merge.merge(body, None))
         image = self._image(body.image, options.platform)
         await self._context.admission.admit(body.image, image)
+        await self._admit_mounted(body.host_config or HostConfig())
         config = merge.merge(body, self._context.images.config(image.id).config)
         return await self.create_exactly(body, options, image, config)
 
@@ -251,6 +253,17 @@ class Creator:
             return self._context.containers.find(reference).mounts
         except NoSuchContainerError as error:
             raise InvalidParameterError(str(error)) from error
+
+    async def _admit_mounted(self, host: HostConfig) -> None:
+        """What is mounted out of an image may be run as well. Raises RejectedError, PolicyError."""
+        for mount in host.mounts or ():
+            if mount.type != "image":
+                continue
+            try:
+                image = self._context.images.get(mount.source)
+            except RundletError:
+                continue  # which is said where the mount is made
+            await self._context.admission.admit(mount.source, image)
 
     def _image_of(self, reference: str) -> str:
         return str(self._context.images.get(reference).id)
