@@ -18,10 +18,12 @@ from bench.api_rows import api_rows
 from bench.build_rows import build_rows
 from bench.container_rows import container_rows
 from bench.contenders import Contender, ContenderError, Docker, Podman, Rundlet, installed, run
+from bench.engine_rows import engine_rows
 from bench.file_rows import file_rows
 from bench.image_rows import image_rows
 from bench.network_rows import network_rows
 from bench.rows import IMAGE, Outcome, Row, perform, rows
+from bench.trust_rows import trust_rows
 
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
 ROOTLESS = "rootless"
@@ -122,6 +124,8 @@ def _measure_engines(options: argparse.Namespace, names: Sequence[str]) -> tuple
             "files": lambda: file_rows(big, directory, quick=quick),
             "networks": lambda: network_rows(quick=quick),
             "images": lambda: image_rows(big, directory, quick=quick),
+            "trust": lambda: trust_rows(directory, ENVIRONMENT, quick=quick),
+            "engine": lambda: engine_rows(big, directory, ENVIRONMENT, quick=quick),
             "builds": lambda: build_rows(directory, quick=quick),
             "api": lambda: api_rows(quick=quick),
         }

@@ -131,10 +131,17 @@ class Podman:
 class Rundlet:
     name = "rundlet"
 
-    def __init__(self, directory: Path, environment: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Path,
+        run_directory: Path = Path("/run/bench-rundlet"),
+        flags: Sequence[str] = (),
+    ) -> None:
         self._directory = directory / "rundlet"
         self._bin = environment / "bin"
-        self._run = Path("/run/bench-rundlet")
+        self._run = run_directory
+        self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -143,7 +150,7 @@ class Rundlet:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [self._bin / "python", "-m", "rundlet.daemon", "--data-root", self._directory / "root",
-                 "--exec-root", self._run, "--pidfile", self._directory / "pid"],
+                 "--exec-root", self._run, "--pidfile", self._directory / "pid", *self._flags],
                 stdout=output, stderr=output,
             )  # fmt: skip
         _wait_until_it_answers(self.command("version"), log)
