@@ -41,6 +41,13 @@ def detach_keys(context: Context, flag: str) -> tuple[str, DetachKeys]:
     return chosen, DetachKeys(sequence)
 
 
+class DetachedError(CommandError):
+    """The keys that detach were typed: for ``attach`` and ``exec`` no end that can be told apart from a failure."""
+
+    def __init__(self) -> None:
+        super().__init__("read escape sequence")
+
+
 class Streams:
     """The part of a foreground session that attach, run, start and exec share: raw mode, resizes, signals, the pump."""
 
@@ -102,11 +109,14 @@ class Foreground:
         return self.follow(stream, wait, start=True)
 
     def join(self) -> int:
-        """Attach to a container that runs already, copy until it ends; its exit code."""
+        """Attach to a container that runs already, copy until it ends; its exit code. Raises DetachedError."""
         wait = self.send_wait("not-running")
         stream = self._attach()
         self.registered(wait)
-        return self.follow(stream, wait, start=False)
+        code = self.follow(stream, wait, start=False)
+        if self.keys.detached:
+            raise DetachedError
+        return code
 
     def send_wait(self, condition: str) -> Connection:
         return self.context.session.send("POST", f"{self.path}/wait", query={"condition": condition})

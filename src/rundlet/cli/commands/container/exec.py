@@ -72,7 +72,7 @@ def _start_code(error: ApiError) -> int:
 
 
 def _attached(call: Invocation, name: str, body: dict[str, Any]) -> int:
-    from rundlet.cli.attaching import Streams, check_input_terminal, detach_keys
+    from rundlet.cli.attaching import DetachedError, Streams, check_input_terminal, detach_keys
     from rundlet.cli.signals import WINCH, SignalPipe
     from rundlet.cli.terminal import RawMode, size
 
@@ -98,7 +98,7 @@ def _attached(call: Invocation, name: str, body: dict[str, Any]) -> int:
             streams.resize()
         streams.pump(stream, keys, signals, None, raw)
     if keys.detached:
-        return 0
+        raise DetachedError
     return _exit_code(call, identifier)
 
 

@@ -46,7 +46,7 @@ def run(call: Invocation) -> int:
 
 def _attached(call: Invocation) -> int:
     """-a or -i: one container, in the foreground."""
-    from rundlet.cli.attaching import Foreground, check_input_terminal
+    from rundlet.cli.attaching import DetachedError, Foreground, check_input_terminal
 
     if len(call.args) > 1:
         raise CommandError("you cannot start and attach multiple containers at once")
@@ -60,7 +60,10 @@ def _attached(call: Invocation) -> int:
     if found["State"].get("Running"):
         from rundlet.cli.commands.container.attach import attach_running
 
-        return attach_running(call, found, stdin=stdin)
+        try:
+            return attach_running(call, found, stdin=stdin)
+        except DetachedError:
+            return 0
     foreground = Foreground(call.context, found["Id"], body, flags)
     try:
         return foreground.run(removed=bool(found["HostConfig"].get("AutoRemove")))
