@@ -47,7 +47,7 @@ class PausedError(ConflictError):
     reason = "paused"
 
     def __init__(self, reference: str) -> None:
-        super().__init__(f"container {reference} is paused, unpause the container before exec")
+        super().__init__(f"Container {reference} is paused, unpause the container before exec")
 
 
 class AlreadyStartedError(NotModifiedError):

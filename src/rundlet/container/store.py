@@ -98,7 +98,7 @@ class ContainerStore:
         if reference in self._by_id:
             return self._by_id[reference]
         holder = self._by_name.get(reference.removeprefix("/"))
-        if holder is not None:
+        if holder in self._by_id:  # a name may be reserved for a container that is only being made
             return self._by_id[holder]
         if _HEX.match(reference):
             found = [record for key, record in self._by_id.items() if key.startswith(reference)]

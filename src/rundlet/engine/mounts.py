@@ -76,6 +76,8 @@ def resolve(
             continue
         volume = volumes.create(anonymous=True)
         explicit[destination] = _volume_point(volume.name, volume.path, destination, anonymous=True)
+    for destination in (*found, *explicit, *tmpfs):
+        mountspecs.check_outside_proc(destination)
     return sorted({**found, **explicit}.values(), key=lambda point: point.destination)
 
 
@@ -238,8 +240,8 @@ def _tmpfs_options(mount: Mount) -> str:
 def _from_container(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]]) -> Iterable[MountPoint]:
     reference, mode = mountspecs.parse_volumes_from(spec)
     for point in mounts_of(reference):
-        # The volume stays the other container's: it does not go with ours.
-        yield msgspec.structs.replace(point, rw=point.rw and "ro" not in mode.split(","), anonymous=False, no_copy=True)
+        # An anonymous volume is anonymous here too: it goes with the last container that has it.
+        yield msgspec.structs.replace(point, rw=point.rw and "ro" not in mode.split(","), no_copy=True)
 
 
 def check_idmap(points: Iterable[MountPoint], *, mapped: bool) -> None:

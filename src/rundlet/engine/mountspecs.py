@@ -139,6 +139,22 @@ def place(path: str) -> str:
     return clean
 
 
+# Files that tools like lxcfs put in the place of the kernel's.
+_IN_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        *("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"),
+        *("sys/crypto/fips_enabled", "sys/kernel/ns_last_pid"),
+    )
+)
+
+
+def check_outside_proc(destination: str) -> None:
+    """Nothing hides what a container's programs, or its set-up, read in /proc. Raises InvalidMountError."""
+    if destination.startswith("/proc/") and destination not in _IN_PROC:
+        raise InvalidMountError(f'"{destination}" cannot be mounted because it is inside /proc')
+
+
 def check_tmpfs(options: str) -> None:
     """What stands behind the colon of a ``--tmpfs``. Raises TmpfsOptionError."""
     for word in filter(None, options.split(",")):

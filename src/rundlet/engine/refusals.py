@@ -54,11 +54,23 @@ def check_resources(resources: Resources) -> None:
         )
 
 
+def _check_ports(host: HostConfig) -> None:
+    """Raises InvalidParameterError for what is no number, before anything is made."""
+    for key, bindings in (host.port_bindings or {}).items():
+        container_port = key.partition("/")[0]
+        for text in (container_port, *(binding.host_port for binding in bindings or () if binding.host_port)):
+            first, dash, last = text.partition("-")
+            numbers = (first, last) if dash and text is not container_port else (text,)
+            if not all(number.isascii() and number.isdigit() and int(number) <= 65535 for number in numbers):
+                raise InvalidParameterError(f'invalid port specification: "{text}"')
+
+
 def check(config: ContainerConfig, host: HostConfig) -> None:
     """A create request, as far as it is wrong everywhere. Raises InvalidParameterError, ConflictError,
     NotSupportedError.
     """
     check_resources(host)
+    _check_ports(host)
     for name, wire in _HOST_ABSENT:
         if getattr(host, name):
             raise NotSupportedError(wire)

@@ -56,10 +56,17 @@ def parse_extra_host(value: str, gateway: str) -> HostEntry:
 
 def hosts(addresses: Sequence[str], hostname: str, *, domain: str = "", extra: Sequence[HostEntry] = ()) -> str:
     """/etc/hosts: the local names, ``extra`` and a line for each of the container's own ``addresses``."""
-    names = f"{hostname}.{domain} {hostname}" if domain else hostname
+    names = own_names(hostname, domain)
     lines = [*_LOCALHOST, *((entry.address, entry.name) for entry in extra)]
     lines += [(address, names) for address in addresses]
     return "".join(f"{address}\t{name}\n" for address, name in lines)
+
+
+def own_names(hostname: str, domain: str) -> str:
+    """A container's names in its /etc/hosts: the full one, and its first part where that is another."""
+    full = f"{hostname}.{domain}" if domain else hostname
+    first, dot, _ = full.partition(".")
+    return f"{full} {first}" if dot and first else full
 
 
 def host_network_hosts(host_text: str, extra: Sequence[HostEntry]) -> str:

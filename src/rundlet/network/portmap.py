@@ -294,7 +294,8 @@ class PortAllocator:
         """
         reservation = Reservation()
         try:
-            for request in requests:
+            # What asks for one number first: another's free choice must not take it.
+            for request in sorted(requests, key=lambda one: (not one.first, one.last - one.first)):
                 opened = [(request.protocol, request.container_port, family) for family in reach.opened(request)]
                 reservation.opened += [one for one in opened if one not in reservation.opened]
                 addresses = reach.addresses(request)

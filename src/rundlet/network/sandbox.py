@@ -29,10 +29,10 @@ def parse_mode(value: str) -> Mode:
         return Mode("network", "bridge")
     if value in ("host", "none"):
         return Mode(value)
-    if value.startswith("container:"):
+    if value == "container" or value.startswith("container:"):
         reference = value.partition(":")[2]
         if not reference:
-            raise InvalidParameterError("invalid container format container:<name|id>")
+            raise InvalidParameterError("invalid network mode: invalid container format container:<name|id>")
         return Mode("container", reference)
     return Mode("network", value)
 

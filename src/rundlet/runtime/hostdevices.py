@@ -36,7 +36,7 @@ def requested(host_path: str, container_path: str) -> list[dict[str, Any]]:
     if stat.S_ISDIR(found.st_mode):
         devices = list(_below(real, container_path))
         if not devices:
-            raise DeviceError(host_path, "no devices found")
+            raise DeviceError(host_path, "not a device node")
         return devices
     device = _device(found, container_path)
     if device is None:

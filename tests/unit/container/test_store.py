@@ -64,6 +64,13 @@ def test_name_conflict_says_who_holds_it(layout: Layout) -> None:
     assert str(caught.value).startswith('Conflict. The container name "/one" is already in use by container "abab')
 
 
+def test_a_reserved_name_is_no_container_yet(layout: Layout) -> None:
+    store = ContainerStore(layout)
+    store.reserve("soon", "c" * 64)
+    with pytest.raises(NoSuchContainerError):
+        store.find("soon")
+
+
 def test_a_new_engine_reads_what_the_old_one_wrote(layout: Layout) -> None:
     filled(layout)
     again = ContainerStore(layout)

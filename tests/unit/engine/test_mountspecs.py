@@ -165,3 +165,10 @@ def test_tmpfs() -> None:
         with pytest.raises(InvalidMountError) as caught:
             mountspecs.check_tmpfs(options)
         assert str(caught.value) == f"invalid tmpfs option {said}"
+
+
+def test_what_is_inside_proc() -> None:
+    for allowed in ("/proc", "/processes", "/proc/meminfo", "/proc/sys/kernel/ns_last_pid"):
+        mountspecs.check_outside_proc(allowed)
+    with pytest.raises(mountspecs.InvalidMountError, match='"/proc/sys" cannot be mounted because it is inside /proc'):
+        mountspecs.check_outside_proc("/proc/sys")

@@ -28,6 +28,7 @@ def test_hosts() -> None:
         "172.17.0.2\tweb\n"
     )
     assert hosts(["172.17.0.2"], "web", domain="example.org").endswith("172.17.0.2\tweb.example.org web\n")
+    assert hosts(["172.17.0.2"], "web.example.org").endswith("172.17.0.2\tweb.example.org web\n")
     assert "web" not in hosts([], "web")
     assert hostname("web") == "web\n"
     assert host_network_hosts("127.0.0.1 localhost", [HostEntry("db", "::2")]) == "127.0.0.1 localhost\n::2\tdb\n"

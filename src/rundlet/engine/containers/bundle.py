@@ -150,7 +150,7 @@ class BundleMaker:
             sysctls=host.sysctls,
             rlimits=[Rlimit(limit.name, limit.soft, limit.hard) for limit in host.ulimits or ()],
             limits=limits(host),
-            namespaces=self._namespaces(host),
+            namespaces=self._namespaces(record, host),
             cgroup_path=cgroup_path,
             no_new_privileges=protection.no_new_privileges,
             apparmor=apparmor_profile(host),
@@ -162,7 +162,7 @@ class BundleMaker:
             groups=users.groups if users is not None else (),
         )
 
-    def _namespaces(self, host: HostConfig) -> dict[NamespaceKind, Namespace]:
+    def _namespaces(self, record: Record, host: HostConfig) -> dict[NamespaceKind, Namespace]:
         chosen: dict[NamespaceKind, Namespace] = {}
         modes: tuple[tuple[NamespaceKind, str], ...] = (
             ("pid", host.pid_mode),
@@ -180,7 +180,7 @@ class BundleMaker:
         if host.network_mode == "host":
             chosen["network"] = HOST
         elif host.network_mode.startswith("container:"):
-            chosen["network"] = Namespace(f"/proc/{self.joined_pid(host.network_mode)}/ns/net")
+            chosen["network"] = Namespace(f"/proc/{self.joined_pid(record)}/ns/net")
         return chosen
 
     def _namespace_of(self, mode: str, kind: NamespaceKind) -> int:
@@ -193,10 +193,11 @@ class BundleMaker:
             raise InternalError(f"{where}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
         return other.state.pid
 
-    def joined_pid(self, mode: str) -> int:
-        """The process whose network ``container:x`` means. Raises ConflictError when it does not run."""
-        reference = mode.partition(":")[2]
-        other = self._context.containers.find(reference)
+    def joined_pid(self, record: Record) -> int:
+        """The process whose network ``container:x`` means. Raises ConflictError when it does not run, InternalError."""
+        other = self._context.containers.find(documents.host(record).network_mode.partition(":")[2])
+        if other.id == record.id:
+            raise InternalError("cannot join own network namespace")
         if not is_running(other.state.status) or not other.state.pid:
             raise ConflictError(f"cannot join network namespace of a non running container: {other.name or other.id}")
         return other.state.pid

@@ -27,8 +27,7 @@ class EtcFiles:
         """Write the files; returns the OCI mounts. A joined network's container lends its own. Raises OSError."""
         host, config = documents.host(record), documents.config(record)
         if host.network_mode.startswith("container:"):
-            other = self._context.containers.find(host.network_mode.partition(":")[2])
-            return self._mounts(self._context.layout.container(other.id), writable=not host.readonly_rootfs)
+            return self._mounts(self._context.layout.container(self._lender(record)), writable=not host.readonly_rootfs)
         directory = self._context.layout.container(record.id)
         gateway = self._context.network.host_gateway()
         extra = [etc_files.parse_extra_host(value, gateway) for value in host.extra_hosts or ()]
@@ -47,6 +46,16 @@ class EtcFiles:
             _write(f"{directory}/{name}", text)
         return self._mounts(directory, writable=not host.readonly_rootfs)
 
+    def _lender(self, record: Record) -> str:
+        """The ID of the container whose network this is, behind however many that join one another's."""
+        mode = documents.host(record).network_mode
+        while mode.startswith("container:"):
+            other = self._context.containers.find(mode.partition(":")[2])
+            if other.id == record.id:
+                break  # refused before its processes are started
+            record, mode = other, documents.host(other).network_mode
+        return record.id
+
     def servers(self, record: Record) -> tuple[Server, ...]:
         """Where the container's questions go that our resolver can't answer."""
         chosen = self._chosen(record)
@@ -57,7 +66,7 @@ class EtcFiles:
         """A running container has one more address, and perhaps names to look up now. Raises OSError."""
         config = documents.config(record)
         path = f"{self._context.layout.container(record.id)}/hosts"
-        own = f"{config.hostname}.{config.domainname} {config.hostname}" if config.domainname else config.hostname
+        own = etc_files.own_names(config.hostname, config.domainname)
         text = _read(path)
         for address in change.endpoint.addresses:
             text = etc_files.with_address(text, address, own)

@@ -215,14 +215,18 @@ class ExecService:
     def drop(self, container_id: str) -> None:
         """The container ended, and everything in it."""
         for item in list(self._execs.values()):
-            if item.container_id == container_id and item.running:
+            if item.container_id != container_id:
+                continue
+            if item.running:
                 self.ended(item.id, 137)
+            elif not item.started:  # it was meant for the processes of then, not for those of a next start
+                del self._execs[item.id]
 
     def _get(self, exec_id: str) -> Exec:
-        try:
-            return self._execs[exec_id]
-        except KeyError:
-            raise NoSuchExecError(exec_id) from None
+        item = self._execs.get(exec_id)
+        if item is None or not self._context.containers.has(item.container_id):
+            raise NoSuchExecError(exec_id)
+        return item
 
     def _check_startable(self, item: Exec) -> tuple[Record, ShimClient]:
         if item.started:

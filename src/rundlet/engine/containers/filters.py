@@ -121,18 +121,25 @@ class Selection:
         return not wanted or any(value in names or any(n.startswith(value) for n in names) for value in wanted)
 
     def _by_port(self, record: Record) -> bool:
-        return self._port_set("publish", self._published(record)) and self._port_set("expose", self._exposed(record))
+        """One of the host's ports or one of the container's, of those asked for."""
+        if "publish" not in self._filters and "expose" not in self._filters:
+            return True
+        return self._any_port("publish", self._published(record)) or self._any_port("expose", self._exposed(record))
 
     def _published(self, record: Record) -> set[str]:
-        return {port for port, bindings in self._ports(record).items() if bindings}
+        """By the host's numbers, as Docker has it."""
+        return {
+            f"{binding.host_port}/{port.partition('/')[2]}"
+            for port, bindings in self._ports(record).items()
+            for binding in bindings or ()
+        }
 
     def _exposed(self, record: Record) -> set[str]:
         """Of containers that run, as Docker has it."""
         return set(self._ports(record))
 
-    def _port_set(self, key: str, have: set[str]) -> bool:
-        wanted = self._filters.get(key)
-        return not wanted or any(port in have for value in wanted for port in _expand(key, value))
+    def _any_port(self, key: str, have: set[str]) -> bool:
+        return any(port in have for value in self._filters.get(key) for port in _expand(key, value))
 
 
 def _expand(key: str, value: str) -> list[str]:

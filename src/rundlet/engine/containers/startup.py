@@ -220,9 +220,8 @@ class Starter:
 
     def _net_section(self, record: Record, allocation: Allocation) -> dict[str, Any]:
         section = allocation.sandbox.spec()
-        mode = documents.host(record).network_mode
-        if mode.startswith("container:"):
-            section["join"] = f"/proc/{self._bundles.joined_pid(mode)}/ns/net"
+        if documents.host(record).network_mode.startswith("container:"):
+            section["join"] = f"/proc/{self._bundles.joined_pid(record)}/ns/net"
         return section
 
     def _make_bind_sources(self, record: Record) -> None:

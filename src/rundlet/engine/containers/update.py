@@ -98,7 +98,9 @@ class Updater:
             given["restart_policy"] = body.restart_policy
         if body.restart_unhealthy is not None:
             given["restart_unhealthy"] = body.restart_unhealthy
-        refusals.check_resources(body)
+        _check_speed(host, body)
+        # Swap alone is measured against the memory that the container has.
+        refusals.check_resources(msgspec.structs.replace(body, memory=body.memory or host.memory))
         return msgspec.structs.replace(host, **given)
 
     def _changes(self, body: ContainerUpdate, host: HostConfig) -> Resources:
@@ -111,6 +113,16 @@ class Updater:
         if "memory" in given or "memory_swap" in given:
             given["memory"], given["memory_swap"] = host.memory, host.memory_swap
         return Resources(**given)
+
+
+def _check_speed(host: HostConfig, body: ContainerUpdate) -> None:
+    """A share of processors is said in one way for life. Raises ConflictError with Docker's words."""
+    what = (("CPU Period", body.cpu_period, host.cpu_period), ("CPU Quota", body.cpu_quota, host.cpu_quota))
+    for name, wanted, has in what:
+        if body.nano_cpus > 0 and has > 0:
+            raise ConflictError(f"Conflicting options: Nano CPUs cannot be updated as {name} has already been set")
+        if wanted > 0 and host.nano_cpus > 0:
+            raise ConflictError(f"Conflicting options: {name} cannot be updated as NanoCPUs has already been set")
 
 
 def _check_fixed(host: HostConfig, body: ContainerUpdate) -> None:
