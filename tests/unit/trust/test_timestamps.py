@@ -1,4 +1,7 @@
-"""Time stamps of authorities over Notation's signatures. The stamps are made by openssl, so they are of today."""
+"""Time stamps of authorities over Notation's signatures. The stamps are made by openssl, so they are of today.
+
+The certificates were made when this file was read: they last for days, however long the tests before these take.
+"""
 
 import base64
 import importlib
@@ -26,12 +29,12 @@ from rundlet.trust.notation import NotationError, Verdict
 TODAY = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 LATER = TODAY + 10 * DAY
-ONE_HOUR: dict[str, Any] = {"begin": TODAY - HOUR, "end": TODAY + HOUR}
+SHORT: dict[str, Any] = {"begin": TODAY - DAY, "end": TODAY + DAY}
 LONG: dict[str, Any] = {"begin": TODAY - DAY, "end": TODAY + 100 * DAY}
 STAMPING: dict[str, Any] = {"purpose": ExtendedKeyUsageOID.TIME_STAMPING, "critical": True}
 
 ROOT = Authority.root(**LONG)
-LEAF = ROOT.issue("leaf", **ONE_HOUR)
+LEAF = ROOT.issue("leaf", **SHORT)
 TSA_ROOT = Authority.root(**LONG)
 TSA = TSA_ROOT.issue("tsa", **LONG, **STAMPING)
 
@@ -120,7 +123,7 @@ def test_no_time_stamp(kind: str, make: Any) -> None:
 
 def test_a_certificate_that_had_ended_before(tmp_path: Path) -> None:
     """Or that begins after the stamp: signed when nobody might."""
-    for begin, end in ((TODAY - 3 * HOUR, TODAY - HOUR), (TODAY + HOUR, TODAY + 20 * DAY)):
+    for begin, end in ((TODAY - 3 * DAY, TODAY - DAY), (TODAY + DAY, TODAY + 20 * DAY)):
         with pytest.raises(NotationError, match=r"CN=leaf.* is not valid at"):
             verify(stamped(tmp_path, [ROOT.issue("leaf", begin=begin, end=end), ROOT]))
 
