@@ -68,6 +68,7 @@ class _OnDemand:
         return milliseconds(self._command("version"))
 
     def killed(self, _one: Contender) -> float:
+        self.end()  # one that is killed again within a minute is given more time each time
         run(self._command("version"))
         engine = self._listener()
         start = time.perf_counter()

@@ -1,7 +1,6 @@
 """Writing files so that a reader sees the old or the new content, never a part, whatever is killed when."""
 
 import os
-import secrets
 
 
 def sync_directory(path: str) -> None:
@@ -19,7 +18,7 @@ def write_atomic(path: str, data: bytes, *, mode: int = 0o600, durable: bool = T
     ``mode`` is the new file's permission bits, whatever the umask. Raises OSError; the old file is then untouched
     and no temporary file is left.
     """
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    temporary = f"{path}.{os.urandom(4).hex()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         try:
