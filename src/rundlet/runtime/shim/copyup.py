@@ -8,12 +8,9 @@ import os
 import stat
 from typing import Final
 
-from rundlet.linux import path
+from rundlet.linux import path, twotrees
+from rundlet.linux.twotrees import DIRECTORY, MAKE, READ, Level
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BENEATH: Final = path.RESOLVE_BENEATH | path.RESOLVE_NO_SYMLINKS
 _CHUNK: Final = 1 << 30
 
 
@@ -25,7 +22,7 @@ def fill(rootfs: int, destination: str, volume: int) -> bool:
     """
     if not stat.S_ISDIR(os.fstat(volume).st_mode):
         return False  # a file in the volume
-    target = os.open(".", _DIRECTORY, dir_fd=volume)
+    target = os.open(".", DIRECTORY, dir_fd=volume)
     try:
         if os.listdir(target):
             return False
@@ -45,16 +42,6 @@ def fill(rootfs: int, destination: str, volume: int) -> bool:
         os.close(target)
 
 
-class _Level:
-    __slots__ = ("names", "prefix", "source", "target")
-
-    def __init__(self, source: int, target: int, prefix: str) -> None:
-        self.source = source
-        self.target = target
-        self.prefix = prefix
-        self.names = os.listdir(source)
-
-
 class _Copy:
     """One copy into the directory ``root``."""
 
@@ -63,70 +50,32 @@ class _Copy:
         self._links: dict[tuple[int, int], str] = {}
 
     def run(self, source: int) -> None:
-        levels = [_Level(os.dup(source), os.dup(self._root), "")]
-        try:
-            while levels:
-                level = levels[-1]
-                if level.names:
-                    inner = self._member(level, level.names.pop())
-                    if inner is not None:
-                        levels.append(inner)
-                    continue
-                # Last, as making what is in it changed its time, and its mode may forbid that.
-                _attributes(level.source, level.target)
-                levels.pop()
-                os.close(level.source)
-                os.close(level.target)
-        finally:
-            for level in levels:
-                os.close(level.source)
-                os.close(level.target)
+        twotrees.walk(Level(os.dup(source), os.dup(self._root), ""), self._member, _attributes)
 
-    def _member(self, level: _Level, name: str) -> _Level | None:
+    def _member(self, level: Level, name: str) -> Level | None:
         status = os.lstat(name, dir_fd=level.source)
         whole = f"{level.prefix}{name}"
         try:
             if stat.S_ISDIR(status.st_mode):
                 os.mkdir(name, 0o700, dir_fd=level.target)
-                source = os.open(name, _DIRECTORY, dir_fd=level.source)
-                return _Level(source, os.open(name, _DIRECTORY, dir_fd=level.target), f"{whole}/")
+                return level.enter(name)
             if status.st_nlink > 1:
                 first = self._links.setdefault((status.st_dev, status.st_ino), whole)
                 if first != whole:
-                    self._link(first, level.target, name)
+                    twotrees.link(self._root, first, level.target, name)
                     return None
             if stat.S_ISREG(status.st_mode):
                 self._file(level, name)
-                return None
-            if stat.S_ISLNK(status.st_mode):
-                os.symlink(os.readlink(name, dir_fd=level.source), name, dir_fd=level.target)
             else:
-                os.mknod(name, status.st_mode, status.st_rdev, dir_fd=level.target)
+                twotrees.copy_special(level.source, level.target, name, status)
         except FileExistsError:
-            return None  # another container that has the volume was faster
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=level.target, follow_symlinks=False)
-        if not stat.S_ISLNK(status.st_mode):
-            fd = path.openat2(level.target, name, os.O_PATH | os.O_NOFOLLOW, 0, _BENEATH)
-            try:
-                os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(status.st_mode))
-            finally:
-                os.close(fd)
-        times = (status.st_atime_ns, status.st_mtime_ns)
-        os.utime(name, ns=times, dir_fd=level.target, follow_symlinks=False)
+            pass  # another container that has the volume was faster
         return None
 
-    def _link(self, first: str, target: int, name: str) -> None:
-        directory, _, base = first.rpartition("/")
-        parent = path.openat2(self._root, directory or ".", os.O_PATH | os.O_DIRECTORY, 0, _BENEATH)
+    def _file(self, level: Level, name: str) -> None:
+        source = os.open(name, READ, dir_fd=level.source)
         try:
-            os.link(base, name, src_dir_fd=parent, dst_dir_fd=target, follow_symlinks=False)
-        finally:
-            os.close(parent)
-
-    def _file(self, level: _Level, name: str) -> None:
-        source = os.open(name, _READ, dir_fd=level.source)
-        try:
-            target = os.open(name, _MAKE, 0o600, dir_fd=level.target)
+            target = os.open(name, MAKE, 0o600, dir_fd=level.target)
             try:
                 while os.sendfile(target, source, None, _CHUNK):
                     pass
@@ -163,7 +112,7 @@ def _clear(top: int) -> None:
         inner = -1
         if not _removed(fd, name) and name != emptied:
             try:
-                inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                inner = os.open(name, DIRECTORY, dir_fd=fd)
             except OSError:
                 pass
         if inner >= 0:
