@@ -9,6 +9,8 @@ import docker.errors
 import pytest
 from tests.engines import Engine, wait_for
 
+SLEEPS = (1000, 1001, 1002)
+
 
 @pytest.fixture
 def api(engine: Engine) -> Iterator[docker.APIClient]:
@@ -142,3 +144,25 @@ def test_what_is_built_is_tagged_with_its_labels(engine: Engine) -> None:
         return engine.ok("events", *window, "--filter", "label=kind=test", "--format", "{{.Action}}")
 
     wait_for(lambda: "tag" in told().split())
+
+
+def test_top_sorts_as_ps_does(engine: Engine, api: docker.APIClient) -> None:
+    script = "sleep 1001 & sleep 1002 & exec sleep 1000"
+    engine.ok("run", "-d", "--name", "busy", "busybox", "sh", "-c", script)
+    wait_for(lambda: sorted(row[-1] for row in api.top("busy")["Processes"]) == [f"sleep {n}" for n in SLEEPS])
+
+    def commands(sort: str) -> list[str]:
+        return [row[-1] for row in api.top("busy", ps_args=f"aux --sort={sort}")["Processes"]]
+
+    assert commands("args") == [f"sleep {n}" for n in SLEEPS]
+    assert commands("comm,-args") == [f"sleep {n}" for n in reversed(SLEEPS)]
+    assert commands("pid")[0] == "sleep 1000"
+    with pytest.raises(docker.errors.APIError, match="unknown sort specifier: odd"):
+        commands("odd")
+
+
+def test_an_empty_name_fits_all_events(engine: Engine) -> None:
+    since = f"{time.time():.6f}"
+    engine.ok("create", "--name", "any", "busybox", "true")
+    window = ("--since", since, "--until", f"{time.time():.6f}")
+    assert engine.ok("events", *window, "--filter", "container=", "--format", "{{.Action}}") == "create"

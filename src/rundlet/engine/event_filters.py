@@ -28,7 +28,7 @@ def _named(event: Event, kind: str, filters: Filters) -> bool:
     name = event.attributes.get("name", "")
     if event.kind != kind:
         return False
-    return any(value and (event.actor.startswith(value) or name.startswith(value)) for value in wanted)
+    return any(event.actor.startswith(value) or name.startswith(value) for value in wanted)  # nothing fits all
 
 
 def _of_image(event: Event, filters: Filters) -> bool:

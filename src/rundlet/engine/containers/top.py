@@ -1,11 +1,12 @@
 """``top``: a container's processes, read from /proc: the host needs no ps(1), and the users are the container's own.
 
-Knows ``-ef``, ``-e``, ``-f``, ``aux``, ``-eo``/``-o`` lists with the columns below.
+Knows ``-ef``, ``-e``, ``-f``, ``aux``, ``-eo``/``-o`` lists with the columns below, and ``--sort`` by those.
 """
 
 import os
 import time
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -53,8 +54,9 @@ class TopService:
         record = self._context.containers.find(ref)
         if not is_running(record.state.status):
             raise NotRunningError(record.id)
-        columns = _columns(ps_args or "-ef")
-        processes = self._processes(record)
+        form, order = _sorting(ps_args or "-ef")
+        columns = _columns(form)
+        processes = _in_order(self._processes(record), order)
         self._context.events.publish("container", "top", record.id, event_attributes(record))
         return ContainerTop(
             titles=tuple(title for title, _ in columns),
@@ -205,6 +207,42 @@ _FORMS = {
     "-A": _PLAIN,
     "": _FULL,
 }
+
+
+def _sorting(ps_args: str) -> tuple[str, list[tuple[Reader, bool]]]:
+    """The options without ``--sort``, and its keys, each with whether it is the other way round (``-rss``).
+
+    Raises InvalidParameterError.
+    """
+    rest: list[str] = []
+    keys: list[str] = []
+    words = iter(ps_args.split())
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--sort":
+            keys += (value if equals else next(words, "")).split(",")
+        else:
+            rest.append(word)
+    for key in keys:
+        if key.lstrip("+-") not in _COLUMNS:
+            raise InvalidParameterError(f"error: unknown sort specifier: {key}")
+    order = [(_COLUMNS[key.lstrip("+-")][1], key.startswith("-")) for key in keys]
+    return " ".join(rest), order
+
+
+def _in_order(processes: list[Process], order: Sequence[tuple[Reader, bool]]) -> list[Process]:
+    for read, reverse in reversed(order):  # each sort keeps the order of the ones before it among equals
+        ranked = sorted(((_rank(read(process)), process) for process in processes), key=itemgetter(0), reverse=reverse)
+        processes = [process for _, process in ranked]
+    return processes
+
+
+def _rank(shown: str) -> tuple[int, float, str]:
+    """Numbers by their size, before all else."""
+    try:
+        return 0, float(shown), ""
+    except ValueError:
+        return 1, 0.0, shown
 
 
 def _columns(ps_args: str) -> Sequence[tuple[str, Reader]]:
