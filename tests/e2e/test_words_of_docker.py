@@ -1,6 +1,9 @@
 """What scripts read of lists and errors, where the official command line has it in its own way."""
 
+import io
 import json
+import socket
+import tarfile
 
 import pytest
 from tests.engines import Engine
@@ -53,3 +56,25 @@ def test_raw_lists_and_times(engine: Engine) -> None:
     engine.ok("volume", "create", "kept")
     assert engine.ok("volume", "ls", "--format", "raw") == "name: kept\ndriver: local"
     engine.ok("volume", "rm", "kept")
+
+
+def test_a_quiet_build_answers_with_the_image_alone(engine: Engine) -> None:
+    """Asked for as old clients do it, by one that closes its sending side."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        dockerfile = b"FROM busybox\nLABEL of=quiet\n"
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(dockerfile)
+        archive.addfile(entry, io.BytesIO(dockerfile))
+    body = packed.getvalue()
+    head = f"POST /v1.41/build?q=1&t=silent HTTP/1.1\r\nHost: d\r\nContent-Length: {len(body)}\r\n"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(engine.socket)
+        client.sendall(f"{head}Content-Type: application/x-tar\r\nConnection: close\r\n\r\n".encode() + body)
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answer:
+            lines = [line for line in answer if line.startswith(b"{")]
+    identifier = engine.ok("image", "inspect", "-f", "{{.Id}}", "silent")
+    engine.ok("rmi", "silent")
+    assert [json.loads(line) for line in lines] == [{"stream": f"{identifier}\n"}]

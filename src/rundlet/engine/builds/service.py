@@ -161,7 +161,8 @@ class BuildService:
         kept_quiet: list[Message] = []
         try:
             while (message := await queue.get()) is not None:
-                if not options.quiet or not isinstance(message, JSONMessage) or message.aux is not None:
+                shown = isinstance(message, JSONMessage) and message.aux is not None and options.rich
+                if not options.quiet or not isinstance(message, JSONMessage) or shown:
                     said = True
                     yield message
                 elif len(kept_quiet) < _QUIET_MESSAGES:
