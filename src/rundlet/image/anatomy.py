@@ -14,7 +14,8 @@ import msgspec
 from rundlet.image.history import layer_steps
 from rundlet.image.records import Layer
 from rundlet.oci.config import ImageConfig
-from rundlet.storage.layer.diff import is_opaque, is_whiteout
+from rundlet.storage.layer.diff import is_opaque
+from rundlet.storage.layer.whiteout import is_whiteout
 
 Kind = Literal["added", "changed", "deleted"]
 _BLOCK = 1 << 20

@@ -13,9 +13,10 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from rundlet.storage.layer.diff import is_opaque, is_whiteout
+from rundlet.storage.layer.diff import is_opaque
 from rundlet.storage.layer.members import DIRECTORY_FLAGS
 from rundlet.storage.layer.tar import PATH_LIMIT
+from rundlet.storage.layer.whiteout import is_whiteout
 
 MODIFIED: Final = 0
 ADDED: Final = 1

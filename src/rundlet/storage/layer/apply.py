@@ -27,6 +27,7 @@ from rundlet.linux import libc, path, userns
 from rundlet.storage.layer import confine, owner, tar
 from rundlet.storage.layer.fields import TarError, quote
 from rundlet.storage.layer.tar import Entry
+from rundlet.storage.layer.whiteout import make_whiteout
 from rundlet.storage.tree import remove_tree
 
 WHITEOUT: Final = b".wh."
@@ -286,7 +287,7 @@ class Applier:
     def _make_whiteout(self, directory: bytes, hidden: bytes, name: bytes) -> None:
         parent = self._parent(directory)
         try:
-            os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
+            make_whiteout(hidden, parent)
         except FileExistsError:
             # It hides what lower layers have, never what this layer brings.
             if stat.S_ISDIR(os.lstat(hidden, dir_fd=parent).st_mode):

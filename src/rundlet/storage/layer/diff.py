@@ -16,13 +16,13 @@ import errno
 import json
 import os
 import resource
-import stat
 from collections.abc import Sequence
 from typing import Any, Final
 
 from rundlet.linux import userns
 from rundlet.storage.layer import confine, members, tar, tarwrite
 from rundlet.storage.layer.apply import OPAQUE, WHITEOUT, EntryError, keep_only, reason
+from rundlet.storage.layer.whiteout import is_whiteout
 
 CAPABILITIES: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN")
 """To read every file; SYS_ADMIN shows overlay's trusted attributes (the filter forbids all else that it allows)."""
@@ -173,11 +173,6 @@ class Changes:
             )
         finally:
             os.close(fd)
-
-
-def is_whiteout(status: os.stat_result) -> bool:
-    """Whether the upper directory's entry hides one of the same name below."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def is_opaque(fd: int) -> bool:
