@@ -6,6 +6,7 @@ also drives the one of Debian's ``docker``, which has BuildKit's own client buil
 
 import asyncio
 import os
+import secrets as secrets_
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -153,6 +154,7 @@ class Buildx:
         self, ref: str, attributes: Mapping[str, str], *exporters: Exporter, frontend: str = "dockerfile.v0"
     ) -> dict[str, str]:
         """As buildx does it: a build without a frontend, in which the client is one that asks for ``frontend``."""
+        ref = f"{self.session}-{ref}"
         request = SolveRequest(ref=ref, session=self.session, exporters=exporters)
         solving = asyncio.create_task(self.control.ask(f"{CONTROL}/Solve", encode(request)))
         watching = asyncio.create_task(self._watch(ref))
@@ -200,10 +202,9 @@ async def buildx(
     *,
     secrets: Mapping[str, bytes] | None = None,
     receiving: Receiving | None = None,
-    session: str = "s1",
-    shared_key: str = "k",
 ) -> AsyncIterator[Buildx]:
-    """A client of the engine at the socket ``path``."""
+    """A client of the engine at the socket ``path``, with a session of its own."""
+    session, shared_key = secrets_.token_hex(8), str(files.directories["context"])
 
     async def secret(call: ServerCall) -> None:
         name = decode(SecretRequest, await call.request()).id
