@@ -13,31 +13,15 @@ import os
 import stat
 from typing import Final
 
-from rundlet.linux import path, userns
+from rundlet.linux import twotrees, userns
+from rundlet.linux.twotrees import DIRECTORY, MAKE, READ, Level
 from rundlet.storage.layer.whiteout import is_whiteout, make_whiteout
 from rundlet.storage.tree import remove_tree
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BENEATH: Final = path.RESOLVE_BENEATH | path.RESOLVE_NO_SYMLINKS
 _FICLONE: Final = 0x4004_9409
 _CHUNK: Final = 1 << 30
 _PIECE: Final = 1 << 18
 _MARKS: Final = ("trusted.overlay.", "user.overlay.")
-
-
-class _Level:
-    """A directory on the way down: its side in the source and in the target, and what is still to be done."""
-
-    __slots__ = ("name", "names", "prefix", "source", "target")
-
-    def __init__(self, source: int, target: int, prefix: str, name: str) -> None:
-        self.source = source
-        self.target = target
-        self.prefix = prefix
-        self.name = name
-        self.names = os.listdir(source)
 
 
 def merge(layer: str, tree: str) -> None:
@@ -47,31 +31,17 @@ def merge(layer: str, tree: str) -> None:
 
 class _Merge:
     def __init__(self, tree: str) -> None:
-        self._root = os.open(tree, _DIRECTORY)
+        self._root = os.open(tree, DIRECTORY)
         self._links: dict[tuple[int, int], str] = {}
 
     def run(self, layer: str) -> None:
-        levels = [_Level(os.open(layer, _DIRECTORY), os.dup(self._root), "", "")]
         try:
-            while levels:
-                level = levels[-1]
-                if level.names:
-                    inner = self._member(level, level.names.pop())
-                    if inner is not None:
-                        levels.append(inner)
-                    continue
-                # Last: making what is in it changed its time, and its mode may forbid that.
-                _copy_attributes(level.source, level.target)
-                levels.pop()
-                os.close(level.source)
-                os.close(level.target)
+            top = Level(os.open(layer, DIRECTORY), os.dup(self._root), "")
+            twotrees.walk(top, self._member, _copy_attributes)
         finally:
-            for level in levels:
-                os.close(level.source)
-                os.close(level.target)
             os.close(self._root)
 
-    def _member(self, level: _Level, name: str) -> _Level | None:
+    def _member(self, level: Level, name: str) -> Level | None:
         status = os.lstat(name, dir_fd=level.source)
         there = _lstat(level.target, name)
         if stat.S_ISDIR(status.st_mode):
@@ -85,27 +55,22 @@ class _Merge:
         copy_member(level.source, level.target, name, status)
         return None
 
-    def _directory(self, level: _Level, name: str, there: os.stat_result | None) -> _Level:
-        source = os.open(name, _DIRECTORY, dir_fd=level.source)
+    def _directory(self, level: Level, name: str, there: os.stat_result | None) -> Level:
+        source = os.open(name, DIRECTORY, dir_fd=level.source)
         if there is not None and (not stat.S_ISDIR(there.st_mode) or _opaque(source)):
             remove_tree(level.target, os.fsencode(name))
             there = None
         if there is None:
             os.mkdir(name, 0o700, dir_fd=level.target)
-        return _Level(source, os.open(name, _DIRECTORY, dir_fd=level.target), f"{level.prefix}{name}/", name)
+        return Level(source, os.open(name, DIRECTORY, dir_fd=level.target), f"{level.prefix}{name}/")
 
-    def _linked(self, level: _Level, name: str, status: os.stat_result) -> bool:
+    def _linked(self, level: Level, name: str, status: os.stat_result) -> bool:
         """Whether it is another name of what has been made already, and was made as such."""
         whole = f"{level.prefix}{name}"
         first = self._links.setdefault((status.st_dev, status.st_ino), whole)
         if first == whole:
             return False
-        directory, _, base = first.rpartition("/")
-        parent = path.openat2(self._root, directory or ".", os.O_PATH | os.O_DIRECTORY, 0, _BENEATH)
-        try:
-            os.link(base, name, src_dir_fd=parent, dst_dir_fd=level.target, follow_symlinks=False)
-        finally:
-            os.close(parent)
+        twotrees.link(self._root, first, level.target, name)
         return True
 
 
@@ -114,24 +79,13 @@ def copy_member(source: int, target: int, name: str, status: os.stat_result) -> 
     if stat.S_ISREG(status.st_mode):
         _copy_file(source, target, name)
         return
-    if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-    else:
-        os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
-    os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        fd = path.openat2(target, name, os.O_PATH | os.O_NOFOLLOW, 0, _BENEATH)
-        try:
-            os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(status.st_mode))
-        finally:
-            os.close(fd)
-    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+    twotrees.copy_special(source, target, name, status)
 
 
 def _copy_file(source: int, target: int, name: str) -> None:
-    inside = os.open(name, _READ, dir_fd=source)
+    inside = os.open(name, READ, dir_fd=source)
     try:
-        outside = os.open(name, _MAKE, 0o600, dir_fd=target)
+        outside = os.open(name, MAKE, 0o600, dir_fd=target)
         try:
             try:
                 fcntl.ioctl(outside, _FICLONE, inside)
@@ -174,7 +128,7 @@ def distill(below: str, tree: str, changes: str, since_ns: int) -> None:
     ``since_ns`` is when the tree was whole: what has changed since has a later change time. Files are other names of
     the tree's; what is gone is a whiteout. Raises: OSError.
     """
-    sides = [_Side(os.open(tree, _DIRECTORY), os.open(below, _DIRECTORY), "", os.open(changes, _DIRECTORY))]
+    sides = [_Side(os.open(tree, DIRECTORY), os.open(below, DIRECTORY), "", os.open(changes, DIRECTORY))]
     try:
         for name in _gone(sides[0]):
             _white_out(sides, name)
@@ -201,8 +155,8 @@ def _compare(sides: list[_Side], name: str, since_ns: int) -> None:
         both = before is not None and stat.S_ISDIR(before.st_mode)
         try:
             inner = _Side(
-                os.open(name, _DIRECTORY, dir_fd=side.tree),
-                os.open(name, _DIRECTORY, dir_fd=side.below) if both else -1,
+                os.open(name, DIRECTORY, dir_fd=side.tree),
+                os.open(name, DIRECTORY, dir_fd=side.below) if both else -1,
                 name,
             )
         except (FileNotFoundError, NotADirectoryError, OSError) as exc:
@@ -234,7 +188,7 @@ def _same(side: _Side, name: str, status: os.stat_result) -> bool:
     opened: list[int] = []
     try:
         for directory in (side.below, side.tree):
-            opened.append(os.open(name, _READ, dir_fd=directory))
+            opened.append(os.open(name, READ, dir_fd=directory))
         before, now = opened
         noted = [{key: os.getxattr(fd, key) for key in os.listxattr(fd)} for fd in opened]
         if noted[0] != noted[1]:
@@ -263,7 +217,7 @@ def _place(sides: list[_Side]) -> int:
     for outer, inner in itertools.pairwise(sides):
         if inner.out < 0:
             os.mkdir(inner.new, 0o700, dir_fd=outer.out)
-            inner.out = os.open(inner.new, _DIRECTORY, dir_fd=outer.out)
+            inner.out = os.open(inner.new, DIRECTORY, dir_fd=outer.out)
     return sides[-1].out
 
 
