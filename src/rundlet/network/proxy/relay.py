@@ -14,6 +14,9 @@ from rundlet.network.serving.loop import Loop
 
 _SIZE: Final = 1 << 20  # bytes of a pipe
 _TURNS: Final = 16  # pieces in a row, before it is others' turn
+_MUCH: Final = 1 << 16  # bytes that came at once: more of them will
+_LOOKS: Final = 5
+"""Times to let others run and look again, after much has come: to sleep and to be woken takes longer than that."""
 _EVENTS: Final = 0x1 | 0x4 | (1 << 31)  # EPOLLIN | EPOLLOUT | EPOLLET
 _SPLICE: Final = 0x1 | 0x2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
@@ -33,18 +36,31 @@ class _Direction:
 
     def pump(self) -> bool:
         """Until one of the two has to wait; True when there may be more to do at once. Raises: OSError."""
+        looks = 0
         for _ in range(_TURNS):
             if self.done:
                 return False
-            if self.waiting and not self._drain():
-                return False
-            if self.ended:
-                self.done = True
-                self.sink.shutdown(socket.SHUT_WR)
-                return False
-            if not self._fill():
+            if self._move():
+                if self.waiting >= _MUCH:
+                    looks = _LOOKS
+            elif looks:
+                looks -= 1
+                os.sched_yield()
+            else:
+                if not self.waiting:
+                    self.close()
                 return False
         return True
+
+    def _move(self) -> bool:
+        """One piece, or the end; False when one of the two has to wait. Raises: OSError."""
+        if self.waiting and not self._drain():
+            return False
+        if self.ended:
+            self.done = True
+            self.sink.shutdown(socket.SHUT_WR)
+            return True
+        return self._fill()
 
     def close(self) -> None:
         if self.pipe is not None:
@@ -59,7 +75,6 @@ class _Direction:
         try:
             length = os.splice(self.source.fileno(), self.pipe[1], _SIZE, flags=_SPLICE)
         except BlockingIOError:
-            self.close()
             return False
         if length:
             self.waiting = length
