@@ -38,7 +38,7 @@ def load_certificates(files: Mapping[str, bytes]) -> list[x509.Certificate]:
                 found += x509.load_pem_x509_certificates(data)
             else:
                 found.append(x509.load_der_x509_certificate(data))
-        except ValueError as exc:
+        except (ValueError, x509.InvalidVersion) as exc:
             raise NotationError(f"{path} is no certificate: {exc}") from exc
     return found
 

@@ -84,9 +84,14 @@ def require(demands: Demands) -> None:
 
 def verify(data: bytes, media_type: str, digest: str, demands: Demands, now: datetime) -> Exchange:
     """Raises NotationError unless ``data`` is a signature of ``digest`` as ``demands`` has it."""
-    envelope = open_cose(data) if media_type == COSE else open_jws(data)
-    _check_integrity(envelope, digest)
-    return (yield from _Verification(envelope, demands, now).run())
+    try:
+        envelope = open_cose(data) if media_type == COSE else open_jws(data)
+        _check_integrity(envelope, digest)
+        return (yield from _Verification(envelope, demands, now).run())
+    except NotationError:
+        raise
+    except Exception as exc:  # certificates are read piece by piece, and there is more than one way to break them
+        raise NotationError(f"it can't be read ({type(exc).__name__}): {str(exc)[:160]}") from exc
 
 
 class _Verification:

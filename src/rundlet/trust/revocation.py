@@ -85,16 +85,15 @@ def _status(certificate: Certificate, issuer: Certificate, now: datetime, stampe
     name = certificate.subject.rfc4514_string()
     responders, lists = _responders(certificate), _lists(certificate, ExtensionOID.CRL_DISTRIBUTION_POINTS)
     failures: list[str] = []
-    for url in responders:
+    for source, url in [*((_by_ocsp, url) for url in responders), *((_by_list, url) for url in lists)]:
         try:
-            return (yield from _by_ocsp(url, certificate, issuer, now, stamped))
+            return (yield from source(url, certificate, issuer, now, stamped))
         except _Unavailable as exc:
             failures.append(f"{url}: {exc}")
-    for url in lists:
-        try:
-            return (yield from _by_list(url, certificate, issuer, now, stamped))
-        except _Unavailable as exc:
-            failures.append(f"{url}: {exc}")
+        except NotationError:
+            raise
+        except Exception as exc:  # whatever a parser stumbles over, it says nothing of the certificate
+            failures.append(f"{url}: it can't be read ({type(exc).__name__})")
     if failures:
         raise UnknownStatusError(name, "; ".join(failures))
     if extension(certificate, ExtensionOID.CRL_DISTRIBUTION_POINTS) is not None:
