@@ -276,6 +276,21 @@ def test_push_and_cache_from(context: Context, registry: Registry) -> None:
     context.engine.ok("rmi", name)
 
 
+def test_an_image_without_layers_travels(context: Context, registry: Registry, tmp_path: Path) -> None:
+    name = f"{registry.address}/empty:1"
+    context.dockerfile("FROM scratch\nENV a=b\n").ok("-t", name)
+    identifier = context.engine.field(name, "{{.Id}}")
+    context.engine.ok("push", name)
+    context.engine.ok("save", "-o", str(tmp_path / "empty.tar"), name)
+    for bring in (("pull", name), ("load", "-i", str(tmp_path / "empty.tar"))):
+        context.engine.ok("rmi", name)
+        context.engine.cli("rmi", identifier)  # a build's own stays without its name
+        context.engine.ok("builder", "prune", "-af")
+        context.engine.ok(*bring)
+        assert context.engine.field(name, "{{.Id}}") == identifier
+    context.engine.ok("rmi", name)
+
+
 def test_a_cache_in_a_directory(context: Context, tmp_path: Path) -> None:
     context.dockerfile("FROM busybox\nRUN head -c 16 /dev/urandom | md5sum > /r\nENV A=1\n")
     cache = f"type=local,dest={tmp_path / 'cache'}"

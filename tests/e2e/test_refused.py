@@ -61,6 +61,8 @@ RUNS = (
     ("--mount type=bind,src=/missing,dst=/x busybox true", 125, "bind source path does not exist: /missing"),
     ("--network missing busybox true", 125, "network missing not found"),
     ("--network host --ip 1.2.3.4 busybox true", 125, "IP address is supported on user defined networks only"),
+    ("--network host --mac-address 92:d0:c6:0a:29:33 busybox true", 125, "mac-address and the network mode"),
+    ("--network none --mac-address 92:d0:c6:0a:29:33 busybox true", 125, "mac-address and the network mode"),
     ("--network container:created busybox true", 125, "of a non running container"),
     ("--pid container:created busybox true", 125, "is not running"),
     ("--cap-add FOO busybox true", 125, "FOO"),

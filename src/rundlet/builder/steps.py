@@ -183,7 +183,10 @@ class Recorder:
         config = self.images.config(image.id)
         if config.config != work.state.container or config.author != work.state.config.author:
             return None
-        return await self._held(work, image)
+        state = await self._held(work, image)
+        if state is not None and work.before.image is not None:
+            await self.images.adopt(image.id, work.before.image.id)
+        return state
 
     async def _held(self, work: Work, image: Image) -> StageState | None:
         """The image's state, with all of it leased; None when some of it has just gone."""

@@ -99,7 +99,7 @@ class Loader:
         works = [
             LayerWork(chain, parent, diff_id, Descriptor(blob.media_type, blob.digest, blob.size))
             for chain, parent, diff_id, blob in zip(
-                chains, (None, *chains[:-1]), config.diff_ids, candidate.layers, strict=True
+                chains, (None, *chains)[: len(chains)], config.diff_ids, candidate.layers, strict=True
             )
         ]
         image_id = await asyncio.to_thread(self._content.write, candidate.config)

@@ -271,7 +271,7 @@ def _works(manifest: Manifest, config: ImageConfig) -> list[LayerWork]:
     if len(manifest.layers) != len(config.diff_ids):
         raise BrokenImageError(f"{len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} in the config")
     chains = chain_ids(config.diff_ids)
-    parents = (None, *chains[:-1])
+    parents = (None, *chains)[: len(chains)]  # an image may have no layers
     return [
         LayerWork(chain, parent, diff_id, msgspec.structs.replace(blob, urls=None, annotations=None, data=None))
         for chain, parent, diff_id, blob in zip(chains, parents, config.diff_ids, manifest.layers, strict=True)

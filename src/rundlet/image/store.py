@@ -322,6 +322,17 @@ class ImageStore:
 
         await asyncio.to_thread(write)
 
+    async def adopt(self, image_id: Digest, parent: Digest) -> None:
+        """Record what the image stands on, where that was not known: it came from elsewhere."""
+
+        def write() -> None:
+            with self.database.transaction() as cursor:
+                cursor.execute(
+                    "UPDATE images SET parent = ? WHERE id = ? AND parent IS NULL", (str(parent), str(image_id))
+                )
+
+        await asyncio.to_thread(write)
+
     async def forget(self, image_id: Digest) -> None:
         """Remove an image's row and its names. Its content is the caller's to release."""
 

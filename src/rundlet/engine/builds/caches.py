@@ -5,7 +5,7 @@ build's own first.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from rundlet.api.images import AuthConfig
@@ -29,7 +29,7 @@ from rundlet.storage.files.access import PickRequest, Source
 
 
 class CacheImporter:
-    """Of one build: :meth:`sources`, and at its end :meth:`forget`."""
+    """Of one build: :meth:`sources`, and at its end :meth:`forget`, before what it came to is named."""
 
     def __init__(
         self,
@@ -54,7 +54,8 @@ class CacheImporter:
         self._reporter = reporter
         self._lent = lent
         self._auth = auth
-        self._brought: list[Image] = []
+        self._brought: dict[Digest, tuple[Reference, ...]] = {}
+        """Images that were not here before, and how they were called."""
 
     async def sources(self, names: Sequence[str]) -> list[CacheSource]:
         """What ``names`` have; one that can't be had is no error, as in Docker."""
@@ -71,11 +72,14 @@ class CacheImporter:
                 found.append(CacheSource(image, tuple(self._context.images.config(image.id).history or ()), stack))
         return found
 
-    async def forget(self) -> None:
-        """Remove what came only to be looked at."""
-        for image in self._brought:
+    async def forget(self, results: Collection[Digest]) -> None:
+        """Remove what came only to be looked at; of what is among the ``results``, its names."""
+        for identifier, names in self._brought.items():
             with suppress(RundletError):
-                await self._remover.remove(str(image.id), prune=False)
+                if identifier in results:
+                    await self._context.images.untag(list(names))
+                else:
+                    await self._remover.remove(str(identifier), prune=False)
 
     async def _images(self, name: str) -> list[Image]:
         """Raises NotFoundError, and what loading and pulling raise."""
@@ -101,9 +105,8 @@ class CacheImporter:
             await access.close()
         if not loaded:
             raise NotFoundError("there is no image in the directory")
-        found = list({one.image.id: one.image for one in loaded}.values())
-        self._brought += [image for image in found if image.id not in known]
-        return found
+        self._brought |= {one.image.id: one.names for one in loaded if one.image.id not in known}
+        return list({one.image.id: one.image for one in loaded}.values())
 
     async def _pulled(self, reference: Reference) -> list[Image]:
         credentials = credentials_for(self._auth, reference)
@@ -115,7 +118,7 @@ class CacheImporter:
             image = (await self._puller.pull(by_digest, credentials=credentials, progress=_ignore))[0].image
             found.append(image)
             if image.id not in known:
-                self._brought.append(image)
+                self._brought[image.id] = (by_digest,)
         return found
 
     async def _beside(self, reference: Reference, image: Image) -> list[Digest]:

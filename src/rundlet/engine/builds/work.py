@@ -125,7 +125,7 @@ class Work:
             state = await solver.solve()
             self.stages = solver.images
         finally:
-            await caches.forget()
+            await caches.forget({image.id for image in self.stages})
         if request.squash:
             depth, steps = solver.base
             created = request.epoch * 10**9 if request.epoch is not None else context.clock.now_ns()

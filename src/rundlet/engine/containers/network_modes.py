@@ -41,6 +41,8 @@ def endpoints(
     """
     mode = parse_mode(host.network_mode)
     if mode.kind != "network":
+        if config.mac_address or any(settings and settings.mac_address for settings in given.values()):
+            raise ConflictingOptionsError("mac-address and the network mode")
         for name, settings in given.items():
             if name != host.network_mode:
                 raise ConflictingOptionsError("network-scoped settings with this network mode")
