@@ -8,8 +8,9 @@ from pathlib import Path
 
 _INSIDE = "RUNDLET_BENCH_INSIDE"
 _ROOT = Path("/sys/fs/cgroup")
-# What dockerd, runc and podman make there has names of theirs; other programs make groups at the same time.
-_ENGINES = ("docker", "libpod", "conmon", "buildah", "machine.slice", "rundlet-")
+# What dockerd, runc and podman make there has names of theirs; Rundlet removes its own, and other programs (another of
+# Rundlet's engines, too) make groups at the same time.
+_ENGINES = ("docker", "libpod", "conmon", "buildah", "machine.slice")
 
 
 def inside() -> bool:
