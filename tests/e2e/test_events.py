@@ -104,3 +104,11 @@ def test_images_carry_their_labels(engine: Engine) -> None:
     ]
     engine.ok("rm", "box")
     engine.ok("rmi", "labelled:1")
+
+
+def test_a_template_may_name_what_only_events_of_containers_have(engine: Engine) -> None:
+    engine.ok("network", "create", "templated")
+    engine.ok("network", "rm", "templated")
+    flags = ("--since", "0", "--until", f"{time.time():.6f}", "--filter", "network=templated")
+    shown = engine.ok("events", *flags, "--format", "{{.Action}}|{{.Status}}|{{.From}}|{{.Scope}}|{{.Type}}")
+    assert shown.splitlines() == ["create|||local|network", "destroy|||local|network"]

@@ -130,6 +130,12 @@ def test_refused(engine: Engine, text: str, message: str) -> None:
         ),
         (("images", "--filter", "reference=nothing", "--format", "table {{.Foo}}"), 0, ""),
         (("images", "--format", "{{foo}}"), 1, 'template parsing error: template: :1: function "foo" not defined'),
+        (
+            ("events", "--since", "0", "--until", "1", "--format", "{{.Foo}}"),
+            64,
+            'Error parsing format: template: :1:2: executing "" at <.Foo>: '
+            "can't evaluate field Foo in type *events.Message",
+        ),
         (("inspect", "--format", "{{foo}}", "busybox"), 64, 'template parsing error: template: :1: function "foo"'),
     ],
 )
