@@ -60,6 +60,17 @@ def test_pull_by_digest(client: Client, registry: Registry) -> None:
     client.ok("rmi", f"{name}@{digest}")
 
 
+def test_every_tag_of_a_repository(client: Client, registry: Registry) -> None:
+    name = f"{registry.address}/many/tags"
+    tags = [f"{name}:{tag}" for tag in ("one", "two")]  # and none that is "latest"
+    for tag in tags:
+        client.ok("tag", "busybox", tag)
+        client.ok("push", tag)
+    client.ok("rmi", *tags)
+    client.ok("pull", "-a", name)
+    client.ok("rmi", *tags)
+
+
 def test_run_pulls_what_is_missing(client: Client, registry: Registry) -> None:
     name = f"{registry.address}/auto/pulled:1"
     client.ok("tag", "busybox", name)

@@ -153,7 +153,7 @@ class ImageService:
                 reference,
                 platform=options.platform,
                 credentials=credentials,
-                all_tags=options.all_tags,
+                all_tags=options.all_tags or reference.name_only,
                 progress=progress,
             )
             for result in results:
