@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,7 @@ def test_a_launcher_killed_while_its_engine_begins(new_engine: Callable[..., Eng
     for _ in range(3):
         gone.append(launcher(engine, *gone))
         killed = engine.kill()
-        wait_for(lambda of=gone[-1]: has_started_an_engine(of), hint="the launcher has started an engine")
+        wait_for(partial(has_started_an_engine, gone[-1]), hint="the launcher has started an engine")
         os.kill(gone[-1], signal.SIGKILL)
         engine.wait_for_successor(killed)
 

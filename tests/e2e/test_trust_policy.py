@@ -207,13 +207,14 @@ def _unsigned_rule(kind: str, directory: Path) -> tuple[dict[str, Any], str]:
     (directory / "root.json").write_text("{}")
     keyless = {"identity": IDENTITY, "issuer": ISSUER, "trust-root": str(directory / "root.json")}
     notation = {"type": "notation", "trust-store": str(directory / "ca")}
-    return {
+    rules: dict[str, tuple[dict[str, Any], str]] = {
         "dct": ({"type": "dct"}, "does not have trust data"),
         "cosign": ({"type": "cosign", "keys": [str(directory / "k.pub")]}, "it is not signed"),
         "keyless": ({"type": "cosign", **keyless}, "it is not signed"),
         "notation": (notation, "it is not signed"),
         "audit": ({**notation, "level": "audit"}, ""),
-    }[kind]
+    }
+    return rules[kind]
 
 
 def test_images_that_are_mounted(policed: Policed, tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def test_a_signing_authority_vouches_for_the_time() -> None:
     """Its certificate has ended since; it was good then. The other store knows nothing of it."""
     old = Authority.root(begin=NOW - DAY * 30)
     chain = [old.issue("leaf", begin=NOW - DAY * 20, end=NOW - DAY * 10), old]
-    root = {"roots": [], "authorities": [old.certificate]}
+    root: dict[str, Any] = {"roots": [], "authorities": [old.certificate]}
     data = jws(chain, **_vouched("2026-11-08T00:00:00Z"))
     assert check(data, ROOT, **root).until is None
     with pytest.raises(NotationError, match="not in the trust store"):
