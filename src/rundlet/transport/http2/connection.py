@@ -32,6 +32,8 @@ _WINDOW: Final = 1 << 20
 _CONNECTION_WINDOW: Final = 16 << 20
 _STREAMS: Final = 64
 _HEADERS_LIMIT: Final = 256 << 10
+_LAST_WORDS: Final = 1.0
+"""Seconds that a peer has to take what was sent before the end."""
 
 
 class StreamEndedError(UnavailableError):
@@ -137,6 +139,16 @@ class Stream:
             self.task.cancel()
 
 
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """What was written goes out first, if the peer takes it; the socket is closed either way."""
+    writer.close()
+    try:
+        async with asyncio.timeout(_LAST_WORDS):
+            await writer.wait_closed()
+    except OSError:  # a timeout is one, too
+        writer.transport.abort()
+
+
 def _joined(headers: Iterable[Any]) -> dict[str, str]:
     """Of a header that comes several times all values, as HTTP has it."""
     found: dict[str, str] = {}
@@ -173,7 +185,11 @@ class Connection:
         """Serve until the peer is gone; then every stream has ended."""
         why = "the connection was closed"
         self._socket.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=self._socket)
+        try:
+            reader, writer = await asyncio.open_connection(sock=self._socket)
+        except BaseException:
+            self._socket.close()
+            raise
         self._writer = writer
         try:
             self._h2.initiate_connection()
@@ -201,10 +217,10 @@ class Connection:
         self._streams.clear()
         for task in self._tasks:
             task.cancel()
-        if self._writer is not None:
-            self._writer.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._writer is not None:
+            await _closed(self._writer)
 
     def close(self) -> None:
         """Say goodbye; :meth:`run` ends when the peer has heard it."""
