@@ -67,6 +67,7 @@ async def test_what_is_no_websocket_is_refused(server: Server) -> None:
     await server.container("cat", "cat")
     answer = await server.request("GET", f"/containers/cat/attach/ws?{QUERY}")
     assert (answer.status, "WebSocket" in answer.json["message"]) == (400, True)
+    assert (await server.request("GET", f"/containers/nosuch/attach/ws?{QUERY}")).status == 404
 
 
 async def test_an_unknown_container_is_told_before_the_handshake(server: Server) -> None:

@@ -102,7 +102,12 @@ class ContainerRouter:
 
     async def attach_websocket(self, call: Call) -> web.StreamResponse:
         client = WebSocketAttach(call)
-        client.check()
+        try:
+            client.check()
+        except InvalidParameterError:
+            # A container that is missing is what Docker tells first.
+            await self._backend.inspect(call["name"], ContainerInspectOptions())
+            raise
         options, keys = _attach_options(call)
         attachment = await self._backend.attach(call["name"], options)
         return await client.join(attachment, stdin=options.stdin, detach_keys=keys)
