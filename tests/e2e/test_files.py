@@ -204,6 +204,15 @@ def test_volumes_of_a_stopped_container(client: Client, scratch: Path) -> None:
         client.engine.ok("volume", "rm", "files-volume")
 
 
+def test_the_working_directory_of_a_created_container(client: Client, scratch: Path) -> None:
+    """It is there before the first start, to read and to write."""
+    (scratch / "f").write_text("w")
+    client.engine.ok("create", "--name", "box", "-w", "/made/deep", "busybox", "cat", "f")
+    assert list(tar_out(client, "box", "/made/deep")) == ["deep"]
+    client.ok("cp", str(scratch / "f"), "box:/made/deep")
+    assert client.ok("start", "-a", "box") == "w"
+
+
 def test_a_copy_while_links_are_swapped(engine: Engine, scratch: Path) -> None:
     """CVE-2018-15664: a container that turns a directory into a link, back and forth, while it is copied into."""
     outside = scratch / "victim"

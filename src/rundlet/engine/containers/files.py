@@ -84,7 +84,12 @@ class ContainerFiles:
         if is_running(record.state.status):
             state = record.state
             return Place(pid=state.pid, owner=record.id, parent=state.shim_pid, mapped=record.user_map is not None)
-        return Place(layers=self._layers(record, self._binds(record)), first_time=not record.state.started_ns)
+        layers = self._layers(record, self._binds(record))
+        if record.state.started_ns:
+            return Place(layers=layers)
+        # Docker makes it with the container. A container with users of its own has it made by one of them, at its start.
+        directory = documents.config(record).working_dir if record.user_map is None else ""
+        return Place(layers=layers, first_time=True, working_directory=directory)
 
     def _layers(self, record: Record, binds: list[Bind]) -> Layers:
         layers = hostroot.layers_of(self._context, record)

@@ -51,8 +51,8 @@ class Place(msgspec.Struct, frozen=True):
 
     ``owner`` has to be part of the process's cgroup path, or ``parent`` its parent where an ordinary user's engine has
     no groups: its number may have gone to another process.
-    ``first_time``: it never ran, so that its mount points may have to be made even to read. ``mapped``: it has a user
-    namespace of its own, by whose numbers its files are read and written while it runs.
+    ``first_time``: it never ran, so that its mount points may have to be made even to read, and so may its
+    ``working_directory`` ("": none is). ``mapped``: it has a user namespace of its own, by whose numbers its files are read and written while it runs.
     """
 
     pid: int = 0
@@ -60,6 +60,7 @@ class Place(msgspec.Struct, frozen=True):
     parent: int = 0
     layers: Layers | None = None
     first_time: bool = False
+    working_directory: str = ""
     mapped: bool = False
 
 
@@ -290,6 +291,7 @@ class FileAccess:
     async def _start(self, request: dict[str, Any], *, sending: bool) -> None:
         request["layers"] = self._place.layers
         request["first_time"] = self._place.first_time
+        request["working_directory"] = self._place.working_directory
         memory = os.memfd_create("request", os.MFD_CLOEXEC)
         theirs: list[int] = [memory]
         try:

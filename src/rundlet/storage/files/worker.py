@@ -95,7 +95,13 @@ def _enter(request: dict[str, Any], namespaces: list[int]) -> int:
     readonly = request["op"] not in _WRITES and not request.get("first_time")
     if namespaces:
         return view.enter_running(namespaces, readonly=readonly, submounts=request["op"] != "export")
-    return view.enter_stopped(request["layers"], readonly=readonly)
+    root = view.enter_stopped(request["layers"], readonly=readonly)
+    if not readonly and request.get("working_directory"):
+        try:
+            os.close(path.makedirs_in_root(root, request["working_directory"]))
+        except OSError:
+            pass  # the start will say why
+    return root
 
 
 def _changes(request: dict[str, Any], data: int) -> None:
