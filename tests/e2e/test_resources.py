@@ -29,6 +29,17 @@ def test_swappiness_and_the_oom_killer(engine: Engine) -> None:
         assert "OomKillDisable discarded" in done.stderr
 
 
+@pytest.mark.skipif(not on_v1("memory"), reason="control groups v2 always kill")
+def test_a_container_that_waits_for_memory_says_so(engine: Engine) -> None:
+    flags = ("--oom-kill-disable", "-m", "8m", "--memory-swap", "8m")
+    engine.ok("run", "-d", "--name", "box", *flags, "busybox", "sh", "-c", "x=a; while :; do x=$x$x; done")
+    seen = ("events", "--since", "1", "--until", "0s", "--filter", "container=box", "--filter", "event=oom")
+    wait_for(lambda: " container oom " in engine.ok(*seen), hint="the event")
+    assert engine.field("box", "{{.State.Status}} {{.State.OOMKilled}}") == "running false"
+    engine.ok("kill", "box")
+    wait_for(lambda: engine.field("box", "{{.State.Status}}") == "exited", hint="it ends")
+
+
 def test_weights_are_kept_or_discarded_with_a_warning(engine: Engine) -> None:
     done = engine.cli("create", "--name", "box", "--blkio-weight", "100", "busybox", "true")
     assert done.returncode == 0

@@ -181,8 +181,15 @@ class Cgroup(Places):
 
     def oom_kill_count(self) -> int:
         """How many processes the kernel has killed here for lack of memory."""
+        return self._memory_events().get("oom_kill", 0)
+
+    def waits_for_memory(self) -> bool:
+        """Whether processes stand still here for lack of memory, as the kernel is not to kill (v1)."""
+        return bool(self._memory_events().get("under_oom"))
+
+    def _memory_events(self) -> dict[str, int]:
         file = "memory.events" if self.layout.version == V2 else "memory.oom_control"
-        return stats.pairs(stats.read_text(f"{self.directory('memory')}/{file}")).get("oom_kill", 0)
+        return stats.pairs(stats.read_text(f"{self.directory('memory')}/{file}"))
 
     def oom_event_fd(self) -> int:
         """A descriptor that gets readable when memory ran out here; then ask :meth:`oom_kill_count`, and read it empty.

@@ -72,6 +72,13 @@ class ContainerCgroup:
         except OSError:
             return False
 
+    def out_of_memory(self) -> bool:
+        """Whether it has, or wants to and may not."""
+        try:
+            return self.oom_killed() or self.group.waits_for_memory()
+        except OSError:
+            return False
+
     def kill(self) -> None:
         """SIGKILL to everything in the group."""
         self.group.kill()

@@ -192,7 +192,7 @@ class Shim:
             self.finish()
 
     def watch_memory(self) -> None:
-        """Report it when the kernel kills for want of memory, if there is a limit that could be the reason."""
+        """Report it when the kernel kills for want of memory, or would, if there is a limit that could be the reason."""
         if self.spec["facts"]["memory_limit"] <= 0 or self.oom_fd >= 0:
             return
         try:
@@ -206,7 +206,7 @@ class Shim:
             os.read(self.oom_fd, 4096)
         except OSError:
             pass
-        if self.container.state == RUNNING and self.container.cgroup.oom_killed():
+        if self.container.state == RUNNING and self.container.cgroup.out_of_memory():
             self.event("oom")
 
     def start_failed(self, error: failures.StartError, reply: Reply) -> None:
