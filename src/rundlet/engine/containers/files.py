@@ -87,7 +87,7 @@ class ContainerFiles:
         layers = self._layers(record, self._binds(record))
         if record.state.started_ns:
             return Place(layers=layers)
-        # Docker makes it with the container. A container with users of its own has it made by one of them, at its start.
+        # Docker makes it with the container. With users of its own it is made by one of them, at the start.
         directory = documents.config(record).working_dir if record.user_map is None else ""
         return Place(layers=layers, first_time=True, working_directory=directory)
 

@@ -192,7 +192,7 @@ class Shim:
             self.finish()
 
     def watch_memory(self) -> None:
-        """Report it when the kernel kills for want of memory, or would, if there is a limit that could be the reason."""
+        """Report it when the kernel kills for want of memory, or would, if there is a limit that can be why."""
         if self.spec["facts"]["memory_limit"] <= 0 or self.oom_fd >= 0:
             return
         try:

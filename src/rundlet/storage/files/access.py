@@ -52,7 +52,8 @@ class Place(msgspec.Struct, frozen=True):
     ``owner`` has to be part of the process's cgroup path, or ``parent`` its parent where an ordinary user's engine has
     no groups: its number may have gone to another process.
     ``first_time``: it never ran, so that its mount points may have to be made even to read, and so may its
-    ``working_directory`` ("": none is). ``mapped``: it has a user namespace of its own, by whose numbers its files are read and written while it runs.
+    ``working_directory`` ("": none is). ``mapped``: it has a user namespace of its own, by whose numbers its files are
+    read and written while it runs.
     """
 
     pid: int = 0
