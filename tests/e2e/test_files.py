@@ -120,6 +120,19 @@ def test_what_is_not_there(client: Client, container: str, scratch: Path) -> Non
 # ── into a container ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_paths_that_can_be_none(engine: Engine) -> None:
+    """A client's mistake, and no fault of the engine's."""
+    engine.ok("create", "--name", "box", "busybox", "true")
+    api = docker.DockerClient(base_url=engine.host)
+    try:
+        for path, word in (("/etc/passwd/x", "not a directory"), (f"/{'x' * 300}", "name too long")):
+            with pytest.raises(docker.errors.APIError, match=f"(?i){word}") as caught:
+                api.containers.get("box").get_archive(path)
+            assert caught.value.status_code == 400
+    finally:
+        api.close()
+
+
 def test_in(client: Client, container: str, scratch: Path) -> None:
     source = scratch / "source"
     (source / "sub").mkdir(parents=True)

@@ -138,7 +138,9 @@ def requests(draw: st.DrawFn) -> tuple[Endpoint, str, bytes]:
             data = draw(body(endpoint.body, words).map(lambda given: encoded({"Image": "busybox", **given})))
     elif endpoint.stream:
         data = draw(st.sampled_from([b"", b"not an archive", b"\x1f\x8b\x08", bytes(1024), os.fsencode("x" * 600)]))
-    version = draw(st.sampled_from(["", "/v1.24", "/v1.41", "/v1.51"]))
+    # Before 1.30 a wait is answered when the container has ended.
+    old = "/v1.24" if not path.endswith("/wait") else "/v1.30"
+    version = draw(st.sampled_from(["", old, "/v1.41", "/v1.51"]))
     return endpoint, f"{version}{path}" + (f"?{urlencode(query)}" if query else ""), data
 
 

@@ -165,6 +165,8 @@ def _translated(error: FileAccessError, path: str, container: str) -> RundletErr
     match error.kind:
         case "missing":
             return NoSuchPathError(path, container)
+        case "path":
+            return InvalidParameterError(str(error))
         case "not-directory":
             return InvalidParameterError("extraction point is not a directory")
         case "read-only-root":

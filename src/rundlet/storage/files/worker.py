@@ -43,6 +43,7 @@ from rundlet.storage.layer.fields import TarError
 
 READER: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 WRITER: Final = confine.CAPABILITIES
+_BAD_PATHS: Final = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 _WRITES: Final = ("put", "place", "mkdir")
 _REQUEST_LIMIT: Final = 4 << 20
 
@@ -150,7 +151,8 @@ class _Task:
         except FileNotFoundError as exc:
             raise RefusedError("missing") from exc
         except OSError as exc:
-            raise RefusedError("io", f"lstat {name}: {reason(exc)}") from exc
+            kind = "path" if exc.errno in _BAD_PATHS else "io"
+            raise RefusedError(kind, f"lstat {name}: {reason(exc)}") from exc
         target = view.evaluate(self._root, name)[0] if stat.S_ISLNK(status.st_mode) else ""
         return {
             "size": status.st_size,
