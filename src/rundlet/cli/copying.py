@@ -45,7 +45,7 @@ def _container_stat(call: Invocation, container: str, path: str) -> dict[str, An
     try:
         response = session.request("HEAD", container_path(container, "archive"), query={"path": path})
     except ApiError as exc:
-        if exc.status in (404, 500):
+        if exc.status in (400, 404, 500):
             return None
         raise
     session.release(response.connection)

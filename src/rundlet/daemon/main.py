@@ -173,8 +173,12 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
         shim.close()
     engine.lifecycle.give_back_leftovers()
     engine.lifecycle.sweep_cgroups()
-    with contextlib.suppress(RundletError):
+    try:
+        # Who looks at the firewall's changes must not use the same sockets meanwhile, nor repair what is taken down.
+        asyncio.get_running_loop().remove_reader(engine.context.network.watch())
         await asyncio.to_thread(engine.context.network.shutdown)
+    except RundletError as exc:
+        _log.warning("something of the networks stays on the machine: %s", exc)
     await _remove_parent_cgroup(engine, layout)
     launcher.bye()
     await engine.http.close()

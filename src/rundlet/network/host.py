@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+from contextlib import ExitStack
 
 import msgspec
 
@@ -210,14 +211,18 @@ class Host:
         with self._database.transaction() as cursor:
             for container_id in {made.container_id for made in self._endpoints.all()}:
                 endpoint.delete_container(cursor, container_id)
-        self._foreign.withdraw()
-        self._firewall.remove()
-        self.sweep()
-        for network in self._bridge_networks():
-            self._bridges.remove(network)
-        for network in self._networks.all():
-            if network.driver in PARENT_DRIVERS:
-                self._parents.remove(network)
+        # Each step is taken, whatever became of the one before: last in, first out.
+        with ExitStack() as steps:
+            steps.callback(self._restore_forwarding)
+            for network in self._networks.all():
+                if network.driver in PARENT_DRIVERS:
+                    steps.callback(self._parents.remove, network)
+            for network in self._bridge_networks():
+                steps.callback(self._bridges.remove, network)
+            for step in (self.sweep, self._firewall.remove, self._foreign.withdraw):
+                steps.callback(step)
+
+    def _restore_forwarding(self) -> None:
         self._forwarding.restore(self._rtnl)
         self._forwarding6.restore(self._rtnl)
         self._forwarding_is_ours = self._forwarding6_is_ours = False
