@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import docker_programs
 from tests.engines import Done, Engine, rundlet_command, succeeded
+from tests.rootless import Person
 
 
 class Client:
@@ -50,3 +52,14 @@ def scratch(tmp_path: Path) -> Path:
     """A directory that any user may enter, for bind mounts."""
     os.chmod(tmp_path, 0o755)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def person() -> Iterator[Person]:
+    """An ordinary user, with ranges of users for containers, of one file's tests."""
+    made = Person()
+    try:
+        assert made.has_ranges()
+        yield made
+    finally:
+        made.remove()

@@ -25,16 +25,6 @@ POOR: tuple[str, ...] = ()
 
 
 @pytest.fixture(scope="module")
-def person() -> Iterator[Person]:
-    made = Person()
-    try:
-        assert made.has_ranges()
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture(scope="module")
 def image(busybox_tar: Path) -> bytes:
     """busybox, with a file of user 1000 in a directory of user 1001."""
     data = io.BytesIO(busybox_tar.read_bytes())

@@ -37,15 +37,6 @@ while True:
 
 
 @pytest.fixture(scope="module")
-def person() -> Iterator[Person]:
-    made = Person()
-    try:
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture(scope="module")
 def engine(person: Person, busybox_tar: Path) -> Iterator[UserEngine]:
     for program in ("newuidmap", "newgidmap"):
         need(program)

@@ -3,10 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.rootless import Person, UserEngine
 
 from rundlet.linux import mount
@@ -37,15 +35,6 @@ for name, own in (("uid_map", uid), ("gid_map", gid)):
 os.write(go[1], b"x")
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-
-
-@pytest.fixture(scope="module")
-def person() -> Iterator[Person]:
-    made = Person()
-    try:
-        yield made
-    finally:
-        made.remove()
 
 
 def test_forbidden_user_namespaces_are_one_line_with_the_remedy(person: Person) -> None:

@@ -50,15 +50,6 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
 
 
 @pytest.fixture(scope="module")
-def person() -> Iterator[Person]:
-    made = Person()
-    try:
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture(scope="module")
 def far() -> Iterator[Beyond]:
     need("ip")
     with beyond() as made:
