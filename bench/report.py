@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.rows import Outcome
 
 NAMES = ("rundlet", "docker", "podman")
+LONG = 10.0  # milliseconds: what is shorter is shown with its hundredths
 MARKS = {True: "holds", False: "**missed**", None: "not measured"}
 
 
@@ -48,7 +49,7 @@ def _cell(outcome: Outcome, name: str) -> str:
     median = outcome.median(name)
     if median is None:
         return "—"
-    return f"{median:,.0f}" if outcome.row.unit == "ms" else f"{median:.2f}"
+    return f"{median:,.0f}" if outcome.row.unit == "ms" and median >= LONG else f"{median:.2f}"
 
 
 def markdown(outcomes: Sequence[Outcome], versions: dict[str, str], big_megabytes: float) -> str:
@@ -60,7 +61,7 @@ def markdown(outcomes: Sequence[Outcome], versions: dict[str, str], big_megabyte
         "",
         f"Machine: {machine()}.",
         "",
-        f"Compared: {', '.join(versions.values())}. The small image is Debian 12 (minbase); the big one has one layer",
+        f"Compared: {', '.join(dict.fromkeys(versions.values()))}. The small image is Debian 12 (minbase); the big one has one layer",
         f"of {big_megabytes:.0f} MB compressed.",
         "",
         "| | unit | rounds | rundlet | docker | podman | at most | |",
