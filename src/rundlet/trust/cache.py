@@ -3,15 +3,20 @@
 What is kept is the memory against rollbacks: a version that was seen once is the least that is accepted.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 
 from rundlet.trust.metadata import ROOT, TOP_LEVEL, is_delegation
 from rundlet.trust.proofs import Proofs
 from rundlet.util.fs import write_atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
 
 _LIMIT: Final = 32 << 20
 
@@ -50,8 +55,8 @@ class MetadataCache:
     def vouched(self, gun: str, known: Mapping[str, bytes]) -> datetime | None:
         """Until when the certificates of the root in ``known`` are good, as it was noted with that very root."""
         try:
-            with open(self._note(gun), encoding="ascii") as file:
-                digest, _, until = file.read(200).strip().partition(" ")
+            with open(self._note(gun), "rb") as file:
+                digest, _, until = file.read(200).decode().strip().partition(" ")
             if ROOT in known and digest == hashlib.sha256(known[ROOT]).hexdigest():
                 return datetime.fromisoformat(until)
         except (OSError, ValueError):
@@ -66,8 +71,8 @@ class MetadataCache:
     def proofs(self, gun: str) -> Proofs:
         """What was noted by :meth:`prove`; nothing where that can't be read."""
         try:
-            with open(self._proven(gun), encoding="ascii") as file:
-                return Proofs(file.read(_LIMIT).split())
+            with open(self._proven(gun), "rb") as file:
+                return Proofs(file.read(_LIMIT).decode().split())
         except (OSError, ValueError):
             return Proofs()
 

@@ -4,12 +4,16 @@ Keys sorted by their bytes, no white space, only ``"`` and ``\\`` escaped (and U
 always), integers only.
 """
 
-import json
-from typing import Any
+from __future__ import annotations
 
 from rundlet.trust.errors import MalformedError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DEPTH = 32
+_WHITESPACE = " \t\n\r"
 _ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
@@ -57,35 +61,66 @@ def _write_object(value: dict[Any, Any], parts: list[str], depth: int) -> None:
     parts.append("}")
 
 
-def decode(data: bytes, what: str) -> Any:
-    """Strict JSON: no duplicate keys, no NaN, no fractions. Raises MalformedError naming ``what``."""
+class _Options:
+    """What the C scanner reads from its context (as ``json.JSONDecoder`` has them)."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    strict = True
+    object_hook = None
+
+    def __init__(self) -> None:
+        self.memo: dict[str, str] = {}
+
+    @staticmethod
+    def object_pairs_hook(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
             raise ValueError("a key appears twice")
         return found
 
-    def refuse(text: str) -> Any:
+    @staticmethod
+    def parse_constant(text: str) -> Any:
         raise ValueError(f"{text} is no integer")
 
+    @staticmethod
+    def parse_float(text: str) -> int:
+        """Go writes large numbers as 1.5e+06 in places."""
+        number = float(text)
+        if not number.is_integer() or abs(number) >= 2**53:
+            raise ValueError(f"{text} is no integer")
+        return int(number)
+
+    @staticmethod
+    def parse_int(text: str) -> int:
+        if len(text) > 20:
+            raise ValueError(f"{text[:20]}… is too large")
+        return int(text)
+
+
+def _scanner() -> Any:
+    options: Any = _Options()
     try:
-        return json.loads(
-            data.decode(), object_pairs_hook=once, parse_constant=refuse, parse_float=_whole, parse_int=_integer
-        )
+        # The package json brings re along, which takes longer to import than all metadata take to be read.
+        from _json import make_scanner
+    except ImportError:
+        from json import scanner
+
+        # Not in the stubs: what json itself falls back to.
+        return scanner.py_make_scanner(options)  # type: ignore[attr-defined]
+    return make_scanner(options)
+
+
+_scan = _scanner()
+
+
+def decode(data: bytes, what: str) -> Any:
+    """Strict JSON: no duplicate keys, no NaN, no fractions. Raises MalformedError naming ``what``."""
+    try:
+        text = data.decode()
+        value, end = _scan(text, len(text) - len(text.lstrip(_WHITESPACE)))
+        if text[end:].strip(_WHITESPACE):
+            raise ValueError(f"extra data at {end}")
+    except StopIteration as exc:
+        raise MalformedError(f"{what} is no valid JSON: a value is missing at {exc.value}") from exc
     except (ValueError, RecursionError) as exc:
         raise MalformedError(f"{what} is no valid JSON: {exc}") from exc
-
-
-def _whole(text: str) -> int:
-    """Go writes large numbers as 1.5e+06 in places."""
-    number = float(text)
-    if not number.is_integer() or abs(number) >= 2**53:
-        raise ValueError(f"{text} is no integer")
-    return int(number)
-
-
-def _integer(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError(f"{text[:20]}… is too large")
-    return int(text)
+    return value

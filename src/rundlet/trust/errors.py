@@ -3,10 +3,14 @@
 ``str(error)`` is the reason; :meth:`TrustError.explain` is the line that a user of an image reads.
 """
 
-from datetime import datetime
-from typing import ClassVar
+from __future__ import annotations
 
 from rundlet.errors import ForbiddenError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import ClassVar
 
 
 class TrustError(ForbiddenError):

@@ -6,13 +6,24 @@ Every signed pull loads this module, and most find nothing new to verify: what c
 needed, and what is for rarer kinds of them when one is met.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rundlet.trust import canonical
 from rundlet.trust.errors import BadKeyError, MalformedError
+from rundlet.util.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+    Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 ECDSA: Final = "ecdsa"
 ECDSA_X509: Final = "ecdsa-x509"
@@ -25,14 +36,8 @@ RSA_BITS: Final = 2048
 # The beginning of a SubjectPublicKeyInfo (RFC 5480) with an uncompressed point on P-256.
 _P256: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-    Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
-    Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-
-
-class PublicKey(NamedTuple):
+class PublicKey(Record):
     """``public`` is a SubjectPublicKeyInfo (DER), for ``…-x509`` a certificate (PEM), for ed25519 the raw 32 bytes."""
 
     keytype: str
@@ -47,7 +52,7 @@ class PublicKey(NamedTuple):
         """The ID of the bare key, by which private keys are filed. Raises BadKeyError."""
         return self.bare().id
 
-    def bare(self) -> "PublicKey":
+    def bare(self) -> PublicKey:
         """The key without its certificate. Raises BadKeyError."""
         if self.keytype not in (ECDSA_X509, RSA_X509):
             return self
@@ -59,7 +64,7 @@ class PublicKey(NamedTuple):
         public = base64.b64encode(self.public).decode()
         return {"keytype": self.keytype, "keyval": {"private": None, "public": public}}
 
-    def load(self) -> "Public":
+    def load(self) -> Public:
         """Raises BadKeyError for broken keys and for kinds that are not used for signing."""
         if self.keytype == ECDSA and self.public.startswith(_P256) and len(self.public) == len(_P256) + 65:
             # The usual kind, without what reads all the others.
@@ -82,7 +87,7 @@ class PublicKey(NamedTuple):
         return True
 
 
-def _load(key: PublicKey) -> "Public":
+def _load(key: PublicKey) -> Public:
     """Raises BadKeyError."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
@@ -105,7 +110,7 @@ def _load(key: PublicKey) -> "Public":
     return found
 
 
-def _verify(key: "Public", payload: bytes, method: str, signature: bytes) -> None:
+def _verify(key: Public, payload: bytes, method: str, signature: bytes) -> None:
     """Raises InvalidSignature, ValueError."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
@@ -132,10 +137,10 @@ def _verify(key: "Public", payload: bytes, method: str, signature: bytes) -> Non
         raise InvalidSignature
 
 
-class PrivateKey(NamedTuple):
+class PrivateKey(Record):
     """A key that can sign; ``role`` and ``gun`` are the notes in its file ("" when there are none)."""
 
-    key: "Private"
+    key: Private
     role: str = ""
     gun: str = ""
 

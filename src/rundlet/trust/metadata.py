@@ -3,19 +3,24 @@
 See: Notary v1, "TUF metadata"; TUF specification 0.9, section 4.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import hashlib
-import hmac
-import json
-import re
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, Protocol
 
 from rundlet.trust import canonical
 from rundlet.trust.errors import ChecksumError, MalformedError
-from rundlet.trust.keys import PublicKey, decode_public
+from rundlet.trust.keys import decode_public
+from rundlet.util.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final
+
+    from rundlet.trust.keys import PublicKey
 
 ROOT: Final = "root"
 TARGETS: Final = "targets"
@@ -27,25 +32,28 @@ DELEGATION_DEPTH: Final = 16
 LARGEST_VERSION: Final = 2**31 - 1
 
 _TYPES: Final = {ROOT: "Root", TARGETS: "Targets", SNAPSHOT: "Snapshot", TIMESTAMP: "Timestamp"}
-_DELEGATION: Final = re.compile(r"targets(/[a-z0-9_\-]+)+")
+_DELEGATION: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 _HASHES: Final = {"sha256": 32, "sha512": 64}
 
 
 def is_delegation(role: str) -> bool:
-    return len(role) <= 255 and role.count("/") <= DELEGATION_DEPTH and _DELEGATION.fullmatch(role) is not None
+    first, *parts = role.split("/")
+    if first != TARGETS or not 1 <= len(parts) <= DELEGATION_DEPTH or len(role) > 255:
+        return False
+    return all(part and _DELEGATION.issuperset(part) for part in parts)
 
 
 def is_role(role: str) -> bool:
     return role in TOP_LEVEL or is_delegation(role)
 
 
-class Signature(NamedTuple):
+class Signature(Record):
     key_id: str
     method: str
     value: bytes
 
 
-class Envelope(NamedTuple):
+class Envelope(Record):
     """A file of metadata: what was signed, still to be believed, and the signatures on it."""
 
     role: str
@@ -59,14 +67,14 @@ class Envelope(NamedTuple):
         return canonical.encode(self.signed)
 
 
-class Role(NamedTuple):
+class Role(Record):
     """Which keys sign, and how many of them must."""
 
     key_ids: tuple[str, ...]
     threshold: int
 
 
-class Delegation(NamedTuple):
+class Delegation(Record):
     """A role below ``targets`` that signs for names beginning with one of ``paths``."""
 
     name: str
@@ -78,7 +86,7 @@ class Delegation(NamedTuple):
         return any(target.startswith(path) for path in self.paths)
 
 
-class FileMeta(NamedTuple):
+class FileMeta(Record):
     """Hashes (by algorithm, raw) and length (bytes) of a file or of an image's manifest."""
 
     hashes: Mapping[str, bytes]
@@ -88,7 +96,7 @@ class FileMeta(NamedTuple):
     def check(self, name: str, data: bytes) -> None:
         """Raises ChecksumError when ``data`` is not that file."""
         for algorithm, expected in self.hashes.items():
-            if not hmac.compare_digest(hashlib.new(algorithm, data).digest(), expected):
+            if hashlib.new(algorithm, data).digest() != expected:
                 raise ChecksumError(name, expected.hex())
         if len(data) != self.length:
             raise ChecksumError(name, f"{self.length} bytes")
@@ -99,7 +107,7 @@ class FileMeta(NamedTuple):
         return out if self.custom is None else out | {"custom": self.custom}
 
 
-class Root(NamedTuple):
+class Root(Record):
     version: int
     expires: datetime
     keys: Mapping[str, PublicKey]
@@ -118,7 +126,7 @@ class Root(NamedTuple):
         }
 
 
-class Targets(NamedTuple):
+class Targets(Record):
     """``targets`` or a delegation: signed names, and who else may sign names."""
 
     version: int
@@ -145,7 +153,7 @@ class Targets(NamedTuple):
         }
 
 
-class Listing(NamedTuple):
+class Listing(Record):
     """Snapshot or timestamp: which files of metadata are the current ones."""
 
     version: int
@@ -156,15 +164,6 @@ class Listing(NamedTuple):
         return _common(role, self.version, self.expires) | {
             "meta": {name: meta.encode() for name, meta in self.meta.items()}
         }
-
-
-class Signer(Protocol):
-    """Makes signatures; ``id`` is the key's ID in metadata."""
-
-    @property
-    def id(self) -> str: ...
-
-    def sign(self, payload: bytes) -> tuple[str, bytes]: ...
 
 
 def describe(data: bytes) -> FileMeta:
@@ -180,8 +179,7 @@ def seal(signed: Mapping[str, Any], signatures: Iterable[Signature]) -> bytes:
     ]
     # The very bytes that were signed: what is hashed, sent and verified is one text. No space anywhere: Notary's client
     # hashes what it would write itself when it makes a snapshot of its own.
-    text = json.dumps(listed, separators=(",", ":")).encode()
-    return b'{"signed":' + canonical.encode(signed) + b',"signatures":' + text + b"}"
+    return b'{"signed":' + canonical.encode(signed) + b',"signatures":' + canonical.encode(listed) + b"}"
 
 
 def _common(role: str, version: int, expires: datetime) -> dict[str, Any]:

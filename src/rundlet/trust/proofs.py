@@ -5,10 +5,15 @@ wanted (thresholds, versions, times), is asked anew each time. What is remembere
 is worth as much: who can write the one can write the other.
 """
 
-import hashlib
-from collections.abc import Iterable
+from __future__ import annotations
 
-from rundlet.trust.keys import PublicKey
+import hashlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rundlet.trust.keys import PublicKey
 
 
 class Proofs:

@@ -99,12 +99,12 @@ class Draft:
 
     def put(self, role: str, name: str, meta: FileMeta) -> None:
         current = self._role(role)
-        self._change(role, current._replace(targets={**current.targets, name: meta}))
+        self._change(role, current.replaced(targets={**current.targets, name: meta}))
 
     def remove(self, role: str, name: str) -> None:
         current = self._role(role)
         self._change(
-            role, current._replace(targets={key: meta for key, meta in current.targets.items() if key != name})
+            role, current.replaced(targets={key: meta for key, meta in current.targets.items() if key != name})
         )
 
     # ── signers ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,8 +119,8 @@ class Draft:
         roles = {role.name: role for role in current.delegations}
         for role in (f"{TARGETS}/{name}", RELEASES):
             before = roles.get(role, Delegation(role, (), 1, ("",)))
-            roles[role] = before._replace(key_ids=tuple(dict.fromkeys((*before.key_ids, *added))))
-        self._change(TARGETS, current._replace(keys={**current.keys, **added}, delegations=tuple(roles.values())))
+            roles[role] = before.replaced(key_ids=tuple(dict.fromkeys((*before.key_ids, *added))))
+        self._change(TARGETS, current.replaced(keys={**current.keys, **added}, delegations=tuple(roles.values())))
 
     def remove_signer(self, name: str) -> None:
         """Take ``targets/name`` away, and its keys from ``targets/releases``."""
@@ -132,12 +132,12 @@ class Draft:
             if role.name == gone:
                 continue
             kept = tuple(key for key in role.key_ids if key not in lost) if role.name == RELEASES else role.key_ids
-            roles.append(role._replace(key_ids=kept))
+            roles.append(role.replaced(key_ids=kept))
         # A role without keys can sign nothing; Docker drops it.
         roles = [role for role in roles if role.key_ids]
         used = {key for role in roles for key in role.key_ids}
         keys = {key: value for key, value in current.keys.items() if key in used}
-        self._change(TARGETS, current._replace(keys=keys, delegations=tuple(roles)))
+        self._change(TARGETS, current.replaced(keys=keys, delegations=tuple(roles)))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +149,7 @@ class Draft:
         for role in sorted(self._changed, key=lambda name: (name.count("/"), name)):
             current = self._role(role)
             version = max(current.version, self._versions.get(role, 0)) + 1
-            made = current._replace(version=version, expires=self._now + TARGETS_LIFE)
+            made = current.replaced(version=version, expires=self._now + TARGETS_LIFE)
             public, threshold = self._keys_of(role)
             files[role] = _sealed(role, made.encode(), public, threshold, keys)
         snapshot_keys = self._root.keys_of(SNAPSHOT)

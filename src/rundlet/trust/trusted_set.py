@@ -16,9 +16,7 @@ The state machine, in the order of the TUF client work flow. A step that fails l
 whoever held the old ones may have run the versions up (fast-forward).
 """
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import NamedTuple
+from __future__ import annotations
 
 from rundlet.trust.errors import (
     ExpiredError,
@@ -31,19 +29,12 @@ from rundlet.trust.errors import (
     ThresholdError,
     TrustError,
 )
-from rundlet.trust.keys import PublicKey
 from rundlet.trust.metadata import (
     RELEASES,
     ROOT,
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
-    Delegation,
-    Envelope,
-    FileMeta,
-    Listing,
-    Root,
-    Targets,
     open_envelope,
     read_listing,
     read_root,
@@ -51,16 +42,25 @@ from rundlet.trust.metadata import (
     version_of,
 )
 from rundlet.trust.proofs import Proofs
+from rundlet.util.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from rundlet.trust.keys import PublicKey
+    from rundlet.trust.metadata import Delegation, Envelope, FileMeta, Listing, Root, Targets
 
 
-class Floor(NamedTuple):
+class Floor(Record):
     """The least version of a delegation, as long as ``keys`` (IDs) still sign it."""
 
     version: int
     keys: frozenset[str]
 
 
-class Signed(NamedTuple):
+class Signed(Record):
     """One signed name: which manifest it stands for, and who says so."""
 
     name: str

@@ -4,9 +4,7 @@
 no such file. So one piece of code serves the command line (which waits) and the engine (which does not).
 """
 
-from collections.abc import Callable, Generator, Mapping
-from datetime import datetime
-from typing import Final, NamedTuple
+from __future__ import annotations
 
 from rundlet.trust.errors import MissingMetadataError, NoTrustDataError, RotationError, TooLargeError, TrustError
 from rundlet.trust.metadata import (
@@ -15,14 +13,24 @@ from rundlet.trust.metadata import (
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
-    FileMeta,
     is_delegation,
     open_envelope,
     read_targets,
     version_of,
 )
-from rundlet.trust.proofs import Proofs
 from rundlet.trust.trusted_set import Floor, TrustedSet
+from rundlet.util.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from datetime import datetime
+    from typing import Final
+
+    from rundlet.trust.metadata import FileMeta
+    from rundlet.trust.proofs import Proofs
+
+    Exchange = Generator["Request", bytes | None, TrustedSet]
 
 ROOT_LIMIT: Final = 1 << 20
 TIMESTAMP_LIMIT: Final = 1 << 20
@@ -31,14 +39,11 @@ ROOTS_AT_ONCE: Final = 1000
 """More new roots than these are no rotation but an attempt to keep a client busy."""
 
 
-class Request(NamedTuple):
+class Request(Record):
     """One file, ``name`` without ``.json``; reading more than ``limit`` bytes of it is pointless."""
 
     name: str
     limit: int
-
-
-Exchange = Generator[Request, bytes | None, TrustedSet]
 
 
 def only_releases(role: str) -> bool:

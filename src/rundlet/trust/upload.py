@@ -94,7 +94,7 @@ def renew(state: State, keys: Keys, now: datetime) -> dict[str, bytes]:
     snapshot = state.files[SNAPSHOT]
     if _old(SNAPSHOT, snapshot, SNAPSHOT_LIFE, now) and _held(root, SNAPSHOT, keys):
         found = read_listing(open_envelope(SNAPSHOT, snapshot))
-        listing = found._replace(version=found.version + 1, expires=now + SNAPSHOT_LIFE)
+        listing = found.replaced(version=found.version + 1, expires=now + SNAPSHOT_LIFE)
         snapshot = made[SNAPSHOT] = _sign(SNAPSHOT, listing, root, keys)
     if SNAPSHOT in made or _old(TIMESTAMP, state.files[TIMESTAMP], TIMESTAMP_LIFE, now):
         made[TIMESTAMP] = _timestamp(state, snapshot, root, keys, now)

@@ -76,7 +76,7 @@ class Repository:
 
     def publish_root(self, *extra: tuple[str, PrivateKey], **changes: Any) -> bytes:
         """The next root with ``changes``, signed by the root key and by ``extra``."""
-        self.root = self.root._replace(version=self.root.version + 1, **changes)
+        self.root = self.root.replaced(version=self.root.version + 1, **changes)
         data = sign(self.root.encode(), (self.certificates[ROOT].id, self.private[ROOT]), *extra)
         self.served[ROOT] = self.served[f"{self.root.version}.{ROOT}"] = data
         return data
@@ -104,7 +104,7 @@ class Repository:
 
     def change(self, role: str = TARGETS, **changes: Any) -> None:
         current = self.targets[role]
-        self.targets[role] = current._replace(version=current.version + 1, **changes)
+        self.targets[role] = current.replaced(version=current.version + 1, **changes)
 
     def publish(self, **changes: Any) -> None:
         """All targets files, a new snapshot and a new timestamp."""

@@ -19,7 +19,7 @@ from rundlet.trust.errors import (
     ThresholdError,
     TooLargeError,
 )
-from rundlet.trust.keys import generate
+from rundlet.trust.keys import PrivateKey, generate
 from rundlet.trust.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Delegation, Role
 from rundlet.trust.proofs import Proofs
 from rundlet.trust.updater import TIMESTAMP_LIMIT, Request
@@ -283,7 +283,7 @@ def test_recovery_from_a_fast_forward_attack(repository: Repository) -> None:
 
 def test_recovery_of_targets_from_a_fast_forward_attack(repository: Repository) -> None:
     low = repository.targets[TARGETS]
-    repository.targets[TARGETS] = low._replace(version=2**30)
+    repository.targets[TARGETS] = low.replaced(version=2**30)
     repository.publish()
     cache = repository.fetch().files()
     repository.targets[TARGETS] = low
@@ -439,7 +439,7 @@ def test_no_more_is_read_than_was_announced(repository: Repository) -> None:
 
 
 def test_an_announced_length_beyond_all_measure(repository: Repository) -> None:
-    huge = manifest("x")._replace(length=1 << 40)
+    huge = manifest("x").replaced(length=1 << 40)
     repository.publish_snapshot(targets=huge)
     with pytest.raises(TooLargeError):
         repository.fetch()
@@ -458,7 +458,9 @@ def test_roots_without_end(repository: Repository, monkeypatch: pytest.MonkeyPat
 # ── delegations ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _delegate(repository: Repository, role: str, *keys: object, threshold: int = 1, paths: tuple[str, ...] = ("",)):
+def _delegate(
+    repository: Repository, role: str, *keys: PrivateKey, threshold: int = 1, paths: tuple[str, ...] = ("",)
+) -> None:
     public = {key.id: key.public for key in keys}
     current = repository.targets[TARGETS]
     others = tuple(item for item in current.delegations if item.name != role)

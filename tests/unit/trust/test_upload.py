@@ -36,9 +36,9 @@ class Owner(Repository):
         keys = {key.id: key for key in (self.certificates[ROOT], self.private[TARGETS].public, *self.keys.values())}
         roles = {
             **self.root.roles,
-            **{role: self.root.roles[role]._replace(key_ids=(key.id,)) for role, key in self.keys.items()},
+            **{role: self.root.roles[role].replaced(key_ids=(key.id,)) for role, key in self.keys.items()},
         }
-        self.root = self.root._replace(version=0)
+        self.root = self.root.replaced(version=0)
         self.publish_root(keys=keys, roles=roles)
 
     def files(self, *roles: str) -> dict[str, bytes]:
@@ -131,7 +131,7 @@ def _root_without_its_targets(owner: Owner) -> dict[str, bytes]:
 
 def _undelegated(owner: Owner) -> dict[str, bytes]:
     key = generate()
-    owner.targets["targets/evil"] = owner.targets[TARGETS]._replace(version=1)
+    owner.targets["targets/evil"] = owner.targets[TARGETS].replaced(version=1)
     owner.signers["targets/evil"] = [key]
     return owner.files("targets/evil")
 
@@ -214,8 +214,8 @@ def test_a_snapshot_of_the_users(server: TrustServer) -> None:
     """Its key may stay with the user; then the server checks and does not sign."""
     made = Owner(server)
     key: PrivateKey = made.private[SNAPSHOT]
-    roles = {**made.root.roles, SNAPSHOT: made.root.roles[SNAPSHOT]._replace(key_ids=(key.id,))}
-    made.root = made.root._replace(version=0)
+    roles = {**made.root.roles, SNAPSHOT: made.root.roles[SNAPSHOT].replaced(key_ids=(key.id,))}
+    made.root = made.root.replaced(version=0)
     made.publish_root(keys={**made.root.keys, key.id: key.public}, roles=roles)
     files = made.files(ROOT, TARGETS)
     with pytest.raises(RefusedError, match="no snapshot was included"):

@@ -105,14 +105,20 @@ def _context(files: list[str], *, system: bool) -> ssl.SSLContext:
 def _connect(place: Place, context: ssl.SSLContext) -> Connection:
     """Raises OSError (with ssl.SSLError), ServerError."""
     proxy = _proxy(place.host)
-    plain = socket.create_connection(proxy[:2] if proxy else (place.host, place.port), TIMEOUT)
+    host, port = proxy[:2] if proxy else (place.host, place.port)
+    # Encoded already, a name keeps the codec for international ones from being imported.
+    plain = socket.create_connection((_encoded(host), port), TIMEOUT)  # type: ignore[arg-type]  # bytes are fine
     try:
         if proxy:
             _tunnel(plain, place, proxy[2])
-        return Connection(context.wrap_socket(plain, server_hostname=place.host), place.name)
+        return Connection(context.wrap_socket(plain, server_hostname=_encoded(place.host)), place.name)
     except BaseException:
         plain.close()
         raise
+
+
+def _encoded(host: str) -> str | bytes:
+    return host.encode() if host.isascii() else host
 
 
 def _tunnel(plain: socket.socket, place: Place, headers: dict[str, str]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from rundlet.cli.exit import CommandError
 from rundlet.cli.reference import parse
 from rundlet.trust.errors import TrustError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
     from rundlet.cli.reference import ImageName
 
@@ -25,10 +23,19 @@ def with_tag(text: str) -> ImageName:
     return name
 
 
-@contextmanager
-def explained(repository: str, prefix: str = "") -> Iterator[None]:
-    """Raises CommandError for a TrustError within."""
-    try:
-        yield
-    except TrustError as exc:
-        raise CommandError(prefix + exc.explain(repository)) from exc
+class explained:
+    """A block within which a TrustError becomes a CommandError.
+
+    A class, because ``contextlib`` takes longer to import than all of this.
+    """
+
+    def __init__(self, repository: str, prefix: str = "") -> None:
+        self._repository = repository
+        self._prefix = prefix
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(exc, TrustError):
+            raise CommandError(self._prefix + exc.explain(self._repository)) from exc
