@@ -40,10 +40,17 @@ ROOTS_AT_ONCE: Final = 1000
 
 
 class Request(Record):
-    """One file, ``name`` without ``.json``; reading more than ``limit`` bytes of it is pointless."""
+    """One file, ``name`` without ``.json``; reading more than ``limit`` bytes of it is pointless.
+
+    ``next`` is what is asked for after it when the server hasn't got it: who likes may send both requests at once.
+    """
 
     name: str
     limit: int
+    next: Request | None = None
+
+
+_TIMESTAMP: Final = Request(TIMESTAMP, TIMESTAMP_LIMIT)
 
 
 def only_releases(role: str) -> bool:
@@ -77,7 +84,7 @@ def update(
         trusted = TrustedSet(gun, known, now, known=True, floors=_floors(cache), vouched=vouched, proofs=proofs)
         yield from _newer_roots(trusted)
     trusted.finish_root()
-    data = yield Request(TIMESTAMP, TIMESTAMP_LIMIT)
+    data = yield _TIMESTAMP
     if data is None:
         # A server that has nothing at all never had, or has no more, what was trusted last time.
         if known is None or (yield Request(ROOT, ROOT_LIMIT)) is None:
@@ -93,7 +100,7 @@ def update(
 def _newer_roots(trusted: TrustedSet) -> Generator[Request, bytes | None, None]:
     for _ in range(ROOTS_AT_ONCE):
         name = f"{trusted.root.version + 1}.{ROOT}"
-        data = yield Request(name, ROOT_LIMIT)
+        data = yield Request(name, ROOT_LIMIT, _TIMESTAMP)  # nearly always there is none
         if data is None:
             return
         trusted.update_root(_checked(name, data, ROOT_LIMIT))

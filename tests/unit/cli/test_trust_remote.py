@@ -24,6 +24,7 @@ from rundlet.cli.reference import parse
 from rundlet.cli.trust.https import Place
 from rundlet.cli.trust.remote import Remote, server_for
 from rundlet.trust.errors import ServerError, TooLargeError, UploadRefusedError
+from rundlet.trust.updater import Request
 
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]]
 
@@ -115,6 +116,76 @@ def test_files_and_what_is_not_there(server: Server, config: Path) -> None:
     assert found.file("targets/releases", 4) is None
     prefix = f"/v2/{server.address}/team/app/_trust/tuf/"
     assert [path for _, path, _ in server.seen] == [f"{prefix}root.json", f"{prefix}targets/releases.json"]
+
+
+FOLLOWING = Request("timestamp", 1 << 20)
+
+
+def asked(server: Server) -> list[str]:
+    return [path.rpartition("/")[2] for _, path, _ in server.seen]
+
+
+def test_what_follows_is_asked_for_in_the_same_breath(server: Server, config: Path) -> None:
+    server.answer = lambda request: (200, {}, b"now") if "timestamp" in request.path else (404, {}, b"{}")
+    found = remote(server, config)
+
+    assert found.file("2.root", 100, FOLLOWING) is None
+    assert asked(server) == ["2.root.json", "timestamp.json"]
+    assert found.file("timestamp", 100) == b"now"
+    assert asked(server) == ["2.root.json", "timestamp.json"]
+    assert found.file("timestamp", 100) == b"now"  # kept for one call only
+    assert len(server.seen) == 3
+
+
+def test_what_came_ahead_is_forgotten_when_something_else_is_wanted(server: Server, config: Path) -> None:
+    server.answer = lambda request: (200, {}, request.path.rpartition("/")[2].encode())
+    found = remote(server, config)
+
+    assert found.file("2.root", 100, FOLLOWING) == b"2.root.json"
+    assert found.file("3.root", 100) == b"3.root.json"
+    assert found.file("timestamp", 100) == b"timestamp.json"
+    assert asked(server) == ["2.root.json", "timestamp.json", "3.root.json", "timestamp.json"]
+
+
+def test_a_server_that_ends_the_connection_after_an_answer(server: Server, config: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        request.close_connection = True
+        return (200 if "timestamp" in request.path else 404), {"Connection": "close"}, b"now"
+
+    server.answer = answer
+    found = remote(server, config)
+
+    assert found.file("2.root", 100, FOLLOWING) is None
+    assert found.file("timestamp", 100) == b"now"
+    assert asked(server) == ["2.root.json", "timestamp.json"]
+
+
+def test_an_answer_that_failed_is_asked_for_again(server: Server, config: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        if "timestamp" not in request.path:
+            return 404, {}, b"{}"
+        return (503, {}, b"") if len(server.seen) == 2 else (200, {}, b"now")
+
+    server.answer = answer
+    found = remote(server, config)
+
+    assert found.file("2.root", 100, FOLLOWING) is None
+    assert found.file("timestamp", 100) == b"now"
+    assert asked(server) == ["2.root.json", "timestamp.json", "timestamp.json"]
+
+
+def test_a_challenge_answers_both_requests(server: Server, config: Path) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        if not request.headers.get("Authorization"):
+            return 401, {"WWW-Authenticate": 'Basic realm="x"'}, b"{}"
+        return (200, {}, b"now") if "timestamp" in request.path else (404, {}, b"{}")
+
+    server.answer = answer
+    found = remote(server, config)
+
+    assert found.file("2.root", 100, FOLLOWING) is None
+    assert found.file("timestamp", 100) == b"now"
+    assert asked(server) == ["2.root.json", "timestamp.json", "2.root.json", "timestamp.json"]
 
 
 def test_a_token_is_fetched_with_the_login(server: Server, config: Path) -> None:

@@ -47,10 +47,27 @@ def connect(directory: str, place: Place) -> Connection:
 
 
 def exchange(
-    connection: Connection, method: str, target: str, headers: dict[str, str], body: bytes | None, limit: int
+    connection: Connection,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: bytes | None,
+    limit: int,
+    following: str = "",
 ) -> tuple[Response, bytes]:
-    """One request, its answer and the answer's body. Raises ClientError, OSError, TooLargeError."""
+    """One request, its answer and the answer's body.
+
+    With ``following`` that target is asked for as well, before the first answer is waited for; :func:`receive` gets it.
+    Raises ClientError, OSError, TooLargeError.
+    """
     connection.send(method, target, headers, body)
+    if following:
+        connection.send("GET", following, headers, None)
+    return receive(connection, target, limit)
+
+
+def receive(connection: Connection, target: str, limit: int) -> tuple[Response, bytes]:
+    """The next answer and its body. Raises ClientError, OSError, TooLargeError."""
     answer = connection.receive()
     data = bytearray()
     try:
@@ -109,6 +126,8 @@ def _connect(place: Place, context: ssl.SSLContext) -> Connection:
     # Encoded already, a name keeps the codec for international ones from being imported.
     plain = socket.create_connection((_encoded(host), port), TIMEOUT)  # type: ignore[arg-type]  # bytes are fine
     try:
+        # A second request doesn't wait for the first one's acknowledgement.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxy:
             _tunnel(plain, place, proxy[2])
         return Connection(context.wrap_socket(plain, server_hostname=_encoded(place.host)), place.name)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.trust.https import Place, connect, exchange, words
+from rundlet.cli.trust.https import Place, connect, exchange, receive, words
 from rundlet.client.errors import ClientError
 from rundlet.client.wire import DecodeError, loads, quote
-from rundlet.trust.errors import MissingMetadataError, ServerError, UploadRefusedError
+from rundlet.trust.errors import MissingMetadataError, ServerError, TooLargeError, UploadRefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rundlet.cli.context import Context
     from rundlet.cli.reference import ImageName
     from rundlet.client.http import Connection, Response
+    from rundlet.trust.updater import Request
 
 OFFICIAL = "https://notary.docker.io"
 VARIABLE = "DOCKER_CONTENT_TRUST_SERVER"
@@ -57,6 +58,7 @@ class Remote:
         self._scope = f"repository:{name.name}:{actions}"
         self._connection: Connection | None = None
         self._authorization = ""
+        self._ahead: tuple[str, int, bytes] | None = None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -65,9 +67,15 @@ class Remote:
 
     # ── what trust needs ─────────────────────────────────────────────────────────────────────────────────────
 
-    def file(self, name: str, limit: int) -> bytes | None:
-        """A file of metadata; None when the server has none. Raises ServerError, TooLargeError."""
-        status, data = self._request("GET", f"{quote(name, '/')}.json", limit=max(limit, ANSWER_LIMIT))
+    def file(self, name: str, limit: int, following: Request | None = None) -> bytes | None:
+        """A file of metadata; None when the server has none. ``following`` is asked for in the same breath, and kept
+        for the next call. Raises ServerError, TooLargeError."""
+        target = self._target(_file(name))
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == target:
+            _, status, data = ahead
+        else:
+            status, data = self._request("GET", _file(name), limit=max(limit, ANSWER_LIMIT), following=following)
         if status == 404:
             return None
         if status != 200:
@@ -103,10 +111,17 @@ class Remote:
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _request(
-        self, method: str, path: str, *, limit: int, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        following: Request | None = None,
     ) -> tuple[int, bytes]:
-        target = f"{self._prefix}/v2/{self._gun}/_trust/tuf/{path}"
-        answer, data = self._send(method, target, body, headers or {}, limit)
+        target = self._target(path)
+        answer, data = self._send(method, target, body, headers or {}, limit, following)
         if answer.status == 401:
             self._authorization = self._answer_challenge(answer.headers.get("www-authenticate", ""))
             answer, data = self._send(method, target, body, headers or {}, limit)
@@ -114,12 +129,22 @@ class Remote:
                 raise self._unauthorized()
         return answer.status, data
 
+    def _target(self, path: str) -> str:
+        return f"{self._prefix}/v2/{self._gun}/_trust/tuf/{path}"
+
     def _unauthorized(self) -> ServerError:
         return ServerError(f"{self.host}: you are not authorized to perform this operation (try 'login')")
 
     def _send(
-        self, method: str, target: str, body: bytes | None, headers: dict[str, str], limit: int
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        limit: int,
+        following: Request | None = None,
     ) -> tuple[Response, bytes]:
+        also = self._target(_file(following.name)) if following else ""
         sent = {"Accept": "application/json", **headers}
         if self._authorization:
             sent["Authorization"] = self._authorization
@@ -128,12 +153,24 @@ class Remote:
             try:
                 if fresh or self._connection is None:
                     self._connection = connect(self._context.config_directory, Place(self.host))
-                return exchange(self._connection, method, target, sent, body, limit)
+                found = exchange(self._connection, method, target, sent, body, limit, also)
+                if following:
+                    self._ahead = self._second(self._connection, also, following.limit)
+                return found
             except (OSError, ClientError) as exc:
                 self.close()
                 # A kept connection may have been closed by the server meanwhile: once more, on a new one.
                 if fresh or method != "GET":
                     raise ServerError(f"{self.host}: {words(exc)}") from exc
+
+    def _second(self, connection: Connection, target: str, limit: int) -> tuple[str, int, bytes] | None:
+        """The answer to the request that was sent with the one before; None when that has to be asked for by itself."""
+        try:
+            answer, data = receive(connection, target, limit)
+        except (OSError, ClientError, TooLargeError):
+            self.close()
+            return None
+        return (target, answer.status, data) if answer.status in (200, 404) else None
 
     # ── credentials ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,6 +214,10 @@ class Remote:
         if not isinstance(token, str):
             raise ServerError(f"{host}: unauthorized: authentication required")
         return token
+
+
+def _file(name: str) -> str:
+    return f"{quote(name, '/')}.json"
 
 
 def _form(values: dict[str, str]) -> str:

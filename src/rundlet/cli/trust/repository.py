@@ -38,7 +38,7 @@ class TrustedRepository:
         try:
             request = next(exchange)
             while True:
-                request = exchange.send(self._remote.file(request.name, request.limit))
+                request = exchange.send(self._remote.file(request.name, request.limit, request.next))
         except StopIteration as end:
             trusted: TrustedSet = end.value
         finally:
