@@ -32,6 +32,20 @@ def test_an_engine_told_otherwise(new_engine: NewEngine, port: int) -> None:
     engine.ok("network", "rm", "mine")
 
 
+def test_the_default_bridges_own_addresses(new_engine: NewEngine) -> None:
+    """Where its containers' addresses come from, who their routers are, and what is done about names."""
+    own = ("--bip", "10.214.77.1/24", "--fixed-cidr", "10.214.77.128/25", "--default-gateway", "10.214.77.9")
+    six = ("--ipv6", "--fixed-cidr-v6", "fd5e:77::/64", "--default-gateway-v6", "fd5e:77::9")
+    engine = new_engine(*own, *six, "--ip-masq=false", "--dns-opt", "ndots:3", "--host-gateway-ip", "192.0.2.9")
+    shown = engine.ok("run", "--rm", "--add-host", "host:host-gateway", "busybox", "sh", "-c",
+                      "ip addr show eth0; ip route; ip -6 route; cat /etc/resolv.conf /etc/hosts")  # fmt: skip
+    assert "inet 10.214.77.12" in shown and "inet6 fd5e:77::" in shown
+    assert "default via 10.214.77.9 " in shown and "default via fd5e:77::9 " in shown
+    assert "options ndots:3" in shown and "192.0.2.9\thost" in shown
+    table = engine.run_command(["nft", "list", "table", "inet", f"rundlet_{engine.layout.instance}"]).stdout
+    assert "set masqueraded" in table and "10.214.77.0/24" not in table.partition("set masqueraded")[2].split("}")[0]
+
+
 def test_tcp_with_certificates_only(new_engine: NewEngine, tmp_path: Path, port: int) -> None:
     certificate(tmp_path)
     files = {name: str(tmp_path / f"{name}.pem") for name in ("cert", "key")}

@@ -6,12 +6,13 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines import Engine, alive, rundlet_command, wait_for
+from tests.engines import SOURCE, Engine, alive, rundlet_command, wait_for
 
 
 @pytest.fixture
@@ -180,6 +181,36 @@ def test_bad_flags_are_refused_with_one_line(flags: list[str], says: str) -> Non
         assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
     finally:
         engine.stop()
+
+
+def test_naming_the_own_engine_starts_it_too(sleeping: Engine) -> None:
+    """``eval "$(rundlet engine env)"`` in a shell's profile is no reason for the next command to fail."""
+    named = rundlet(sleeping, "engine", "env").stdout.strip().removeprefix("export DOCKER_HOST=")
+    assert named == sleeping.host
+    done = subprocess.run(
+        [*rundlet_command(), "ps", "-q"], env={**sleeping.on_demand, "DOCKER_HOST": named}, capture_output=True,
+        text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert alive(sleeping.listener())
+
+
+def test_what_it_is_asked_instead_of_started(tmp_path: Path) -> None:
+    """As dockerd: a wrong flag ends with 125, help and version are no failures; in both ways to start it."""
+    places = {"RUNDLET_ROOT": f"{tmp_path}/r", "RUNDLET_RUN": f"{tmp_path}/s"}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **places}
+
+    def asked(*words: str) -> tuple[int, str, str]:
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    for program in ([sys.executable, "-m", "rundlet.daemon"], [*rundlet_command(), "engine"]):
+        complaint = "unknown flag: --nonsense\nSee 'rundlet engine run --help'.\n"
+        assert asked(*program, "--nonsense") == (125, "", complaint)
+        status, shown, _ = asked(*program, "--help")
+        assert status == 0 and "Usage:  rundlet engine" in shown
+    assert asked(sys.executable, "-m", "rundlet.daemon", "--version")[1].startswith("Rundlet version ")
+    assert not (tmp_path / "r").exists()
 
 
 def test_keys_of_the_configuration_file(tmp_path: Path) -> None:

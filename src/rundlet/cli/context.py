@@ -51,7 +51,7 @@ class Context:
             endpoint = self.endpoint()
             start = None
             if endpoint is None:
-                endpoint = Endpoint(f"unix://{paths.engine_socket()}")
+                endpoint = Endpoint(self._own_host())
                 start = self._start_engine if self.may_start else None
             headers = self.config.get("HttpHeaders")
             self._session = Session(
@@ -81,6 +81,8 @@ class Context:
         host = hosts[0] if hosts else ""
         if not host and name == "default" and not self.settings["context"]:
             host = os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST") or ""
+        if host == self._own_host():
+            return None  # what `engine env` says must not keep the command line from starting it
         try:
             if host:
                 return Endpoint(host, self._tls() if not host.startswith(("unix:", "ssh:")) else None)
@@ -105,7 +107,10 @@ class Context:
         """Where the engine of the context "default" listens."""
         hosts = self.settings["host"]
         chosen = hosts[0] if hosts else os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST")
-        return chosen or f"unix://{paths.engine_socket()}"
+        return chosen or self._own_host()
+
+    def _own_host(self) -> str:
+        return f"unix://{paths.engine_socket()}"
 
     def _tls(self) -> TlsSettings | None:
         settings, environment = self.settings, os.environ

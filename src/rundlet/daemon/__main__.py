@@ -1,13 +1,36 @@
 """``python -m rundlet.daemon``."""
 
 import sys
+from collections.abc import Callable, Sequence
 
 from rundlet.daemon.rights import sufficient
 
-if sufficient():
-    from rundlet.daemon.main import main
-else:
-    # Before anything is imported that the engine would import again inside its namespaces.
-    from rundlet.daemon.rootless.start import main
 
-sys.exit(main(sys.argv[1:]))
+def _main() -> Callable[[Sequence[str]], int]:
+    if sufficient():
+        from rundlet.daemon.main import main
+    else:
+        # Before anything is imported that the engine would import again inside its namespaces.
+        from rundlet.daemon.rootless.start import main
+    return main
+
+
+def _show(what: str) -> int:
+    """The command line has the texts; it is run, as it is no part of the engine."""
+    import runpy
+
+    sys.argv = ["rundlet", *(["--version"] if what == "version" else ["engine", "run", "--help"])]
+    runpy.run_module("rundlet", run_name="__main__")
+    return 0
+
+
+def run() -> int:
+    from rundlet.daemon.flags import InformationRequested
+
+    try:
+        return _main()(sys.argv[1:])
+    except InformationRequested as asked:
+        return _show(asked.what)
+
+
+sys.exit(run())

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rundlet.daemon import gcpolicy, networks, registries, sizes
+from rundlet.daemon import flags, gcpolicy, networks, registries, sizes
 from rundlet.daemon.errors import ConfigError
 from rundlet.engine.images.policy import ImagePolicy
 
@@ -109,94 +109,6 @@ def found_runtimes() -> dict[str, str]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-# flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=VALUE, repeated.
-_FLAGS: dict[str, tuple[str, str]] = {
-    "data-root": ("data-root", "str"),
-    "exec-root": ("exec-root", "str"),
-    "host": ("hosts", "list"),
-    "pidfile": ("pidfile", "str"),
-    "group": ("group", "str"),
-    "registry-mirror": ("registry-mirrors", "list"),
-    "insecure-registry": ("insecure-registries", "list"),
-    "log-level": ("log-level", "str"),
-    "debug": ("debug", "bool"),
-    "default-runtime": ("default-runtime", "str"),
-    "add-runtime": ("runtimes", "pair"),
-    "cdi-spec-dir": ("cdi-spec-dirs", "list"),
-    "log-driver": ("log-driver", "str"),
-    "log-opt": ("log-opts", "pair"),
-    "config-file": ("config-file", "str"),
-    "ready-fd": ("ready-fd", "int"),
-    "leave-cgroup": ("leave-cgroup", "bool"),
-    "rootless": ("rootless", "int"),
-    "trust-policy": ("trust-policy", "str"),
-    "storage-driver": ("storage-driver", "str"),
-    "exec-opt": ("exec-opts", "list"),
-    "default-userns": ("default-userns", "str"),
-    "userns-remap": ("userns-remap", "str"),
-    "tls": ("tls", "bool"),
-    "tlsverify": ("tlsverify", "bool"),
-    "tlscacert": ("tlscacert", "str"),
-    "tlscert": ("tlscert", "str"),
-    "tlskey": ("tlskey", "str"),
-    **networks.FLAGS,
-}
-_SHORT = {"s": "storage-driver", "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
-_BOOL = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
-
-
-def _flags(argv: Sequence[str]) -> dict[str, Any]:
-    """Values by key. Raises ConfigError with the words of Docker's flag parser."""
-    values: dict[str, Any] = {}
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if word.startswith("--"):
-            name, given, text = word[2:].partition("=")
-        elif word.startswith("-") and len(word) > 1:
-            name, text = _SHORT.get(word[1], word[1:]), word[2:].removeprefix("=")
-            given = "=" if text else ""
-        else:
-            raise ConfigError(f'"rundlet engine" accepts no arguments: {word}')
-        if name not in _FLAGS:
-            raise ConfigError(f"unknown flag: {word.partition('=')[0]}")
-        key, kind = _FLAGS[name]
-        if kind == "bool":
-            if given and text.lower() not in _BOOL:
-                raise ConfigError(f'invalid argument "{text}" for "--{name}" flag')
-            values[key] = _BOOL[text.lower()] if given else True
-            continue
-        if not given:
-            if not rest:
-                raise ConfigError(f"flag needs an argument: --{name}")
-            text = rest.pop(0)
-        _store(values, key, kind, name, text)
-    return values
-
-
-def _store(values: dict[str, Any], key: str, kind: str, name: str, text: str) -> None:
-    if kind == "list":
-        values.setdefault(key, []).append(text)
-    elif kind == "pair":
-        label, sign, path = text.partition("=")
-        if not sign or not label or not path:
-            value = "PATH" if key == "runtimes" else "VALUE"
-            raise ConfigError(f'invalid argument "{text}" for "--{name}" flag: want NAME={value}')
-        values.setdefault(key, {})[label] = path
-    elif kind == "pool":
-        fields = dict(field.partition("=")[::2] for field in text.split(","))
-        values.setdefault(key, []).append(networks.pool(f"--{name}", fields))
-    elif kind == "netopt":
-        driver, option, value = networks.driver_option(text)
-        values.setdefault(key, {}).setdefault(driver, {})[option] = value
-    elif kind == "int":
-        if not text.isdigit():
-            raise ConfigError(f'invalid argument "{text}" for "--{name}" flag')
-        values[key] = int(text)
-    else:
-        values[key] = text
-
-
 _FILE_KEYS: dict[str, type] = {
     "data-root": str,
     "exec-root": str,
@@ -266,11 +178,11 @@ def _runtime(path: str, name: str, value: object) -> str:
 
 
 def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
-    """Settings from the command line, the file and the environment. Raises ConfigError."""
-    flags = _flags(argv)
-    uid = flags.get("rootless", uid)
+    """Settings from the command line, the file and the environment. Raises: ConfigError, flags.InformationRequested."""
+    given = flags.parse(argv)
+    uid = given.get("rootless", uid)
     data_root, exec_root = default_roots(environment, uid)
-    path = flags.pop("config-file", "")
+    path = given.pop("config-file", "")
     required = bool(path)
     if not path and uid == 0:
         path = "/etc/rundlet/daemon.json"
@@ -278,18 +190,18 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         home = environment.get("XDG_CONFIG_HOME") or f"{environment.get('HOME', '')}/.config"
         path = f"{home}/rundlet/daemon.json"
     document = _file(path, required=required)
-    for key in flags:
+    for key in given:
         if key in document and key != "runtimes":
             raise ConfigError(
                 f"unable to configure the engine with file {path}: the following directives are specified both as a "
-                f"flag and in the configuration file: {key}: (from flag: {flags[key]}, from file: {document[key]})"
+                f"flag and in the configuration file: {key}: (from flag: {given[key]}, from file: {document[key]})"
             )
     mirrors, logins = registries.parse(document.pop("registries", {}))
     if "max-layer-size" in document:
         document["max-layer-size"] = sizes.parse("max-layer-size", document["max-layer-size"])
     policy = gcpolicy.parse(document.pop("gc")) if "gc" in document else None
-    runtimes = {**document.pop("runtimes", {}), **flags.pop("runtimes", {})}
-    every = {**document, **flags}
+    runtimes = {**document.pop("runtimes", {}), **given.pop("runtimes", {})}
+    every = {**document, **given}
     network = {key: every.pop(key) for key in networks.KEYS if key in every}
     merged = {key.replace("-", "_"): value for key, value in every.items()}
     for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts"):

@@ -63,9 +63,7 @@ def main(argv: Sequence[str]) -> int:
             placement.leave()
         asyncio.run(_run(config, Starter(ready_fd, notifier, supervised, activated)))
     except (RundletError, OSError) as error:
-        print(f"rundlet: {error}", file=sys.stderr)
-        service.tell(ready_fd, f"error: {error}")
-        return 1
+        return service.give_up(error, ready_fd)
     return 0
 
 

@@ -6,6 +6,13 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from typing import Final
+
+from rundlet.daemon.errors import FlagError
+from rundlet.errors import RundletError
+
+MISUSED: Final = 125
+"""The exit status for a wrong command line, Docker's."""
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -48,6 +55,14 @@ def tell(fd: int, text: str) -> None:
         pass  # the starter gave up waiting
     finally:
         os.close(fd)
+
+
+def give_up(error: RundletError | OSError, ready_fd: int) -> int:
+    """Say on standard error, and to whoever started the engine, why there is none. Returns the exit status."""
+    misused = isinstance(error, FlagError)
+    print(error if misused else f"rundlet: {error}", file=sys.stderr)
+    tell(ready_fd, f"error: {error}")
+    return MISUSED if misused else 1
 
 
 def write_pidfile(path: str) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rundlet.daemon import networks
+from rundlet.cli.commands.engine import run
+from rundlet.daemon import flags, networks
 from rundlet.daemon.config import load
 from rundlet.daemon.errors import ConfigError
 from rundlet.network.networks import MTU
@@ -31,6 +32,20 @@ def test_flags_in_all_their_forms() -> None:
     )
     assert config.hosts == ("unix:///a", "unix:///b", "unix:///c")
     assert config.debug and config.network["bip"] == "10.9.0.1/24" and config.runtimes == {"x": "/y"}
+    clustered = load(["-Dlerror", "-D=false", "-p=/p"], {}, 0)
+    assert (clustered.debug, clustered.log_level, clustered.pidfile) == (False, "error", "/p")
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "-v", "--version"])
+def test_questions_are_not_settings(word: str) -> None:
+    with pytest.raises(flags.InformationRequested, match=r"help|version"):
+        load(["--debug", word], {}, 0)
+
+
+def test_help_shows_every_flag() -> None:
+    shown = {name: short for name, short, *_ in run.FLAGS}
+    assert set(shown) == set(flags.FLAGS) - flags.INTERNAL
+    assert {short: name for name, short in shown.items() if short} == flags.SHORT
 
 
 def test_registries() -> None:
@@ -48,7 +63,10 @@ def test_registries() -> None:
         (["--bip", "10.0.0.1"], "prefix length"),
         (["--log-level", "loud"], "invalid log level"),
         (["-H", "ftp://x"], "invalid host"),
-        (["--debug=maybe"], "invalid argument"),
+        (["--debug=maybe"], 'invalid argument "maybe" for "-D, --debug" flag: strconv.ParseBool'),
+        (["--mtu", "x"], 'invalid argument "x" for "--mtu" flag: strconv.ParseInt'),
+        (["-Z"], "unknown shorthand flag: 'Z' in -Z"),
+        (["-DH"], "flag needs an argument: 'H' in -DH"),
         (["--data-root", "relative"], "must be an absolute path"),
         (["--exec-root", "/" + "x" * 90], "too long"),
         (["--add-runtime", "nopath"], "want NAME=PATH"),
@@ -78,7 +96,8 @@ def test_registries() -> None:
 def test_bad_flags_are_one_clear_line(argv: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load(argv, {}, 0)
-    assert "\n" not in str(caught.value)
+    hint = "\nSee 'rundlet engine run --help'."
+    assert "\n" not in str(caught.value).removesuffix(hint)
 
 
 def test_address_pools(tmp_path: Path) -> None:
@@ -110,6 +129,8 @@ def test_network_options() -> None:
     )
     assert made.defaults == {"bridge": {MTU: "1300"}}
     assert networks.resolver(values).nameservers == ("192.0.2.3",)
+    told = load(["--ip-forward=false", "--default-gateway=172.17.0.9"], {}, 0).network
+    assert (networks.options(told).forwarding, networks.options(told).gateway) == (False, "172.17.0.9")
     assert networks.proxied(values) and not networks.proxied(load(["--userland-proxy=false"], {}, 0).network)
 
 

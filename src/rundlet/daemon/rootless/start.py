@@ -1,7 +1,6 @@
 """The engine's main for an ordinary user: settings, whose the data root is, then into the namespaces."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 from rundlet.daemon import service
@@ -20,6 +19,4 @@ def main(argv: Sequence[str]) -> int:
         check_owner(config.data_root)
         entering.enter(config.exec_root)
     except (RundletError, OSError) as error:
-        print(f"rundlet: {error}", file=sys.stderr)
-        service.tell(ready_fd, f"error: {error}")
-        return 1
+        return service.give_up(error, ready_fd)

@@ -1,0 +1,137 @@
+"""The engine's command line: words to keys of ``daemon.json``, by the rules of Docker's flag parser (pflag)."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from rundlet.daemon import networks
+from rundlet.daemon.errors import ConfigError, FlagError
+
+FLAGS: Final[dict[str, tuple[str, str]]] = {
+    "data-root": ("data-root", "str"),
+    "exec-root": ("exec-root", "str"),
+    "host": ("hosts", "list"),
+    "pidfile": ("pidfile", "str"),
+    "group": ("group", "str"),
+    "registry-mirror": ("registry-mirrors", "list"),
+    "insecure-registry": ("insecure-registries", "list"),
+    "log-level": ("log-level", "str"),
+    "debug": ("debug", "bool"),
+    "default-runtime": ("default-runtime", "str"),
+    "add-runtime": ("runtimes", "pair"),
+    "cdi-spec-dir": ("cdi-spec-dirs", "list"),
+    "log-driver": ("log-driver", "str"),
+    "log-opt": ("log-opts", "pair"),
+    "config-file": ("config-file", "str"),
+    "ready-fd": ("ready-fd", "int"),
+    "leave-cgroup": ("leave-cgroup", "bool"),
+    "rootless": ("rootless", "int"),
+    "trust-policy": ("trust-policy", "str"),
+    "storage-driver": ("storage-driver", "str"),
+    "exec-opt": ("exec-opts", "list"),
+    "default-userns": ("default-userns", "str"),
+    "userns-remap": ("userns-remap", "str"),
+    "tls": ("tls", "bool"),
+    "tlsverify": ("tlsverify", "bool"),
+    "tlscacert": ("tlscacert", "str"),
+    "tlscert": ("tlscert", "str"),
+    "tlskey": ("tlskey", "str"),
+    **networks.FLAGS,
+}
+"""flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=VALUE, repeated."""
+
+INTERNAL: Final = frozenset(("ready-fd", "leave-cgroup", "rootless"))
+"""What only the programs that start an engine say."""
+
+SHORT: Final = {"s": "storage-driver", "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
+_ASKING = {"help": "help", "h": "help", "version": "version", "v": "version"}
+_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+_FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+
+
+class InformationRequested(Exception):
+    """``--help`` or ``--version`` instead of an engine; ``what`` is the one or the other."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+def parse(argv: Sequence[str]) -> dict[str, Any]:
+    """Values by key. Raises: FlagError with the words of Docker's flag parser, InformationRequested."""
+    values: dict[str, Any] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--") and word != "--":
+            name, equals, text = word[2:].partition("=")
+            if name not in FLAGS:
+                _unknown(name, f"unknown flag: --{name}")
+            kind = FLAGS[name][1]
+            if not equals:
+                text = "true" if kind == "bool" else _argument(rest, f"--{name}")
+            _store(values, name, text)
+        elif word.startswith("-") and len(word) > 1:
+            _short(values, word, rest)
+        else:
+            raise FlagError(f'"rundlet engine" accepts no arguments: {word}')
+    return values
+
+
+def _short(values: dict[str, Any], word: str, rest: list[str]) -> None:
+    """``-D``, ``-lerror``, ``-l=error``, ``-l error``, ``-Dl error``."""
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        name = SHORT.get(letter)
+        if name is None:
+            _unknown(letter, f"unknown shorthand flag: '{letter}' in {word}")
+        if FLAGS[name][1] == "bool" and not letters.startswith("="):
+            _store(values, name, "true")
+            continue
+        text = letters.removeprefix("=") if letters else _argument(rest, f"'{letter}' in {word}")
+        _store(values, name, text)
+        return
+
+
+def _unknown(name: str, complaint: str) -> NoReturn:
+    if name in _ASKING:
+        raise InformationRequested(_ASKING[name])
+    raise FlagError(complaint)
+
+
+def _argument(rest: list[str], flag: str) -> str:
+    if not rest:
+        raise FlagError(f"flag needs an argument: {flag}")
+    return rest.pop(0)
+
+
+def _store(values: dict[str, Any], name: str, text: str) -> None:
+    key, kind = FLAGS[name]
+    if kind == "list":
+        values.setdefault(key, []).append(text)
+    elif kind == "bool":
+        if text not in _TRUE | _FALSE:
+            raise _invalid(name, text, f'strconv.ParseBool: parsing "{text}": invalid syntax')
+        values[key] = text in _TRUE
+    elif kind == "pair":
+        label, sign, path = text.partition("=")
+        if not sign or not label or not path:
+            raise _invalid(name, text, f"want NAME={'PATH' if key == 'runtimes' else 'VALUE'}")
+        values.setdefault(key, {})[label] = path
+    elif kind == "pool":
+        fields = dict(field.partition("=")[::2] for field in text.split(","))
+        values.setdefault(key, []).append(networks.pool(f"--{name}", fields))
+    elif kind == "netopt":
+        driver, option, value = networks.driver_option(text)
+        values.setdefault(key, {}).setdefault(driver, {})[option] = value
+    elif kind == "int":
+        if not (text.isascii() and text.isdigit()):
+            raise _invalid(name, text, f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        values[key] = int(text)
+    else:
+        values[key] = text
+
+
+def _invalid(name: str, text: str, why: str) -> ConfigError:
+    letter = next((f"-{short}, " for short, long in SHORT.items() if long == name), "")
+    return FlagError(f'invalid argument "{text}" for "{letter}--{name}" flag: {why}')
