@@ -567,6 +567,64 @@ def test_mount_with_mappings_of_its_own(runtime: Runtime, tmp_path: Path) -> Non
     assert (made.st_uid, made.st_gid) == (1000, 1001)
 
 
+@pytest.mark.parametrize("mapped", [False, True], ids=["plain", "mapped"])
+@pytest.mark.parametrize("own_users", [False, True], ids=["same-users", "own-users"])
+def test_sources_may_be_in_earlier_mounts(runtime: Runtime, tmp_path: Path, own_users: bool, mapped: bool) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for place in (first, second):
+        (place / "below").mkdir(parents=True)
+        (place / "name").write_text(place.name)
+        os.chown(place / "name", 100000, 100000)
+    tmp_path.chmod(0o711)
+    rootfs = runtime.bundle / "rootfs"
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    if own_users:
+        runtime.config["linux"]["namespaces"].append({"type": "user"})
+        runtime.config["linux"] |= {"uidMappings": mapping, "gidMappings": mapping}
+        for path in (runtime.bundle, rootfs):
+            path.chmod(0o755)
+        subprocess.run(["chown", "-hR", "100000:100000", str(rootfs)], check=True)
+    ids = {"uidMappings": [mapping[0] | {"containerID": 100000, "hostID": 0}]} if mapped else {}
+    ids |= {"gidMappings": ids["uidMappings"]} if mapped else {}
+    runtime.config["mounts"] += [
+        {"destination": "/one", "source": str(first), "options": ["bind"]},
+        {"destination": "/one/below", "source": str(second), "options": ["bind"]},
+        # As runc's users may write it: where it is on the machine.
+        {"destination": f"{rootfs}/all", "source": f"{rootfs}/one", "options": ["rbind"]},
+        {"destination": "/two", "source": f"{rootfs}/all/below", "options": ["rbind"], **ids},
+    ]
+    runtime.write("cat /all/name /all/below/name /two/name; stat -c ' %u' /two/name")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    # Root's by its mapping, or the one that is outside of the container's range.
+    owner = {(False, False): "100000", (False, True): "0", (True, False): "0", (True, True): "65534"}[own_users, mapped]
+    assert (done.stdout, done.stderr) == (f"firstsecondsecond {owner}\n", "")
+
+
+def test_source_that_is_not_in_the_container_is_named(runtime: Runtime) -> None:
+    source = f"{runtime.bundle}/rootfs/nothing"
+    runtime.config["mounts"].append({"destination": "/x", "source": source, "options": ["bind"]})
+    runtime.write("true")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    said = '"/x (the container\'s /nothing)": no such file or directory'
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
+def test_processors_are_not_those_of_the_caller(runtime: Runtime) -> None:
+    before = os.sched_getaffinity(0)
+    runtime.write("grep Cpus_allowed: /proc/self/status; sleep 600")
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert runtime.create().returncode == 0
+        runtime.ok("start", runtime.name)
+        more = runtime.ok("exec", runtime.name, "grep", "Cpus_allowed:", "/proc/self/status")
+    finally:
+        os.sched_setaffinity(0, before)
+    wait_for(lambda: "\n" in runtime.output())
+    for said in (runtime.output(), more):
+        mask = int(said.split()[1].replace(",", ""), 16)
+        assert {number for number in before if mask >> number & 1} == before
+
+
 def test_process_descriptor_is_handed_over(runtime: Runtime, tmp_path: Path) -> None:
     runtime.write("sleep 600")
     place = tmp_path / "s"
@@ -685,6 +743,14 @@ def test_failed_hook_after_the_start_stops_the_container(runtime: Runtime) -> No
     assert runtime.status() == "stopped"
 
 
+def test_failed_hook_after_the_start_of_what_has_ended_is_told_all_the_same(runtime: Runtime) -> None:
+    waiting = "while test -e /proc/$P && ! grep -q 'State:.Z' /proc/$P/status; do sleep 0.05; done"
+    runtime.config["hooks"] = {"poststart": hook(f"P=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); {waiting}; exit 1")}
+    runtime.write("true")
+    done = runtime("run", "--bundle", str(runtime.bundle), runtime.name)
+    assert (done.returncode, "error running poststart hook #0" in done.stderr) == (1, True), done.stderr
+
+
 def test_hook_without_environment_has_the_programs(runtime: Runtime) -> None:
     runtime.config["hooks"] = {
         "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME > /seen"]}],
@@ -756,7 +822,7 @@ def test_bad_configurations(runtime: Runtime, change: Callable[[dict[str, Any]],
     ("words", "message"),
     [
         (("create", "--no-pivot", "x"), "--no-pivot is not supported"),
-        (("--systemd-cgroup", "list"), "--systemd-cgroup is not supported"),
+        (("--cgroup-manager", "elogind", "list"), "--cgroup-manager elogind is not supported"),
         (("checkpoint", "x"), "checkpoint is not supported"),
         (("create", "../x"), "JSON specification file config.json not found"),
         (("state", "../x"), "invalid container ID format: ../x"),

@@ -18,6 +18,11 @@ from rundlet.linux.cgroup.places import Places
 _V2_CONTROLLERS: Final = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
 
 _TIMES: Final = {"cpu.cfs_period_us": "cpu.cfs_quota_us", "cpu.rt_period_us": "cpu.rt_runtime_us"}
+_WEIGHTS: Final = (
+    ("blkio.weight", "blkio.bfq.weight"),
+    ("blkio.weight_device", "blkio.bfq.weight_device"),
+    ("io.weight", "io.bfq.weight"),
+)
 
 
 class Limits:
@@ -183,7 +188,7 @@ def _make_cpuset(mountpoint: str, path: str) -> None:
 
 def _existing(directory: str, file: str) -> str:
     """The file's path; weights have another name where the BFQ scheduler is what gives weights a meaning."""
-    for name, other in (("blkio.weight", "blkio.bfq.weight"), ("io.weight", "io.bfq.weight")):
+    for name, other in _WEIGHTS:
         if file == name and not os.path.exists(f"{directory}/{file}") and os.path.exists(f"{directory}/{other}"):
             return f"{directory}/{other}"
     return f"{directory}/{file}"

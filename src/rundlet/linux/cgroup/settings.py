@@ -24,7 +24,7 @@ def v1_settings(resources: Mapping[str, Any]) -> list[Setting]:
     Raises: ValueError for what v1 can't do.
     """
     if resources.get("unified"):
-        raise ValueError("unified resources need cgroup v2")
+        raise ValueError("invalid configuration: unified resources need cgroup v2")
     settings: list[Setting] = []
     memory = _part(resources, "memory")
     _add(settings, "memory", "memory.limit_in_bytes", memory.get("limit"))

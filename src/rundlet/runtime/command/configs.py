@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rundlet.linux import caps, lsm, usermap
-from rundlet.runtime.command import properties
+from rundlet.runtime.command import late, properties
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.command.states import DEFAULT_PARENT
 from rundlet.runtime.init import hooks, options
@@ -28,7 +28,8 @@ _DEVICES: Final = (
     *(("c", 5, minor, "rwm") for minor in (0, 1, 2)),
     ("c", 136, None, "rwm"),
 )
-_OURS: Final = ("mountNamespace", "rundlet_copy_up", "rundlet_layers", "rundlet_subpath")  # the engine's own words
+# The engine's own words, and this room's.
+_OURS: Final = ("mountNamespace", "rundlet_copy_up", "rundlet_layers", "rundlet_subpath", late.KEY)
 _CONTROLLERS: Final = {
     "memory": ("memory",),
     "cpu": ("cpu", "cpuset"),
@@ -109,7 +110,7 @@ def _check_mapping(entry: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
     where = entry["destination"]
     if own[0] != own[1]:
         raise CommandError(f"invalid mount {where}: both uidMappings and gidMappings must be given")
-    if not any(own) and not linux.get("uidMappings"):
+    if not any(own) and not any(item.get("type") == "user" for item in linux.get("namespaces") or ()):
         raise CommandError(f"invalid mount {where}: id-map mounts without mappings need a user namespace")
     if entry.get("type") != "bind" and not wanted.bind:
         raise CommandError(f"invalid mount {where}: id-mapped mounts are only supported for bind-mounts")
@@ -202,9 +203,16 @@ def absolute(config: Config, bundle: str) -> Config:
         if entry.get("type") == "bind" or options.parse(entry.get("options") or ()).bind:
             entry["type"] = "bind"
             entry["source"] = os.path.join(bundle, entry.get("source") or "")
-        entry["destination"] = os.path.join("/", entry["destination"])
+            entry = late.marked(entry, root["path"])
+        entry["destination"] = _inside(entry["destination"], root["path"])
         mounts.append(entry)
     return config | {"root": root, "mounts": mounts, "linux": config.get("linux") or {}}
+
+
+def _inside(destination: str, rootfs: str) -> str:
+    """Some write where it is on the machine, as runc lets them."""
+    path = os.path.join("/", destination)
+    return path.removeprefix(rootfs) if path.startswith(f"{rootfs}/") else path
 
 
 def specification(container: str, config: Config) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
-from rundlet.runtime.command import configs, filters, gate, imports, states
+from rundlet.runtime.command import configs, filters, gate, imports, late, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, plan, report
@@ -154,8 +154,10 @@ class _Creation:
                     if not read or any(item.kind == "ready" for item in reports):
                         return self._judge(reports if _pid(reports) else report.parse(data + _rest(reading, starter)))
                 else:
-                    asked = bool(line.recv(16))
-                    poll.unregister(line)
+                    message, descriptors, _, _ = socket.recv_fds(line, 64, 2, socket.MSG_CMSG_CLOEXEC)
+                    if not late.serve(message, descriptors, self._state.config, line):
+                        asked = bool(message)
+                        poll.unregister(line)
             pid = _pid(reports)
             # Init may be faster than the one who cloned it and says its number.
             if asked and pid:
@@ -289,7 +291,7 @@ class _Starter:
         steps = gate.adapt(
             steps, config, line if asking else None, keyring=self._request.keyring, plain=self._request.plain
         )
-        return steps, gate.StartGate(fifo, line, wanted.get("startContainer") or ())
+        return late.adapt(steps, config, line_fd), gate.StartGate(fifo, line, wanted.get("startContainer") or ())
 
 
 def resolve(process: Mapping[str, Any], rootfs: str) -> tuple[plan.User, str]:

@@ -23,3 +23,8 @@ class RefusedError(CommandError):
 class MissingError(CommandError):
     def __init__(self, container: str) -> None:
         super().__init__(f'container "{container}" does not exist')
+
+
+class EndedError(CommandError):
+    def __init__(self) -> None:
+        super().__init__("container not running")

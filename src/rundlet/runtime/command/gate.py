@@ -132,6 +132,7 @@ def adapt(
         else:
             result.append(item)
         if isinstance(item, NewSession):
+            result.append(properties.EVERY_PROCESSOR)  # not those that our caller happens to have
             result += properties.of_container(config["linux"])
             result += properties.of_process(config["process"])
         if isinstance(item, devices.OpenTerminal) and plain:

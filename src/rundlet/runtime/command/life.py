@@ -9,7 +9,7 @@ from typing import Final
 from rundlet.linux import pidfd
 from rundlet.linux.cgroup.files import wait_until
 from rundlet.runtime.command import states
-from rundlet.runtime.command.errors import CommandError, MissingError, UsageError
+from rundlet.runtime.command.errors import CommandError, EndedError, MissingError, UsageError
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, report
 from rundlet.runtime.shim import failures
@@ -128,8 +128,7 @@ def delete(everything: States, container: str, *, force: bool) -> list[str]:
         # One that was created and never started is ended here, as runc's users expect.
         if not force and status not in (states.STOPPED, states.CREATED, states.CREATING):
             raise CommandError(f"cannot delete container {container} that is not stopped: {status}")
-        if state.alive():
-            _end(state)
+        _end(state)
         try:
             states.clean_up(state)
         except OSError as exc:
@@ -141,7 +140,11 @@ def delete(everything: States, container: str, *, force: bool) -> list[str]:
 
 
 def _end(state: State) -> None:
-    process = _process(state)
+    """Nothing where it has ended by itself."""
+    try:
+        process = _process(state)
+    except EndedError:
+        return
     try:
         pidfd.send_signal(process, signal.SIGKILL)
         state.group().kill()
@@ -177,18 +180,18 @@ def resume(everything: States, container: str) -> None:
 
 
 def _process(state: State) -> int:
-    """A descriptor of the first process. Raises: CommandError when it has ended."""
+    """A descriptor of the first process. Raises: EndedError."""
     try:
         process = pidfd.open(state.pid)
     except ProcessLookupError:
-        raise CommandError("container not running") from None
+        raise EndedError from None
     except OSError as exc:
         if exc.errno != errno.EINVAL:
             raise
-        raise CommandError("container not running") from None
+        raise EndedError from None
     if not state.alive():  # another one has its number by now
         os.close(process)
-        raise CommandError("container not running")
+        raise EndedError
     return process
 
 

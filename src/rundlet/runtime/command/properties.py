@@ -95,6 +95,10 @@ class PlainTerminal(NamedTuple):
         termios.tcsetattr(context.console, termios.TCSANOW, attributes)
 
 
+# The kernel leaves out those that there aren't, and those that the cgroup doesn't give.
+EVERY_PROCESSOR: Final = Processors(frozenset(range(1024)))
+
+
 def of_process(process: Mapping[str, Any]) -> list[Step]:
     """Raises: CommandError."""
     steps: list[Step] = []
@@ -120,9 +124,11 @@ def of_container(linux: Mapping[str, Any]) -> list[Step]:
 def of_exec(linux: Mapping[str, Any], process: Mapping[str, Any]) -> list[Step]:
     """What a further process of the container has. Raises: CommandError."""
     steps = of_process(process) + _personality(linux)
-    final = (process.get("execCPUAffinity") or {}).get("final")
-    if final:
-        steps.append(Processors(processors(final)))
+    affinity = process.get("execCPUAffinity") or {}
+    if affinity.get("final"):
+        steps.append(Processors(processors(affinity["final"])))
+    elif not affinity.get("initial"):
+        steps.append(EVERY_PROCESSOR)
     return steps
 
 

@@ -97,7 +97,7 @@ class Sandbox:
         """Take descriptors of everything that is to be bound into the container."""
         for position, entry in enumerate(self._spec["oci"].get("mounts") or ()):
             wanted = options.parse(entry.get("options") or ())
-            if entry.get("rundlet_layers") is not None:
+            if entry.get("rundlet_layers") is not None or entry.get("rundlet_late"):
                 continue  # an image's, made later: it takes a place to mount, which must not be the host's
             if entry.get("type") == "bind" or wanted.bind:
                 recursive = libc.AT_RECURSIVE if wanted.bind_recursive else 0
