@@ -208,6 +208,66 @@ def test_downloads(context: Context, website: tuple[str, Path]) -> None:
     assert "404" in context.build().stderr
 
 
+def test_what_needs_no_step_before_it_is_done_meanwhile(context: Context) -> None:
+    """The first step waits until what the later ones download is asked for, all of it at once."""
+    asked = threading.Semaphore(0)
+    answers = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/wait":
+                answers.append([asked.acquire(timeout=60) for _ in range(3)])
+            else:
+                asked.release()
+            self.send_response(200)
+            self.send_header("Content-Length", "3")
+            self.end_headers()
+            self.wfile.write(b"abc")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    context.write("tree/f", "linked").dockerfile(
+        f"FROM busybox\nRUN --network=host wget -qO /waited {url}/wait\nENV D=/d\n"
+        f"ADD {url}/one {url}/two $D/\nCOPY --link tree $D/\nADD --link {url}/three /d/\n"
+    )
+    try:
+        done = context.build("-t", "t", "--progress=rawjson")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    succeeded(done)
+    assert answers == [[True] * 3]
+    assert context.run("ls", "/d").split() == ["f", "one", "three", "two"]
+    # What stands alone is seen to begin before the step that it does not need has ended.
+    rows = [json.loads(line) for line in done.stderr.splitlines()]
+    said = [vertex for row in rows for vertex in row.get("vertexes") or ()]
+    order = [(one["name"].split()[1], "completed" in one) for one in said if "started" in one]
+    assert order.index(("COPY", False)) < order.index(("RUN", True))
+
+
+def test_a_linked_layer_is_made_once_for_any_base(context: Context) -> None:
+    text = "FROM busybox\nARG BASE\nRUN echo $BASE > /base\nCOPY --link --chmod=700 f /d/f\nRUN ls /d > /list\n"
+    context.write("f", "x").dockerfile(text)
+    context.ok("-t", "t", "--build-arg", "BASE=1")
+    first = _layers(context.engine)
+    progress = context.ok("-t", "t", "--build-arg", "BASE=2")
+    second = _layers(context.engine)
+    assert [one == two for one, two in zip(first, second, strict=True)][:3] == [True, False, True]
+    assert "CACHED" in progress.partition("COPY")[2]
+    assert context.run("cat", "/base", "/list").split() == ["2", "f"]
+
+
+def _layers(engine: Engine) -> list[str]:
+    found: list[str] = json.loads(engine.ok("image", "inspect", "t"))[0]["RootFS"]["Layers"]
+    return found
+
+
 def test_a_context_from_elsewhere(context: Context, website: tuple[str, Path]) -> None:
     url, root = website
     context.dockerfile("FROM busybox\nCOPY . /all\n").write("keep", "1").write("drop", "2")

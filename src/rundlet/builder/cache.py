@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from rundlet.image.records import Image
+from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
 from rundlet.oci.digest import Digest
 from rundlet.util.clock import Clock
@@ -53,6 +53,8 @@ class BuildCache:
         self._clock = clock
         self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
         self._used: dict[str, int] = {}
+        self.loose: dict[str, Layer] = {}
+        """Layers that builds under way have made before their steps' turn, by result keys."""
 
     def find(self, key: str) -> Image | None:
         """The image under ``key``, if it is still here."""

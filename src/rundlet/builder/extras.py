@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import posixpath
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from rundlet.storage.files.access import Picked, PickRequest, Source
 from rundlet.storage.layer import tarwrite
 from rundlet.storage.layer.compression import Inflater
 from rundlet.transport import HttpClient
+from rundlet.util.tasks import all_of
 
 _BLOCK: Final = 512
 _CHECKSUM: Final = slice(148, 156)
@@ -40,18 +41,20 @@ class AddExtras:
 
     async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece]:
         """See transfers.Extras."""
-        pieces: list[Piece] = []
+        remote: list[Coroutine[Any, Any, Piece]] = []
         local: list[str] = []
         for source in instruction.sources:
-            git = git_source(source)
-            if git is not None:
-                pieces.append(await self._git(instruction, source, step))
+            if git_source(source) is not None:
+                remote.append(self._git(instruction, source, step))
             elif is_http(source):
-                pieces.append(await self._url(instruction, source, step))
+                remote.append(self._url(instruction, source, step))
             else:
                 local.append(source)
         if instruction.checksum and local:
+            for each in remote:
+                each.close()
             raise BuildError("checksum can't be specified for non-HTTP(S) sources")
+        pieces = await all_of(remote)
         if local:
             pieces += await self._local(instruction, tuple(local), place)
         return pieces

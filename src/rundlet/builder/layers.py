@@ -51,7 +51,7 @@ class LayerMaker:
     ) -> Layer | None:
         """What snapshot ``container_id`` has on top, as a layer on ``parent``; None when that is nothing.
 
-        The snapshot stands on ``parent`` too, unless it is ``loose``. ``left_out`` (absolute paths) is the runtime's
+        Of a ``loose`` one there is the archive only, for :meth:`moved`. ``left_out`` (absolute paths) is the runtime's
         doing. ``latest`` is the time (nanoseconds) that no file may be younger than. The snapshot is only to be removed
         after this. Raises LayerError, StorageError.
         """
@@ -74,9 +74,11 @@ class LayerMaker:
         finally:
             ingest.abort()
         blob = Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, length)
+        if loose:
+            return Layer(diff_id, chain, changes.size, blob)
         if self._snapshots.has_layer(chain):
             return Layer(diff_id, chain, self._snapshots.layer(chain).size, blob)
-        if loose or changes.skipped or latest is not None:
+        if changes.skipped or latest is not None:
             # The directory holds what the archive does not say: the layer is made of the archive.
             result = await unpack(self._content.chunks(digest), self._snapshots, self._workers, parent=parent)
             return Layer(diff_id, chain, result.size, blob)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from rundlet.builder.ahead import Ahead, is_separate
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.dockerfile.arguments import GLOBAL, is_known, platform_arguments
 from rundlet.builder.dockerfile.errors import DockerfileError
@@ -20,7 +21,7 @@ from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Runs
 from rundlet.builder.state import StageState
 from rundlet.builder.steps import NOP, Recorder, Work
-from rundlet.builder.transfers import Transfers
+from rundlet.builder.transfers import Brought, Transfers
 from rundlet.errors import RundletError
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image
@@ -60,6 +61,7 @@ class Solver:
         self._stages: dict[int, asyncio.Future[StageState]] = {}
         self._planned: list[PlannedStage] = self._plan()
         self._bases_of: dict[int, tuple[int, int]] = {}
+        self._begun: set[int] = set()
         self.transfers: Transfers
         self.runs: Runs
 
@@ -185,16 +187,44 @@ class Solver:
     async def _stage(self, planned: PlannedStage, steps: list[Step]) -> None:
         state = await self._located(steps[0], lambda: self._from(planned, steps[0]))
         state = await self._triggers(planned, state, steps[0])
-        for instruction, step in zip(planned.stage.instructions, steps[1:], strict=True):
-            state = await self._located(step, self._instruction(planned, state, instruction, step))
+        ahead = self._ahead(planned, state, steps)
+        try:
+            for place, (instruction, step) in enumerate(zip(planned.stage.instructions, steps[1:], strict=True)):
+                state = await self._located(step, self._instruction(planned, state, instruction, step, ahead.of(place)))
+        finally:
+            await ahead.close()
         self._stages[planned.stage.index].set_result(state)
 
+    def _ahead(self, planned: PlannedStage, state: StageState, steps: list[Step]) -> Ahead:
+        """What the stage's steps need none before them for, begun."""
+        cacheable = self._cacheable(planned)
+
+        async def bring(place: int, before: StageState, instruction: ast.Transfer) -> Brought:
+            step = steps[place + 1]
+            if is_separate(instruction):
+                self._begin(step)
+            return await self.transfers.ahead(before, instruction, step, cacheable=cacheable)
+
+        escape = self._request.dockerfile.directives.escape
+        return Ahead(state, planned.stage.instructions, escape, self._declared, bring)
+
+    def _begin(self, step: Step) -> None:
+        """Say that the step has begun, once."""
+        if step.number not in self._begun:
+            self._begun.add(step.number)
+            self._reporter.started(step)
+
     def _instruction(
-        self, planned: PlannedStage, state: StageState, instruction: ast.Instruction, step: Step
+        self,
+        planned: PlannedStage,
+        state: StageState,
+        instruction: ast.Instruction,
+        step: Step,
+        ahead: Awaitable[Brought] | None,
     ) -> Callable[[], Awaitable[StageState]]:
         async def carry_out() -> StageState:
-            self._reporter.started(step)
-            after = await self._carry_out(planned, state, instruction, step)
+            self._begin(step)
+            after = await self._carry_out(planned, state, instruction, step, ahead)
             self._reporter.finished(step, str(after.image.id) if after.image is not None else "")
             return after
 
@@ -267,10 +297,18 @@ class Solver:
 
     # ── the other instructions ───────────────────────────────────────────────────────────────────────────────
 
+    def _cacheable(self, planned: PlannedStage) -> bool:
+        return not self._request.no_cache and planned.name not in self._request.no_cache_stages
+
     async def _carry_out(
-        self, planned: PlannedStage, state: StageState, instruction: ast.Instruction, step: Step
+        self,
+        planned: PlannedStage,
+        state: StageState,
+        instruction: ast.Instruction,
+        step: Step,
+        ahead: Awaitable[Brought] | None = None,
     ) -> StageState:
-        cacheable = not self._request.no_cache and planned.name not in self._request.no_cache_stages
+        cacheable = self._cacheable(planned)
         if isinstance(instruction, ast.Arg):
             return await self._arg(state, instruction, step, cacheable)
         expander = Expander(state.environment(), self._request.dockerfile.directives.escape)
@@ -287,26 +325,31 @@ class Solver:
                 state, with_directory(state, directory), directory, step, owner=owner, cacheable=cacheable
             )
         if isinstance(instruction, ast.Transfer):
-            return await self.transfers.transfer(state, instruction, step, cacheable=cacheable)
+            return await self.transfers.transfer(state, instruction, step, cacheable=cacheable, ahead=ahead)
         assert isinstance(instruction, ast.Run)
         return await self.runs.run(state, instruction, step, cacheable=cacheable)
 
     async def _arg(self, state: StageState, instruction: ast.Arg, step: Step, cacheable: bool) -> StageState:
-        arguments = dict(state.arguments)
         shown = []
         for variable in instruction.variables:
-            environment = {**state.environment(), **{k: v for k, v in arguments.items() if v is not None}}
-            expander = Expander(environment, self._request.dockerfile.directives.escape)
-            arguments[variable.name] = self._argument(variable, expander, self._global)
             self._used.add(variable.name)
             default = f"={variable.value}" if variable.value is not None else ""
             shown.append(f"{variable.name}{default}")
-        after = msgspec.structs.replace(state, arguments=arguments)
+        after = self._declared(state, instruction)
         if state.image is None:
             return after
         return await self._recorder.metadata(
             Work(step, state, after, f"{NOP}  ARG {' '.join(shown)}", cacheable=cacheable)
         )
+
+    def _declared(self, state: StageState, instruction: ast.Arg) -> StageState:
+        """The state with what ARG declares."""
+        arguments = dict(state.arguments)
+        for variable in instruction.variables:
+            environment = {**state.environment(), **{k: v for k, v in arguments.items() if v is not None}}
+            expander = Expander(environment, self._request.dockerfile.directives.escape)
+            arguments[variable.name] = self._argument(variable, expander, self._global)
+        return msgspec.structs.replace(state, arguments=arguments)
 
 
 def _with_path(state: StageState) -> StageState:

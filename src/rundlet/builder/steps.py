@@ -6,7 +6,7 @@ carries out the same.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -80,6 +80,7 @@ class Recorder:
         self._epoch = epoch
         self._sources_alone = sources_alone
         self.sources: list[CacheSource] = []
+        self._kept: list[str] = []
 
     async def carry_out(self, work: Work, action: Callable[[], Awaitable[Layer | None]]) -> StageState:
         """The state after ``work``; ``action`` makes its layer when no earlier build has."""
@@ -110,6 +111,32 @@ class Recorder:
             return
         async with self._cache.alone(work.result):
             yield
+
+    def alone(self, result: str) -> AbstractAsyncContextManager[None]:
+        """While it is held no build carries out the step with this key."""
+        return self._cache.alone(result)
+
+    def has_result(self, result: str) -> bool:
+        """Whether an earlier build may be asked for the step with this key."""
+        return not self._sources_alone and self._cache.find(result) is not None
+
+    async def loose(self, result: str) -> Layer | None:
+        """A layer that another build under way has made before its step's turn."""
+        layer = self._cache.loose.get(result)
+        if layer is None:
+            return None
+        await self.lease.hold(layer.blob.digest)
+        return layer if self.images.content.has(layer.blob.digest) else None
+
+    def keep_loose(self, result: str, layer: Layer) -> None:
+        """For other builds of the same, as long as this one is under way."""
+        self._cache.loose[result] = layer
+        self._kept.append(result)
+
+    def close(self) -> None:
+        """The build has ended."""
+        for result in self._kept:
+            self._cache.loose.pop(result, None)
 
     def _exact(self, work: Work) -> str:
         return key_of(

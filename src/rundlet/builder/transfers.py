@@ -1,9 +1,10 @@
 """COPY, ADD and WORKDIR: files into a snapshot by confined workers, which become the step's layer."""
 
 import asyncio
+import os
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Protocol
 
 import msgspec
@@ -62,6 +63,27 @@ class Extras(Protocol):
         """What the sources of an ADD are."""
 
 
+class Brought(msgspec.Struct, frozen=True):
+    """What a COPY or ADD (``instruction``, expanded) brings to ``destination``, before it is known on top of what.
+    ``made``: its layer ``alone``, on top of nothing, was made too (None: it is empty)."""
+
+    instruction: ast.Transfer
+    destination: str
+    pieces: Sequence[Piece]
+    requests: Sequence[PlaceRequest]
+    made: bool = False
+    alone: Layer | None = None
+
+    @property
+    def digest(self) -> str:
+        return self.pieces[0].digest if len(self.pieces) == 1 else key_of(*(piece.digest for piece in self.pieces))
+
+    def result(self, chain: Digest | None, epoch: int | None) -> str:
+        """The key of the step's files on top of ``chain``."""
+        below = None if self.instruction.link else chain
+        return key_of("transfer", below, self.digest, msgspec.to_builtins(self.requests), epoch)
+
+
 class Transfers:
     """One per build."""
 
@@ -86,16 +108,81 @@ class Transfers:
         self._extras = extras
         self._epoch = epoch
         self._buildkit = buildkit
+        self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+
+    async def ahead(self, state: StageState, instruction: ast.Transfer, step: Step, *, cacheable: bool) -> Brought:
+        """All of COPY or ADD (expanded) that needs no step before it: the sources are fetched and read, and a layer
+        that stands alone is made, unless an earlier build has made it. ``state`` need have a configuration only.
+
+        Raises BuildError, StorageError, LayerError.
+        """
+        brought = await self._brought(state, instruction, step, self._slots)
+        if not instruction.link:
+            return brought
+        result = brought.result(None, self._epoch)
+        async with self._recorder.alone(result), self._slots:
+            if cacheable and self._recorder.has_result(result):
+                return brought
+            layer = await self._recorder.loose(result) if cacheable else None
+            if layer is None and (layer := await self._alone(brought)) is not None:
+                self._recorder.keep_loose(result, layer)
+            return msgspec.structs.replace(brought, made=True, alone=layer)
 
     async def transfer(
-        self, state: StageState, instruction: ast.Transfer, step: Step, *, cacheable: bool
+        self,
+        state: StageState,
+        instruction: ast.Transfer,
+        step: Step,
+        *,
+        cacheable: bool,
+        ahead: Awaitable[Brought] | None = None,
     ) -> StageState:
-        """The state after COPY or ADD (expanded). Raises BuildError, StorageError, LayerError."""
+        """The state after COPY or ADD (expanded); ``ahead`` has what was done for it before its turn.
+
+        Raises BuildError, StorageError, LayerError.
+        """
+        brought = await ahead if ahead is not None else None
+        # What was foreseen is what has come, unless a step before has more to it than its text.
+        if brought is None or (brought.instruction, brought.destination) != (
+            instruction,
+            _destination(state, instruction.destination),
+        ):
+            brought = await self._brought(state, instruction, step, None)
+        pieces, requests = brought.pieces, brought.requests
+        label = pieces[0].label if len(pieces) == 1 else "multi"
+        flags = f"--chown={instruction.chown} " if instruction.chown else ""
+        flags += f"--chmod={instruction.chmod} " if instruction.chmod else ""
+
+        async def move(layer: Layer) -> Layer:
+            return await self._layers.moved(layer, state.chain, self._recorder.lease)
+
+        work = Work(
+            step=step,
+            before=state,
+            state=state,
+            created_by=f"{NOP} {instruction.keyword} {flags}{label}:{brought.digest} in {instruction.destination} ",
+            result=brought.result(state.chain, self._epoch),
+            cacheable=cacheable,
+            move=move if instruction.link else None,
+        )
+
+        async def action() -> Layer | None:
+            if not instruction.link:
+                return await self._snapshot(state.chain, _fillers(requests, pieces), instruction.keyword)
+            layer = brought.alone if brought.made else await self._alone(brought)
+            return await move(layer) if layer is not None else None
+
+        return await self._recorder.carry_out(work, action)
+
+    async def _brought(
+        self, state: StageState, instruction: ast.Transfer, step: Step, slots: asyncio.Semaphore | None
+    ) -> Brought:
+        """``slots``: how much of this is done at a time."""
         keyword = instruction.keyword
         destination = _destination(state, instruction.destination)
         chmod = parse_chmod(instruction.chmod) if instruction.chmod else None
         try:
-            pieces = await self._pieces(instruction, step)
+            pieces = await self._pieces(instruction, step, slots)
         except FileAccessError as exc:
             raise TransferError(keyword, str(exc)) from exc
         rename = not destination.endswith("/") and len(pieces) == 1 and self._may_rename(instruction, pieces[0])
@@ -113,34 +200,7 @@ class Transfers:
             )
             for piece in pieces
         ]
-        digest = pieces[0].digest if len(pieces) == 1 else key_of(*(piece.digest for piece in pieces))
-        label = pieces[0].label if len(pieces) == 1 else "multi"
-        flags = f"--chown={instruction.chown} " if instruction.chown else ""
-        flags += f"--chmod={instruction.chmod} " if instruction.chmod else ""
-
-        async def move(layer: Layer) -> Layer:
-            return await self._layers.moved(layer, state.chain, self._recorder.lease)
-
-        work = Work(
-            step=step,
-            before=state,
-            state=state,
-            created_by=f"{NOP} {keyword} {flags}{label}:{digest} in {instruction.destination} ",
-            result=key_of(
-                "transfer",
-                None if instruction.link else state.chain,
-                digest,
-                msgspec.to_builtins(requests),
-                self._epoch,
-            ),
-            cacheable=cacheable,
-            move=move if instruction.link else None,
-        )
-
-        async def action() -> Layer | None:
-            return await self._written(state, requests, pieces, keyword, link=instruction.link)
-
-        return await self._recorder.carry_out(work, action)
+        return Brought(instruction, destination, pieces, requests)
 
     def _may_rename(self, instruction: ast.Transfer, piece: Piece) -> bool:
         """Whether the destination can be a file's new name. Of all that one pattern fits the last is there in the end
@@ -172,7 +232,7 @@ class Transfers:
 
         return await self._recorder.carry_out(work, action)
 
-    async def _pieces(self, instruction: ast.Transfer, step: Step) -> list[Piece]:
+    async def _pieces(self, instruction: ast.Transfer, step: Step, slots: asyncio.Semaphore | None) -> list[Piece]:
         pieces: list[Piece] = []
         if instruction.sources:
             copy = instruction if isinstance(instruction, ast.Copy) else None
@@ -180,33 +240,18 @@ class Transfers:
             if isinstance(instruction, ast.Add):
                 pieces += await self._extras.pieces(instruction, place, step)
             else:
-                pieces.append((await pick_all(instruction, place))[0])
+                # Not before the place is there: what makes it may wait for a slot too.
+                async with slots or nullcontext():
+                    pieces.append((await pick_all(instruction, place))[0])
         if instruction.files:
             pieces.append(inline(instruction.files, (self._epoch or 0) * 10**9))
         return pieces
 
-    async def _written(
-        self,
-        state: StageState,
-        requests: Sequence[PlaceRequest],
-        pieces: Sequence[Piece],
-        keyword: str,
-        *,
-        link: bool,
-    ) -> Layer | None:
-        def filler(request: PlaceRequest, piece: Piece) -> Callable[[FileAccess], Awaitable[None]]:
-            async def fill(access: FileAccess) -> None:
-                await access.start_place(request)
-                async with aclosing(piece.open()) as archive:
-                    await access.put(archive)
-
-            return fill
-
-        fillers = [filler(request, piece) for request, piece in zip(requests, pieces, strict=True)]
-        if link:
-            # By itself, as if there were nothing below: no link of the image is followed, no file of it is looked at.
-            return await self._snapshot(None, fillers, keyword, onto=state.chain)
-        return await self._snapshot(state.chain, fillers, keyword)
+    async def _alone(self, brought: Brought) -> Layer | None:
+        """A layer by itself, as if there were nothing below: no link of the image is followed, no file of it is looked
+        at."""
+        fillers = _fillers(brought.requests, brought.pieces)
+        return await self._snapshot(None, fillers, brought.instruction.keyword, loose=True)
 
     async def squashed(self, state: StageState, depth: int) -> Layer | None:
         """The layers above ``depth`` as one. Raises StorageError, LayerError."""
@@ -227,9 +272,11 @@ class Transfers:
         chain: Digest | None,
         fillers: Sequence[Callable[[FileAccess], Awaitable[None]]],
         keyword: str,
-        onto: Digest | None = None,
+        *,
+        loose: bool = False,
     ) -> Layer | None:
-        """The layer that workers, one after another, write on top of ``chain``; it goes ``onto`` another if given."""
+        """The layer that workers, one after another, write on top of ``chain``; of a ``loose`` one there is the archive
+        only."""
         container_id = ids.new_id()
         try:
             await settled(asyncio.to_thread(self._snapshots.prepare_container, container_id, chain))
@@ -242,11 +289,25 @@ class Transfers:
                 finally:
                     await access.close()
             latest = self._epoch * 10**9 if self._epoch is not None else None
-            return await self._layers.capture(
-                container_id, onto or chain, self._recorder.lease, latest=latest, loose=onto is not None
-            )
+            return await self._layers.capture(container_id, chain, self._recorder.lease, latest=latest, loose=loose)
         finally:
             await asyncio.shield(asyncio.to_thread(self._snapshots.remove_container, container_id))
+
+
+def _fillers(
+    requests: Sequence[PlaceRequest], pieces: Sequence[Piece]
+) -> list[Callable[[FileAccess], Awaitable[None]]]:
+    """What writes each piece where its request says."""
+
+    def filler(request: PlaceRequest, piece: Piece) -> Callable[[FileAccess], Awaitable[None]]:
+        async def fill(access: FileAccess) -> None:
+            await access.start_place(request)
+            async with aclosing(piece.open()) as archive:
+                await access.put(archive)
+
+        return fill
+
+    return [filler(request, piece) for request, piece in zip(requests, pieces, strict=True)]
 
 
 async def _blocking(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

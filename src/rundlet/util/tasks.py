@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 _log = logging.getLogger(__name__)
@@ -20,6 +20,18 @@ async def settled(work: Awaitable[T]) -> T:
         if not task.cancelled():
             task.exception()  # nobody asks for it any more
         raise
+
+
+async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all ``work``, done at the same time, in its order. The first failure is raised when the others,
+    cancelled, have ended."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class TaskGroup:

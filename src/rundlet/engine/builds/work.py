@@ -125,6 +125,7 @@ class Work:
             state = await solver.solve()
             self.stages = solver.images
         finally:
+            recorder.close()
             await caches.forget({image.id for image in self.stages})
         if request.squash:
             depth, steps = solver.base
