@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -91,6 +91,8 @@ class SigstoreSite:
     def __init__(self) -> None:
         self.authority = ec.generate_private_key(ec.SECP256R1())
         self.certificates, self.signatures = Log(), Log()
+        self.stampers: list[x509.Certificate] = []
+        """The authority for time stamps, and whoever vouches for it."""
         self.root = (
             x509.CertificateBuilder()
             .subject_name(_name("sigstore.example"))
@@ -112,13 +114,21 @@ class SigstoreSite:
             "certChain": {"certificates": [{"rawBytes": b64(self.root.public_bytes(Encoding.DER))}]},
             "validFor": {"start": "2024-01-01T00:00:00Z"},
         }
+        stampers = {
+            "subject": {"organization": "stamps.example", "commonName": "stamps.example"},
+            "uri": "https://stamps.example",
+            "certChain": {
+                "certificates": [{"rawBytes": b64(item.public_bytes(Encoding.DER))} for item in self.stampers]
+            },
+            "validFor": {"start": "2024-01-01T00:00:00Z"},
+        }
         return json.dumps(
             {
                 "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
                 "tlogs": [self.signatures.listed()],
                 "certificateAuthorities": [authority],
                 "ctlogs": [self.certificates.listed()],
-                "timestampAuthorities": [],
+                "timestampAuthorities": [stampers] if self.stampers else [],
             }
         ).encode()
 
@@ -190,6 +200,40 @@ class SigstoreSite:
             "dsseEnvelope": envelope,
         }
 
+    def bundle_of_rekor_2(
+        self, signer: Signer, statement: bytes, stamp: Callable[[bytes], bytes] | None, *, logged: bytes | None = None
+    ) -> dict[str, Any]:
+        """With an entry of the second Rekor, which says nothing of times: ``stamp`` has the signature stamped.
+
+        ``logged`` is what the entry speaks of, if not what was signed. See: Rekor v2's specification, hashedrekord.
+        """
+        message = cosign.pre_authentication(cosign.IN_TOTO, statement)
+        signature = signer.sign(message)
+        certificate = {"rawBytes": b64(signer.certificate.public_bytes(Encoding.DER))}
+        digest = hashlib.sha256(message if logged is None else logged).digest()
+        record = {
+            "data": {"algorithm": "SHA2_256", "digest": b64(digest)},
+            "signature": {
+                "content": b64(signature),
+                "verifier": {"keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": certificate},
+            },
+        }
+        entry = self._entry({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": record}}, None)
+        stamps = [{"signedTimestamp": b64(stamp(signature))}] if stamp else []
+        return {
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {
+                "certificate": certificate,
+                "tlogEntries": [entry],
+                "timestampVerificationData": {"rfc3161Timestamps": stamps},
+            },
+            "dsseEnvelope": {
+                "payload": b64(statement),
+                "payloadType": cosign.IN_TOTO,
+                "signatures": [{"sig": b64(signature)}],
+            },
+        }
+
     def simple(self, signer: Signer, payload: bytes, *, at: datetime = SIGNED) -> dict[str, str]:
         """As cosign 1 and 2 make them: the annotations of the layer with ``payload``."""
         signature = signer.sign(payload)
@@ -219,8 +263,8 @@ class SigstoreSite:
         text = json.dumps(inside, sort_keys=True, separators=(",", ":")).encode()
         return {"SignedEntryTimestamp": b64(self.signatures.sign(text)), "Payload": inside}
 
-    def _entry(self, document: dict[str, Any], at: datetime) -> dict[str, Any]:
-        """The second of three entries, with the proof that it is one of them."""
+    def _entry(self, document: dict[str, Any], at: datetime | None) -> dict[str, Any]:
+        """The second of three entries, with the proof that it is one of them; a promise only with a time."""
         body = json.dumps(document).encode()
         first, last = (hashlib.sha256(b"\0" + text).digest() for text in (b"first", b"last"))
         leaf = hashlib.sha256(b"\0" + body).digest()
@@ -228,12 +272,17 @@ class SigstoreSite:
         root = hashlib.sha256(b"\1" + left + last).digest()
         note = f"log.example - 1\n3\n{b64(root)}\n"
         signature = b64(self.signatures.id[:4] + self.signatures.sign(note.encode()))
+        promise: dict[str, Any] = {}
+        if at is not None:
+            promise = {
+                "integratedTime": str(int(at.timestamp())),
+                "inclusionPromise": {"signedEntryTimestamp": self._promised(body, at)["SignedEntryTimestamp"]},
+            }
         return {
             "logIndex": "1",
             "logId": {"keyId": b64(self.signatures.id)},
             "kindVersion": {"kind": document["kind"], "version": document["apiVersion"]},
-            "integratedTime": str(int(at.timestamp())),
-            "inclusionPromise": {"signedEntryTimestamp": self._promised(body, at)["SignedEntryTimestamp"]},
+            **promise,
             "inclusionProof": {
                 "logIndex": "1",
                 "rootHash": b64(root),

@@ -6,13 +6,15 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.conftest import lacking
 from tests.unit.trust.sigstore_site import IDENTITY, ISSUER, SIGNED, Log, SigstoreSite, b64, statement
+from tests.unit.trust.test_timestamps import TSA, TSA_ROOT, stamp
 
 from rundlet.trust import cosign, sigstore
 from rundlet.trust.sigstore import KeylessError
@@ -49,6 +51,39 @@ def check_simple(place: SigstoreSite, payload: bytes, notes: dict[str, str], iss
 def test_a_bundle_of_cosign_3(place: SigstoreSite, identity: str) -> None:
     """Its certificate ended years ago; it was good when the log saw the signature."""
     check(place, place.bundle(place.signer(identity), statement(DIGEST)), identity)
+
+
+@pytest.fixture
+def stamped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: SigstoreSite) -> Callable[[bytes], bytes]:
+    """The private Sigstore has an authority for time stamps, too: this has something stamped, now."""
+    monkeypatch.setattr(place, "stampers", [TSA.certificate, TSA_ROOT.certificate])
+    return lambda message: stamp(tmp_path, message, whole=True)
+
+
+def test_a_bundle_of_the_second_rekor(place: SigstoreSite, stamped: Callable[[bytes], bytes]) -> None:
+    """What cosign 3 makes where a signing configuration names the new log: its time is a stamp's."""
+    signer = place.signer(begin=datetime.now(UTC) - timedelta(minutes=1))
+    check(place, place.bundle_of_rekor_2(signer, statement(DIGEST), stamped))
+
+    with pytest.raises(KeylessError, match="does not match"):
+        check(place, place.bundle_of_rekor_2(signer, statement(DIGEST), stamped), IDENTITY, "https://other.example")
+    with pytest.raises(KeylessError, match="signs something else"):
+        check(place, place.bundle_of_rekor_2(signer, statement(OTHER), stamped))
+    with pytest.raises(KeylessError, match="inconsistent with other materials"):
+        check(place, place.bundle_of_rekor_2(signer, statement(DIGEST), stamped, logged=b"something else"))
+
+
+def test_the_second_rekor_without_a_good_stamp(place: SigstoreSite, stamped: Callable[[bytes], bytes]) -> None:
+    recent = place.signer(begin=datetime.now(UTC) - timedelta(minutes=1))
+    with pytest.raises(KeylessError, match="is not believed"):
+        check(place, place.bundle_of_rekor_2(recent, statement(DIGEST), None))
+    with pytest.raises(KeylessError, match="is not believed"):
+        check(place, place.bundle_of_rekor_2(recent, statement(DIGEST), lambda _signature: stamped(b"another")))
+    with pytest.raises(KeylessError, match="is not believed"):  # stamped years after the certificate had ended
+        check(place, place.bundle_of_rekor_2(place.signer(), statement(DIGEST), stamped))
+    place.stampers.clear()
+    with pytest.raises(KeylessError, match="no Timestamp Authorities"):
+        check(place, place.bundle_of_rekor_2(recent, statement(DIGEST), stamped))
 
 
 def test_another_identity_or_issuer(place: SigstoreSite) -> None:

@@ -47,9 +47,22 @@ def _library() -> None:
         lacking("the rfc3161-client package is not installed")
 
 
-def stamp(directory: Path, message: bytes, tsa: Authority = TSA, root: Authority = TSA_ROOT, more: str = "") -> bytes:
-    """A token for ``message``, with all certificates."""
+def stamp(
+    directory: Path,
+    message: bytes,
+    tsa: Authority = TSA,
+    root: Authority = TSA_ROOT,
+    more: str = "",
+    *,
+    whole: bool = False,
+) -> bytes:
+    """A token for ``message``, with all certificates.
+
+    ``whole`` is an authority's answer as it comes, with its own certificate only (openssl puts several into an order
+    that strict parsers refuse).
+    """
     openssl = need("openssl")
+    certificates = "" if whole else f"certs = {directory}/root.pem\n"
     (directory / "message").write_bytes(message)
     (directory / "serial").write_text("01\n")
     (directory / "tsa.pem").write_bytes(tsa.certificate.public_bytes(Encoding.PEM))
@@ -57,13 +70,22 @@ def stamp(directory: Path, message: bytes, tsa: Authority = TSA, root: Authority
     (directory / "tsa.key").write_bytes(tsa.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (directory / "tsa.cnf").write_text(
         f"[tsa]\ndefault_tsa = t\n[t]\nserial = {directory}/serial\nsigner_cert = {directory}/tsa.pem\n"
-        f"certs = {directory}/root.pem\nsigner_key = {directory}/tsa.key\nsigner_digest = sha256\n"
+        f"{certificates}signer_key = {directory}/tsa.key\nsigner_digest = sha256\n"
         f"default_policy = 1.2.3.4.1\ndigests = sha256, sha384, sha512\naccuracy = secs:1\n{more}\n"
     )
     asked, made = directory / "asked", directory / "made"
     for command in (
         ["-query", "-data", str(directory / "message"), "-sha256", "-cert", "-out", str(asked)],
-        ["-reply", "-config", str(directory / "tsa.cnf"), "-queryfile", str(asked), "-token_out", "-out", str(made)],
+        [
+            "-reply",
+            "-config",
+            str(directory / "tsa.cnf"),
+            "-queryfile",
+            str(asked),
+            *([] if whole else ["-token_out"]),
+            "-out",
+            str(made),
+        ],
     ):
         subprocess.run([openssl, "ts", *command], check=True, capture_output=True, timeout=60)
     return made.read_bytes()
