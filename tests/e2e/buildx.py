@@ -9,12 +9,13 @@ import os
 import secrets as secrets_
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rundlet.api.buildkit import (
     BytesMessage,
+    Definition,
     Empty,
     Exporter,
     FileStat,
@@ -75,10 +76,13 @@ class Files:
     def __init__(self, directories: Mapping[str, Path]) -> None:
         self.directories = directories
         self.sent: list[str] = []
+        self.excluded: dict[str, str] = {}
         self.listed: Callable[[list[FileStat]], list[FileStat]] = lambda files: files
 
     async def serve(self, call: ServerCall) -> None:
         root = self.directories[call.metadata["dir-name"]]
+        if excluded := call.metadata.get("exclude-patterns", ""):
+            self.excluded[call.metadata["dir-name"]] = excluded
         only = call.metadata.get("followpaths", "")
         names = sorted((str(path.relative_to(root)) for path in root.rglob("*")), key=sending_order)
         chosen = [name for name in names if not only or name in only.split(",")]
@@ -151,9 +155,18 @@ class Buildx:
         """Names of steps that have ended, with what became of them."""
 
     async def solve(
-        self, ref: str, attributes: Mapping[str, str], *exporters: Exporter, frontend: str = "dockerfile.v0"
+        self,
+        ref: str,
+        attributes: Mapping[str, str],
+        *exporters: Exporter,
+        frontend: str = "dockerfile.v0",
+        inputs: Mapping[str, Definition] | None = None,
+        meanwhile: Callable[[FrontendResponse], Awaitable[None]] | None = None,
     ) -> dict[str, str]:
-        """As buildx does it: a build without a frontend, in which the client is one that asks for ``frontend``."""
+        """As buildx does it: a build without a frontend, in which the client is one that asks for ``frontend``.
+
+        ``meanwhile`` is done after that has answered, before the build begins.
+        """
         ref = f"{self.session}-{ref}"
         request = SolveRequest(ref=ref, session=self.session, exporters=exporters)
         solving = asyncio.create_task(self.control.ask(f"{CONTROL}/Solve", encode(request)))
@@ -161,11 +174,13 @@ class Buildx:
         try:
             pong = decode(Pong, await self._bridge(ref, "Ping", encode(Empty())))
             assert "return" in {one.id for one in pong.frontend_capabilities if one.enabled}
-            asked = FrontendRequest(frontend=frontend, attributes=attributes)
+            asked = FrontendRequest(frontend=frontend, attributes=attributes, inputs=inputs or {})
             answer = decode(FrontendResponse, await self._bridge(ref, "Solve", encode(asked)))
             assert answer.result is not None
-            assert answer.result.ref is not None
-            returned = ReturnRequest(Result(ref=Ref(answer.result.ref.id)))
+            if meanwhile is not None:
+                await meanwhile(answer)
+            result = answer.result.ref
+            returned = ReturnRequest(Result(ref=Ref(result.id) if result is not None else None))
             await self._bridge(ref, "Return", encode(returned))
             return dict(decode(SolveResponse, await solving).exporter_response)
         finally:

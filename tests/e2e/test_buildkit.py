@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import http.server
 import io
 import json
 import os
 import re
 import socket
 import tarfile
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from rundlet.api.buildkit import (
     Empty,
     Exporter,
     FileStat,
+    FrontendResponse,
     InfoResponse,
     PruneRequest,
     SolveRequest,
@@ -52,6 +56,28 @@ def context(tmp_path: Path) -> Path:
     for path in root.rglob("*"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
     return root
+
+
+@contextlib.contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """The files of ``directory`` over HTTP."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(directory))  # type: ignore[arg-type]
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def files_of(context: Path) -> Files:
@@ -143,6 +169,103 @@ async def test_other_contexts(engine: Engine, context: Path, tmp_path: Path) -> 
     assert client.log == b"from elsewhere\n"
 
 
+async def test_contexts_in_the_place_of_images(engine: Engine, context: Path, tmp_path: Path) -> None:
+    """A directory (its own ignore file counts), a file at a URL, another image."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "it").write_text("from elsewhere\n")
+    (other / "not").write_text("")
+    (other / ".dockerignore").write_text("not\n")
+    (context / "Dockerfile").write_text(
+        "FROM alpine:latest\nCOPY --from=files . /all/\nCOPY --from=web /file /web\nRUN ls /all && cat /all/it /web\n"
+        "FROM files\nCOPY --from=0 /web /\n"
+    )
+    with serving(context) as url:
+        attributes = {
+            "context:alpine": "docker-image://busybox",
+            "context:files": "local:else",
+            "context:web": f"{url}/file",
+        }
+        files = Files({"context": context, "dockerfile": context, "else": other})
+        files.listed = lambda stats: [one for one in stats if one.path != "not"]
+        async with buildx(engine.socket, files) as client:
+            await client.solve("r1", attributes, IMAGE)
+    assert client.log == b"it\nfrom elsewhere\na file\n"
+    assert files.excluded == {"else": "not"}
+    engine.ok("create", "--name", "only-files", "bk:1", "x")
+    assert engine.ok("cp", "only-files:/it", "-").count("from elsewhere\n") == 1
+    engine.ok("rm", "only-files")
+
+
+async def test_a_build_is_another_ones_context(engine: Engine, context: Path) -> None:
+    """As bake does it with ``target:``, and Compose with ``service:``: both at once."""
+    (context / "Dockerfile").write_text("FROM busybox\nENV who=base\nRUN echo base > /base\n")
+    (context / "other").write_text("FROM first\nRUN echo $who > /who\nFROM scratch\nCOPY --from=0 /who /base /\n")
+    async with buildx(engine.socket, files_of(context)) as client:
+        solving: list[asyncio.Task[dict[str, str]]] = []
+
+        async def dependent(answer: FrontendResponse) -> None:
+            assert answer.result is not None
+            assert answer.result.ref is not None
+            assert answer.result.ref.definition is not None
+            attributes = {"context:first": "input:first", "filename": "other"}
+            inputs = {"first": answer.result.ref.definition}
+            solving.append(asyncio.create_task(client.solve("second", attributes, IMAGE, inputs=inputs)))
+
+        # Without an output of its own.
+        assert await client.solve("first", {}, meanwhile=dependent) == {}
+        await solving[0]
+        assert client.steps["[stage-0 1/2] FROM first"] == "done"
+    engine.ok("create", "--name", "other", "bk:1", "x")
+    assert engine.ok("cp", "other:/who", "-").count("base\n") == 1
+    engine.ok("rm", "other")
+
+
+async def test_a_context_that_fails_fails_what_needs_it(engine: Engine, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN exit 3\n")
+    (context / "other").write_text("FROM first\n")
+    async with buildx(engine.socket, files_of(context)) as client:
+        solving: list[asyncio.Task[dict[str, str]]] = []
+
+        async def dependent(answer: FrontendResponse) -> None:
+            assert answer.result is not None
+            assert answer.result.ref is not None
+            assert answer.result.ref.definition is not None
+            attributes = {"context:first": "input:first", "filename": "other"}
+            inputs = {"first": answer.result.ref.definition}
+            solving.append(asyncio.create_task(client.solve("second", attributes, IMAGE, inputs=inputs)))
+
+        for build in (lambda: client.solve("first", {}, meanwhile=dependent), lambda: solving[0]):
+            with pytest.raises(CallError, match="exit code: 3"):
+                await build()
+
+
+async def test_a_dockerfile_is_asked_about(engine: Engine, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox as a\nARG X=1\nRUN exit 3\n")
+    answers: list[Mapping[str, bytes]] = []
+
+    async def keep(answer: FrontendResponse) -> None:
+        assert answer.result is not None
+        answers.append(answer.result.metadata)
+
+    files = files_of(context)
+    async with buildx(engine.socket, files) as client:
+        for kind in ("lint", "outline", "targets", "subrequests.describe"):
+            assert await client.solve(kind, {"requestid": f"frontend.{kind}"}, meanwhile=keep) == {}
+        with pytest.raises(CallError, match=r"call frontend\.x of a build"):
+            await client.solve("x", {"requestid": "frontend.x"})
+    lint, outline, targets, offered = (json.loads(answer["result.json"]) for answer in answers)
+    assert [one["ruleName"] for one in lint["warnings"]] == ["FromAsCasing"]
+    assert [answer["result.statuscode"] for answer in answers] == [b"1", b"0", b"0", b"0"]
+    assert b"Dockerfile:1\n" in answers[0]["result.txt"]
+    assert (outline["name"], outline["args"][0]["value"]) == ("a", "1")
+    assert targets["targets"][0]["base"] == "busybox"
+    assert answers[2]["result.txt"] == b"TARGET      DESCRIPTION\na (default) \n"
+    assert {one["name"] for one in offered} >= {"frontend.lint", "frontend.outline", "frontend.targets"}
+    # Nothing was built for it, nothing but the Dockerfile sent.
+    assert set(files.sent) == {"Dockerfile"}
+
+
 async def test_results_come_to_the_client(engine: Engine, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY file sub /dst/\n")
     archive, directory, image = Receiving(), Receiving(directory=True), Receiving()
@@ -187,7 +310,6 @@ async def test_a_client_that_goes_takes_its_build_with_it(engine: Engine, contex
             "dockerfile.v0",
             "the frontend's capability moby.buildkit.frontend.x+forward is not supported by Rundlet",
         ),
-        ({"requestid": "frontend.outline"}, "dockerfile.v0", "the frontend request frontend.outline is not supported"),
         ({"shm-size": "-1"}, "dockerfile.v0", "failed to parse shm-size: -1"),
         ({"image-resolve-mode": "odd"}, "dockerfile.v0", "invalid image-resolve-mode: odd"),
     ],

@@ -13,10 +13,42 @@ from rundlet.api.protobuf import Message, Timestamp
 # ── builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Input(Message, frozen=True):
+    """An earlier operation's result, by the digest of its bytes."""
+
+    digest: Annotated[str, 1] = ""
+    index: Annotated[int, 2] = 0
+
+
+class SourceOperation(Message, frozen=True):
+    """Something that is fetched: ``docker-image://…``, ``git://…``, ``https://…``, ``local://…``."""
+
+    identifier: Annotated[str, 1] = ""
+    attributes: Annotated[Mapping[str, str], 2] = {}
+
+
+class Operation(Message, frozen=True):
+    """One of a graph, of the kind of that field which is there; the last one of a graph has ``inputs`` only, and says
+    which result is meant."""
+
+    inputs: Annotated[tuple[Input, ...], 1] = ()
+    run: Annotated[bytes | None, 2] = None
+    source: Annotated[SourceOperation | None, 3] = None
+    files: Annotated[bytes | None, 4] = None
+    build: Annotated[bytes | None, 5] = None
+    merge: Annotated[bytes | None, 6] = None
+    difference: Annotated[bytes | None, 7] = None
+
+
+class OperationMetadata(Message, frozen=True):
+    description: Annotated[Mapping[str, str], 2] = {}
+
+
 class Definition(Message, frozen=True):
-    """A build graph that a client made by itself (LLB)."""
+    """A build graph (LLB): operations, each after those that it needs; what is said of them by their digests."""
 
     operations: Annotated[tuple[bytes, ...], 1] = ()
+    metadata: Annotated[Mapping[str, OperationMetadata], 2] = {}
 
 
 class CacheEntry(Message, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from rundlet.builder.dockerfile.ast import Copy, Dockerfile, Instruction, Run, Stage
 from rundlet.builder.errors import CyclicStagesError
+from rundlet.builder.namedcontexts import named
 
 
 class PlannedStage(msgspec.Struct, frozen=True):
@@ -76,7 +77,7 @@ def _stage_of(
     dockerfile: Dockerfile, name: str, before: int, contexts: Mapping[str, str], *, numbers: bool
 ) -> int | None:
     lowered = name.lower()
-    if name in contexts or lowered in contexts:
+    if named(contexts, name) is not None:
         return None
     for stage in reversed(dockerfile.stages[:before]):
         if stage.name and stage.name == lowered:

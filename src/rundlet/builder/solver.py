@@ -16,6 +16,7 @@ from rundlet.builder.dockerfile.parser import parse_instruction
 from rundlet.builder.errors import BuildError, LocatedError, words_of
 from rundlet.builder.graph import PlannedStage, plan
 from rundlet.builder.metadata import apply, with_directory, working_directory
+from rundlet.builder.namedcontexts import IMAGE, is_directory, named
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Runs
@@ -252,18 +253,14 @@ class Solver:
         self._reporter.started(step)
         request = self._request
         platform = Platform.parse(planned.platform) if planned.platform else request.platform
-        if planned.base == "scratch":
-            config = ImageConfig(
-                architecture=platform.architecture,
-                os=platform.os,
-                variant=platform.variant,
-                config=ContainerConfig(working_dir="/" if request.buildkit else ""),
-            )
+        meant = named(request.contexts, planned.base) or planned.base
+        if meant in ("scratch", f"{IMAGE}scratch"):
             self._reporter.finished(step, "")
-            self._bases_of[planned.stage.index] = (0, 0)
-            return _with_path(StageState(config))
+            return self._empty(planned, platform)
+        if is_directory(meant):
+            return await self._from_files(planned, platform, step)
         given = request.platform_given or bool(planned.platform)
-        reference = request.contexts.get(planned.base, planned.base).removeprefix("docker-image://")
+        reference = meant.removeprefix(IMAGE)
         image = await self._bases.get(reference, platform, given=given, pull=request.pull, step=step)
         stack = tuple(self._images.layers(image.id))
         await self._lease.hold(
@@ -275,6 +272,26 @@ class Solver:
         config = self._images.config(image.id)
         self._bases_of[planned.stage.index] = (len(stack), len(config.history or ()))
         return _with_path(StageState(config, stack, image))
+
+    def _empty(self, planned: PlannedStage, platform: Platform) -> StageState:
+        """FROM scratch."""
+        config = ImageConfig(
+            architecture=platform.architecture,
+            os=platform.os,
+            variant=platform.variant,
+            config=ContainerConfig(working_dir="/" if self._request.buildkit else ""),
+        )
+        self._bases_of[planned.stage.index] = (0, 0)
+        return _with_path(StageState(config))
+
+    async def _from_files(self, planned: PlannedStage, platform: Platform, step: Step) -> StageState:
+        """FROM a context that is a directory: its files are all there is."""
+        copy = parse_instruction(f"COPY --from={planned.base} . /", self._request.dockerfile.directives.escape)
+        assert isinstance(copy, ast.Copy)
+        empty = self._empty(planned, platform)
+        state = await self.transfers.transfer(empty, copy, step, cacheable=self._cacheable(planned))
+        self._reporter.finished(step, str(state.image.id) if state.image is not None else "")
+        return state
 
     async def _triggers(self, planned: PlannedStage, state: StageState, step: Step) -> StageState:
         triggers = state.container.on_build or []

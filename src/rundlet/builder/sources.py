@@ -5,6 +5,7 @@ from typing import Protocol
 
 from rundlet.builder.errors import FromImageError, StageNotFoundError, StageNumberError
 from rundlet.builder.graph import find_stage
+from rundlet.builder.namedcontexts import IMAGE, INPUT, is_directory, named
 from rundlet.builder.report import Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.solver import BaseImages
@@ -36,7 +37,7 @@ class SourceFinder:
         lease: Lease,
         inputs: Mapping[str, str],
     ) -> None:
-        """``inputs`` are directories that the client has sent, by name."""
+        """``inputs`` are directories that the client has sent, by name, and such as were fetched, by their URL."""
         self._request = request
         self._workspace = workspace
         self._stages = stages
@@ -61,8 +62,8 @@ class SourceFinder:
         """The directory on disk that ``name`` means: the context or one that the client has sent; "" for others."""
         if not name:
             return self._workspace.context
-        given = self._request.contexts.get(name.lower(), "")
-        return self._inputs.get(given.removeprefix("input:"), "") if given.startswith("input:") else ""
+        given = named(self._request.contexts, name) or ""
+        return self._inputs.get(given.removeprefix(INPUT), "") if is_directory(given) else ""
 
     async def stack(self, name: str, step: Step) -> Sequence[Layer]:
         """The layers of a stage or image."""
@@ -85,12 +86,12 @@ class SourceFinder:
 
     async def _base(self, name: str, step: Step) -> Image:
         request = self._request
-        given = request.contexts.get(name.lower(), name)
+        given = named(request.contexts, name) or name
         if given.isascii() and given.isdigit():
             raise StageNumberError(name)
         if given.startswith("target:"):
             raise StageNotFoundError(name)
-        reference = given.removeprefix("docker-image://")
+        reference = given.removeprefix(IMAGE)
         try:
             return await self._bases.get(
                 reference, request.platform, given=request.platform_given, pull=request.pull, step=step

@@ -9,25 +9,40 @@ import msgspec
 from rundlet.api.buildkit import CacheEntry, Definition, Exporter
 from rundlet.api.builds import BuildOptions, Output, Ulimit
 from rundlet.api.images import AuthConfig
+from rundlet.builder.namedcontexts import IMAGE, INPUT, is_remote
+from rundlet.engine.buildkit.graphs import result_of, source_of
 from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.oci.digest import Digest, InvalidDigestError
 
 DOCKERFILE: Final = "dockerfile.v0"
 GATEWAY: Final = "gateway.v0"
 UPLOAD: Final = "http://buildkit-session/"
 """An archive that the client sends through its session."""
-_CAPABILITIES: Final = frozenset({"moby.buildkit.frontend.contexts"})
+_CAPABILITIES: Final = frozenset(f"moby.buildkit.frontend.{name}" for name in ("contexts", "subrequests"))
+_LAYOUT: Final = "oci-layout://"
+_LOCAL: Final = "local:"
+_RESULT: Final = "result:"
 _PULL: Final = "pull"
 _RESOLVE_MODES: Final = frozenset({"default", _PULL, "local"})
-_TOLD: Final = frozenset({"source", "cmdline", "frontend.caps", "multi-platform", "hostname"})
+_TOLD: Final = frozenset({"source", "cmdline", "frontend.caps", "multi-platform", "hostname", "requestid"})
 """Read elsewhere, or about the client itself."""
 _EXPORTS: Final = {"moby": "image", "image": "image", "docker": "docker", "oci": "oci", "tar": "tar", "local": "local"}
 _TRUE: Final = frozenset({"true", "1"})
 
 
+class StoredImage(msgspec.Struct, frozen=True):
+    """An image in one of a client's content stores."""
+
+    store: str
+    digest: Digest
+
+
 class Plan(msgspec.Struct, frozen=True):
     """One build. ``directory`` is the client's name for its context where that is not ``remote``; ``dockerfile`` that
     of where its Dockerfile is, "" for in the context; ``contexts`` are the client's names of further directories.
-    ``sessions`` are those of directories that are not of the build's own session: several builds share them."""
+    ``results`` are contexts that other builds come to, ``stored`` those that are images in the client's stores.
+    ``sessions`` are those of directories that are not of the build's own session: several builds share them.
+    ``request`` is what is asked about the Dockerfile instead of a build of it ("": nothing)."""
 
     options: BuildOptions
     directory: str = "context"
@@ -35,11 +50,19 @@ class Plan(msgspec.Struct, frozen=True):
     dockerfile: str = "dockerfile"
     filename: str = "Dockerfile"
     contexts: Mapping[str, str] = {}
+    results: Mapping[str, str] = {}
+    stored: Mapping[str, StoredImage] = {}
     sessions: Mapping[str, str] = {}
+    request: str = ""
 
-    def with_logins(self, logins: dict[str, AuthConfig]) -> BuildOptions:
-        """The options, with logins that are filled in later."""
-        return msgspec.structs.replace(self.options, auth=logins)
+    def settled(self, logins: dict[str, AuthConfig], contexts: Mapping[str, str]) -> BuildOptions:
+        """The options, with logins that are filled in later and what other contexts have turned out to be."""
+        return msgspec.structs.replace(self.options, auth=logins, contexts={**self.options.contexts, **contexts})
+
+    def unread(self) -> "Plan":
+        """The same without outputs: only what is built counts."""
+        options = msgspec.structs.replace(self.options, outputs=(Output("cacheonly"),), cache_to=())
+        return msgspec.structs.replace(self, options=options)
 
 
 def plan(
@@ -53,12 +76,13 @@ def plan(
 ) -> Plan:
     """Raises NotSupportedError, InvalidParameterError."""
     _check_frontend(frontend, attributes)
-    if inputs:
-        raise NotSupportedError(f"a build context that the client made by itself ({', '.join(sorted(inputs))})")
     asked = _Attributes(attributes)
+    contexts = _Contexts({name: _value(name, definition) for name, definition in inputs.items()})
+    for name, value in asked.below("context:").items():
+        contexts.add(name, value)
     outputs = tuple(_output(one) for one in exporters) or (Output("cacheonly"),)
     imported = (*imports, *_listed(attributes.get("cache-imports", "")))
-    remote = attributes.get("context", "")
+    directory, remote, dockerfile = contexts.main(attributes)
     options = BuildOptions(
         rich=True,
         outputs=outputs,
@@ -78,21 +102,21 @@ def plan(
         ulimits=_ulimits(attributes.get("ulimit", "")),
         cgroup_parent=attributes.get("cgroup-parent", ""),
         attests=tuple(f"type={name},{value}".rstrip(",") for name, value in asked.below("attest:").items()),
-        contexts={name: _context(name, value) for name, value in asked.below("context:").items()},
+        contexts=contexts.values,
         remote="client-session",
+        dockerfile=attributes.get("filename", ""),
     )
     found = Plan(
         options,
-        directory=attributes.get("contextkey", "context"),
+        directory=directory,
         remote=remote,
-        dockerfile=attributes.get("dockerfilekey", "" if remote else "dockerfile"),
+        dockerfile=dockerfile,
         filename=attributes.get("filename", "Dockerfile"),
-        contexts={
-            name: value.removeprefix("local:")
-            for name, value in asked.below("context:").items()
-            if value.startswith("local:")
-        },
+        contexts=contexts.directories,
+        results=contexts.results,
+        stored=contexts.stored,
         sessions=asked.below("local-sessionid:"),
+        request=attributes.get("requestid", ""),
     )
     asked.check()
     return found
@@ -106,8 +130,6 @@ def _check_frontend(frontend: str, attributes: Mapping[str, str]) -> None:
     for word in _words(attributes.get("frontend.caps", "")):
         if word.partition("+")[0] not in _CAPABILITIES:
             raise NotSupportedError(f"the frontend's capability {word}")
-    if attributes.get("requestid"):
-        raise NotSupportedError(f"the frontend request {attributes['requestid']}")
 
 
 class _Attributes:
@@ -115,7 +137,7 @@ class _Attributes:
 
     def __init__(self, attributes: Mapping[str, str]) -> None:
         self._all = attributes
-        self._prefixes = ["vcs:", "input:"]
+        self._prefixes = ["vcs:", "input:", "input-metadata:"]
 
     def below(self, prefix: str) -> dict[str, str]:
         self._prefixes.append(prefix)
@@ -172,12 +194,79 @@ def _ulimits(text: str) -> tuple[Ulimit, ...]:
     return tuple(found)
 
 
-def _context(name: str, value: str) -> str:
-    if value.startswith("local:"):
-        return f"input:{name}"
-    if value.startswith("oci-layout://"):
-        raise NotSupportedError(f"the build context {name} from an OCI layout")
-    return value
+class _Contexts:
+    """What contexts are, each in its place. ``inputs`` are those that the client has made by itself."""
+
+    def __init__(self, inputs: Mapping[str, str]) -> None:
+        self._inputs = inputs
+        self.values: dict[str, str] = {}
+        self.directories: dict[str, str] = {}
+        self.results: dict[str, str] = {}
+        self.stored: dict[str, StoredImage] = {}
+
+    def add(self, name: str, value: str) -> None:
+        """Raises InvalidParameterError, NotSupportedError."""
+        if value.startswith(INPUT):
+            key = value.removeprefix(INPUT)
+            if key not in self._inputs:
+                raise InvalidParameterError(f"invalid input {key} for {name}")
+            value = self._inputs[key]
+        if value.startswith(_RESULT):
+            self.results[name] = value.removeprefix(_RESULT)
+        elif value.startswith(_LAYOUT):
+            self.stored[name] = _stored(name, value)
+        elif value.startswith(_LOCAL):
+            self.directories[name] = value.removeprefix(_LOCAL)
+            self.values[name] = f"{INPUT}{name}"
+        elif value.startswith(IMAGE) or is_remote(value):
+            self.values[name] = value
+        else:
+            raise NotSupportedError(f"the build context {name} from {value}")
+
+    def main(self, attributes: Mapping[str, str]) -> tuple[str, str, str]:
+        """The build's own: the client's directory, a URL or "", and the directory of the Dockerfile or "".
+
+        Raises NotSupportedError.
+        """
+        directory, remote = attributes.get("contextkey", "context"), attributes.get("context", "")
+        given = self._inputs.get("context", "")
+        if given.startswith(_LOCAL):
+            directory = given.removeprefix(_LOCAL)
+        elif is_remote(given):
+            remote = given
+        elif given:
+            raise NotSupportedError("the result of a build, or an image, as a build's main context")
+        dockerfile = attributes.get("dockerfilekey", "" if remote else "dockerfile")
+        own = self._inputs.get("dockerfile", given)
+        if own.startswith(_LOCAL) and own != given:
+            dockerfile = own.removeprefix(_LOCAL)
+        elif own != given:
+            raise NotSupportedError("a Dockerfile from elsewhere than the build's context")
+        return directory, remote, dockerfile
+
+
+def _value(name: str, definition: Definition) -> str:
+    """The context that a client's graph is, as if it had been named."""
+    source = source_of(definition)
+    if result_of(source):
+        return f"{_RESULT}{result_of(source)}"
+    kind, _, rest = source.identifier.partition("://")
+    if kind == "local":
+        return f"{_LOCAL}{rest}"
+    if kind == "git":
+        url = source.attributes.get("git.fullurl") or f"https://{rest.partition('#')[0]}"
+        return "#".join((url, *(rest.partition("#")[2:] if "#" in rest else ())))
+    if kind in ("docker-image", "http", "https"):
+        return source.identifier
+    raise NotSupportedError(f"the build context {name} from {source.identifier}")
+
+
+def _stored(name: str, value: str) -> StoredImage:
+    store, _, digest = value.removeprefix(_LAYOUT).partition("@")
+    try:
+        return StoredImage(store.partition(":")[0], Digest.parse(digest))
+    except InvalidDigestError as exc:
+        raise InvalidParameterError(f"oci-layout reference {value!r} of {name} has no digest") from exc
 
 
 def _output(exporter: Exporter) -> Output:

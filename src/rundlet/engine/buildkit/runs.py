@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -33,6 +33,16 @@ _LOCAL: Final = "client-session"
 _UPLOAD: Final = "upload-request"
 
 
+_NONE: Final[Mapping[str, str]] = {}
+
+
+class Built(msgspec.Struct, frozen=True):
+    """What the client is told of a build's result, and its images by platform."""
+
+    response: dict[str, str]
+    images: Mapping[str, str]
+
+
 class BuildRuns:
     """One per engine."""
 
@@ -45,13 +55,18 @@ class BuildRuns:
         self._outputs = OutputSender(context, builds, save)
         self._sessions = sessions
 
-    async def run(self, job: Job, plan: Plan, session_id: str) -> dict[str, str]:
-        """What the client is told of the result. Raises CallError and what building raises."""
+    async def supply(self, plan: Plan, session_id: str, logins: dict[str, AuthConfig]) -> SessionSupply:
+        """What brings the build ``plan`` its files. Raises SessionNotFoundError."""
         session = await self._sessions.get(session_id)
         shared = {directory: await self._sessions.get(name) for directory, name in plan.sessions.items()}
+        return SessionSupply(self._context, self._builds.kept, self._http, session, shared, plan, logins)
+
+    async def run(self, job: Job, plan: Plan, session_id: str, contexts: Mapping[str, str] = _NONE) -> Built:
+        """``contexts`` are those of the plan that others had to settle. Raises CallError and what building raises."""
+        session = await self._sessions.get(session_id)
         logins: dict[str, AuthConfig] = {}
-        options = plan.with_logins(logins)
-        supply = SessionSupply(self._context, self._builds.kept, self._http, session, shared, plan, logins)
+        options = plan.settled(logins, contexts)
+        supply = await self.supply(plan, session_id, logins)
         aux: dict[str, Any] = {}
         async with aclosing(await self._builds.build_of(options, supply)) as messages:
             async for message in messages:
@@ -67,7 +82,7 @@ class BuildRuns:
         exporting = Exporting(job, self._context.clock, options.outputs)
         async with exporting.going_on(metadata):
             await self._outputs.send(session, options.outputs, aux.get("Outputs", ()))
-        return metadata if exporting.image else {}
+        return Built(metadata if exporting.image else {}, aux.get("Platforms", {}))
 
     # ── of clients that have no /grpc ────────────────────────────────────────────────────────────────────────
 
@@ -77,14 +92,14 @@ class BuildRuns:
         Raises NotSupportedError, InvalidParameterError; what comes later is the last message.
         """
         plan = _plan(options)
-        job = Job(secrets.token_hex(16))
+        job = Job(secrets.token_hex(16), options.session)
         task = asyncio.create_task(self._ended(job, plan, options.session))
         try:
             async with aclosing(job.said.listen()) as messages:
                 async for message in messages:
                     yield JSONMessage(id=_TRACE, aux=base64.b64encode(encode(message)).decode())
             try:
-                metadata = await task
+                metadata = (await task).response
             except CallError as exc:
                 yield jsonstream.failure(str(exc))
                 return
@@ -93,11 +108,11 @@ class BuildRuns:
                 if options.quiet:
                     yield jsonstream.stream(f"{image}\n")
         finally:
-            job.returned.cancel()
+            job.end(None)
             task.cancel()
             await asyncio.wait([task])
 
-    async def _ended(self, job: Job, plan: Plan, session: str) -> dict[str, str]:
+    async def _ended(self, job: Job, plan: Plan, session: str) -> Built:
         try:
             return await self.run(job, plan, session)
         finally:

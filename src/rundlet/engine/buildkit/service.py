@@ -29,10 +29,13 @@ from rundlet.api.builds import BuildOptions
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.protobuf import Message, decode, encode
 from rundlet.api.streams import Attachment
+from rundlet.builder.namedcontexts import IMAGE
 from rundlet.engine.buildkit import progress
-from rundlet.engine.buildkit.frontend import plan
+from rundlet.engine.buildkit.frontend import Plan, plan
+from rundlet.engine.buildkit.graphs import definition_of
 from rundlet.engine.buildkit.jobs import Job, Jobs
 from rundlet.engine.buildkit.outputs import Save
+from rundlet.engine.buildkit.questions import Questions
 from rundlet.engine.buildkit.runs import BuildRuns
 from rundlet.engine.buildkit.session import Sessions, joined
 from rundlet.engine.buildkit.workers import WorkerService
@@ -59,6 +62,7 @@ class BuildKitService:
     def __init__(self, context: Context, builds: BuildService, http: HttpClient, save: Save) -> None:
         self._sessions = Sessions()
         self._runs = BuildRuns(context, builds, http, save, self._sessions)
+        self._questions = Questions(self._runs, context)
         self._jobs = Jobs()
         self._workers = WorkerService(context, builds)
         self._server = Server(self._methods(), progress.describe)
@@ -123,13 +127,15 @@ class BuildKitService:
         _refuse_definition(request.definition)
         if request.source_policy:
             raise NotSupportedError("a source policy")
-        async with self._jobs.solving(request.ref) as job:
+        async with self._jobs.solving(request.ref, request.session) as job:
             if request.frontend:
                 asked: FrontendRequest | None = FrontendRequest(
                     frontend=request.frontend, attributes=request.frontend_attributes, inputs=request.frontend_inputs
                 )
             else:
-                asked = _chosen(job, await job.returned)
+                name = _chosen(await job.returned)
+                asked = job.request(name) if name else None
+                job.settle(name)
             response = {} if asked is None else await self._build(job, request, asked)
         await call.send(encode(SolveResponse(response)))
 
@@ -147,7 +153,30 @@ class BuildKitService:
             cache.exports,
             request.entitlements,
         )
-        return await self._runs.run(job, found, request.session)
+        contexts = await self._contexts(job, found)
+        built = await self._runs.run(job, found, request.session, contexts)
+        job.images.set_result(built.images)
+        return built.response
+
+    async def _contexts(self, job: Job, found: Plan) -> dict[str, str]:
+        """The contexts that other builds come to: images, by their names here. Raises what building raises."""
+        if found.stored:
+            raise NotSupportedError(f"the build context {next(iter(found.stored))} from an OCI layout")
+        contexts: dict[str, str] = {}
+        for name, result in found.results.items():
+            for platform, image in (await self._images(job, result)).items():
+                contexts[f"{name}::{platform}" if platform else name] = f"{IMAGE}{image}"
+        return contexts
+
+    async def _images(self, job: Job, result: str) -> Mapping[str, str]:
+        """What the request ``result`` comes to: of the build that it is of, or by a build only for this one."""
+        owner = self._jobs.owner(result)
+        images = await owner.result(result) if owner is not job else None
+        if images is None:
+            asked = owner.request(result)
+            found = plan(asked.frontend, asked.attributes, asked.inputs, (), asked.cache_imports, (), ()).unread()
+            images = (await self._runs.run(job, found, owner.session, await self._contexts(job, found))).images
+        return images if len(images) > 1 else {"": next(iter(images.values()))}
 
     async def _status(self, call: ServerCall) -> None:
         job = await self._jobs.get(decode(StatusRequest, await call.request()).ref)
@@ -165,8 +194,13 @@ class BuildKitService:
         request = decode(FrontendRequest, await call.request())
         _refuse_definition(request.definition)
         # What can't be done is said here already, where the client can tell whose request it was.
-        plan(request.frontend, request.attributes, request.inputs, (), request.cache_imports, (), ())
-        await _answer(call, FrontendResponse(result=Result(ref=Ref(job.add(request)))))
+        found = plan(request.frontend, request.attributes, request.inputs, (), request.cache_imports, (), ())
+        if found.request:
+            result = Result(metadata=await self._questions.answer(job, found))
+        else:
+            name = self._jobs.add(job, request)
+            result = Result(ref=Ref(name, definition_of(name)))
+        await _answer(call, FrontendResponse(result=result))
 
     async def _bridge_return(self, call: ServerCall) -> None:
         job = await self._job(call)
@@ -207,15 +241,15 @@ def _refuse_definition(definition: Definition | None) -> None:
         raise NotSupportedError("a build graph that the client made by itself (LLB)")
 
 
-def _chosen(job: Job, returned: ReturnRequest) -> FrontendRequest | None:
-    """What the client's frontend came to; None where it only looked around. Raises CallError."""
+def _chosen(returned: ReturnRequest) -> str:
+    """The request that the client's frontend came to; "" where it only looked around. Raises CallError."""
     if returned.error is not None:
         raise CallError(returned.error.code, returned.error.message, encode(returned.error))
     result = returned.result
     if result is None:
-        return None
+        return ""
     refs = list(result.refs.refs.values()) if result.refs is not None else [result.ref] if result.ref else []
     names = {ref.id for ref in refs if ref.id}
     if len(names) > 1:
         raise NotSupportedError("a result of several builds")
-    return job.request(names.pop()) if names else None
+    return names.pop() if names else ""

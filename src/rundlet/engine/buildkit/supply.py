@@ -20,7 +20,7 @@ from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit import filesync
 from rundlet.engine.buildkit.frontend import UPLOAD, Plan
 from rundlet.engine.buildkit.session import Session
-from rundlet.engine.builds.contexts import DockerfileMissingError, Read, bring, read_dockerfile, receive
+from rundlet.engine.builds.contexts import DockerfileMissingError, Read, bring, read_dockerfile, read_ignore, receive
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lent
 from rundlet.engine.builds.supplies import Emit
@@ -126,6 +126,12 @@ class SessionSupply:
             if self._tasks:
                 await asyncio.wait(self._tasks)
 
+    async def inspected(self, workspace: Workspace, emit: Emit) -> Read:
+        """The Dockerfile alone, of a context that is the client's. Raises BuildError, CallError, DockerfileError."""
+        if self._plan.remote:
+            await self._remote(workspace, emit)
+        return await self._dockerfile(workspace, emit)
+
     def _of(self, directory: str) -> Session:
         return self._shared.get(directory, self._session)
 
@@ -156,10 +162,16 @@ class SessionSupply:
             raise BuildError(f"failed to read dockerfile: open {name}: no such file or directory") from exc
 
     async def _fetch(
-        self, workspace: Workspace, place: str, directory: str, names: tuple[str, ...], progress: Callable[[int], None]
+        self,
+        workspace: Workspace,
+        place: str,
+        directory: str,
+        names: tuple[str, ...],
+        progress: Callable[[int], None],
+        excluded: tuple[str, ...] = (),
     ) -> set[str]:
-        """The named files of one of the client's directories; which there are."""
-        headers = filesync.request_headers(directory, followpaths=names)
+        """The named files of one of the client's directories, or all but the excluded; which there are."""
+        headers = filesync.request_headers(directory, followpaths=names, exclude_patterns=excluded)
         async with self._of(directory).channel.call(filesync.METHOD, headers) as call:
             receiver = filesync.Receiver(call, progress)
             files = await receiver.listing()
@@ -198,18 +210,21 @@ class SessionSupply:
         await asyncio.to_thread(workspace.make)
         step = Transfer(emit, self._context.clock, f"[context {name}] load from client")
         try:
+            ignore = await self._ignored(name, directory, workspace, emit)
             with step.going_on("transferring context:") as progress:
-                channel = self._of(directory).channel
-                async with channel.call(filesync.METHOD, filesync.request_headers(directory)) as call:
-                    receiver = filesync.Receiver(call, progress)
-                    files = await receiver.listing()
-                    async with aclosing(receiver.archive(files, None)) as archive:
-                        await receive(workspace, archive)
-                    await receiver.finish()
+                await self._fetch(workspace, "", directory, (), progress, ignore)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(workspace.remove))
             raise
         return workspace
+
+    async def _ignored(self, name: str, directory: str, workspace: Workspace, emit: Emit) -> tuple[str, ...]:
+        """What the directory's own ignore file says."""
+        place = await asyncio.to_thread(workspace.directory, "ignore")
+        step = Transfer(emit, self._context.clock, f"[context {name}] load {IGNORE_FILE}")
+        with step.going_on("transferring context:") as progress:
+            await self._fetch(workspace, place, directory, (IGNORE_FILE,), progress)
+        return tuple((await asyncio.to_thread(read_ignore, place)).lines())
 
     async def _remote(self, workspace: Workspace, emit: Emit) -> None:
         remote = self._plan.remote

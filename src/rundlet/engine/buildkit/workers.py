@@ -41,6 +41,7 @@ _FRONTEND: Final = (
     "gateway.solve.metadata",
     "gateway.evaluate",
     "gateway.warnings",
+    "reference.output",
 )
 _LLB: Final = ("source.image", "source.local", "source.git", "source.http", "exporter.multiple")
 _SNAPSHOTTER: Final = "org.mobyproject.buildkit.worker.snapshotter"

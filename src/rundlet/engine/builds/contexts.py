@@ -91,6 +91,22 @@ async def bring(
     return False
 
 
+async def fetch_context(workspace: Workspace, url: str, http: HttpClient) -> None:
+    """Make what ``url`` names the only thing in the context: a repository's files, or one file under its own name.
+
+    Raises BuildError, TransportError.
+    """
+    git = git_source(url)
+    if git is not None:
+        directory = await asyncio.to_thread(workspace.directory, "git")
+        await clone(git, directory, keep_metadata=False, on_line=lambda _line: None)
+        await asyncio.to_thread(_adopt, workspace, directory, git.directory, url)
+        return
+    directory = await asyncio.to_thread(workspace.directory, "download")
+    found = await fetch(http, url, directory, "", lambda _state: None)
+    await asyncio.to_thread(os.rename, found.path, f"{workspace.context}/{found.name or 'download'}")
+
+
 def _adopt(workspace: Workspace, directory: str, inside: str, remote: str) -> None:
     root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -148,6 +164,15 @@ def read_dockerfile(context: str, name: str, *, filtered: bool, own_ignore: bool
         patterns = _patterns(ignore or b"")
         _drop(root, patterns, None if not filtered else [IGNORE_FILE, name or DOCKERFILE])
         return Read(parsed, data.decode("utf-8", "replace"), patterns)
+    finally:
+        os.close(root)
+
+
+def read_ignore(directory: str) -> Patterns:
+    """What the ignore file in ``directory`` says, if there is one. Blocks. Raises InvalidParameterError."""
+    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _patterns(_read(root, IGNORE_FILE) or b"")
     finally:
         os.close(root)
 

@@ -3,15 +3,17 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from rundlet.api.streams import Attachment
 from rundlet.builder.workspace import Workspace
-from rundlet.engine.builds.contexts import receive
+from rundlet.engine.builds.contexts import fetch_context, receive
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotFoundError
+from rundlet.transport import HttpClient
+from rundlet.util.tasks import settled
 
 _IDLE: Final = 900.0
 """Seconds that something lent waits for its build."""
@@ -99,6 +101,14 @@ class Lendings:
         lent.contexts[name] = workspace
         if old is not None:
             await asyncio.to_thread(old.remove)
+
+    async def fetch(self, lent: Lent, urls: Iterable[str], http: HttpClient) -> None:
+        """What contexts mean that are elsewhere, each under its URL. Raises BuildError, TransportError."""
+        for url in dict.fromkeys(urls):
+            workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+            await settled(asyncio.to_thread(workspace.make))
+            lent.contexts[url] = workspace
+            await fetch_context(workspace, url, http)
 
     def add_agent(self, session: str, name: str) -> Attachment:
         """A line to the client's agent; its engine's end waits for a step that speaks on it."""

@@ -6,6 +6,7 @@ import msgspec
 
 from rundlet.api.builds import BuildOptions
 from rundlet.builder.dockerfile.ast import Dockerfile
+from rundlet.builder.namedcontexts import of_platform
 from rundlet.builder.request import BuildRequest, Limits
 from rundlet.engine.builds import attestations, indexes
 from rundlet.errors import InvalidParameterError, NotSupportedError
@@ -160,5 +161,7 @@ def _check_several(options: BuildOptions) -> None:
             raise NotSupportedError(f"output type {output.type} of several platforms without a name")
 
 
-def with_platform(request: BuildRequest, platform: Platform) -> BuildRequest:
-    return msgspec.structs.replace(request, platform=platform, platform_given=True)
+def with_platform(request: BuildRequest, platform: Platform, *, given: bool) -> BuildRequest:
+    """``request`` for one of its platforms, with the contexts that it has for that."""
+    contexts = of_platform(request.contexts, platform)
+    return msgspec.structs.replace(request, platform=platform, platform_given=given, contexts=contexts)

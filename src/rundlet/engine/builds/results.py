@@ -83,7 +83,8 @@ class Results:
                 await exporter.export(image, others, Reference.parse(reference))
         aux: dict[str, Any] = {"ID": str(image.id)}
         if options.rich:
-            aux |= {"Metadata": metadata, "Outputs": outputs}
+            built = {str(one.platform): str(one.id) for one in platforms}
+            aux |= {"Metadata": metadata, "Outputs": outputs, "Platforms": built}
         return aux
 
     async def _push(self, reference: Reference, options: BuildOptions, emit: Callable[[Any], None]) -> None:

@@ -28,6 +28,7 @@ from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.errors import LocatedError
+from rundlet.builder.namedcontexts import is_remote
 from rundlet.builder.report import Reporter
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
@@ -207,6 +208,7 @@ class BuildService:
                     emit(checks.answer(found, warnings))
                     return None
                 checks.say(found, warnings, reporter, options)
+                await self.lendings.fetch(lent, filter(is_remote, options.contexts.values()), self._rooms.http)
                 try:
                     return await self._build(found, options, workspace, lent, lease, reporter, emit)
                 except LocatedError as exc:
@@ -264,7 +266,8 @@ class BuildService:
                 began = context.clock.now_ns()
                 several = len(targets) > 1
                 work = work_of(reporter.of_platform(str(platform)) if several else reporter)
-                state = await work.solve(with_platform(request, platform) if several else request)
+                given = several or bool(options.platform)
+                state = await work.solve(with_platform(request, platform, given=given))
                 assert state.image is not None
                 await lease.hold(state.image.id)
                 built.append(_Built(state, request, began, work.used, work.stages))

@@ -1,10 +1,14 @@
 """What the attributes of BuildKit's clients mean."""
 
+import hashlib
+
 import pytest
 
-from rundlet.api.buildkit import CacheEntry, Definition, Exporter
+from rundlet.api.buildkit import CacheEntry, Definition, Exporter, Input, Operation, SourceOperation
 from rundlet.api.builds import BuildOptions, Output, Ulimit
+from rundlet.api.protobuf import encode
 from rundlet.engine.buildkit.frontend import Plan, plan
+from rundlet.engine.buildkit.graphs import definition_of
 from rundlet.errors import InvalidParameterError, NotSupportedError
 
 
@@ -80,6 +84,7 @@ def test_dockers_frontend_by_its_image_is_ours(source: str) -> None:
         {"add-hosts": "a"},
         {"cache-imports": "{"},
         {"image-resolve-mode": "never"},
+        {"context:x": "oci-layout://store:tag@sha256:1"},
     ],
 )
 def test_what_is_wrong(attributes: dict[str, str]) -> None:
@@ -90,10 +95,9 @@ def test_what_is_wrong(attributes: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("attributes", "exporter"),
     [
-        ({"context:x": "oci-layout://store:tag@sha256:1"}, Exporter("tar")),
         ({}, Exporter("oci", {"tar": "false"})),
         ({}, Exporter("estargz")),
-        ({"requestid": "frontend.outline"}, Exporter("tar")),
+        ({"frontend.caps": "moby.buildkit.frontend.nothing"}, Exporter("tar")),
         ({"hostname-of-nothing": "x"}, Exporter("tar")),
     ],
 )
@@ -103,7 +107,47 @@ def test_what_is_refused_by_name(attributes: dict[str, str], exporter: Exporter)
 
 
 def test_graphs_and_caches_that_are_refused() -> None:
-    with pytest.raises(NotSupportedError, match="context that the client made by itself"):
-        plan("dockerfile.v0", {}, {"context": Definition((b"x",))}, (), (), (), ())
+    graph = Definition((run := encode(Operation(run=b"x")), encode(Operation((Input(digest(run)),)))))
+    with pytest.raises(NotSupportedError, match=r"made by itself \(LLB\), of a command"):
+        plan("dockerfile.v0", {}, {"context": graph}, (), (), (), ())
+    with pytest.raises(InvalidParameterError):
+        plan("dockerfile.v0", {}, {"context": Definition((b"\xff",))}, (), (), (), ())
     with pytest.raises(NotSupportedError, match="cache of type local"):
         plan("dockerfile.v0", {}, {}, (), (), (CacheEntry("local", {"dest": "x"}),), ())
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def graph_of(identifier: str, **attributes: str) -> Definition:
+    names = {f"git.{name}": value for name, value in attributes.items()}
+    source = encode(Operation(source=SourceOperation(identifier, names)))
+    return Definition((source, encode(Operation((Input(digest(source)),)))))
+
+
+def test_contexts_that_the_client_made_by_itself() -> None:
+    inputs = {
+        "context": graph_of("git://host/x.git#main:sub", fullurl="https://host/x.git"),
+        "a": graph_of("docker-image://docker.io/library/busybox:latest"),
+        "b": graph_of("local://there"),
+        "c": definition_of("0123"),
+    }
+    attributes = {f"context:{name}": f"input:{name}" for name in ("a", "b", "c")}
+    attributes |= {"context:c::linux/arm64": "input:c", "input:context": "https://host/x.git?ref=main"}
+    found = plan("dockerfile.v0", attributes, inputs, (), (), (), ())
+    assert (found.remote, found.dockerfile) == ("https://host/x.git#main:sub", "")
+    assert found.options.contexts == {"a": "docker-image://docker.io/library/busybox:latest", "b": "input:b"}
+    assert found.contexts == {"b": "there"}
+    assert found.results == {"c": "0123", "c::linux/arm64": "0123"}
+    with pytest.raises(InvalidParameterError, match="invalid input x for y"):
+        planned({"context:y": "input:x"})
+    with pytest.raises(NotSupportedError, match="from target:y"):
+        planned({"context:x": "target:y"})
+    with pytest.raises(NotSupportedError, match="main context"):
+        plan("dockerfile.v0", {}, {"context": inputs["c"]}, (), (), (), ())
+
+
+def test_what_is_asked_without_a_build() -> None:
+    asked = {"requestid": "frontend.outline", "frontend.caps": "moby.buildkit.frontend.subrequests+forward"}
+    assert planned(asked).request == "frontend.outline"

@@ -1,0 +1,38 @@
+"""What clients ask of the frontend about a Dockerfile (``requestid``): nothing is built for it, no context is sent."""
+
+import asyncio
+
+from rundlet.api.builds import BuildProgress
+from rundlet.builder.workspace import Workspace
+from rundlet.engine.buildkit import progress
+from rundlet.engine.buildkit.frontend import Plan
+from rundlet.engine.buildkit.jobs import Job
+from rundlet.engine.buildkit.runs import BuildRuns
+from rundlet.engine.builds import calls, checks
+from rundlet.engine.context import Context
+
+
+class Questions:
+    """One per engine."""
+
+    def __init__(self, runs: BuildRuns, context: Context) -> None:
+        self._runs = runs
+        self._context = context
+
+    async def answer(self, job: Job, plan: Plan) -> dict[str, bytes]:
+        """The result's metadata. Raises NotSupportedError, DockerfileError and what fetching raises."""
+        kind = calls.kind_of(plan.request)
+        if kind == "describe":
+            return calls.describe().metadata()
+        supply = await self._runs.supply(plan, job.session, {})
+        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+        await asyncio.to_thread(workspace.make)
+        said: list[BuildProgress] = []
+        try:
+            found = await supply.inspected(workspace, said.append)
+        finally:
+            for message in said:
+                await job.said.say(progress.status(message, job.ref))
+            await asyncio.shield(asyncio.to_thread(workspace.remove))
+        warnings = checks.findings(found, plan.options, self._context.images) if kind == calls.CHECK else []
+        return calls.answer(plan.request, found, warnings, plan.options).metadata()
