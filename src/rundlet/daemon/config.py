@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rundlet.daemon import flags, gcpolicy, networks, registries, sizes
+from rundlet.daemon import defaults, flags, gcpolicy, networks, registries, runtimes, sizes
 from rundlet.daemon.errors import ConfigError
+from rundlet.engine.containers.defaults import ContainerDefaults
 from rundlet.engine.images.policy import ImagePolicy
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -25,6 +26,7 @@ MAX_LAYER_SIZE = 256 << 30
 class Config:
     """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime.
 
+    ``runtime_args`` go before a runtime's own arguments.
     ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
@@ -33,6 +35,8 @@ class Config:
     ``storage_driver`` is overlay2, vfs, or empty for what the data root's file system can do.
     ``default_userns`` is the mode of containers that ask for none, ``userns_remap`` Docker's name of a user whose range
     they all share.
+    ``containers``: what those have that ask for nothing else. ``live_restore``: they outlive the engine; else they are
+    stopped at its end, for which ``shutdown_timeout`` (seconds, -1: any) is what it waits at least.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
 
@@ -51,6 +55,7 @@ class Config:
     debug: bool = False
     default_runtime: str = NATIVE_RUNTIME
     runtimes: dict[str, str] = field(default_factory=dict)
+    runtime_args: dict[str, tuple[str, ...]] = field(default_factory=dict)
     log_driver: str = "json-file"
     log_opts: dict[str, str] = field(default_factory=dict)
     cdi_spec_dirs: tuple[str, ...] = ()
@@ -69,6 +74,10 @@ class Config:
     default_userns: str = ""
     userns_remap: str = ""
     config_file: str = ""
+    containers: ContainerDefaults = field(default_factory=ContainerDefaults)
+    labels: tuple[str, ...] = ()
+    live_restore: bool = True
+    shutdown_timeout: int = 15
 
     @property
     def uses_tls(self) -> bool:
@@ -137,6 +146,10 @@ _FILE_KEYS: dict[str, type] = {
     "tlscacert": str,
     "tlscert": str,
     "tlskey": str,
+    "labels": list,
+    "live-restore": bool,
+    "shutdown-timeout": int,
+    **defaults.KEYS,
     **networks.KEYS,
 }
 
@@ -145,7 +158,7 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
     """The configuration file's values. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
-            document = json.load(file)
+            document = json.loads(file.read().strip() or b"{}")
     except FileNotFoundError:
         if required:
             raise ConfigError(f"open {path}: no such file or directory") from None
@@ -160,8 +173,6 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
             raise ConfigError(f"{path}: the following directives don't match any configuration option: {key}")
         if not isinstance(value, kind):
             raise ConfigError(f"{path}: {key}: want a JSON {kind.__name__}")
-    if "runtimes" in document:
-        document["runtimes"] = {name: _runtime(path, name, value) for name, value in document["runtimes"].items()}
     for name, text in document.get("log-opts", {}).items():
         if not isinstance(text, str):
             raise ConfigError(f"{path}: log-opts: {name}: want a JSON string")
@@ -169,12 +180,6 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
         found = document["default-address-pools"]
         document["default-address-pools"] = [networks.pool(f"{path}: default-address-pools", value) for value in found]
     return document
-
-
-def _runtime(path: str, name: str, value: object) -> str:
-    if isinstance(value, dict) and set(value) == {"path"} and isinstance(value["path"], str):
-        return value["path"]
-    raise ConfigError(f'{path}: runtimes: {name}: want {{"path": "…"}}')
 
 
 def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
@@ -200,20 +205,24 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     if "max-layer-size" in document:
         document["max-layer-size"] = sizes.parse("max-layer-size", document["max-layer-size"])
     policy = gcpolicy.parse(document.pop("gc")) if "gc" in document else None
-    runtimes = {**document.pop("runtimes", {}), **given.pop("runtimes", {})}
+    paths, arguments = runtimes.parse(document.pop("runtimes", {}))
+    paths |= given.pop("runtimes", {})
     every = {**document, **given}
     network = {key: every.pop(key) for key in networks.KEYS if key in every}
+    containers = defaults.containers({key: every.pop(key) for key in defaults.KEYS if key in every})
     merged = {key.replace("-", "_"): value for key, value in every.items()}
-    for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts"):
+    for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts", "labels"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)
     config = Config(
-        runtimes=runtimes,
+        runtimes={name: runtimes.located(found, environment) for name, found in paths.items()},
+        runtime_args=arguments,
         mirrors=mirrors,
         mirror_logins=logins,
         gc=policy,
         network=network,
+        containers=containers,
         config_file=path if document or required else "",
         **merged,
     )

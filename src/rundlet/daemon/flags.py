@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-from rundlet.daemon import networks
+from rundlet.daemon import defaults, networks
 from rundlet.daemon.errors import ConfigError, FlagError
 
 FLAGS: Final[dict[str, tuple[str, str]]] = {
@@ -35,6 +35,10 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "tlscacert": ("tlscacert", "str"),
     "tlscert": ("tlscert", "str"),
     "tlskey": ("tlskey", "str"),
+    "label": ("labels", "list"),
+    "live-restore": ("live-restore", "bool"),
+    "shutdown-timeout": ("shutdown-timeout", "int"),
+    **defaults.FLAGS,
     **networks.FLAGS,
 }
 """flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=VALUE, repeated."""
@@ -42,7 +46,15 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
 INTERNAL: Final = frozenset(("ready-fd", "leave-cgroup", "rootless"))
 """What only the programs that start an engine say."""
 
-SHORT: Final = {"s": "storage-driver", "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "G": "group"}
+SHORT: Final = {
+    "b": "bridge",
+    "s": "storage-driver",
+    "H": "host",
+    "D": "debug",
+    "l": "log-level",
+    "p": "pidfile",
+    "G": "group",
+}
 _ASKING = {"help": "help", "h": "help", "version": "version", "v": "version"}
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
@@ -124,6 +136,9 @@ def _store(values: dict[str, Any], name: str, text: str) -> None:
     elif kind == "netopt":
         driver, option, value = networks.driver_option(text)
         values.setdefault(key, {}).setdefault(driver, {})[option] = value
+    elif kind == "ulimit":
+        label, limits = defaults.ulimit(text)
+        values.setdefault(key, {})[label] = limits
     elif kind == "int":
         if not (text.isascii() and text.isdigit()):
             raise _invalid(name, text, f'strconv.ParseInt: parsing "{text}": invalid syntax')

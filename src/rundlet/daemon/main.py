@@ -18,6 +18,7 @@ from rundlet.daemon.lock import acquire, check_owner
 from rundlet.daemon.notify import Notifier
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.daemon.wiring import Engine
+from rundlet.engine.containers import shutdown
 from rundlet.errors import RundletError
 from rundlet.linux import cgroup
 from rundlet.runtime.launch import Launcher
@@ -159,7 +160,9 @@ async def _check_storage(engine: Engine) -> None:
 
 
 async def _close(config: Config, layout: Layout, engine: Engine, server: APIServer, launcher: Launcher) -> None:
-    """Containers run on; the next engine finds them."""
+    """Containers run on, and the next engine finds them, unless ``live-restore`` is off."""
+    if not config.live_restore:
+        await shutdown.stop_all(engine.context, engine.lifecycle, config.shutdown_timeout)
     await engine.buildkit.close()
     await engine.builds.close()
     engine.context.events.close()

@@ -13,6 +13,7 @@ from rundlet.network.networks import STANDARD_MTU
 
 FLAGS: dict[str, tuple[str, str]] = {
     "bip": ("bip", "str"),
+    "bridge": ("bridge", "str"),
     "default-address-pool": ("default-address-pools", "pool"),
     "default-gateway": ("default-gateway", "str"),
     "default-gateway-v6": ("default-gateway-v6", "str"),
@@ -24,6 +25,9 @@ FLAGS: dict[str, tuple[str, str]] = {
     "fixed-cidr-v6": ("fixed-cidr-v6", "str"),
     "host-gateway-ip": ("host-gateway-ips", "list"),
     "icc": ("icc", "bool"),
+    "ip-forward-no-drop": ("ip-forward-no-drop", "bool"),
+    "ip6tables": ("ip6tables", "bool"),
+    "iptables": ("iptables", "bool"),
     "ip": ("ip", "str"),
     "ip-forward": ("ip-forward", "bool"),
     "ip-masq": ("ip-masq", "bool"),
@@ -35,6 +39,7 @@ FLAGS: dict[str, tuple[str, str]] = {
 
 KEYS: dict[str, type] = {
     "bip": str,
+    "bridge": str,
     "default-address-pools": list,
     "default-gateway": str,
     "default-gateway-v6": str,
@@ -44,8 +49,12 @@ KEYS: dict[str, type] = {
     "dns-search": list,
     "fixed-cidr": str,
     "fixed-cidr-v6": str,
+    "host-gateway-ip": str,
     "host-gateway-ips": list,
     "icc": bool,
+    "ip-forward-no-drop": bool,
+    "ip6tables": bool,
+    "iptables": bool,
     "ip": str,
     "ip-forward": bool,
     "ip-masq": bool,
@@ -78,8 +87,11 @@ def options(values: Mapping[str, Any]) -> DaemonOptions:
         icc=values.get("icc", True),
         masquerade=values.get("ip-masq", True),
         forwarding=values.get("ip-forward", True),
+        forward_others=values.get("ip-forward-no-drop", False),
+        families=_families(values),
+        default_bridge=_default_bridge(values),
         defaults=_defaults(values.get("default-network-opts", {})),
-        host_gateways=tuple(_host_gateway(text) for text in values.get("host-gateway-ips", ())),
+        host_gateways=tuple(_host_gateway(text) for text in _host_gateways(values)),
     )
 
 
@@ -180,6 +192,32 @@ def _address(values: Mapping[str, Any], key: str, version: int) -> str:
 def _binding(values: Mapping[str, Any]) -> str:
     chosen = _address(values, "ip", 4)
     return "" if chosen == "0.0.0.0" else chosen
+
+
+def _families(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """Those that the host's firewall is filled in: Docker's keys name the program that it does so with."""
+    return tuple(version for version, key in ((4, "iptables"), (6, "ip6tables")) if values.get(key, True))
+
+
+def _default_bridge(values: Mapping[str, Any]) -> bool:
+    """Whether there is one. Raises ConfigError."""
+    chosen = values.get("bridge", "")
+    if chosen not in ("", "none"):
+        raise ConfigError(
+            f"bridge: {chosen}: a bridge of somebody else's as the default one is not supported by Rundlet; want none"
+        )
+    for key in ("bip", "fixed-cidr"):
+        if chosen and values.get(key):
+            raise ConfigError(f"bridge and {key}: there is no default bridge")
+    return not chosen
+
+
+def _host_gateways(values: Mapping[str, Any]) -> list[Any]:
+    """Docker's earlier key names one address."""
+    single = values.get("host-gateway-ip", "")
+    if single and values.get("host-gateway-ips"):
+        raise ConfigError("host-gateway-ip and host-gateway-ips: want one of them")
+    return [single] if single else list(values.get("host-gateway-ips", ()))
 
 
 def _host_gateway(text: object) -> str:

@@ -329,6 +329,9 @@ def _settings(config: Config, outside: KeeperLink | None) -> Settings:
         rootless=config.rootless >= 0,
         chosen=() if outside is None else outside.chosen(),
         lacks=() if outside is None else outside.lacks(),
+        containers=config.containers,
+        runtime_args=config.runtime_args,
+        labels=config.labels,
         maps_users=bool(config.userns_remap) or config.default_userns not in ("", usermaps.HOST),
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from rundlet.api.container_config import LogConfig
 from rundlet.container.store import ContainerStore
+from rundlet.engine.containers.defaults import ContainerDefaults
 from rundlet.engine.containers.live import Registry
 from rundlet.engine.events import EventBus
 from rundlet.image.admission import Admission
@@ -30,6 +31,11 @@ class Settings:
     log_config: LogConfig
     cdi_spec_dirs: tuple[str, ...]
     dns: ResolverOptions = field(default_factory=ResolverOptions)
+    containers: ContainerDefaults = field(default_factory=ContainerDefaults)
+    runtime_args: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What is put before a runtime's own arguments, by its name."""
+    labels: tuple[str, ...] = ()
+    """The engine's own, for ``info``."""
     open_hosts: tuple[str, ...] = ()
     """TCP addresses where everyone who reaches them is let in."""
     rootless: bool = False

@@ -103,7 +103,11 @@ class SystemService:
         layout = cgroup.detect()
         have = layout.controllers
         name, release = machine.distribution()
-        runtimes = {path_name: Runtime(path=path) for path_name, path in settings.runtimes.items()}
+        arguments = settings.runtime_args
+        runtimes = {
+            path_name: Runtime(path=path, runtime_args=arguments.get(path_name, ()))
+            for path_name, path in settings.runtimes.items()
+        }
         runtimes["rundlet"] = Runtime(path="built in")
         return Info(
             id=self._id,
@@ -152,16 +156,18 @@ class SystemService:
             https_proxy=os.environ.get("HTTPS_PROXY", os.environ.get("https_proxy", "")),
             no_proxy=os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")),
             name=socket.gethostname(),
+            labels=settings.labels,
             server_version=__version__,
             runtimes=runtimes,
             default_runtime=settings.default_runtime,
             init_binary="rundlet-init",
             security_options=(
                 *confinement.options(),
-                "name=seccomp,profile=builtin",
+                f"name=seccomp,profile={settings.containers.seccomp_name}",
                 *(("name=userns",) if context.settings.maps_users else ()),
                 *(("name=rootless",) if context.settings.rootless else ()),
                 "name=cgroupns",
+                *(("name=no-new-privileges",) if settings.containers.security.no_new_privileges else ()),
                 *((f"name=trust,profile={policy}",) if policy else ()),
             ),
             rootless=settings.chosen or None,

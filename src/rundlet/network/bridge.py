@@ -37,8 +37,10 @@ def mac_of(address: str) -> str:
 class BridgeDriver:
     """Makes and removes bridge interfaces. Raises OSError that names the step."""
 
-    def __init__(self, rtnl: Netlink) -> None:
+    def __init__(self, rtnl: Netlink, *, route_loopback: bool = True) -> None:
+        """``route_loopback``: the firewall sends from 127.0.0.1 into containers, and keeps theirs from there."""
         self._rtnl = rtnl
+        self._route_loopback = route_loopback
 
     def ensure(self, network: Network) -> None:
         """Have the network's bridge up with its gateway addresses and its switches, whatever is there already."""
@@ -57,7 +59,7 @@ class BridgeDriver:
 
     def _set_switches(self, network: Network) -> None:
         # Lets this host reach a port on 127.0.0.1 without a proxy; the firewall keeps the bridge's own frames from it.
-        _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1")
+        _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1" if self._route_loopback else "0")
         switches = f"/proc/sys/net/ipv6/conf/{network.bridge}"
         if os.path.exists(switches):
             # Containers must not tell this host where its routers are (CVE-2020-13401).

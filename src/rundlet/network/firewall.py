@@ -31,6 +31,7 @@ from rundlet.linux.nftexpr import word
 from rundlet.network.ipam import IPNetwork
 from rundlet.network.portmap import ANY, ANY6, PROTOCOLS
 
+FAMILIES = (4, 6)
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 BRIDGES, WITHIN, CONTAINERS = "bridges", "within", "containers"
@@ -93,8 +94,10 @@ class Publication(msgspec.Struct, frozen=True):
 class Firewall:
     """Keeps the table. Methods raise OSError that names the step; the kernel applies all of a call or nothing."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, families: Collection[int] = FAMILIES) -> None:
+        """``families`` (4, 6): the others' packets are somebody else's to filter and to translate."""
         self.table = f"rundlet_{instance}"
+        self.families = frozenset(families)
         self._nft = nft.Nft()
         self._monitor: nft.Monitor | None = None
 
@@ -140,10 +143,13 @@ class Firewall:
 
         ``close_other_forwarding``: the families (4, 6) in which the host forwards for containers only.
         """
+        if not self.families:
+            self.remove()
+            return
         batch = self._batch()
         batch.replace_table()
         _add_sets(batch)
-        _add_chains(batch, close_other_forwarding)
+        _add_chains(batch, close_other_forwarding, frozenset(FAMILIES) - self.families)
         for network in networks:
             _add_network(batch, network)
         _each_map(batch.add_elements, publications)
@@ -153,19 +159,19 @@ class Firewall:
         """One network more. Raises OSError ENOENT when the table is gone."""
         batch = self._batch()
         _add_network(batch, network)
-        self._nft.commit(batch)
+        self._commit(batch)
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Add ports. Raises OSError ENOENT when the table is gone, EEXIST when a port leads elsewhere."""
         batch = self._batch()
         _each_map(batch.add_elements, publications)
-        self._nft.commit(batch)
+        self._commit(batch)
 
     def unpublish(self, publications: Sequence[Publication]) -> None:
         """Remove ports. Raises OSError ENOENT when one is not there; then none is removed."""
         batch = self._batch()
         _each_map(batch.delete_elements, publications)
-        self._nft.commit(batch)
+        self._commit(batch)
 
     def remove(self) -> None:
         """Delete the table; none is fine."""
@@ -173,6 +179,11 @@ class Firewall:
         batch.add_table()
         batch.delete_table()
         self._nft.commit(batch)
+
+    def _commit(self, batch: Batch) -> None:
+        """A change of the table, if there is to be one."""
+        if self.families:
+            self._nft.commit(batch)
 
     def _batch(self) -> Batch:
         return Batch(nft.FAMILY_INET, self.table)
@@ -196,16 +207,24 @@ def _add_sets(batch: Batch) -> None:
     batch.add_set(PUBLISHED_LOOPBACK, [nft.IPV4, nft.PROTOCOL, nft.SERVICE], data=[nft.IPV4, nft.SERVICE])
 
 
-def _add_chains(batch: Batch, close_other_forwarding: Collection[int]) -> None:
-    _add_raw(batch)
-    _add_translation(batch)
-    _add_forward(batch, close_other_forwarding)
-    _add_postrouting(batch)
+def _add_chains(batch: Batch, close_other_forwarding: Collection[int], aside: Collection[int]) -> None:
+    """``aside``: the families whose packets pass through every chain as they are."""
+    _add_raw(batch, aside)
+    _add_translation(batch, aside)
+    _add_forward(batch, close_other_forwarding, aside)
+    _add_postrouting(batch, aside)
 
 
-def _add_raw(batch: Batch) -> None:
+def _add_hooked(batch: Batch, chain: str, hook: Hook, aside: Collection[int]) -> None:
+    batch.add_chain(chain, hook)
+    for version in aside:
+        family = nftexpr.ipv4() if version == 4 else nftexpr.ipv6()
+        batch.add_rule(chain, family, nftexpr.verdict(nftexpr.ACCEPT), comment="not ours to look at")
+
+
+def _add_raw(batch: Batch, aside: Collection[int]) -> None:
     chain = "raw_prerouting"
-    batch.add_chain(chain, Hook("filter", nft.HOOK_PREROUTING, nft.PRIORITY_RAW))
+    _add_hooked(batch, chain, Hook("filter", nft.HOOK_PREROUTING, nft.PRIORITY_RAW), aside)
     drop = nftexpr.verdict(nftexpr.DROP)
     accept = nftexpr.verdict(nftexpr.ACCEPT)
     batch.add_rule(chain, nftexpr.interface_is(nftexpr.load_iifname(), "lo"), accept)
@@ -227,14 +246,14 @@ def _add_raw(batch: Batch) -> None:
         )
 
 
-def _add_translation(batch: Batch) -> None:
+def _add_translation(batch: Batch, aside: Collection[int]) -> None:
     """The same two look-ups for what arrives and for what this host sends; loopback addresses for the latter only."""
     port = nftexpr.load_l4proto() + nftexpr.load_dport(word(1))
     with_address = nftexpr.load_ipv4_daddr() + nftexpr.load_l4proto(word(1)) + nftexpr.load_dport(word(2))
     with_address6 = nftexpr.load_ipv6_daddr() + nftexpr.load_l4proto(word(4)) + nftexpr.load_dport(word(5))
     local = nftexpr.destination_is_local()
     for chain, hook in (("prerouting", nft.HOOK_PREROUTING), ("output", nft.HOOK_OUTPUT)):
-        batch.add_chain(chain, Hook("nat", hook, nft.PRIORITY_DSTNAT))
+        _add_hooked(batch, chain, Hook("nat", hook, nft.PRIORITY_DSTNAT), aside)
         if hook == nft.HOOK_OUTPUT:
             batch.add_rule(chain, nftexpr.ipv4(), with_address, nftexpr.dnat_ipv4_from_map(PUBLISHED_LOOPBACK))
         batch.add_rule(chain, nftexpr.ipv4(), with_address, nftexpr.dnat_ipv4_from_map(PUBLISHED_ON))
@@ -247,9 +266,9 @@ def _add_translation(batch: Batch) -> None:
         batch.add_rule(chain, nftexpr.ipv6(), local, port, nftexpr.dnat_ipv6_from_map(PUBLISHED6))
 
 
-def _add_forward(batch: Batch, close_other_forwarding: Collection[int]) -> None:
+def _add_forward(batch: Batch, close_other_forwarding: Collection[int], aside: Collection[int]) -> None:
     chain = "forward"
-    batch.add_chain(chain, Hook("filter", nft.HOOK_FORWARD, nft.PRIORITY_FILTER))
+    _add_hooked(batch, chain, Hook("filter", nft.HOOK_FORWARD, nft.PRIORITY_FILTER), aside)
     accept, drop = nftexpr.verdict(nftexpr.ACCEPT), nftexpr.verdict(nftexpr.DROP)
     into = nftexpr.load_oifname() + nftexpr.lookup(BRIDGES)
     batch.add_rule(chain, nftexpr.ct_state(nftexpr.CT_ESTABLISHED | nftexpr.CT_RELATED), accept)
@@ -286,9 +305,9 @@ def _add_opened(batch: Batch, chain: str) -> None:
         batch.add_rule(chain, family, nftexpr.load_oifname() + nftexpr.lookup(unprotected), accept)
 
 
-def _add_postrouting(batch: Batch) -> None:
+def _add_postrouting(batch: Batch, aside: Collection[int]) -> None:
     chain = "postrouting"
-    batch.add_chain(chain, Hook("nat", nft.HOOK_POSTROUTING, nft.PRIORITY_SRCNAT))
+    _add_hooked(batch, chain, Hook("nat", nft.HOOK_POSTROUTING, nft.PRIORITY_SRCNAT), aside)
     batch.add_rule(chain, nftexpr.load_oifname() + nftexpr.verdict_map(_ENTERING))
     for family, load, masqueraded in (
         (nftexpr.ipv4(), nftexpr.load_ipv4_saddr(), MASQUERADED),

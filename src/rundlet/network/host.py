@@ -43,6 +43,12 @@ class DaemonOptions(msgspec.Struct, frozen=True):
     masquerade: bool = True
     forwarding: bool = True
     """Turn the host's IP forwarding on."""
+    forward_others: bool = False
+    """Where we turned it on, other machines' packets are forwarded, too."""
+    families: tuple[int, ...] = (4, 6)
+    """Those in which the host's firewall is ours to fill."""
+    default_bridge: bool = True
+    """There is a network ``bridge``; without it containers that choose none have no network."""
     host_gateways: tuple[str, ...] = ()
     """What ``host-gateway`` stands for; empty: the default bridge's address of this host."""
     defaults: dict[str, dict[str, str]] = {}
@@ -69,7 +75,7 @@ class Host:
         self._firewall = firewall
         self._options = options
         self._rtnl = Netlink()
-        self._bridges = BridgeDriver(self._rtnl)
+        self._bridges = BridgeDriver(self._rtnl, route_loopback=4 in self._options.families)
         self._parents = ParentDriver(self._rtnl)
         self._forwarding = Forwarding(database)
         self._forwarding6 = Forwarding(database, 6)
@@ -84,14 +90,22 @@ class Host:
 
     def ensure(self) -> None:
         """Make or repair everything."""
-        self._networks.ensure_defaults(self._default_options())
+        self._networks.ensure_defaults(self._default_options() if self._options.default_bridge else None)
+        if not self._options.default_bridge:
+            self._drop_default()
         for network in self._bridge_networks():
             self._ensure_network(network)
         self._ensure_parents()
         self._ensure_forwarding()
         self.sync()
         self.allow_foreign()
-        self._foreign.allow_legacy([network.bridge for network in self._bridge_networks()])
+        if self._filters:
+            self._foreign.allow_legacy([network.bridge for network in self._bridge_networks()])
+
+    @property
+    def _filters(self) -> bool:
+        """Whether other firewalls are asked to let containers' packets through."""
+        return 4 in self._options.families
 
     def _ensure_forwarding(self) -> None:
         if self._options.forwarding:
@@ -119,7 +133,8 @@ class Host:
                 self._ensure_forwarding()
             self._add_to_table(network, rebuild=self._closed_families() != before)
             self.allow_foreign()
-            self._foreign.allow_legacy([network.bridge])
+            if self._filters:
+                self._foreign.allow_legacy([network.bridge])
 
     def remove_links(self, network: Network) -> None:
         """Remove a network's bridge or parent. Before its record: without that the next engine would not find them."""
@@ -154,6 +169,8 @@ class Host:
 
     def _closed_families(self) -> list[int]:
         """Those that the host forwards for containers only."""
+        if self._options.forward_others:
+            return []
         ours = ((4, self._forwarding_is_ours), (6, self._forwarding6_is_ours))
         return [version for version, closed in ours if closed]
 
@@ -170,6 +187,8 @@ class Host:
 
     def allow_foreign(self) -> None:
         """Let our bridges through other tables that drop by default."""
+        if not self._filters:
+            return
         known = self._bridge_networks()
         refused = self._foreign.allow(
             [network.bridge for network in known], [network.bridge for network in known if network.ipv6]
@@ -229,6 +248,13 @@ class Host:
 
     def _bridge_networks(self) -> list[Network]:
         return [network for network in self._networks.all() if network.driver == "bridge"]
+
+    def _drop_default(self) -> None:
+        """An earlier engine's default bridge, unless a container is still on it."""
+        for network in self._bridge_networks():
+            if network.name == DEFAULT_BRIDGE and not self._endpoints.of_network(network.id):
+                self._bridges.remove(network)
+                self._networks.delete(network.id)
 
     def _ensure_network(self, network: Network) -> None:
         self._bridges.ensure(self._with_subnet(network))

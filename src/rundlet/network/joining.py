@@ -28,7 +28,7 @@ from rundlet.network.errors import (
     PoolExhaustedError,
     PortUnavailableError,
 )
-from rundlet.network.firewall import Firewall, Publication
+from rundlet.network.firewall import FAMILIES, Firewall, Publication
 from rundlet.network.host import Host
 from rundlet.network.names import NameTables, Server
 from rundlet.network.networks import Network, NetworkStore, Subnet
@@ -311,6 +311,7 @@ class Joiner:
             self._proxy,
             portmap.host_has_ipv6(),
             self._outside,
+            frozenset(FAMILIES) - self._firewall.families,
         )
         try:
             reservation = self._ports.reserve(requests, taken, reach, made.address or made.address6)
@@ -326,9 +327,8 @@ class Joiner:
         """What the proxy does for a running container: the address that it leads to, and the ports."""
         for made, network in self.joined(container_id):
             if made.is_gateway:
-                ports = [
-                    port for port in self._endpoints.ports(container_id) if self._outside or ":" in port.host_address
-                ]
+                everything = self._outside or 4 not in self._firewall.families
+                ports = [port for port in self._endpoints.ports(container_id) if everything or ":" in port.host_address]
                 return _proxy_target(network, made), ports if self._proxy else []
         return "", []
 

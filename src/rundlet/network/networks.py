@@ -189,14 +189,12 @@ class NetworkStore:
         self._database = database
         self._clock = clock
 
-    def ensure_defaults(self, options: dict[str, str]) -> None:
-        """Make the three networks that every engine has, where they are missing."""
+    def ensure_defaults(self, options: dict[str, str] | None) -> None:
+        """Make the three networks that every engine has, where they are missing; None: without the first."""
         names = {network.name for network in self.all()}
-        drivers: tuple[tuple[str, str, dict[str, str]], ...] = (
-            (DEFAULT_BRIDGE, "bridge", options),
-            ("host", "host", {}),
-            ("none", "null", {}),
-        )
+        drivers: list[tuple[str, str, dict[str, str]]] = [("host", "host", {}), ("none", "null", {})]
+        if options is not None:
+            drivers.insert(0, (DEFAULT_BRIDGE, "bridge", options))
         for name, driver, chosen in drivers:
             if name not in names:
                 bridge = chosen.get(BRIDGE_NAME, "")

@@ -88,6 +88,8 @@ class Reach(msgspec.Struct, frozen=True):
     """Whether the host has IPv6."""
     outside: bool = False
     """The host's ports are in another network than our firewall: the proxy answers at all of them."""
+    unsent: frozenset[int] = frozenset()
+    """The families in which no firewall sends anything on: the proxy, if there is one, answers."""
 
     def addresses(self, request: PortRequest) -> list[str]:
         """The host's addresses to hold a port on. Raises PortUnavailableError: there is no way from a chosen one."""
@@ -127,7 +129,11 @@ class Reach(msgspec.Struct, frozen=True):
         """Whether (also) the proxy answers at a host port."""
         if self.outside:
             return port.protocol in _PROXIED
-        if not self.proxy or ":" not in port.host_address or port.protocol not in _PROXIED:
+        if not self.proxy or port.protocol not in _PROXIED:
+            return False
+        if (6 if ":" in port.host_address else 4) in self.unsent:
+            return True
+        if ":" not in port.host_address:
             return False
         return self.v6 != "nat" or port.host_address == ANY6 or ipaddress.ip_address(port.host_address).is_loopback
 

@@ -60,7 +60,7 @@ class NetworkService:
         self._options = options or DaemonOptions()
         self._networks = NetworkStore(database, clock)
         self._endpoints = EndpointStore(database)
-        self._firewall = Firewall(instance)
+        self._firewall = Firewall(instance, self._options.families)
         self._host = Host(database, instance, self._networks, self._endpoints, self._firewall, options=self._options)
         self._names = NameTables(names) if names else None
         self._joiner = Joiner(
@@ -176,7 +176,14 @@ class NetworkService:
     def host_gateway(self) -> str:
         """The host's address on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
         chosen = self._options.host_gateways
-        return chosen[0] if chosen else self._networks.find(DEFAULT_BRIDGE).gateway(4)
+        if chosen or not self._options.default_bridge:
+            return chosen[0] if chosen else ""
+        return self._networks.find(DEFAULT_BRIDGE).gateway(4)
+
+    @property
+    def default_mode(self) -> str:
+        """What containers have that choose no network, or the default one: ``bridge``, or ``none`` without that."""
+        return DEFAULT_BRIDGE if self._options.default_bridge else "none"
 
     def warnings(self) -> list[str]:
         """What keeps containers from the network on this host, for ``info``; one sentence each."""

@@ -37,6 +37,7 @@ class ExternalProcess:
         self.pidfd = -1
         self._loop = loop
         self._program: str = spec["runtime"]["path"]
+        self._arguments: list[str] = spec["runtime"].get("args") or []
         self._name = os.path.basename(self._program)
         self._id: str = spec["id"]
         self._directory = f"{os.path.dirname(os.path.dirname(spec['socket']))}/runtime/{self._id[:12]}"
@@ -183,6 +184,7 @@ class ExternalProcess:
                 actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0))
         argv = [
             self._program,
+            *self._arguments,
             "--root",
             f"{self._directory}/state",
             "--log",

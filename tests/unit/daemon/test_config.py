@@ -151,7 +151,7 @@ def test_file(tmp_path: Path) -> None:
     [
         ({"graph": "/x"}, "don't match any configuration option: graph"),
         ({"debug": "yes"}, "debug: want a JSON bool"),
-        ({"runtimes": {"runc": {"path": "/x", "runtimeArgs": []}}}, "runtimes: runc"),
+        ({"runtimes": {"runc": {"path": "/x", "runtimeArgs": {}, "more": 1}}}, "runtimes: runc"),
         ([], "want a JSON object"),
     ],
 )

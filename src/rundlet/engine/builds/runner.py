@@ -144,7 +144,7 @@ def _host(job: RunJob, request: BuildRequest, step: Step) -> HostConfig:
     if limits.ulimits:
         fields["ulimits"] = tuple(Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in limits.ulimits)
     return HostConfig(
-        network_mode=job.network if job.network not in ("", "default") else "bridge",
+        network_mode=job.network or "default",
         memory=limits.memory,
         memory_swap=limits.memory_swap,
         cpu_shares=limits.cpu_shares,

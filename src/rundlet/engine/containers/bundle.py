@@ -41,7 +41,8 @@ class BundleMaker:
         """
         config, host = documents.config(record), documents.host(record)
         layout = self._context.layout
-        protection = security(host)
+        defaults = self._context.settings.containers
+        protection = security(host, defaults.security)
         cgroup_path = f"{host.cgroup_parent or f'/rundlet-{layout.instance}'}/{record.id}"
         request = self._request(record, config, host, protection, cgroup_path, etc_mounts)
         oci = spec.build(request)
@@ -78,19 +79,21 @@ class BundleMaker:
             "net": network,
             "cgroup": {"path": cgroup_path, "strict": _strict(request)},
             "seccomp": program,
-            "init": bool(host.init),
+            "init": defaults.wants_init(host),
             "restart": {
                 "policy": host.restart_policy.name or "no",
                 "max": host.restart_policy.maximum_retry_count,
             },
-            "runtime": {"path": external},
+            "runtime": {"path": external, "args": list(self._context.settings.runtime_args.get(record.runtime, ()))},
             "exit_record": f"{directory}/exit",
         }
 
     def exec_process(self, record: Record, wanted: ExecCreate) -> dict[str, Any]:
         """The OCI process of a further command in a running container: the container's own rights and variables."""
         config, host = documents.config(record), documents.host(record)
-        request = self._request(record, config, host, security(host), "", [])
+        request = self._request(
+            record, config, host, security(host, self._context.settings.containers.security), "", []
+        )
         request = msgspec.structs.replace(
             request,
             args=list(wanted.cmd or ()),
@@ -148,7 +151,9 @@ class BundleMaker:
             readonly_paths=host.readonly_paths or (),
             shm_size=host.shm_size,
             sysctls=host.sysctls,
-            rlimits=[Rlimit(limit.name, limit.soft, limit.hard) for limit in host.ulimits or ()],
+            rlimits=[
+                Rlimit(limit.name, limit.soft, limit.hard) for limit in self._context.settings.containers.limits(host)
+            ],
             limits=limits(host),
             namespaces=self._namespaces(record, host),
             cgroup_path=cgroup_path,

@@ -35,7 +35,7 @@ from rundlet.runtime import spec as runtime_spec
 from rundlet.util import ids
 
 NATIVE = "rundlet"
-DEFAULT_SHM = 64 << 20
+_DEFAULT = ("", "default", "bridge")
 
 
 class Creator:
@@ -117,6 +117,7 @@ class Creator:
         """The request with Docker's defaults filled in, as inspect shows it."""
         warnings: list[str] = []
         settings = self._context.settings
+        defaults = settings.containers
         runtime = host.runtime or settings.default_runtime
         if runtime != NATIVE and runtime not in settings.runtimes:
             raise InvalidParameterError(f'unknown or invalid runtime name: "{runtime}"')
@@ -139,16 +140,20 @@ class Creator:
             msgspec.structs.replace(
                 host,
                 runtime=runtime,
-                cgroup_parent=re.sub("/+", "/", f"/{host.cgroup_parent}").rstrip("/"),
-                network_mode=host.network_mode if host.network_mode not in ("", "default") else "bridge",
+                cgroup_parent=re.sub("/+", "/", f"/{host.cgroup_parent or defaults.cgroup_parent}").rstrip("/"),
+                network_mode=host.network_mode
+                if host.network_mode not in _DEFAULT
+                else self._context.network.default_mode,
                 log_config=logdrivers.merged(host.log_config, settings.log_config),
                 restart_policy=RestartPolicy(
                     name=host.restart_policy.name or "no",
                     maximum_retry_count=host.restart_policy.maximum_retry_count,
                 ),
-                shm_size=host.shm_size or DEFAULT_SHM,
-                ipc_mode=host.ipc_mode or "private",
-                cgroupns_mode=host.cgroupns_mode or _cgroup_namespace(privileged=host.privileged),
+                shm_size=host.shm_size or defaults.shm_size,
+                ipc_mode=host.ipc_mode or defaults.ipc_mode,
+                cgroupns_mode=host.cgroupns_mode
+                or ("" if host.privileged else defaults.cgroupns_mode)
+                or _cgroup_namespace(privileged=host.privileged),
                 masked_paths=host.masked_paths if host.masked_paths is not None else masked,
                 readonly_paths=host.readonly_paths if host.readonly_paths is not None else readonly,
                 pids_limit=pids,

@@ -29,14 +29,23 @@ class Security(msgspec.Struct, frozen=True):
     unmasked: bool = False
 
 
-def security(host: HostConfig) -> Security:
-    """Raises InvalidParameterError for an option that does not exist, NotSupportedError for one we can't honour."""
-    values: dict[str, Any] = {}
+NOTHING = Security()
+
+
+def security(host: HostConfig, engine: Security = NOTHING) -> Security:
+    """What holds for the container; ``engine`` is what holds where its options say nothing else.
+
+    Raises InvalidParameterError for an option that does not exist, NotSupportedError for one we can't honour.
+    """
+    values: dict[str, Any] = {"no_new_privileges": engine.no_new_privileges}
+    if not host.privileged:  # it has no filter but one of its own
+        values |= {"seccomp_off": engine.seccomp_off, "seccomp_profile": engine.seccomp_profile}
     for option in host.security_opt or ():
         if option in ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"):
             values["no_new_privileges"] = True
             continue
         if option in ("no-new-privileges:false", "no-new-privileges=false"):
+            values["no_new_privileges"] = False
             continue
         if option == "writable-cgroups":
             values["writable_cgroups"] = True
@@ -60,11 +69,11 @@ def apparmor_profile(host: HostConfig) -> str:
 def _apply(values: dict[str, Any], name: str, value: str, option: str) -> None:
     match name, value:
         case "seccomp", "unconfined":
-            values["seccomp_off"] = True
+            values |= {"seccomp_off": True, "seccomp_profile": None}
         case "seccomp", "builtin":
-            values["seccomp_profile"] = None
+            values |= {"seccomp_off": False, "seccomp_profile": None}
         case "seccomp", _:
-            values["seccomp_profile"] = _profile(value)
+            values |= {"seccomp_off": False, "seccomp_profile": _profile(value)}
         case "apparmor", "unconfined":
             values["apparmor"] = ""
         case "systempaths", "unconfined":

@@ -1,0 +1,88 @@
+"""What an engine's settings say about all its containers, about its firewall and about its end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.test_networks_both_families import SERVER, fetch
+from tests.engines import Engine, alive, wait_for
+
+NewEngine = Callable[..., Engine]
+
+
+def test_what_containers_have_that_ask_for_nothing(new_engine: NewEngine) -> None:
+    flags = ("--default-shm-size", "8m", "--default-ulimit", "nofile=100:200", "--init", "--no-new-privileges")
+    engine = new_engine(*flags, "--default-ipc-mode", "shareable", "--label", "room=4", "--cgroup-parent", "/rooms-4")
+    look = "df -m /dev/shm; ulimit -n; ulimit -Hn; cat /proc/1/comm; grep NoNewPrivs /proc/self/status"
+    shown = engine.ok("run", "--rm", "busybox", "sh", "-c", look)
+    assert " 8 " in shown and "\n100\n200\n" in shown and "NoNewPrivs:\t1" in shown
+    assert "\nsh\n" not in shown  # the first process is ours
+    own = ("--init=false", "--security-opt", "no-new-privileges=false", "--ulimit", "nofile=50", "--shm-size", "9m")
+    asked = engine.ok("run", "--rm", *own, "busybox", "sh", "-c", look)
+    assert " 9 " in asked and "\n50\n50\nsh\n" in asked and "NoNewPrivs:\t0" in asked
+    engine.ok("create", "--name", "box", "busybox", "true")
+    kept = json.loads(engine.ok("inspect", "box"))[0]["HostConfig"]
+    assert (kept["IpcMode"], kept["CgroupParent"]) == ("shareable", "/rooms-4")
+    info = json.loads(engine.ok("info", "--format", "json"))
+    assert info["Labels"] == ["room=4"] and "name=no-new-privileges" in info["SecurityOptions"]
+
+
+def test_a_firewall_that_is_not_filled(new_engine: NewEngine, port: int) -> None:
+    """No table, no other way in than the proxy; the container still has its bridge."""
+    engine = new_engine("--iptables=false", "--ip6tables=false")
+    engine.ok("run", "-d", "--name", "one", "-p", f"{port}:80", *SERVER)
+    for host in ("127.0.0.1", "::1"):
+        wait_for(lambda host=host: fetch(host, port) == "served")
+    table = engine.run_command(["nft", "list", "table", "inet", f"rundlet_{engine.layout.instance}"])
+    assert "No such file" in table.stderr
+    engine.wait_for_successor(engine.kill())
+    wait_for(lambda: fetch("127.0.0.1", port) == "served")
+    bridge = json.loads(engine.ok("network", "inspect", "bridge"))[0]["Options"]["com.docker.network.bridge.name"]
+    with open(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet", encoding="ascii") as file:
+        assert file.read().strip() == "0"  # nothing would keep the bridge from this host's own services
+    engine.ok("rm", "-f", "one")
+    assert fetch("127.0.0.1", port) == ""
+
+
+def test_no_default_bridge(new_engine: NewEngine) -> None:
+    engine = new_engine("--bridge", "none")
+    assert engine.ok("network", "ls", "--format", "{{.Name}}").split() == ["host", "none"]
+    for network in ((), ("--network", "bridge")):
+        assert "eth0" not in engine.ok("run", "--rm", *network, "busybox", "ip", "link")
+    engine.ok("network", "create", "own")
+    assert "eth0" in engine.ok("run", "--rm", "--network", "own", "busybox", "ip", "link")
+    engine.ok("network", "rm", "own")
+
+
+def test_an_engine_that_takes_its_containers_along(new_engine: NewEngine) -> None:
+    engine = new_engine("--live-restore=false")
+    engine.ok("run", "-d", "--name", "plain", "--stop-timeout", "1", "busybox", "sleep", "1000")
+    engine.ok("run", "-d", "--name", "again", "--restart", "unless-stopped", "busybox", "top")
+    engine.ok("run", "-d", "--name", "stopped", "--restart", "unless-stopped", "--stop-timeout", "0", "busybox", "top")
+    engine.ok("stop", "stopped")
+    pid = int(engine.field("plain", "{{.State.Pid}}"))
+    engine.terminate()
+    assert not alive(pid)
+    engine.start()
+    wait_for(lambda: engine.field("again", "{{.State.Status}}") == "running")
+    assert engine.field("plain", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
+    assert engine.field("stopped", "{{.State.Status}}") == "exited"
+    engine.ok("rm", "-f", "again")
+
+
+def test_arguments_of_another_runtime(new_engine: NewEngine, tmp_path: Path) -> None:
+    """They come before the runtime's own; a program without a directory is looked for in the path."""
+    said, program, settings = tmp_path / "said", tmp_path / "recorder", tmp_path / "daemon.json"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {said}\nexit 1\n')
+    program.chmod(0o755)
+    runtime = {"path": str(program), "runtimeArgs": ["--loud", "--very"]}
+    settings.write_text(json.dumps({"runtimes": {"recorder": runtime}}))
+    engine = new_engine("--config-file", str(settings))
+    assert engine.cli("run", "--rm", "--runtime", "recorder", "busybox", "true").returncode != 0
+    assert said.read_text().startswith("--loud --very --root ")
+    assert json.loads(engine.ok("info", "--format", "json"))["Runtimes"]["recorder"] == runtime
+
+
+def test_an_empty_file_says_nothing(new_engine: NewEngine) -> None:
+    engine = new_engine("--config-file", "/dev/null")
+    assert engine.ok("run", "--rm", "busybox", "echo", "said") == "said"

@@ -1,0 +1,112 @@
+"""Settings for containers that choose nothing themselves, and the runtimes that they may ask for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rundlet.api.container_config import HostConfig, Ulimit
+from rundlet.daemon import networks
+from rundlet.daemon.config import Config, load
+from rundlet.engine.containers.security import security
+from rundlet.errors import RundletError
+
+
+def loaded(tmp_path: Path, document: object, *flags: str, path: str = "/usr/bin:/bin") -> Config:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps(document) if document is not None else "\n")
+    return load(["--config-file", str(file), *flags], {"PATH": path}, 0)
+
+
+def test_flags_and_keys_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    profile = str(tmp_path / "profile.json")
+    document = {
+        "default-shm-size": "128m",
+        "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 2048, "Soft": 1024}},
+        "default-ipc-mode": "shareable",
+        "default-cgroupns-mode": "host",
+        "cgroup-parent": "/boxes",
+        "init": True,
+        "no-new-privileges": True,
+        "seccomp-profile": profile,
+        "labels": ["room=4"],
+        "live-restore": False,
+        "shutdown-timeout": 40,
+    }
+    flags = ["--default-shm-size", "134217728", "--default-ulimit", "nofile=1024:2048", "--default-ipc-mode=shareable"]
+    flags += ["--default-cgroupns-mode", "host", "--cgroup-parent", "/boxes", "--init", "--no-new-privileges"]
+    flags += ["--seccomp-profile", profile, "--label", "room=4", "--live-restore=false", "--shutdown-timeout", "40"]
+    by_file, by_flags = loaded(tmp_path, document), loaded(tmp_path, None, *flags)
+    assert by_file.containers == by_flags.containers
+    assert by_file.containers.shm_size == 128 << 20
+    assert by_file.containers.security.seccomp_profile == {"defaultAction": "SCMP_ACT_ALLOW"}
+    for config in (by_file, by_flags):
+        assert (config.labels, config.live_restore, config.shutdown_timeout) == (("room=4",), False, 40)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"default-ipc-mode": "host"}, "default-ipc-mode: host: want private or shareable"),
+        ({"default-cgroupns-mode": "x"}, "default-cgroupns-mode: x"),
+        ({"default-shm-size": "lots"}, "default-shm-size: invalid size"),
+        ({"default-ulimits": {"nofile": {"Soft": 9, "Hard": 3}}}, "default-ulimits: nofile"),
+        ({"default-ulimits": {"nofiles": {"Soft": 1, "Hard": 3}}}, "default-ulimits: nofiles"),
+        ({"default-ulimits": {"nofile": 3}}, "default-ulimits: nofile"),
+        ({"cgroup-parent": "../x"}, "invalid cgroup parent"),
+        ({"seccomp-profile": "/nonexistent/p.json"}, "opening seccomp profile"),
+        ({"runtimes": {"r": {"path": "/x", "other": 1}}}, "runtimes: r"),
+        ({"runtimes": {"r": {"path": "/x", "runtimeArgs": [1]}}}, "runtimes: r"),
+        ({"runtimes": {"r": {"runtimeType": "io.containerd.kata.v2"}}}, "it has no containerd"),
+        ({"runtimes": {"r": []}}, "runtimes: r"),
+        ({"bridge": "br0"}, "bridge: br0: a bridge of somebody else's"),
+        ({"bridge": "none", "bip": "10.0.0.1/24"}, "bridge and bip"),
+        ({"host-gateway-ip": "10.0.0.1", "host-gateway-ips": ["10.0.0.2"]}, "want one of them"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, document: object, message: str) -> None:
+    with pytest.raises(RundletError, match=message):
+        loaded(tmp_path, document)
+
+
+def test_bad_flags() -> None:
+    with pytest.raises(RundletError, match="want NAME=SOFT"):
+        load(["--default-ulimit", "nofile=many"], {}, 0)
+
+
+def test_runtimes_as_their_tools_write_them(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-container-runtime"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    document = {
+        "runtimes": {
+            "nvidia": {"args": [], "path": "nvidia-container-runtime"},
+            "loud": {"path": "/opt/runc", "runtimeArgs": ["--debug"]},
+            "new": {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": "/opt/other"}},
+        }
+    }
+    config = loaded(tmp_path, document, path=str(tmp_path))
+    assert config.runtimes == {"nvidia": str(program), "loud": "/opt/runc", "new": "/opt/other"}
+    assert config.runtime_args == {"loud": ("--debug",)}
+
+
+def test_what_networks_are_told(tmp_path: Path) -> None:
+    document = {"iptables": False, "bridge": "none", "ip-forward-no-drop": True, "host-gateway-ip": "192.0.2.1"}
+    options = networks.options(loaded(tmp_path, document).network)
+    assert (options.families, options.default_bridge, options.forward_others) == ((6,), False, True)
+    assert options.host_gateways == ("192.0.2.1",)
+
+
+def test_containers_have_what_they_ask_for(tmp_path: Path) -> None:
+    flags = ("--init", "--no-new-privileges", "--default-ulimit", "nofile=5", "--seccomp-profile", "unconfined")
+    defaults = loaded(tmp_path, None, *flags).containers
+    assert defaults.wants_init(HostConfig()) and not defaults.wants_init(HostConfig(init=False))
+    own = Ulimit(name="nofile", soft=7, hard=7)
+    assert defaults.limits(HostConfig()) == (Ulimit(name="nofile", soft=5, hard=5),)
+    assert defaults.limits(HostConfig(ulimits=(own,))) == (own,)
+    asked = security(HostConfig(security_opt=("no-new-privileges=false", "seccomp=builtin")), defaults.security)
+    assert not asked.no_new_privileges and not asked.seccomp_off
+    silent = security(HostConfig(), defaults.security)
+    assert silent.no_new_privileges and silent.seccomp_off
+    assert not security(HostConfig(privileged=True), defaults.security).seccomp_off
