@@ -159,22 +159,29 @@ def _dispatch(program: str, words: list[str]) -> int:
 
 def _complete(program: str, words: list[str], *, described: bool) -> int:
     """For the shell: never an error, and never an engine that is started for it."""
+    from contextlib import suppress
+
     from rundlet.cli.completion import NO_FILES, Completer
     from rundlet.cli.context import Context
+    from rundlet.cli.context_store import ContextStore
     from rundlet.client.errors import ClientError
 
     settings = Parser(GLOBAL_FLAGS, interspersed=False)
-    settings.parse(())
+    with suppress(FlagError, HelpRequested):
+        settings.parse(words[:-1])
     context = Context(program, settings.values)
     context.may_start = False
     try:
-        found, files = Completer(GLOBAL_FLAGS, lambda: context.session).complete(words)
+        completer = Completer(
+            GLOBAL_FLAGS, lambda: context.session, lambda: ContextStore(context.config_directory).names()
+        )
+        found, directive = completer.complete(words)
     except (ClientError, CommandError, FlagError):
-        found, files = [], NO_FILES
+        found, directive = [], NO_FILES
     finally:
         context.close()
     lines = (f"{name}\t{text}" if text and described else name for name, text in found)
-    return _out("".join(f"{line}\n" for line in (*lines, f":{files}")))
+    return _out("".join(f"{line}\n" for line in (*lines, f":{directive}")))
 
 
 def _top_help(program: str) -> int:

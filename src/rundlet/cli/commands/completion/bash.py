@@ -15,28 +15,37 @@ FLAGS = (NO_DESCRIPTIONS,)
 SCRIPT = """\
 # Completion for bash; load it with: source <(PROGRAM completion bash)
 _PROGRAM_complete() {
-    local words=("${COMP_WORDS[@]:1:COMP_CWORD}") current=${COMP_WORDS[COMP_CWORD]} line directive=0
-    # bash takes "a:b" and "--a=b" for several words: what it will replace is what comes after the last of these.
-    if declare -F _get_comp_words_by_ref >/dev/null; then
-        local cur cword
-        local -a whole
-        _get_comp_words_by_ref -n =: -c cur -w whole -i cword
-        words=("${whole[@]:1:cword}") current=$cur
-    fi
+    local rest=$COMP_LINE word gap line cut directive=0
+    local -a words=()
+    # bash takes "a:b" and "--a=b" for several words: what has no blank in between is one.
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        gap=${rest%%[![:space:]]*}
+        rest=${rest#"$gap"}
+        if [ -z "$gap" ] && [ ${#words[@]} -gt 0 ]; then words[-1]+=$word; else words+=("$word"); fi
+        rest=${rest#"$word"}
+    done
+    local current=${words[-1]} program=${BASH_ALIASES[${words[0]}]:-${words[0]}}
+    # What bash replaces is what comes after the last of its word breaks.
+    cut=${current%"${current##*[$COMP_WORDBREAKS]}"}
     COMPREPLY=()
     while IFS= read -r line; do
         case $line in
         :[0-9]*) directive=${line#:} ;;
-        *) COMPREPLY+=("${line%%$'\\t'*}") ;;
+        *) line=${line%%$'\\t'*} && COMPREPLY+=("${line#"$cut"}") ;;
         esac
-    done < <("${COMP_WORDS[0]}" __complete "${words[@]}" 2>/dev/null)
-    if [ "$directive" = 0 ]; then
-        while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$current")
+    done < <("${program%% *}" __complete "${words[@]:1}" 2>/dev/null)
+    if ((directive & 2)); then compopt -o nospace 2>/dev/null; fi
+    if ! ((directive & 4)); then
+        while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "${current#"$cut"}")
         compopt -o filenames 2>/dev/null
     fi
-    if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$current"; fi
 }
 complete -F _PROGRAM_complete PROGRAM
+# alias docker=PROGRAM
+for _PROGRAM_name in "${!BASH_ALIASES[@]}"; do
+    if [ "${BASH_ALIASES[$_PROGRAM_name]}" = PROGRAM ]; then complete -F _PROGRAM_complete "$_PROGRAM_name"; fi
+done
+unset _PROGRAM_name
 """
 
 

@@ -19,7 +19,7 @@ function __PROGRAM_complete
     set -l files 1
     for line in ($words[1] __complete $words[2..-1] 2>/dev/null)
         switch $line
-            case ':4'
+            case ':4' ':6'
                 set files 0
             case ':*'
             case '*'

@@ -16,7 +16,7 @@ SCRIPT = """\
 #compdef PROGRAM
 # Completion for zsh; load it with: source <(PROGRAM completion zsh), or put it in a file _PROGRAM on $fpath.
 _PROGRAM() {
-    local -a found
+    local -a found blank
     local line name directive=0
     while IFS= read -r line; do
         case $line in
@@ -25,8 +25,9 @@ _PROGRAM() {
         *) found+=("${line//:/\\\\:}") ;;
         esac
     done < <("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
-    (( ${#found} )) && _describe -V 'PROGRAM' found
-    [[ $directive == 0 ]] && _files
+    (( directive & 2 )) && blank=(-S '')
+    (( ${#found} )) && _describe -V 'PROGRAM' found "${blank[@]}"
+    (( directive & 4 )) || _files
     return 0
 }
 if [ "$funcstack[1]" = _PROGRAM ]; then _PROGRAM "$@"; else compdef _PROGRAM PROGRAM; fi
