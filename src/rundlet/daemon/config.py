@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rundlet.daemon import defaults, flags, gcpolicy, networks, registries, runtimes, sizes
+from rundlet.daemon import cgroups, defaults, flags, gcpolicy, networks, registries, runtimes, sizes
 from rundlet.daemon.errors import ConfigError
 from rundlet.engine.containers.defaults import ContainerDefaults
 from rundlet.engine.images.policy import ImagePolicy
@@ -31,7 +31,7 @@ class Config:
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
-    ``exec_opts`` are Docker's; the one that there is, is the default.
+    ``exec_opts`` are Docker's: the driver of control groups.
     ``storage_driver`` is overlay2, vfs, or empty for what the data root's file system can do.
     ``default_userns`` is the mode of containers that ask for none, ``userns_remap`` Docker's name of a user whose range
     they all share.
@@ -241,12 +241,7 @@ def _validate(config: Config) -> None:
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
     networks.options(config.network)
     networks.resolver(config.network)
-    for option in config.exec_opts:
-        name, _, value = str(option).partition("=")
-        if name != "native.cgroupdriver" or value not in ("cgroupfs", "systemd"):
-            raise ConfigError(f"exec-opts: {option}: there is native.cgroupdriver=cgroupfs")
-        if value == "systemd":
-            raise ConfigError("native.cgroupdriver=systemd is not supported by Rundlet: its control groups are its own")
+    cgroups.check(config.exec_opts)
     if config.storage_driver not in ("", "overlay2", "vfs"):
         raise ConfigError(f"storage-driver: {config.storage_driver}: there are overlay2 and vfs")
     if config.default_userns and config.userns_remap:

@@ -10,7 +10,7 @@ from rundlet.builder import cache as build_cache
 from rundlet.builder.cachemounts import CacheMounts
 from rundlet.builder.layers import LayerMaker
 from rundlet.container.store import ContainerStore
-from rundlet.daemon import drivers, networks, recovery, registries
+from rundlet.daemon import cgroups, drivers, networks, recovery, registries
 from rundlet.daemon.config import NATIVE_RUNTIME, Config, found_runtimes
 from rundlet.daemon.errors import ConfigError
 from rundlet.daemon.recovery import Recovery
@@ -333,6 +333,7 @@ def _settings(config: Config, outside: KeeperLink | None) -> Settings:
         runtime_args=config.runtime_args,
         labels=config.labels,
         maps_users=bool(config.userns_remap) or config.default_userns not in ("", usermaps.HOST),
+        scopes=cgroups.service_manager(config.exec_opts, config.rootless, outside.cgroup if outside else ""),
     )
 
 

@@ -20,6 +20,15 @@ from rundlet.volume.store import VolumeStore
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceManager:
+    """systemd, of the machine or of a user: where it answers, its control group ("": the root), the default slice."""
+
+    sockets: tuple[str, ...]
+    base: str
+    slice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What of the configuration the services need. ``runtimes`` maps names to paths; the native one is not in it."""
 
@@ -46,6 +55,8 @@ class Settings:
     """What such an engine has to do without, one line each."""
     maps_users: bool = False
     """Containers have users of their own unless they ask for the machine's."""
+    scopes: ServiceManager | None = None
+    """Who makes the control groups of containers with systemd's driver."""
 
 
 @dataclass(frozen=True, slots=True)

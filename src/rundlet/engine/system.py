@@ -31,7 +31,7 @@ from rundlet.container.state import Status
 from rundlet.engine import confinement, event_filters, logdrivers, machine
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.views import Views
-from rundlet.engine.context import Context
+from rundlet.engine.context import Context, Settings
 from rundlet.engine.events import Event
 from rundlet.engine.images.service import ImageService
 from rundlet.engine.volumes import VolumeService
@@ -142,7 +142,7 @@ class SystemService:
             system_time=rfc3339_nano(context.clock.now_ns()),
             cdi_spec_dirs=settings.cdi_spec_dirs,
             logging_driver=settings.log_config.type,
-            cgroup_driver="cgroupfs" if have else "none",
+            cgroup_driver=_cgroup_driver(settings, layout),
             cgroup_version="2" if layout.version == V2 else "1",
             kernel_version=machine.kernel(),
             operating_system=name,
@@ -254,6 +254,12 @@ def _wire(event: Event) -> WireEvent:
         time=event.time_ns // 10**9,
         time_nano=event.time_ns,
     )
+
+
+def _cgroup_driver(settings: Settings, layout: cgroup.Layout) -> str:
+    if not layout.controllers:
+        return "none"
+    return "cgroupfs" if settings.scopes is None else "systemd"
 
 
 def _file_system(path: str) -> str:

@@ -73,7 +73,11 @@ def test_registries() -> None:
         (["--default-address-pool", "base=10.0.0.0/16"], "want"),
         (["--default-address-pool", "base=10.0.0.0/16,size=8"], "invalid size 8"),
         (["--default-address-pool", "base=10.0.0.1/16,size=24"], "invalid base pool"),
-        (["--exec-opt", "native.cgroupdriver=systemd"], "native.cgroupdriver=systemd is not supported by Rundlet"),
+        (["--exec-opt", "native.cgroupdriver=sysv"], 'native.cgroupdriver "sysv" is not supported'),
+        (
+            ["--exec-opt", "native.cgroupdriver=systemd", "--exec-opt", "native.cgroupdriver=cgroupfs"],
+            "native.cgroupdriver is both systemd and cgroupfs",
+        ),
         (
             ["--exec-opt", "native.umask=normal"],
             "exec-opts: native.umask=normal: there is native.cgroupdriver=cgroupfs",

@@ -55,12 +55,12 @@ def test_no_signals(text: str) -> None:
 
 
 def test_cgroup_paths() -> None:
-    assert configs.cgroup_path("box", {}) == "/rundlet-runtime/box"
-    assert configs.cgroup_path("box", {"cgroupsPath": "a/b"}) == "/a/b"
-    assert configs.cgroup_path("box", {"cgroupsPath": "//a/../b/"}) == "/b"
+    assert configs.cgroup("box", {}, systemd=False) == {"path": "/rundlet-runtime/box"}
+    assert configs.cgroup("box", {"cgroupsPath": "a/b"}, systemd=False) == {"path": "/a/b"}
+    assert configs.cgroup("box", {"cgroupsPath": "//a/../b/"}, systemd=False) == {"path": "/b"}
     for bad, error in (("/", CommandError), ("/..", CommandError), ("s.slice:p:n", RefusedError)):
         with pytest.raises(error):
-            configs.cgroup_path("box", {"cgroupsPath": bad})
+            configs.cgroup("box", {"cgroupsPath": bad}, systemd=False)
 
 
 def test_devices_that_every_container_may_use() -> None:

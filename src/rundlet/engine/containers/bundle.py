@@ -9,7 +9,7 @@ from rundlet.api.exec import ExecCreate
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import cdi, mounts
-from rundlet.engine.containers import documents, hostroot
+from rundlet.engine.containers import documents, groups, hostroot
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import Security, apparmor_profile, security
 from rundlet.engine.context import Context
@@ -43,8 +43,8 @@ class BundleMaker:
         layout = self._context.layout
         defaults = self._context.settings.containers
         protection = security(host, defaults.security)
-        cgroup_path = f"{host.cgroup_parent or f'/rundlet-{layout.instance}'}/{record.id}"
-        request = self._request(record, config, host, protection, cgroup_path, etc_mounts)
+        group = groups.section(record, self._context)
+        request = self._request(record, config, host, protection, groups.oci_path(record, self._context), etc_mounts)
         oci = spec.build(request)
         names = frozenset(spec.capability_names(request))
         external = self._context.settings.runtimes.get(record.runtime)
@@ -77,7 +77,7 @@ class BundleMaker:
             },
             "log": log,
             "net": network,
-            "cgroup": {"path": cgroup_path, "strict": _strict(request)},
+            "cgroup": group | {"strict": _strict(request)},
             "seccomp": program,
             "init": defaults.wants_init(host),
             "restart": {

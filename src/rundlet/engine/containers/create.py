@@ -5,7 +5,6 @@ and directories that no record owns.
 """
 
 import asyncio
-import re
 
 import msgspec
 
@@ -19,7 +18,7 @@ from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerC
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record, UserMap
 from rundlet.engine import logdrivers, merge, mounts, refusals, resources
-from rundlet.engine.containers import documents, health, hostroot, limits, network_modes, sharing
+from rundlet.engine.containers import documents, groups, health, hostroot, limits, network_modes, sharing
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
@@ -140,7 +139,7 @@ class Creator:
             msgspec.structs.replace(
                 host,
                 runtime=runtime,
-                cgroup_parent=re.sub("/+", "/", f"/{host.cgroup_parent or defaults.cgroup_parent}").rstrip("/"),
+                cgroup_parent=groups.checked_parent(host.cgroup_parent or defaults.cgroup_parent, self._context),
                 network_mode=host.network_mode
                 if host.network_mode not in _DEFAULT
                 else self._context.network.default_mode,

@@ -17,14 +17,13 @@ def sweep(instance: str, keep: Collection[str]) -> None:
     found = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
     for name in found:
         if len(name) == ID_LENGTH and name not in keep:
-            clear(f"{parent}/{name}")
+            clear(cgroup.Cgroup(f"{parent}/{name}", cgroup.detect()))
 
 
-def clear(path: str) -> None:
+def clear(group: cgroup.Cgroup) -> None:
     """Remove a group. What is still in it has survived its shim (PDEATHSIG can be cleared), and is ended."""
-    group = cgroup.Cgroup(path, cgroup.detect())
     try:
         group.kill()
         group.remove()
     except OSError as error:
-        _log.warning("cgroup %s: %s", path, error)
+        _log.warning("cgroup %s: %s", group.path, error)

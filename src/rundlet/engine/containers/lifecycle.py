@@ -16,7 +16,7 @@ from rundlet.api.containers import RemoveOptions, StopOptions
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
-from rundlet.engine.containers import documents, leftovers, processes, removal, signals
+from rundlet.engine.containers import documents, groups, leftovers, processes, removal, signals
 from rundlet.engine.containers.attributes import event_attributes, joined_networks, publish_end, publish_start
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
@@ -235,12 +235,16 @@ class Lifecycle:
 
     def _sweep_cgroup(self, record: Record) -> None:
         """What a killed shim could not remove."""
-        host = documents.host(record)
-        leftovers.clear(f"{host.cgroup_parent or f'/rundlet-{self._context.layout.instance}'}/{record.id}")
+        leftovers.clear(groups.group(record, self._context))
 
     def sweep_cgroups(self) -> None:
         """The groups of all that does not run."""
-        leftovers.sweep(self._context.layout.instance, self._in_use())
+        in_use = self._in_use()
+        leftovers.sweep(self._context.layout.instance, in_use)
+        for record in self._context.containers:
+            found = groups.group(record, self._context)
+            if record.id not in in_use and found.exists():
+                leftovers.clear(found)
 
     async def _auto_remove(self, container_id: str) -> None:
         try:
@@ -383,7 +387,7 @@ class Lifecycle:
                 raise ConflictError(f"container {reference} is already paused")
             if record.state.status is not Status.RUNNING or live.shim is None:
                 raise NotRunningError(record.id)
-            processes.check_freezer(record, self._context.layout.instance)
+            processes.check_freezer(record, self._context)
             try:
                 await live.shim.freeze()
             except ShimGoneError:

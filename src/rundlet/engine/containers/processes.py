@@ -3,30 +3,24 @@
 import os
 
 from rundlet.container.record import Record
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import groups
+from rundlet.engine.context import Context
 from rundlet.errors import ConflictError
-from rundlet.linux import cgroup
 from rundlet.linux.cgroup.stats import CpuStats, MemoryStats, PidsStats, Stats
 
 _TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def group(record: Record, instance: str) -> cgroup.Cgroup:
-    """The container's control group; ``instance`` is the engine's."""
-    parent = documents.host(record).cgroup_parent or f"/rundlet-{instance}"
-    return cgroup.Cgroup(f"{parent}/{record.id}", cgroup.detect())
-
-
-def members(record: Record, instance: str) -> list[int]:
+def members(record: Record, context: Context) -> list[int]:
     """Process numbers, in order: those in the control group, or, without one, those of the PID namespace."""
-    found = group(record, instance)
+    found = groups.group(record, context)
     return sorted(found.pids()) if found.directories else _by_namespace(record.state.pid)
 
 
-def check_freezer(record: Record, instance: str) -> None:
+def check_freezer(record: Record, context: Context) -> None:
     """Raises ConflictError where nothing can stop a container's processes for a while."""
-    if not group(record, instance).directories:
+    if not groups.group(record, context).directories:
         raise ConflictError(
             f"container {record.id} can't be paused: there is no control group to freeze (rundlet system doctor says "
             "what this engine lacks)"

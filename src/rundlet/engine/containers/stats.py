@@ -18,7 +18,7 @@ from rundlet.api.stats import (
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine import machine
-from rundlet.engine.containers import documents, processes
+from rundlet.engine.containers import documents, groups, processes
 from rundlet.engine.context import Context
 from rundlet.linux.cgroup.stats import BlockStats
 from rundlet.util.clock import rfc3339_nano
@@ -65,7 +65,7 @@ class StatsService:
         if not is_running(record.state.status):
             return ContainerStats(name=base.name, id=base.id)
         host = documents.host(record)
-        group = processes.group(record, self._context.layout.instance)
+        group = groups.group(record, self._context)
         found = group.stats() if group.directories else processes.usage(record)
         cpus = machine.cpus()
         limit = found.memory.limit if found.memory.limit is not None else machine.memory()

@@ -66,7 +66,7 @@ class TopService:
     def _processes(self, record: Record) -> list[Process]:
         users = _users(record.state.pid)
         found = []
-        for pid in processes.members(record, self._context.layout.instance):
+        for pid in processes.members(record, self._context):
             try:
                 found.append(_read(pid, users))
             except (OSError, IndexError, ValueError):

@@ -1,12 +1,14 @@
 """``update``: new limits for a container, at once where it runs."""
 
+import asyncio
+
 import msgspec
 
 from rundlet.api.container_config import HostConfig, Resources
 from rundlet.api.containers import ContainerUpdate, ContainerUpdated
 from rundlet.container.state import Status, is_running
 from rundlet.engine import refusals, resources
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, groups
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.bundle import limits
 from rundlet.engine.context import Context
@@ -71,7 +73,9 @@ class Updater:
             warnings = tuple(discarded)
             if is_running(record.state.status) and live.shim is not None:
                 changed = limits(self._changes(body, host))
-                warnings += tuple(await live.shim.update(spec.resources(changed), changed.controllers()))
+                wanted = spec.resources(changed)
+                warnings += tuple(await live.shim.update(wanted, changed.controllers()))
+                await asyncio.to_thread(groups.tell_systemd, record, self._context, wanted)
                 if body.restart_policy.name:
                     policy = host.restart_policy
                     await live.shim.set_restart(policy.name, policy.maximum_retry_count)

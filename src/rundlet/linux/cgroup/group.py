@@ -26,11 +26,12 @@ class Cgroup(Places):
 
     __slots__ = ()
 
-    def create(self, resources: Mapping[str, Any], strict: Collection[str] = ()) -> list[str]:
+    def create(self, resources: Mapping[str, Any], strict: Collection[str] = (), *, managed: bool = False) -> list[str]:
         """Make the cgroup with the limits of OCI's ``linux.resources`` and return warnings.
 
         A controller or a right that is missing costs a warning, or, if the controller (v1's or v2's name) is in
-        ``strict``, an error; a device policy that can't be enforced is an error. What is half made is removed then.
+        ``strict``, an error; a device policy that can't be enforced is an error. What is half made is removed then,
+        unless it is ``managed``: systemd made it, and takes it away when the last process has left.
 
         Raises: OSError; ValueError for limits that contradict each other.
         """
@@ -39,7 +40,8 @@ class Cgroup(Places):
             limits.make()
             limits.apply(resources, new=True)
         except BaseException:
-            self.remove()
+            if not managed:
+                self.remove()
             raise
         return limits.warnings
 

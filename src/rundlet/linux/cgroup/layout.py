@@ -73,6 +73,11 @@ def detect() -> Layout:
     return Layout(HYBRID if limiting else V2, hierarchies if limiting else (), unified, controllers)
 
 
+def managed(base: str) -> Layout:
+    """Where a service manager makes groups: that of a user has the group ``base``, the machine's the root ("")."""
+    return _delegated(base) if base else detect()
+
+
 def _delegated(base: str) -> Layout:
     """The v2 hierarchy from the group ``base`` on."""
     if base:

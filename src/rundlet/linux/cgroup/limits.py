@@ -71,7 +71,10 @@ class Limits:
         layout = self._places.layout
         place = layout.unified
         assert place is not None
-        wanted = [name for name in _V2_CONTROLLERS if name in layout.unified_controllers]
+        have = stats.read_text(f"{self._places.unified}/cgroup.controllers").split()
+        wanted = [name for name in _V2_CONTROLLERS if name in layout.unified_controllers and name not in have]
+        if not wanted:
+            return
         for part in self._places.path.strip("/").split("/"):
             control = f"{place}/cgroup.subtree_control"
             present = stats.read_text(control).split()

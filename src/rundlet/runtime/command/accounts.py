@@ -12,7 +12,7 @@ from typing import Any, Final
 from rundlet import __version__
 from rundlet.linux import caps, pidfd
 from rundlet.linux.cgroup import stats
-from rundlet.runtime.command import states
+from rundlet.runtime.command import scopes, states
 from rundlet.runtime.command.arguments import Arguments
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
@@ -173,7 +173,11 @@ def update(state: State, arguments: Arguments) -> list[str]:
     if state.status() == states.STOPPED:
         raise CommandError("container not running")
     try:
-        return list(state.group().update(_resources(arguments)))
+        wanted = _resources(arguments)
+        warnings = list(state.group().update(wanted))
+        if state.scope is not None:
+            scopes.limit(state.scope, wanted)
+        return warnings
     except (OSError, ValueError) as exc:
         raise CommandError(f"update: {exc}") from exc
 
@@ -244,7 +248,7 @@ def features() -> dict[str, Any]:
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": caps.names(caps.kernel_mask()),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": model.known_actions(),

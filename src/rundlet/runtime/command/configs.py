@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rundlet.linux import caps, lsm, usermap
-from rundlet.runtime.command import late, properties
+from rundlet.runtime.command import late, properties, scopes
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.command.states import DEFAULT_PARENT
 from rundlet.runtime.init import hooks, options
@@ -215,8 +215,8 @@ def _inside(destination: str, rootfs: str) -> str:
     return path.removeprefix(rootfs) if path.startswith(f"{rootfs}/") else path
 
 
-def specification(container: str, config: Config) -> dict[str, Any]:
-    """The same as the shim would get it."""
+def specification(container: str, config: Config, placed: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as the shim would get it. ``placed`` is what :func:`cgroup` said."""
     linux = config["linux"]
     network = next((entry for entry in linux.get("namespaces") or () if entry["type"] == "network"), None)
     if network is None:
@@ -232,15 +232,22 @@ def specification(container: str, config: Config) -> dict[str, Any]:
         "net": net,
         "rootfs": {"path": config["root"]["path"]},
         "stdio": {"size": [size.get("height") or 0, size.get("width") or 0]},
-        "cgroup": {"path": cgroup_path(container, linux), "strict": _asked(linux.get("resources") or {})},
+        "cgroup": {**placed, "strict": _asked(linux.get("resources") or {})},
     }
 
 
-def cgroup_path(container: str, linux: Mapping[str, Any]) -> str:
+def cgroup(container: str, linux: Mapping[str, Any], *, systemd: bool) -> dict[str, Any]:
+    """``path``, and ``scope`` where systemd makes it. Raises: CommandError, RefusedError."""
+    if systemd:
+        return scopes.section(container, linux)
+    return {"path": _cgroup_path(container, linux)}
+
+
+def _cgroup_path(container: str, linux: Mapping[str, Any]) -> str:
     """Raises: RefusedError for systemd's three-part names."""
     wanted = linux.get("cgroupsPath") or f"{DEFAULT_PARENT}/{container}"
     if wanted.count(":") == 2 and not wanted.startswith("/"):
-        raise RefusedError(f"the systemd cgroup path {wanted} (use the cgroupfs manager)")
+        raise RefusedError(f"the systemd cgroup path {wanted} without --systemd-cgroup")
     path = os.path.normpath("/" + wanted)
     if path in ("/", "//"):
         raise CommandError(f"invalid cgroupsPath {wanted!r}")

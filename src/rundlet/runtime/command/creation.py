@@ -10,11 +10,12 @@ import select
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
-from rundlet.runtime.command import configs, filters, gate, imports, late, states
+from rundlet.runtime.command import configs, filters, gate, imports, late, scopes, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, plan, report
@@ -24,7 +25,7 @@ from rundlet.runtime.init.main import Program, Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Report, Reporter
 from rundlet.runtime.shim import failures
-from rundlet.runtime.shim.cgroups import ContainerCgroup, layout
+from rundlet.runtime.shim.cgroups import ContainerCgroup
 from rundlet.runtime.shim.sandbox import Sandbox
 
 _CLONE_PARENT: Final = 0x8000
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     preserved: int = 0
     keyring: bool = True
     plain: bool = False
+    systemd: bool = False
 
 
 def create(container: str, request: Request) -> tuple[State, list[str]]:
@@ -54,10 +56,10 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
             else "--console-socket makes no sense for a process without a terminal"
         )
     config, unknown = configs.known_capabilities(configs.with_maps(config))
-    cgroup = configs.cgroup_path(container, config["linux"])
+    placed = configs.cgroup(container, config["linux"], systemd=request.systemd)
     directory = States(request.root).make(container)
     try:
-        _check_empty(Cgroup(cgroup, layout()))
+        _check_empty(states.group(placed["path"], placed.get("scope")))
     except BaseException:
         os.rmdir(directory)  # and no more: what is in that cgroup is somebody else's
         raise
@@ -69,10 +71,11 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
         0,
         0,
         time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}Z",
-        cgroup,
+        placed["path"],
         config.get("annotations") or {},
         any(entry["type"] == "pid" and not entry.get("path") for entry in config["linux"].get("namespaces") or ()),
         config,
+        placed.get("scope"),
     )
     held = states.lock(directory)
     try:
@@ -107,16 +110,17 @@ class _Creation:
         states.save(state)
         os.mkfifo(state.fifo, 0o622)
         os.chmod(state.fifo, 0o622)  # noqa: S103 - the container's user opens it, by a descriptor that only init has
-        specification = configs.specification(state.id, config)
+        specification = configs.specification(state.id, config, {"path": state.cgroup, "scope": state.scope})
         cgroup = ContainerCgroup(specification)
-        try:
-            warnings = cgroup.create(configs.resources(config["linux"]))
-        except (OSError, ValueError) as exc:
-            raise CommandError(f"cgroup: {exc}") from exc
-        except (AttributeError, KeyError, TypeError) as exc:
-            raise CommandError(f"cgroup: invalid resources: {type(exc).__name__}: {exc}") from exc
-        program = filters.program(self._request.root, config["linux"].get("seccomp"), config["process"])
-        pid = self._spawn(specification, cgroup, program)
+        with scopes.member() if state.scope else nullcontext(0) as first:
+            try:
+                warnings = cgroup.create(configs.resources(config["linux"]), first)
+            except (OSError, ValueError) as exc:
+                raise CommandError(f"cgroup: {exc}") from exc
+            except (AttributeError, KeyError, TypeError) as exc:
+                raise CommandError(f"cgroup: invalid resources: {type(exc).__name__}: {exc}") from exc
+            program = filters.program(self._request.root, config["linux"].get("seccomp"), config["process"])
+            pid = self._spawn(specification, cgroup, program)
         state = state._replace(pid=pid, birth=states.born(pid))
         states.save(state)
         return state, warnings

@@ -75,6 +75,7 @@ class Invocation(NamedTuple):
     log: Log
     words: list[str]
     pinned: bool
+    systemd: bool = False
 
     @property
     def states(self) -> States:
@@ -117,10 +118,10 @@ def _dispatch(invocation: Invocation, options: Arguments) -> int:
     if options.on("help") or not options.words or options.words[0] == "help":
         sys.stdout.write(_usage())
         return 0
-    if options.on("systemd-cgroup"):
-        raise RefusedError("--systemd-cgroup")
-    if options.text("cgroup-manager", "cgroupfs") != "cgroupfs":
-        raise RefusedError(f"--cgroup-manager {options.text('cgroup-manager')}")
+    manager = options.text("cgroup-manager", "cgroupfs")
+    if manager not in ("cgroupfs", "systemd"):
+        raise RefusedError(f"--cgroup-manager {manager}")
+    invocation = invocation._replace(systemd=options.on("systemd-cgroup") or manager == "systemd")
     verb, *words = options.words
     found = _VERBS.get(verb)
     if found is None:
@@ -406,7 +407,14 @@ def _request(invocation: Invocation, arguments: Arguments, console: int, *, plai
     preserved = _preserved(arguments)
     keyring = not arguments.on("no-new-keyring")
     return creation.Request(
-        invocation.root, _bundle(arguments), _config(arguments), console, preserved, keyring, plain=plain
+        invocation.root,
+        _bundle(arguments),
+        _config(arguments),
+        console,
+        preserved,
+        keyring,
+        plain=plain,
+        systemd=invocation.systemd,
     )
 
 

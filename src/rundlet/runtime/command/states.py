@@ -8,9 +8,10 @@ import fcntl
 import json
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux.cgroup import Cgroup, remove_if_empty
+from rundlet.linux.cgroup import Cgroup, managed, remove_if_empty
 from rundlet.runtime.command import filters
 from rundlet.runtime.command.errors import CommandError, MissingError
 from rundlet.runtime.shim.cgroups import layout
@@ -29,7 +30,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
 
 
 class State(NamedTuple):
-    """One container. ``birth``: when its first process began (field 22 of /proc/PID/stat); 0: there is none yet."""
+    """One container. ``birth``: when its first process began (field 22 of /proc/PID/stat); 0: there is none yet.
+
+    ``scope`` names what systemd made for it.
+    """
 
     id: str
     directory: str
@@ -42,13 +46,14 @@ class State(NamedTuple):
     annotations: dict[str, str]
     own_pids: bool
     config: dict[str, Any]
+    scope: dict[str, Any] | None = None
 
     @property
     def fifo(self) -> str:
         return f"{self.directory}/{FIFO}"
 
     def group(self) -> Cgroup:
-        return Cgroup(self.cgroup, layout())
+        return group(self.cgroup, self.scope)
 
     def alive(self) -> bool:
         return self.pid > 0 and born(self.pid) == self.birth
@@ -120,6 +125,11 @@ class States:
                 except CommandError:
                     continue  # deleted meanwhile, or somebody else's
         return found
+
+
+def group(path: str, scope: Mapping[str, Any] | None) -> Cgroup:
+    """The control group ``path``, which is below that of the manager if it is a ``scope``."""
+    return Cgroup(path, layout() if scope is None else managed(scope["base"]))
 
 
 def save(state: State) -> None:

@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rundlet.linux import libc, mount
-from rundlet.linux.cgroup import Cgroup, Layout, detect, unified_options
+from rundlet.linux import libc, mount, systemd
+from rundlet.linux.cgroup import Cgroup, Layout, detect, managed, unified_options
+from rundlet.linux.cgroup.units import properties
 from rundlet.runtime.init.plan import CgroupView
 
 _layout: Layout | None = None
@@ -20,19 +21,24 @@ def layout() -> Layout:
 
 
 class ContainerCgroup:
-    """The group of one container."""
+    """The group of one container. ``scope``, in its specification: systemd makes it, see :func:`systemd.start`."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._strict = frozenset(spec["cgroup"].get("strict") or ())
-        self.group = Cgroup(spec["cgroup"]["path"], layout())
+        self._scope: Mapping[str, Any] | None = spec["cgroup"].get("scope")
+        self._layout = layout() if self._scope is None else managed(self._scope["base"])
+        self.group = Cgroup(spec["cgroup"]["path"], self._layout)
         self._oom_before = 0
 
-    def create(self, resources: Mapping[str, Any]) -> list[str]:
-        """Make it with OCI's ``linux.resources``; returns warnings.
+    def create(self, resources: Mapping[str, Any], member: int = 0) -> list[str]:
+        """Make it with OCI's ``linux.resources``; returns warnings. A scope needs a ``member``: 0 is this process.
 
-        Raises: OSError for a limit that the user asked for and the kernel refuses.
+        Raises: OSError for a limit that the user asked for and the kernel refuses; ValueError, also when systemd
+        refuses.
         """
-        return list(self.group.create(resources, self._strict))
+        if self._scope is not None:
+            systemd.start(self._scope, member or os.getpid(), properties(resources))
+        return list(self.group.create(resources, self._strict, managed=self._scope is not None))
 
     def restarted(self) -> None:
         """What the kernel killed so far was a former life's."""
@@ -49,7 +55,7 @@ class ContainerCgroup:
 
     def view(self, *, private: bool) -> CgroupView:
         """What the container's /sys/fs/cgroup shows. Descriptors in it are for init to mount."""
-        found = layout()
+        found = self._layout
         if not found.hierarchies:
             return CgroupView(2, unified=() if private else unified_options())
         hierarchies: list[tuple[str, str]] = []
