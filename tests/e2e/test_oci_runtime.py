@@ -258,6 +258,13 @@ def test_read_only_dev_is_filled_before(runtime: Runtime) -> None:
     assert (done.stdout, "Read-only file system" in done.stderr) == ("ptmx\n", True)
 
 
+def test_working_directory_is_made_in_a_read_only_root(runtime: Runtime) -> None:
+    runtime.config["root"]["readonly"] = True
+    runtime.config["linux"]["devices"] = [{"path": "/dev/mine/", "type": "c", "major": 1, "minor": 3}]
+    runtime.write("pwd; test -c /dev/mine && ! mkdir below 2> /dev/null && echo fine", cwd="/new/below")
+    assert runtime.ok("run", "--bundle", str(runtime.bundle), runtime.name) == "/new/below\nfine"
+
+
 def test_links_in_place_of_proc_are_refused(runtime: Runtime) -> None:
     shutil.rmtree(runtime.bundle / "rootfs/proc", ignore_errors=True)
     (runtime.bundle / "rootfs/proc").symlink_to("/elsewhere")
@@ -565,6 +572,55 @@ def test_mount_with_mappings_of_its_own(runtime: Runtime, tmp_path: Path) -> Non
     assert (done.stdout, done.stderr) == ("0:0\n", "")
     made = (shared / "new").stat()
     assert (made.st_uid, made.st_gid) == (1000, 1001)
+
+
+@pytest.mark.parametrize("verbs", [("create", "start"), ("run",)], ids="-".join)
+def test_service_manager_hears_that_the_container_is_ready(
+    runtime: Runtime, tmp_path: Path, verbs: tuple[str, ...]
+) -> None:
+    need("perl")
+    manager = tmp_path / "manager"
+    heard: list[bytes] = []
+    runtime.config["mounts"] += [
+        {"destination": path, "source": path, "options": ["rbind", "ro"]}
+        for path in ("/usr", "/lib", "/lib64")
+        if os.path.exists(path)
+    ]
+    speak = 'socket(S, AF_UNIX, SOCK_DGRAM, 0); send(S, "STATUS=soon\\nREADY=1", 0, sockaddr_un($ENV{NOTIFY_SOCKET}))'
+    runtime.write(f"echo $NOTIFY_SOCKET; /usr/bin/perl -MSocket -e '{speak}' && exec sleep 600")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(manager))
+        listener.settimeout(30)
+
+        def listen() -> None:
+            while not heard or heard[-1] != b"BARRIER=1":
+                message, fds, _, _ = socket.recv_fds(listener, 4096, 1)
+                for fd in fds:
+                    os.close(fd)
+                heard.append(message)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NOTIFY_SOCKET", str(manager))
+            if verbs == ("run",):
+                with (runtime.directory / "out").open("ab") as out:
+                    command = [str(runtime.program), "--root", str(runtime.state_root), "run", "-d"]
+                    subprocess.run(
+                        [*command, "--bundle", str(runtime.bundle), runtime.name],
+                        stdin=subprocess.DEVNULL,
+                        stdout=out,
+                        stderr=out,
+                        timeout=60,
+                        check=True,
+                    )
+            else:
+                assert runtime.create().returncode == 0, runtime.output()
+                runtime.ok("start", runtime.name)
+        thread.join()
+    pid = json.loads(runtime.ok("state", runtime.name))["pid"]
+    assert heard == [b"READY=1\n", b"MAINPID=%d\n" % pid, b"BARRIER=1"]
+    assert runtime.output() == "/run/notify/notify.sock\n"
 
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["plain", "mapped"])

@@ -206,7 +206,10 @@ def absolute(config: Config, bundle: str) -> Config:
             entry = late.marked(entry, root["path"])
         entry["destination"] = _inside(entry["destination"], root["path"])
         mounts.append(entry)
-    return config | {"root": root, "mounts": mounts, "linux": config.get("linux") or {}}
+    linux = dict(config.get("linux") or {})
+    if linux.get("devices"):
+        linux["devices"] = [item | {"path": os.path.normpath(item["path"])} for item in linux["devices"]]
+    return config | {"root": root, "mounts": mounts, "linux": linux}
 
 
 def _inside(destination: str, rootfs: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
-from rundlet.runtime.command import configs, filters, gate, imports, late, scopes, states
+from rundlet.runtime.command import configs, filters, gate, imports, late, notify, scopes, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, plan, report
@@ -60,6 +60,7 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
     directory = States(request.root).make(container)
     try:
         _check_empty(states.group(placed["path"], placed.get("scope")))
+        config = notify.prepared(config, directory)
     except BaseException:
         os.rmdir(directory)  # and no more: what is in that cgroup is somebody else's
         raise

@@ -88,6 +88,19 @@ class ReadonlyDev(NamedTuple):
         mount.mount_setattr(context.dev, "", set=mount.MOUNT_ATTR_RDONLY)
 
 
+class WorkingDirectory(NamedTuple):
+    """Made while the root can still be written to."""
+
+    path: str
+    step: str = "cwd"
+
+    def describe(self) -> str:
+        return f"make {self.path}"
+
+    def execute(self, context: Context) -> None:
+        os.close(path.makedirs_in_root(context.root, self.path))
+
+
 class OldSession(NamedTuple):
     """``--no-new-keyring``: a session, and the keyring that we were started with."""
 
@@ -117,6 +130,8 @@ def adapt(
     for item in steps:
         if isinstance(item, mounts.Pivot) and readonly:
             result.append(ReadonlyDev())
+        if isinstance(item, mounts.ReadonlyRoot):
+            result.append(WorkingDirectory(config["process"]["cwd"]))
         if isinstance(item, mounts.Pivot) and line is not None:
             wanted = (config.get("hooks") or {}).get("createContainer") or ()
             result.append(CreationHooks(line, wanted))

@@ -8,7 +8,7 @@ from typing import Final
 
 from rundlet.linux import pidfd
 from rundlet.linux.cgroup.files import wait_until
-from rundlet.runtime.command import states
+from rundlet.runtime.command import notify, states
 from rundlet.runtime.command.errors import CommandError, EndedError, MissingError, UsageError
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, report
@@ -18,8 +18,26 @@ _ENDING: Final = 10.0  # seconds for a killed container's last process
 _FREEZING: Final = 10.0
 
 
-def start(everything: States, container: str) -> None:
-    """Let the program be executed. Raises: CommandError when it can't be, or a hook fails: it is stopped then."""
+def start(everything: States, container: str, *, follower: int = 0) -> None:
+    """Let the program be executed. Raises: CommandError when it can't be, or a hook fails: it is stopped then.
+
+    Where a service manager waits for the container to be ready, so does this, unless there is a ``follower``: a
+    process that stays until the end, and which the manager is to watch.
+    """
+    state, process, relay = _started(everything, container)
+    try:
+        if relay is not None and follower:
+            relay.carry_beside(process, follower)
+        elif relay is not None:
+            relay.carry(process, state.pid)
+    except OSError as exc:
+        raise CommandError(f"{notify.VARIABLE}: {exc}") from exc
+    finally:
+        os.close(process)
+
+
+def _started(everything: States, container: str) -> tuple[State, int, notify.Relay | None]:
+    """With the first process, as a descriptor, and what is to be listened to."""
     held = states.lock(everything.load(container).directory)
     try:
         state = everything.load(container)
@@ -28,6 +46,7 @@ def start(everything: States, container: str) -> None:
             raise CommandError("cannot start a container that has stopped")
         if status != states.CREATED:
             raise CommandError("cannot start an already running container")
+        process, relay = _process(state), notify.Relay.of(state.directory)
         _release(state)
         wanted = (state.config.get("hooks") or {}).get("poststart") or ()
         try:
@@ -35,6 +54,7 @@ def start(everything: States, container: str) -> None:
         except hooks.HookError as exc:
             _end(state)
             raise CommandError(str(exc.filename)) from exc
+        return state, process, relay
     finally:
         os.close(held)
 

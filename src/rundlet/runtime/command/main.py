@@ -199,7 +199,7 @@ def _run(invocation: Invocation, arguments: Arguments) -> int:
     try:
         invocation.log.debug(_created(state))
         _announce(arguments, state.pid)
-        life.start(invocation.states, container)
+        life.start(invocation.states, container, follower=0 if detached else os.getpid())
     except BaseException:
         life.delete(invocation.states, container, force=True)
         raise

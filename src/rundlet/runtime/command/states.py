@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux.cgroup import Cgroup, managed, remove_if_empty
-from rundlet.runtime.command import filters
+from rundlet.runtime.command import filters, notify
 from rundlet.runtime.command.errors import CommandError, MissingError
 from rundlet.runtime.shim.cgroups import layout
 
@@ -148,6 +148,7 @@ def forget(state: State) -> None:
             os.unlink(f"{state.directory}/{name}")
         except FileNotFoundError:
             pass
+    notify.forget(state.directory)
     os.rmdir(state.directory)
 
 
