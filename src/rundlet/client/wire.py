@@ -72,7 +72,11 @@ def scan(text: str, index: int = 0) -> tuple[Any, int]:
 
     Raises StopIteration when the value is not complete or not there, ValueError when it is malformed.
     """
-    value, end = _scan(text, index)
+    try:
+        value, end = _scan(text, index)
+    except SystemError as exc:
+        # Python 3.11's scanner takes its exception from json.decoder, and has none to raise before that is imported.
+        raise ValueError("malformed JSON") from exc
     return value, end
 
 

@@ -112,11 +112,23 @@ def _scanner() -> Any:
 _scan = _scanner()
 
 
+def _scanned(text: str, start: int) -> tuple[Any, int]:
+    """A value and where it ends. Raises ValueError, StopIteration, RecursionError."""
+    try:
+        found: tuple[Any, int] = _scan(text, start)
+    except SystemError:
+        # Python 3.11's scanner takes its exception from json.decoder, and has none to raise before that is imported.
+        import json.decoder  # noqa: F401
+
+        found = _scan(text, start)
+    return found
+
+
 def decode(data: bytes, what: str) -> Any:
     """Strict JSON: no duplicate keys, no NaN, no fractions. Raises MalformedError naming ``what``."""
     try:
         text = data.decode()
-        value, end = _scan(text, len(text) - len(text.lstrip(_WHITESPACE)))
+        value, end = _scanned(text, len(text) - len(text.lstrip(_WHITESPACE)))
         if text[end:].strip(_WHITESPACE):
             raise ValueError(f"extra data at {end}")
     except StopIteration as exc:

@@ -1,12 +1,18 @@
 """JSON and URL encoding."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rundlet
 from rundlet.client import wire
+
+SOURCE = str(Path(rundlet.__file__).parent.parent)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -29,6 +35,29 @@ def test_loads_reads_what_json_writes(value: object) -> None:
 def test_loads_refuses_what_is_not_json(text: str) -> None:
     with pytest.raises(wire.DecodeError):
         wire.loads(text)
+
+
+FRESH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from rundlet.client import wire
+assert "json.decoder" not in sys.modules
+for text in sys.argv[2:]:
+    try:
+        wire.scan(text)
+    except (StopIteration, ValueError):
+        print(text)
+"""
+
+
+def test_texts_that_are_cut_where_json_was_never_imported() -> None:
+    """As in a command: Python 3.11's scanner finds no exception to raise then."""
+    texts = ["{", '{"status": "Pul', '{"a" 1}', "[1,"]
+    command = [sys.executable, "-I", "-S", "-c", FRESH, SOURCE, *texts]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split("\n") == [
+        *texts,
+        "",
+    ]
 
 
 def test_query_string() -> None:
