@@ -1,5 +1,7 @@
 """Manual pages in roff (see man(7)), for ``man rundlet-run``. Needs the standard library only: it runs in the build."""
 
+import os
+import time
 from collections.abc import Iterator
 
 from tools.reference.commands import GLOBAL, Command, commands
@@ -22,7 +24,7 @@ def page_name(command: str) -> str:
 def _page(command: Command, name: str) -> str:
     called = f"{GLOBAL} {command.name}" if command.module else GLOBAL
     lines = [
-        f'.TH "{name.upper()}" "1" "" "Rundlet" "Rundlet manual"',
+        f'.TH "{name.upper()}" "1" "{_date()}" "Rundlet" "Rundlet manual"',
         ".SH NAME",
         f"{_text(name)} \\- {_text(command.short)}",
         ".SH SYNOPSIS",
@@ -43,6 +45,11 @@ def _page(command: Command, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _date() -> str:
+    """Of the build, or what a build that is to be repeated says. See: https://reproducible-builds.org/specs/."""
+    return time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
+
+
 def _synopsis(command: Command, called: str) -> Iterator[str]:
     first, *others = command.usage.split("\n")
     yield f"\\fB{_text(called)}\\fR {_text(first)}".rstrip()
@@ -60,8 +67,9 @@ def _list_of_commands() -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    for block in text.split("\n\n"):
-        yield ".PP"
+    for number, block in enumerate(text.split("\n\n")):
+        if number:
+            yield ".PP"
         yield from _lines(block)
 
 
