@@ -18,6 +18,7 @@ from rundlet.runtime.shim.loop import READ, Loop
 
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 _PREFIX: Final = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+_BUS: Final = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # where a user's systemd answers
 _MAX_LOG: Final = 65536
 
 
@@ -37,7 +38,11 @@ class ExternalProcess:
         self.pidfd = -1
         self._loop = loop
         self._program: str = spec["runtime"]["path"]
-        self._arguments: list[str] = spec["runtime"].get("args") or []
+        self._arguments: list[str] = [*(spec["runtime"].get("args") or ())]
+        self._environment: Mapping[str, str] = _ENVIRONMENT
+        if spec["cgroup"].get("scope"):
+            self._arguments.append("--systemd-cgroup")
+            self._environment = _ENVIRONMENT | {name: os.environ[name] for name in _BUS if name in os.environ}
         self._name = os.path.basename(self._program)
         self._id: str = spec["id"]
         self._directory = f"{os.path.dirname(os.path.dirname(spec['socket']))}/runtime/{self._id[:12]}"
@@ -197,7 +202,9 @@ class ExternalProcess:
         ours = ns.open_namespace("self", "network")
         libc.setns(self._host_network, ns.CLONE_NEWNET)
         try:
-            return os.posix_spawn(self._program, argv, _ENVIRONMENT, file_actions=actions, setsigdef=[signal.SIGPIPE])
+            return os.posix_spawn(
+                self._program, argv, self._environment, file_actions=actions, setsigdef=[signal.SIGPIPE]
+            )
         finally:
             libc.setns(ours, ns.CLONE_NEWNET)
             os.close(ours)
