@@ -33,6 +33,15 @@ def test_life(runc_engine: Engine) -> None:
     runc_engine.ok("rm", "other")
 
 
+def test_restarts(runc_engine: Engine) -> None:
+    script = "echo $(cat /life 2>/dev/null)x | tee -a /life; exit 4"
+    name = runc_engine.ok("run", "-d", "--restart", "on-failure:2", "-t", *RUNC, "busybox", "sh", "-c", script)
+    wait_for(lambda: runc_engine.field(name, "{{.State.Status}} {{.RestartCount}}") == "exited 2")
+    assert runc_engine.field(name, "{{.State.ExitCode}}") == "4"
+    assert runc_engine.ok("logs", name).split() == ["x", "xx", "x", "xxx"]
+    runc_engine.ok("rm", name)
+
+
 def test_not_found(runc_engine: Engine) -> None:
     assert runc_engine.cli("run", "--rm", *RUNC, "busybox", "no-such-command").returncode == 127
 

@@ -20,6 +20,9 @@ _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 _PREFIX: Final = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 _BUS: Final = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # where a user's systemd answers
 _MAX_LOG: Final = 65536
+_INITS: Final = ("docker-init", "tini-static", "catatonit")
+"""Programs that reap and pass signals on, and need nothing of the image. Ours can't: it only goes on as pid 1."""
+_INIT: Final = "/sbin/docker-init"
 
 
 class ExternalProcess:
@@ -217,7 +220,7 @@ def bundle(spec: Mapping[str, Any], rootfs: str, user: Sequence[Any], network: s
     """
     config: dict[str, Any] = json.loads(json.dumps(spec["oci"]))
     if spec.get("init"):
-        raise StartError("runtime", 0, "--init with another runtime is not supported by Rundlet")
+        _add_init(config)
     for entry in config.get("mounts") or ():
         if "rundlet_layers" in entry or "rundlet_subpath" in entry:
             raise StartError("runtime", 0, "mounted images and subpaths are not supported with another runtime")
@@ -244,6 +247,18 @@ def bundle(spec: Mapping[str, Any], rootfs: str, user: Sequence[Any], network: s
         kept.append({"type": "network", "path": network})
     config["linux"]["namespaces"] = kept
     return config
+
+
+def _add_init(config: dict[str, Any]) -> None:
+    """``--init`` as Docker does it, by a program of this machine. Raises: StartError where there is none."""
+    places = [f"{directory}/{name}" for name in _INITS for directory in _ENVIRONMENT["PATH"].split(":")]
+    program = next((path for path in places if os.access(path, os.X_OK)), None)
+    if program is None:
+        names = ", ".join(_INITS)
+        raise StartError("runtime", 0, f"--init with another runtime needs one of these programs: {names}")
+    mount = {"destination": _INIT, "type": "bind", "source": os.path.realpath(program), "options": ["bind", "ro"]}
+    config["mounts"] = [*(config.get("mounts") or ()), mount]
+    config["process"]["args"] = [_INIT, "--", *config["process"]["args"]]
 
 
 def _write(path: str, data: bytes) -> None:

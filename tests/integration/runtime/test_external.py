@@ -47,11 +47,11 @@ async def test_failure(world: World) -> None:
     assert caught.value.step == "exec"
 
 
-async def test_init_is_refused_by_name(world: World) -> None:
-    box = runc(world, "true")
+async def test_init_is_one_of_the_machines(world: World) -> None:
+    box = runc(world, "sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline; exit 5")
     box.spec["init"] = True
-    with pytest.raises(ShimRequestError, match="--init with another runtime is not supported by Rundlet"):
-        await box.start()
+    code, _ = await box.run()
+    assert (code, box.log("stdout")) == (5, "/sbin/docker-init -- sh -c tr '\\0' ' ' < /proc/1/cmdline; exit 5 ")
 
 
 STATUS = "^(Umask|Uid|Gid|Groups|NSsid|Sig(Blk|Ign|Cgt)|Cap.*|NoNewPrivs|Seccomp|Threads|Cpus_allowed)\t?:"

@@ -220,8 +220,9 @@ class Container:
 
     def _launch_foreign(self) -> None:
         """The shim can move into its network namespace once only: a restart finds itself there already."""
-        self._foreign = ForeignStart(self.loop, protocol.read_spec(self._spec_fd), self.hub)
-        self.child = self._foreign.run(self._foreign_started, self._failed, self._ended, self._take_console)
+        if self._foreign is None:
+            self._foreign = ForeignStart(self.loop, protocol.read_spec(self._spec_fd))
+        self.child = self._foreign.run(self.hub, self._foreign_started, self._failed, self._ended, self._take_console)
         self.user, self.home = self._foreign.user, self._foreign.home
 
     def _foreign_started(self) -> None:
@@ -284,7 +285,7 @@ class Container:
             self.log.finish()
         self.paused = False
         lived = (self.finished_ns - self.started_ns) / 1e9
-        if self.policy.wanted(self._code) and self._foreign is None:
+        if self.policy.wanted(self._code):
             self._wait_for_restart(self.policy.delay(lived))
         else:
             self._exit(self._code)
@@ -307,6 +308,8 @@ class Container:
         self.hub = self._new_hub()
         if self._logger >= 0:
             self.hub.log_to(os.dup(self._logger))
+        if self._foreign is not None and self._foreign.process is not None:
+            self._foreign.process.delete()  # with its cgroup: the next life counts from nothing
         self.cgroup.restarted()
 
         def done(error: "failures.StartError | None") -> None:
