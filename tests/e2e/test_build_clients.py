@@ -500,8 +500,25 @@ def test_several_platforms(engine: Engine, tmp_path: Path) -> None:
     assert files_below(tmp_path / "each") == {
         f"{name.replace('/', '_')}/made-for": f"{name}\n" for name in kinds.split(",")
     }
-    refused = build(engine, "-o", f"type=tar,dest={tmp_path}/x.tar", "--platform", kinds, "-", stdin=file)
-    assert "output type tar of several platforms is not supported by Rundlet" in refused.stderr
+    # Several results of several platforms; without a name they are one index all the same.
+    outputs = [f"type=tar,dest={tmp_path}/x.tar", f"type=oci,tar=false,dest={tmp_path}/layout"]
+    words = [word for output in outputs for word in ("-o", output)]
+    both = build(engine, *words, "--platform", kinds, "-", stdin=file)
+    assert both.returncode == 0, both.stderr
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        members = {name: archive.extractfile(name) for name in archive.getnames() if name.endswith("made-for")}
+        texts = {name: member.read().decode() for name, member in members.items() if member is not None}
+    assert texts == {f"{name.replace('/', '_')}/made-for": f"{name}\n" for name in kinds.split(",")}
+    (top,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    listed = json.loads((tmp_path / "layout/blobs" / top["digest"].replace(":", "/")).read_text())["manifests"]
+    assert sorted(entry["platform"]["architecture"] for entry in listed) == ["amd64", "arm", "arm64"]
+    split = build(engine, "-o", f"type=tar,dest={tmp_path}/y.tar,platform-split=true", "-", stdin=file)
+    assert split.returncode == 0, split.stderr
+    with tarfile.open(tmp_path / "y.tar") as archive:
+        assert archive.getnames() == ["linux_amd64", "linux_amd64/made-for"]
+    flat = f"type=local,dest={tmp_path}/flat,platform-split=false"
+    refused = build(engine, "-o", flat, "--platform", kinds, "-", stdin=file)
+    assert "platform-split=false of several platforms is not supported by Rundlet" in refused.stderr
     wrong = build(engine, "--platform", "linux/nothing/x/y", "-", stdin=file)
     assert wrong.returncode == 1
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from rundlet.errors import RundletError
 from rundlet.image.archive import (
     DOCKER_MANIFEST,
     INDEX,
@@ -23,7 +24,7 @@ from rundlet.image.store import ImageStore, parse_name
 from rundlet.image.variants import choose
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
-from rundlet.oci.digest import Digest
+from rundlet.oci.digest import Digest, InvalidDigestError
 from rundlet.oci.manifest import SIZE_LIMIT, Index, Manifest, decode_any
 from rundlet.oci.reference import Reference
 
@@ -66,11 +67,37 @@ class Saver:
             tags = self._store.repository(reference) if reference is not None and reference.name_only else []
             for tag in tags:
                 self._add(plan, self._store.get(tag.canonical), tag, platform)
-            if not tags:
+            if not tags and (index := self._index_of(name)) is not None:
+                self._add_index(plan, index)
+            elif not tags:
                 image = self._store.get(name)
                 named = reference if reference is not None and reference.tag and reference in image.tags else None
                 self._add(plan, image, named, platform)
         return plan
+
+    def _index_of(self, name: str) -> Descriptor | None:
+        """The index that ``name`` is the digest of: what a build of several platforms without a name came to."""
+        try:
+            digest = Digest.parse(name)
+        except InvalidDigestError:
+            return None
+        if self._store.find(digest) is not None or not self._content.has(digest):
+            return None
+        try:
+            data = self._content.read(digest, SIZE_LIMIT)
+            decode_any(data, mediatype.OCI_INDEX)
+        except RundletError:
+            return None  # another kind of content
+        return Descriptor.of(mediatype.OCI_INDEX, data)
+
+    def _add_index(self, plan: _Plan, index: Descriptor) -> None:
+        if not self._take_index(plan, index):
+            raise MissingBlobError(index.digest)
+        plan.index.append(index)
+        listed = {entry.digest for entry in self._children(index)}
+        for image in self._store.images():
+            if image.manifest.digest in listed:
+                plan.docker[image.id] = self._docker_entry(image)
 
     def _add(self, plan: _Plan, image: Image, tag: Reference | None, platform: str) -> None:
         image = choose(self._store, tag.canonical if tag else str(image.id), platform)
@@ -88,8 +115,7 @@ class Saver:
         """An index and all that it lists, if all of that is here."""
         if not mediatype.is_index(target.media_type) or not self._content.has(target.digest):
             return False
-        index = self._document(target)
-        children = (index.manifests or ()) if isinstance(index, Index) else ()
+        children = self._children(target)
         for child in children:
             if not self._content.has(child.digest):
                 return False
@@ -102,6 +128,10 @@ class Saver:
             self._take_manifest(plan, child)
         self._take(plan, target.digest)
         return True
+
+    def _children(self, target: Descriptor) -> Sequence[Descriptor]:
+        index = self._document(target)
+        return (index.manifests or ()) if isinstance(index, Index) else ()
 
     def _take_manifest(self, plan: _Plan, descriptor: Descriptor) -> None:
         manifest = self._document(descriptor)

@@ -190,11 +190,11 @@ def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outco
             from rundlet.cli.building.lending import local_directory
 
             destination = local_directory(flags["cache-to"][int(entry["cache"])], "dest")
-            fetch(context.session, Output("local", {}, destination), str(entry["url"]))
+            fetch(context.session, Output("local", {}, destination, files=True), str(entry["url"]))
             continue
         index = int(entry.get("index") or 0)
         if 0 <= index < len(wanted) and wanted[index].comes_back:
-            fetch(context.session, wanted[index], str(entry["url"]), str(entry.get("directory") or ""))
+            fetch(context.session, wanted[index], str(entry["url"]))
     if flags["iidfile"]:
         _write(flags["iidfile"], outcome.image)
     if flags["metadata-file"]:

@@ -21,14 +21,15 @@ _TYPES = ("local", "tar", "oci", "docker", "image", "registry", "cacheonly")
 
 class Output:
     """One ``--output``. ``attributes`` are the engine's business, ``destination`` is ours: "" for none, ``-`` for
-    standard output."""
+    standard output. ``files``: what comes goes to the directory ``destination`` file by file."""
 
-    __slots__ = ("attributes", "destination", "type")
+    __slots__ = ("attributes", "destination", "files", "type")
 
-    def __init__(self, kind: str, attributes: dict[str, str], destination: str) -> None:
+    def __init__(self, kind: str, attributes: dict[str, str], destination: str, *, files: bool = False) -> None:
         self.type = kind
         self.attributes = attributes
         self.destination = destination
+        self.files = files
 
     @property
     def comes_back(self) -> bool:
@@ -43,7 +44,7 @@ def parse_output(text: str) -> Output:
     """``DIR``, ``-`` or ``type=…,dest=…``. Raises CommandError."""
     fields = split_csv(text)
     if len(fields) == 1 and "=" not in text:
-        return Output("tar", {}, "-") if text == "-" else Output("local", {}, text)
+        return Output("tar", {}, "-") if text == "-" else Output("local", {}, text, files=True)
     attributes: dict[str, str] = {}
     for field in fields:
         key, equals, value = field.partition("=")
@@ -62,41 +63,54 @@ def parse_output(text: str) -> Output:
         if kind == "registry":
             kind, attributes["push"] = "image", "true"
         return Output(kind, attributes, "")
-    if kind == "local" and not destination:
-        raise CommandError("ERROR: failed to build: dest is required for local output")
-    if kind in ("tar", "oci") and not destination:
+    archive = kind != "local" and (kind == "tar" or _is_true(attributes.pop("tar", "true")))
+    if kind in ("tar", "oci") and archive and not destination:
         destination = "-"
-    if destination == "-" and kind == "local":
-        raise CommandError("ERROR: failed to build: local exporter cannot write to stdout")
+    if archive:
+        _check_file(kind, destination)
+    else:
+        _check_directory(kind, destination)
+    return Output(kind, attributes, destination, files=not archive)
+
+
+def _is_true(text: str) -> bool:
+    if text.lower() in ("true", "1"):
+        return True
+    if text.lower() in ("false", "0"):
+        return False
+    raise CommandError(f"ERROR: failed to build: invalid value tar={text}")
+
+
+def _check_file(kind: str, destination: str) -> None:
     if destination == "-" and os.isatty(1):
-        raise CommandError(
-            f"ERROR: failed to build: dest file is required for {kind} exporter. refusing to write to console"
-        )
-    if destination not in ("", "-"):
-        _check(kind, destination)
-    return Output(kind, attributes, destination)
+        why = f"dest file is required for {kind} exporter. refusing to write to console"
+    elif os.path.isdir(destination):
+        why = f"destination file {destination} is a directory"
+    else:
+        return
+    raise CommandError(f"ERROR: failed to build: {why}")
 
 
-def _check(kind: str, destination: str) -> None:
-    if kind != "local" and os.path.isdir(destination):
-        raise CommandError(
-            f"ERROR: failed to build: destination directory {destination} can't be a file of output type {kind}"
-        )
-    if kind == "local" and os.path.exists(destination) and not os.path.isdir(destination):
-        raise CommandError(f"ERROR: failed to build: {destination}: not a directory")
+def _check_directory(kind: str, destination: str) -> None:
+    if not destination:
+        why = f"dest is required for {kind} exporter"
+    elif destination == "-":
+        why = f"dest cannot be stdout for {kind} exporter"
+    elif os.path.lexists(destination) and not os.path.isdir(destination):
+        why = f"destination directory {destination} is a file"
+    else:
+        return
+    raise CommandError(f"ERROR: failed to build: {why}")
 
 
-def fetch(session: Session, output: Output, url: str, directory: str = "") -> None:
-    """Write one result where it was asked for; files to ``directory`` there. Raises CommandError, ApiError."""
-    if output.type == "local":
+def fetch(session: Session, output: Output, url: str) -> None:
+    """Write one result where it was asked for. Raises CommandError, ApiError."""
+    if output.files:
         from rundlet.cli.unpacking import Pieces, unpack
 
-        if "/" in directory or directory in (".", ".."):
-            raise CommandError(f"ERROR: failed to build: refusing to write to {directory} at {output.destination}")
-        destination = os.path.join(output.destination, directory) if directory else output.destination
-        os.makedirs(destination, exist_ok=True)
+        os.makedirs(output.destination, exist_ok=True)
         response = session.request("GET", url)
-        unpack(Pieces(response.chunks()), destination, lambda name: name, owners=os.geteuid() == 0)
+        unpack(Pieces(response.chunks()), output.destination, lambda name: name, owners=os.geteuid() == 0)
         return
     from rundlet.cli.saving import save_body
 

@@ -14,7 +14,10 @@ from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 
 OUTPUTS = frozenset({"image", "docker", "oci", "tar", "local", "cacheonly"})
-_IMAGE_ATTRIBUTES = frozenset({"name", "push"})
+SPLIT = "platform-split"
+"""The attribute of outputs that are files: each platform's in a directory of its own."""
+_FILES = frozenset({"tar", "local"})
+_ATTRIBUTES = {"image": frozenset({"name", "push"})} | dict.fromkeys(_FILES, frozenset({"name", SPLIT}))
 _ALLOWED = frozenset({"network.host", "security.insecure"})
 
 
@@ -33,8 +36,9 @@ def check(options: BuildOptions) -> None:
         if output.type not in OUTPUTS:
             raise NotSupportedError(f"output type {output.type}")
         for name in output.attrs:
-            if name not in (_IMAGE_ATTRIBUTES if output.type == "image" else {"name"}):
+            if name not in _ATTRIBUTES.get(output.type, {"name"}):
                 raise NotSupportedError(f"attribute {name} of output type {output.type}")
+        is_true(output.attrs.get(SPLIT, "true"))
     indexes.parse_annotations(options.annotations)
     attestations.parse(options.attests)
     if len(platforms(options)) > 1:
@@ -155,10 +159,15 @@ def platforms(options: BuildOptions) -> tuple[Platform, ...]:
 
 def _check_several(options: BuildOptions) -> None:
     for output in options.outputs:
-        if output.type == "tar":
-            raise NotSupportedError(f"output type {output.type} of several platforms")
-        if output.type in ("oci", "docker") and not (options.tags or output.attrs.get("name")):
-            raise NotSupportedError(f"output type {output.type} of several platforms without a name")
+        if not is_true(output.attrs.get(SPLIT, "true")):
+            raise NotSupportedError(f"{SPLIT}=false of several platforms")
+
+
+def is_true(text: str) -> bool:
+    """Raises InvalidParameterError."""
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise InvalidParameterError(f"invalid value {text}: neither true nor false")
+    return text.lower() in ("true", "1")
 
 
 def with_platform(request: BuildRequest, platform: Platform, *, given: bool) -> BuildRequest:

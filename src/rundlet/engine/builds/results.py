@@ -1,9 +1,13 @@
 """What becomes of a built image besides being here: pushed, exported, recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import base64
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from rundlet.api.builds import BuildOptions
 from rundlet.builder.request import BuildRequest
@@ -11,7 +15,7 @@ from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
 from rundlet.engine.builds.caches import CacheExporter
-from rundlet.engine.builds.requests import LOCAL, cache_reference, is_whole
+from rundlet.engine.builds.requests import LOCAL, SPLIT, cache_reference, is_true, is_whole
 from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
@@ -52,6 +56,9 @@ class Results:
             "containerimage.config.digest": str(image.id),
             "containerimage.digest": str((named or image.manifest).digest),
         }
+        result = named or image.manifest
+        described = {"mediaType": result.media_type, "digest": str(result.digest), "size": result.size}
+        metadata["containerimage.descriptor"] = base64.b64encode(msgspec.json.encode(described)).decode()
         if names:
             metadata["image.name"] = ",".join(names)
         outputs: list[dict[str, Any]] = []
@@ -62,11 +69,12 @@ class Results:
                 for tag in request.tags:
                     await self._push(tag, options, emit)
             elif output.type in _ARCHIVES:
-                chosen = names or [str(image.id)]
+                # Without a name several platforms are one index all the same.
+                chosen = names or [str(named.digest if named is not None and len(platforms) > 1 else image.id)]
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
-                outputs += [_files_of(index, one, several=len(platforms) > 1) for one in platforms]
+                outputs.append({"index": index, "url": _files_of(platforms, output.attrs)})
         for index, target in enumerate(options.cache_to):
             reference = cache_reference(target, "cache-to")
             others = [stage for stage in stages if stage.id != image.id] if is_whole(target) else []
@@ -98,11 +106,20 @@ class Results:
         self._context.events.publish("image", "push", reference.familiar, {"name": reference.familiar_name})
 
     async def root_files(self, name: str) -> AsyncIterator[bytes]:
-        """Raises NoSuchImageError."""
-        image = self._context.images.get(name)
-        return self._files(image)
+        """The files of the image ``name``. Of several, with a comma after each, every one's are in a directory with the
+        name of its platform (``linux_arm64``). Raises NoSuchImageError."""
+        if not name.endswith(","):
+            return self._files(self._context.images.get(name), "", more=False)
+        return self._directories([self._context.images.get(one) for one in name.split(",")[:-1]])
 
-    async def _files(self, image: Image) -> AsyncIterator[bytes]:
+    async def _directories(self, images: Sequence[Image]) -> AsyncIterator[bytes]:
+        for image in images:
+            directory = str(image.platform).replace("/", "_")
+            async with aclosing(self._files(image, directory, more=image is not images[-1])) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _files(self, image: Image, directory: str, *, more: bool) -> AsyncGenerator[bytes, None]:
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
 
         async with self._rooms.leases.lease() as lease:
@@ -111,7 +128,7 @@ class Results:
             await asyncio.to_thread(workspace.make)
             access = workspace.read_stack(stack)
             try:
-                await access.open_root()
+                await access.open_root(directory, more=more)
                 async for chunk in access.chunks():
                     yield chunk
             finally:
@@ -119,9 +136,8 @@ class Results:
                 await asyncio.shield(asyncio.to_thread(workspace.remove))
 
 
-def _files_of(index: int, image: Image, *, several: bool) -> dict[str, Any]:
-    """Where an output's files are; those of several platforms go to a directory each (``linux_arm64``)."""
-    found: dict[str, Any] = {"index": index, "url": f"/rundlet/images/{image.id}/root"}
-    if several:
-        found["directory"] = str(image.platform).replace("/", "_")
-    return found
+def _files_of(images: Sequence[Image], attributes: Mapping[str, str]) -> str:
+    """Where the files of an output are."""
+    split = attributes.get(SPLIT, "true" if len(images) > 1 else "false")
+    names = "".join(f"{image.id}," for image in images) if is_true(split) else str(images[0].id)
+    return f"/rundlet/images/{names}/root"

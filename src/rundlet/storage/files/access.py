@@ -163,9 +163,10 @@ class FileAccess:
         await self._start({"op": "get", "path": _text(path)}, sending=False)
         return await self._info()
 
-    async def open_root(self) -> None:
-        """Begin to read the whole root file system, without what is mounted in it; its tar is :meth:`chunks`."""
-        await self._start({"op": "export"}, sending=False)
+    async def open_root(self, into: str = "", *, more: bool = False) -> None:
+        """Begin to read the whole root file system, without what is mounted in it; its tar is :meth:`chunks`. With
+        ``into`` it is in that directory; with ``more`` it has no end, for another to follow."""
+        await self._start({"op": "export", "into": into, "more": more}, sending=False)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The tar's bytes. Raises FileAccessError at the end when something could not be read."""

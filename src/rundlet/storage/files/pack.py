@@ -59,10 +59,16 @@ class Packer:
                 os.close(parent)
         self._writer.end()
 
-    def everything(self) -> None:
-        """All below the root, named relative to it; the archive's end."""
-        self._tree(self._root, b"")
-        self._writer.end()
+    def everything(self, directory: bytes = b"", *, more: bool = False) -> None:
+        """All below the root, named relative to it, or in a ``directory`` (one name) of the archive; the archive's end,
+        unless ``more`` follows."""
+        if directory:
+            self._writer.opened_directory(self._root, directory, os.fstat(self._root))
+        self._tree(self._root, directory and directory + b"/")
+        if more:
+            self._writer.flush()
+        else:
+            self._writer.end()
 
     def _tree(self, top: int, prefix: bytes) -> None:
         levels = [(os.dup(top), prefix, _list(top))]

@@ -9,7 +9,8 @@ name that somebody else chose. Bytes in names travel as latin-1 text.
 Request: ``op`` (stat, get, put, export, changes, pick, place, mkdir), ``path``, ``layers`` (of what doesn't run), for
 changes ``left_out``, and for put ``keep_kinds``, ``user`` (who is to own everything; "": as the archive says),
 ``mounts`` ([[destination, writable], …]) and ``readonly_root``. A list of changes is written where a tar would be,
-each as a digit (the API's kind), its path and a zero byte.
+each as a digit (the API's kind), its path and a zero byte. An export may go ``into`` a directory of its archive, which
+has no end if there is ``more`` to come.
 
 For builds, ``pick`` sends what ``sources`` (see :mod:`~rundlet.storage.files.pick`) stand for, without ``excludes``,
 with ``owner``, ``still``, ``parents``; with ``raw`` it sends the bytes of the one file. ``place`` takes an archive to
@@ -128,7 +129,8 @@ class _Task:
         operation = self._request["op"]
         if operation == "export":
             device = os.fstat(self._root).st_dev
-            pack.Packer(self._root, self._data, device).everything()
+            packer = pack.Packer(self._root, self._data, device)
+            packer.everything(_name(self._request.get("into", "")), more=self._request.get("more", False))
             return
         if operation == "pick":
             self._pick()

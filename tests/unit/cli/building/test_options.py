@@ -45,12 +45,14 @@ def test_outputs(text: str, kind: str, attributes: dict[str, str], destination: 
     [
         ("dest=x,a=b", "type is required for output"),
         ("type=foo", "exporter foo could not be found"),
-        ("type=local", "dest is required for local output"),
-        ("type=local,dest=-", "local exporter cannot write to stdout"),
+        ("type=local", "dest is required for local exporter"),
+        ("type=local,dest=-", "dest cannot be stdout for local exporter"),
+        ("type=oci,tar=false", "dest is required for oci exporter"),
+        ("type=oci,tar=maybe", "invalid value tar=maybe"),
         ("type=image,dest=x", "dest is not supported by output type image"),
         ("type=tar,x", "invalid value x"),
-        ("type=tar,dest=/", "destination directory / can't be a file"),
-        ("type=local,dest=/etc/passwd", "/etc/passwd: not a directory"),
+        ("type=tar,dest=/", "destination file / is a directory"),
+        ("type=local,dest=/etc/passwd", "destination directory /etc/passwd is a file"),
     ],
 )
 def test_bad_outputs(text: str, message: str) -> None:
