@@ -78,6 +78,9 @@ def test_to_docker_and_back(engine: Engine, dockerd: Client, scratch: Path) -> N
             "image", "inspect", "-f", "{{.Id}}", name
         )
         assert _layers(dockerd, name) == _layers(ours, name)
+    # The archive says which was made from which.
+    steps = ours.ok("history", "-q", "--no-trunc", "made/here:1")
+    assert "<missing>" not in steps and dockerd.ok("history", "-q", "--no-trunc", "made/here:1") == steps
     assert dockerd.ok("run", "--rm", "--network", "none", "made/here:1") == "deep"
     theirs = str(scratch / "theirs.tar")
     dockerd.ok("save", "-o", theirs, "made/here:1", "busybox")
@@ -86,6 +89,7 @@ def test_to_docker_and_back(engine: Engine, dockerd: Client, scratch: Path) -> N
     assert "Loaded image: made/here:1" in ours.ok("load", "-i", theirs)
     assert ours.ok("image", "inspect", "-f", "{{.Id}}", "made/here:1") == identity
     assert ours.ok("run", "--rm", "made/here:1") == "deep"
+    assert ours.ok("history", "-q", "--no-trunc", "made/here:1") == steps
     ours.ok("rmi", "made/here:1")
 
 

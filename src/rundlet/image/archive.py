@@ -34,6 +34,8 @@ class DockerEntry(msgspec.Struct, frozen=True, rename="pascal"):
     config: str
     repo_tags: list[str] | None = None
     layers: list[str] | None = None
+    parent: str | msgspec.UnsetType = msgspec.UNSET
+    """ID of the image of the archive that this one was made from."""
 
 
 def blob_path(digest: Digest) -> str:

@@ -42,6 +42,8 @@ class FoundImage(msgspec.Struct, frozen=True):
     """The index that the names point at, when the archive has all that it lists."""
     besides: tuple[Digest, ...] = ()
     """What the index needs besides this image."""
+    parent: str = ""
+    """ID of the image that it was made from, as the archive says."""
 
 
 def found_images(parts: Parts, content: ContentStore, platform: str) -> list[FoundImage]:
@@ -89,10 +91,11 @@ class _Finder:
             original = originals.get(Digest.of(config))
             if original is not None:
                 merged = tuple(dict.fromkeys((*names, *original.names)))
-                found.append(msgspec.structs.replace(original, names=merged))
+                image = msgspec.structs.replace(original, names=merged)
             else:
                 layers = tuple(_layer(self._parts, name) for name in entry.layers or ())
-                found.append(FoundImage(config, layers, names))
+                image = FoundImage(config, layers, names)
+            found.append(msgspec.structs.replace(image, parent=entry.parent) if entry.parent else image)
         return found
 
     def _from_index(self) -> list[FoundImage]:

@@ -6,7 +6,8 @@ import msgspec
 
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
-from rundlet.oci.config import ImageConfig
+from rundlet.image.times import created_ns
+from rundlet.oci.config import History, ImageConfig
 
 MISSING = "<missing>"
 
@@ -50,6 +51,21 @@ def _rows(config: ImageConfig, layers: Sequence[Layer]) -> list[HistoryRow]:
         rows.append(HistoryRow(MISSING, step.created or "", step.created_by, step.comment, size))
     rows.reverse()
     return rows
+
+
+def stands_on(config: ImageConfig, parent: ImageConfig) -> bool:
+    """Whether an image can have been made from another in one step: what a link between two of an archive needs."""
+    steps, before = config.history or (), parent.history or ()
+    if not steps and not before:
+        # Nobody has to keep a history; but two images don't come from each other.
+        return len(config.diff_ids) > len(parent.diff_ids)
+    return len(steps) == len(before) + 1 and all(map(_same_step, steps, before))
+
+
+def _same_step(step: History, other: History) -> bool:
+    """The same but for how its moment is written."""
+    created, moment = created_ns(step.created), created_ns(other.created)
+    return created == moment and msgspec.structs.replace(step, created=other.created) == other
 
 
 def layer_steps(config: ImageConfig, count: int) -> list[str]:

@@ -16,6 +16,7 @@ from rundlet.image.archive import (
 )
 from rundlet.image.contents import FoundImage, found_images
 from rundlet.image.garbage import Garbage
+from rundlet.image.history import stands_on
 from rundlet.image.layers import INTERVAL, LayerImporter, LayerWork
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
@@ -72,9 +73,21 @@ class Loader:
                 for candidate in candidates:
                     image = await self._make(candidate, ahead, held, progress)
                     loaded.append(image)
+                await self._link(candidates)
         finally:
             await shielded(self._tidy(ahead, held))
         return loaded
+
+    async def _link(self, candidates: Sequence[FoundImage]) -> None:
+        """Record which images of the archive were made from which. Raises ArchiveError for a link that can't be."""
+        by_id = {str(Digest.of(candidate.config)): candidate.config for candidate in candidates}
+        for candidate in candidates:
+            image_id, parent = Digest.of(candidate.config), by_id.get(candidate.parent)
+            if parent is None or parent == candidate.config:
+                continue  # it says nothing, or the other did not come along
+            if not stands_on(ImageConfig.decode(candidate.config), ImageConfig.decode(parent)):
+                raise ArchiveError(f"image {candidate.parent} is not a valid parent for {image_id}")
+            await self._store.adopt(image_id, Digest.of(parent))
 
     async def _tidy(self, ahead: Ahead, held: Sequence[Digest]) -> None:
         await ahead.close()

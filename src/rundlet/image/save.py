@@ -18,6 +18,7 @@ from rundlet.image.archive import (
     blob_path,
 )
 from rundlet.image.errors import MissingBlobError
+from rundlet.image.history import stands_on
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image
 from rundlet.image.store import ImageStore, parse_name
@@ -73,7 +74,18 @@ class Saver:
                 image = self._store.get(name)
                 named = reference if reference is not None and reference.tag and reference in image.tags else None
                 self._add(plan, image, named, platform)
+        self._link(plan)
         return plan
+
+    def _link(self, plan: _Plan) -> None:
+        """Images that were made from others of the archive say so: histories have their IDs after a load."""
+        for image_id, entry in list(plan.docker.items()):
+            image = self._store.find(image_id)
+            parent = image.parent if image is not None else None
+            if parent is None or parent not in plan.docker:
+                continue
+            if stands_on(self._store.config(image_id), self._store.config(parent)):
+                plan.docker[image_id] = msgspec.structs.replace(entry, parent=str(parent))
 
     def _index_of(self, name: str) -> Descriptor | None:
         """The index that ``name`` is the digest of: what a build of several platforms without a name came to."""

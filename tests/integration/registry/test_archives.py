@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tests.integration.registry.test_images import make, new_name, put_index
 from rundlet.errors import DigestMismatchError, NoSuchImageError
 from rundlet.image.archive import ArchiveError
 from rundlet.image.errors import PlatformMismatchError
+from rundlet.image.history import history
 from rundlet.image.variants import choose, variants
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
@@ -197,6 +198,65 @@ async def test_docker_archive_with_links(room: Room) -> None:
     assert loaded[0].image.repo_tags == ["demo:1"]
     assert len(room.store.layers(loaded[0].image.id)) == 2
     room.verify()
+
+
+def family(*steps: str, parents: Sequence[int | str | None]) -> dict[str, bytes | str]:
+    """Images of one layer; each of ``steps`` is a history, a letter a step. A parent is a place among them or text."""
+    layers = {"type": "layers", "diff_ids": [str(Digest.of(LAYER))]}
+    configs = [
+        json.dumps(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "rootfs": layers,
+                "history": [{"created": "2026-01-01T00:00:00Z", "created_by": letter} for letter in text],
+            }
+        ).encode()
+        for text in steps
+    ]
+    entries = []
+    for number, parent in enumerate(parents):
+        entry = {"Config": f"{number}.json", "RepoTags": [f"demo:{number}"], "Layers": ["l"]}
+        known = str(Digest.of(configs[parent])) if isinstance(parent, int) else parent
+        entries.append(entry if known is None else {**entry, "Parent": known})
+    files: dict[str, bytes | str] = {f"{number}.json": data for number, data in enumerate(configs)}
+    return files | {"l": LAYER, "manifest.json": json.dumps(entries).encode()}
+
+
+async def test_which_was_made_from_which(room: Room, other: Room) -> None:
+    """Kept where both are in the archive, in whatever order; what is not there has no name in a history."""
+    strange = "sha256:" + "0" * 64
+    await room.loader.load(stream(archive(family("ab", "abc", "a", parents=[2, 0, strange]))), progress=room.hear)
+    ids = {number: str(room.store.get(f"demo:{number}").id) for number in range(3)}
+    assert [row.id for row in history(room.store, room.store.get("demo:1"))] == [ids[1], ids[0], ids[2]]
+    assert room.store.get("demo:2").parent is None
+
+    await other.loader.load(stream(await save(room, "demo:1", "demo:0")), progress=other.hear)
+    assert [row.id for row in history(other.store, other.store.get("demo:1"))] == [ids[1], ids[0], "<missing>"]
+    await other.loader.load(stream(await save(room, "demo:1", "demo:2")), progress=other.hear)
+    assert other.store.get("demo:2").parent is None
+    for room_ in (room, other):
+        room_.verify()
+        for number in (1, 0, 2):
+            await room_.remover.remove(f"demo:{number}")
+        assert room_.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("steps", "parents"),
+    [(("a", "abc"), [None, 0]), (("x", "ab"), [None, 0]), (("a", "ab"), [1, None])],
+)
+async def test_parents_that_can_not_be(room: Room, steps: tuple[str, ...], parents: list[int | None]) -> None:
+    with pytest.raises(ArchiveError, match=r"image sha256:.{64} is not a valid parent for sha256:.{64}"):
+        await room.loader.load(stream(archive(family(*steps, parents=parents))), progress=room.hear)
+    room.verify()
+
+
+async def test_an_image_is_not_its_own_parent(room: Room) -> None:
+    await room.loader.load(stream(archive(family("", parents=[0]))), progress=room.hear)
+    assert room.store.get("demo:0").parent is None
+    await room.remover.remove("demo:0")
+    assert room.is_empty()
 
 
 async def test_layers_unpacked_ahead_find_their_places(room: Room) -> None:
