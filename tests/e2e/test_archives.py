@@ -38,6 +38,10 @@ def test_what_can_not_be_saved_or_loaded(client: Client, scratch: Path) -> None:
     done = client("save", "-o", str(scratch / "no.tar"), "no/such:image")
     assert done.returncode == 1
     assert "No such image: no/such:image" in done.stderr
+    done = client("save", "-o", str(scratch), "busybox")
+    assert done.returncode == 1
+    assert done.stderr.startswith("failed to save image: ")
+    assert "directory" in done.stderr
     nonsense = scratch / "nonsense.tar"
     nonsense.write_bytes(b"not a tar at all" * 100)
     done = client("load", "-i", str(nonsense))

@@ -12,6 +12,8 @@ from tests.engines import Engine
 from tests.store import walk_store
 from tools.own_registry import own_registry
 
+from rundlet.oci.platform import Platform
+
 ARM, INTEL = "linux/arm64", "linux/amd64"
 
 
@@ -75,3 +77,40 @@ def test_platforms_of_a_name(client: Client, tmp_path: Path) -> None:
         pushed = client.ok("push", "--platform", INTEL, name)
         assert index not in pushed.splitlines()[-1]
         walk_store(engine)
+
+
+@pytest.mark.parametrize("client", CLIENTS, indirect=True, ids=lambda text: text.strip("/").replace("/", "-") or "own")
+def test_image_of_another_platform_is_warned_of(client: Client, tmp_path: Path) -> None:
+    layer = tmp_path / "layer.tar"
+    with tarfile.open(layer, "w") as out:
+        out.addfile(tarfile.TarInfo("file"))
+    host = Platform.host()
+    foreign = "linux/s390x"
+    client.engine.ok("import", "--platform", foreign, str(layer), "foreign")
+    client.engine.ok("import", "--platform", str(host), str(layer), "native")
+    warning = (
+        f"WARNING: The requested image's platform ({foreign}) does not match the detected host platform ({host}) and "
+        "no specific platform was requested"
+    )
+    for asked, said in (((), warning), (("--platform", foreign), "")):
+        done = client("create", *asked, "foreign", "x")
+        assert (done.returncode, done.stderr.strip()) == (0, said)
+    assert client("create", "native", "x").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "host", "runs"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/amd64/v3", "linux/amd64", True),
+        ("linux/386", "linux/amd64", True),
+        ("linux/arm64", "linux/amd64", False),
+        ("windows/amd64", "linux/amd64", False),
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm/v7", "linux/arm64", True),
+        ("linux/amd64", "linux/arm64", False),
+    ],
+)
+def test_what_runs_where(image: str, host: str, runs: bool) -> None:
+    assert Platform.parse(image).runs_on(Platform.parse(host)) is runs
+    assert Platform("", "").runs_on(Platform.parse(host))

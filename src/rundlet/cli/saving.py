@@ -28,7 +28,7 @@ def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
     if not os.path.isdir(directory):
         raise CommandError(f"failed to {verb}: invalid output path: stat {directory}: no such file or directory")
     if os.path.isdir(output):
-        raise CommandError(f'failed to {verb}: invalid output path: "{output}" is a directory')
+        raise CommandError(f"failed to {verb}: cannot write to a directory")
     response = request()
     if os.path.exists(output) and not os.path.isfile(output):
         # A device or a pipe: written in place.

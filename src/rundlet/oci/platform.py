@@ -112,6 +112,16 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
                 return position
         return None
 
+    def runs_on(self, host: "Platform") -> bool:
+        """Whether programs for this platform are likely to run there natively; true where it names none.
+
+        A level of amd64 counts as running: which ones a processor has is not looked up.
+        """
+        mine = self.normalized()
+        if not mine.os or not mine.architecture:
+            return True
+        return host.rank(Platform("amd64", mine.os) if mine.architecture == "amd64" else self) is not None
+
     def _vector(self) -> list["Platform"]:
         mine = self.normalized()
         choices = [mine]

@@ -91,6 +91,11 @@ def test_ports_that_are_none(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_exposed_port_that_is_too_great() -> None:
+    with pytest.raises(RunError, match="99999, error: .* value out of range"):
+        body("--expose", "99999", "x")
+
+
 def test_publishing() -> None:
     made = body("-p", "80:80", "-p", "81:80", "--expose", "5-6/udp", "x")
     assert made["ExposedPorts"] == {"80/tcp": {}, "5/udp": {}, "6/udp": {}}

@@ -23,8 +23,10 @@ def port_range(text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = []
     for part in (first, last) if dash else (first,):
-        if not part.isdigit() or not part.isascii() or int(part) > MAX_PORT:
+        if not part.isdigit() or not part.isascii():
             raise PortError(f'strconv.ParseUint: parsing "{part}": invalid syntax')
+        if int(part) > MAX_PORT:
+            raise PortError(f'strconv.ParseUint: parsing "{part}": value out of range')
         numbers.append(int(part))
     if numbers[-1] < numbers[0]:
         raise PortError(f"invalid range specified for port: {text}")

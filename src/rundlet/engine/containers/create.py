@@ -57,7 +57,10 @@ class Creator:
         await self._context.admission.admit(body.image, image)
         await self._admit_mounted(body.host_config or HostConfig())
         config = merge.merge(body, self._context.images.config(image.id).config)
-        return await self.create_exactly(body, options, image, config)
+        created = await self.create_exactly(body, options, image, config)
+        if options.platform or image.platform.runs_on(Platform.host()):
+            return created
+        return msgspec.structs.replace(created, warnings=(*created.warnings, _elsewhere(image.platform)))
 
     async def create_exactly(
         self, body: ContainerCreate, options: ContainerCreateOptions, image: Image | None, config: ContainerConfig
@@ -79,6 +82,7 @@ class Creator:
                 self._check_there(mode.partition(":")[2])
         host = Links(context.containers, context.network).recorded(host)
         networking = self._networking(body, host)
+        config = _with_address(config, networking, host.network_mode)
         host = sharing.by_id(context.containers, host)
         container_id = ids.new_id()
         name = names.validate(options.name) if options.name else names.generate(context.containers.names)
@@ -281,8 +285,23 @@ class Creator:
                     continue
 
 
+def _with_address(config: ContainerConfig, networking: NetworkingConfig, network: str) -> ContainerConfig:
+    """Earlier clients look for the hardware address here."""
+    first = networking.endpoints_config.get(network)
+    if first is None or not first.mac_address:
+        return config
+    return msgspec.structs.replace(config, mac_address=first.mac_address)
+
+
 def _cgroup_namespace(*, privileged: bool) -> str:
     """Docker's default: on cgroup v2 a container has a namespace of its own even if it is privileged."""
     if not userns.INITIAL:
         return "private"  # no other view of the groups can be mounted there
     return "host" if privileged and cgroup.detect().version != cgroup.V2 else "private"
+
+
+def _elsewhere(platform: Platform) -> str:
+    return (
+        f"The requested image's platform ({platform}) does not match the detected host platform "
+        f"({Platform.host()}) and no specific platform was requested"
+    )
