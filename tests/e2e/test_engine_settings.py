@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.test_networks_both_families import SERVER, fetch
 from tests.engines import Engine, alive, wait_for
 
 NewEngine = Callable[..., Engine]
+
+
+def served(host: str, port: int) -> bool:
+    return fetch(host, port) == "served"
 
 
 def test_what_containers_have_that_ask_for_nothing(new_engine: NewEngine) -> None:
@@ -32,7 +37,7 @@ def test_a_firewall_that_is_not_filled(new_engine: NewEngine, port: int) -> None
     engine = new_engine("--iptables=false", "--ip6tables=false")
     engine.ok("run", "-d", "--name", "one", "-p", f"{port}:80", *SERVER)
     for host in ("127.0.0.1", "::1"):
-        wait_for(lambda host=host: fetch(host, port) == "served")
+        wait_for(partial(served, host, port))
     table = engine.run_command(["nft", "list", "table", "inet", f"rundlet_{engine.layout.instance}"])
     assert "No such file" in table.stderr
     engine.wait_for_successor(engine.kill())

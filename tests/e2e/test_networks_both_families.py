@@ -165,8 +165,9 @@ def test_options_of_one_endpoint(engine: Engine) -> None:
     assert "169.254.7.7" in engine.ok("exec", "box", "ip", "addr", "show", "eth1")
     assert "via 10.206.0.1 dev eth1" in engine.ok("exec", "box", "ip", "route")
     engine.ok("network", "create", "more")
-    odd = engine.cli("network", "connect", "--driver-opt", "com.docker.network.odd=1", "more", "box")
-    assert odd.returncode == 1 and "com.docker.network.odd" in odd.stderr
+    odd = ("--driver-opt", "com.docker.network.endpoint.ifname=a/b")
+    refused = engine.cli("network", "connect", *odd, "more", "box")
+    assert refused.returncode == 1 and "invalid interface name: a/b" in refused.stderr
     named = "name=opts,driver-opt=com.docker.network.endpoint.ifname=lan0"
     assert "lan0" in engine.ok("run", "--rm", "--network", named, "busybox", "ip", "addr")
 

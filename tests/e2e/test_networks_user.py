@@ -106,8 +106,8 @@ def test_options_are_kept_and_carried_out(client: Client) -> None:
         (["-d", "host", "x"], 'only one instance of "host" network is allowed'),
         (["-d", "nosuch", "x"], "nosuch"),
         (["-o", "com.docker.network.bridge.enable_icc=maybe", "x"], "failed to parse"),
-        (["-o", "com.example=1", "x"], "com.example"),
-        (["--subnet", "fd00:9::/64", "x"], "IPv6 is not enabled on this network"),
+        (["-o", "com.docker.network.advertise_addr_ms=9", "x"], "com.docker.network.advertise_addr_ms"),
+        (["-o", "com.docker.network.enable_ipv4=false", "x"], "IPv4 or IPv6 must be enabled"),
     ],
 )
 def test_what_is_refused(client: Client, arguments: Sequence[str], message: str | None) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from rundlet.api.codec import to_builtins
 from rundlet.api.container_config import ContainerConfig, HealthConfig, HostConfig, Mount
 from rundlet.api.containers import ContainerCreate, ContainerUpdate
+from rundlet.api.networks import NetworkCreate
 from rundlet.errors import InvalidParameterError
 
 
@@ -181,6 +182,11 @@ def _drop(document: Document, *keys: str) -> None:
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
+
+
+def network_create(body: NetworkCreate, version: APIVersion) -> NetworkCreate:
+    """Before 1.48 every network has IPv4."""
+    return msgspec.structs.replace(body, enable_ipv4=None) if version < (1, 48) else body
 
 
 def container_create(body: ContainerCreate, version: APIVersion) -> ContainerCreate:

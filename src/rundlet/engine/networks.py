@@ -44,7 +44,8 @@ class NetworkRouterService:
         """Raises what the network room raises, NotSupportedError."""
         made = self._context.network.create(_request(body))
         self._context.events.publish("network", "create", made.id, network_event(made))
-        return NetworkCreated(id=made.id)
+        warning = "; ".join(f"IPv{pool.version} is not enabled: {pool.subnet} is not used" for pool in made.idle)
+        return NetworkCreated(id=made.id, warning=warning)
 
     async def connect(self, ref: str, body: NetworkConnect) -> None:
         await self._connector.connect(self._context.network.network(ref), body)
@@ -123,7 +124,7 @@ class NetworkRouterService:
                         ip_range=pool.ip_range,
                         auxiliary_addresses=pool.auxiliary,
                     )
-                    for pool in network.subnets
+                    for pool in (*network.subnets, *network.idle)
                 ),
             ),
             enable_ipv4=network.ipv4,
@@ -157,7 +158,7 @@ def _request(body: NetworkCreate) -> Request:
         internal=body.internal,
         attachable=body.attachable,
         config_only=body.config_only,
-        ipv4=body.enable_ipv4 is not False,
-        ipv6=bool(body.enable_ipv6),
+        ipv4=body.enable_ipv4,
+        ipv6=body.enable_ipv6,
         config_from=body.config_from.network if body.config_from is not None else "",
     )

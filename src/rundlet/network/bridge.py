@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rundlet.linux import netlink
 from rundlet.linux.netlink import Netlink
-from rundlet.network.networks import Network
+from rundlet.network.networks import Network, Subnet
 from rundlet.util.database import Database
 
 SCHEMA: tuple[str, ...] = (
@@ -34,6 +34,13 @@ def mac_of(address: str) -> str:
     return f"{_LOCALLY_ADMINISTERED}:{packed.hex(':')}"
 
 
+def _own_mac(pool: Subnet) -> str:
+    """The bridge's: without an address of its own one that no container's address makes."""
+    if pool.gateway:
+        return mac_of(pool.gateway)
+    return f"06{mac_of(pool.subnet.partition('/')[0])[2:]}"
+
+
 class BridgeDriver:
     """Makes and removes bridge interfaces. Raises OSError that names the step."""
 
@@ -47,7 +54,7 @@ class BridgeDriver:
         name = network.bridge
         link = self._rtnl.link(name)
         if link is None:
-            self._rtnl.create_bridge(name, mac=mac_of(network.subnets[0].gateway), mtu=network.mtu)
+            self._rtnl.create_bridge(name, mac=_own_mac(network.subnets[0]), mtu=network.mtu)
             link = self._rtnl.link(name)
         if link is None:
             raise FileNotFoundError(2, "the bridge vanished", f"create bridge {name}")

@@ -12,6 +12,7 @@ from rundlet.network.errors import NetworkConfigError, NetworkForbiddenError, Po
 from rundlet.network.ipam import IPNetwork, overlap
 from rundlet.network.networks import (
     BRIDGE_NAME,
+    DEFAULT_MARK,
     ENABLE4,
     ENABLE6,
     GATEWAY_MODE4,
@@ -25,17 +26,13 @@ from rundlet.network.networks import (
     INTERFACE_PREFIX,
     MASQUERADE,
     MTU,
+    PARENT_DRIVERS,
     TRUSTED,
     Network,
     Subnet,
 )
 
-_BRIDGE_OPTIONS = frozenset(
-    {BRIDGE_NAME, ICC, MASQUERADE, HOST_BINDING, INTERFACE_PREFIX, MTU}
-    | {GATEWAY_MODE4, GATEWAY_MODE6, INHIBIT4, HOST4, HOST6, TRUSTED}
-)
-_MACVLAN_OPTIONS = frozenset({"parent", "macvlan_mode", MTU, INTERFACE_PREFIX})
-_IPVLAN_OPTIONS = frozenset({"parent", "ipvlan_mode", "ipvlan_flag", MTU, INTERFACE_PREFIX})
+_PARENT_OPTIONS = frozenset({"parent", "macvlan_mode", "ipvlan_mode", "ipvlan_flag"})
 _MODES = {
     "macvlan_mode": ("bridge", "vepa", "private", "passthru"),
     "ipvlan_mode": ("l2", "l3", "l3s"),
@@ -43,7 +40,8 @@ _MODES = {
     GATEWAY_MODE4: ("", *GATEWAY_MODES),
     GATEWAY_MODE6: ("", *GATEWAY_MODES),
 }
-_KNOWN_OPTIONS = {"bridge": _BRIDGE_OPTIONS, "macvlan": _MACVLAN_OPTIONS, "ipvlan": _IPVLAN_OPTIONS}
+_ADVERTISED = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
+_DRIVERS = ("bridge", *PARENT_DRIVERS)
 _SINGLE = ("host", "null")
 _MAX_IFNAME = 15
 _MIN_MTU, _MAX_MTU = 68, 65535
@@ -56,6 +54,11 @@ class Pool(msgspec.Struct, frozen=True):
     ip_range: str = ""
     gateway: str = ""
     auxiliary: dict[str, str] = {}
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.subnet else 4
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -71,24 +74,33 @@ class Request(msgspec.Struct, frozen=True):
     attachable: bool = False
     config_only: bool = False
     config_from: str = ""
-    ipv4: bool = True
-    ipv6: bool = False
+    ipv4: bool | None = None
+    ipv6: bool | None = None
+    """None: as its options say, else IPv4 alone."""
 
     def has(self, version: int) -> bool:
         """Whether the network is to have addresses of a family (4 or 6)."""
-        return self.ipv4 if version == 4 else self.ipv6
+        return self.ipv4 is not False if version == 4 else bool(self.ipv6)
 
 
 def normalised(request: Request) -> Request:
-    """``request`` with what its options say about address families. Raises NetworkConfigError."""
+    """``request`` with what its options say about address families. Raises NetworkConfigError.
+
+    An option that the request itself overrules is not kept: who looks at it would think that it holds.
+    """
     options = dict(request.options)
     chosen = {}
-    for name, field in ((ENABLE4, "ipv4"), (ENABLE6, "ipv6")):
+    for name, field, version in ((ENABLE4, "ipv4", 4), (ENABLE6, "ipv6", 6)):
+        asked: bool | None = getattr(request, field)
         if name in options:
             problem = _truth_problem(options[name])
             if problem:
                 raise NetworkConfigError(f"failed to parse {name} value: {options[name]} ({problem})")
-            chosen[field] = networks.truth(options.pop(name))
+            if asked is None:
+                asked = networks.truth(options[name])
+            else:
+                del options[name]
+        chosen[field] = request.has(version) if asked is None else asked
     return msgspec.structs.replace(request, options=options, **chosen)
 
 
@@ -102,7 +114,7 @@ def check(request: Request) -> None:
         raise NetworkConfigError(f"invalid name: {request.name} would be taken for a container's network")
     if request.driver in _SINGLE and not request.config_only:
         raise NetworkForbiddenError(f'only one instance of "{request.driver}" network is allowed')
-    if request.driver not in _KNOWN_OPTIONS and not request.config_only:
+    if request.driver not in _DRIVERS and not request.config_only:
         raise NotSupportedError(f"network driver {request.driver}")
     if request.config_only and (request.internal or request.attachable or request.config_from):
         raise NetworkForbiddenError(
@@ -113,16 +125,14 @@ def check(request: Request) -> None:
         raise NetworkForbiddenError(
             "user specified configurations are not supported if the network depends on a configuration network"
         )
-    if not request.ipv4 and not request.ipv6:
+    if not request.has(4) and not request.has(6):
         raise NetworkConfigError("IPv4 or IPv6 must be enabled")
     _check_options(request.driver, request.options)
     _check_modes(request)
     _check_pools(request.pools)
     for version in (4, 6):
-        named = [pool for pool in request.pools if pool.subnet and (6 if ":" in pool.subnet else 4) == version]
-        if named and not request.has(version) and not request.config_only:
-            raise NetworkConfigError(f"subnet {named[0].subnet}: IPv{version} is not enabled on this network")
-        if request.driver == "bridge" and len(named) > 1 and not request.config_only:
+        named = [pool for pool in request.pools if pool.subnet and pool.version == version]
+        if request.driver == "bridge" and len(named) > 1 and request.has(version) and not request.config_only:
             raise NetworkForbiddenError("bridge driver doesn't support multiple subnets")
 
 
@@ -164,10 +174,15 @@ def _plain(address: str) -> str:
 
 
 def _check_options(driver: str, options: Mapping[str, str]) -> None:
-    known = _KNOWN_OPTIONS.get(driver, frozenset().union(*_KNOWN_OPTIONS.values()))
+    """What no driver knows is its user's own, kept and shown as Docker does. So are other drivers' options."""
     for name, value in options.items():
-        if name not in known:
-            raise NotSupportedError(f"option {name} of {driver} networks")
+        if name in _ADVERTISED:
+            # Nobody's cache is wrong here: hardware addresses are made of the addresses.
+            raise NotSupportedError(f"option {name} of networks")
+        if name == DEFAULT_MARK:
+            raise NetworkForbiddenError(f"option {name}: the network bridge alone is the default one")
+        if name in _PARENT_OPTIONS and driver == "bridge":
+            continue
         if name in _MODES and value not in _MODES[name]:
             raise NetworkConfigError(f"requested {name} '{value}' is not valid")
         if name in _CHECKS:

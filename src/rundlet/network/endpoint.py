@@ -100,6 +100,8 @@ class Wanted(msgspec.Struct, frozen=True):
     sysctls: dict[str, str] = {}
     interface: str = ""
     """The name that the interface is to have; empty: the first that is free."""
+    ipv6: bool = True
+    """The container can have IPv6 addresses."""
 
 
 def host_name(instance: str, endpoint_id: str) -> str:

@@ -39,25 +39,31 @@ class ResolverOptions(msgspec.Struct, frozen=True):
     options: tuple[str, ...] = ()
 
 
-def parse_extra_host(value: str, gateway: str) -> HostEntry:
-    """``name:address`` or ``name=address``; ``host-gateway`` stands for ``gateway``. Raises InvalidAddressError."""
+def parse_extra_host(value: str, gateways: Sequence[str]) -> list[HostEntry]:
+    """``name:address`` or ``name=address``; ``host-gateway`` stands for each of ``gateways``. Raises
+    InvalidAddressError."""
     separator = "=" if "=" in value else ":"
     name, found, address = value.partition(separator)
     if not found or not name:
         raise InvalidAddressError(f'bad format for add-host: "{value}"')
     if address == HOST_GATEWAY:
-        return HostEntry(name, gateway)
+        if not gateways:
+            raise InvalidAddressError("unable to derive the IP value for host-gateway")
+        return [HostEntry(name, gateway) for gateway in gateways]
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
-        return HostEntry(name, str(ipaddress.ip_address(bare)))
+        return [HostEntry(name, str(ipaddress.ip_address(bare)))]
     except ValueError as exc:
         raise InvalidAddressError(f'invalid IP address in add-host: "{address}"') from exc
 
 
-def hosts(addresses: Sequence[str], hostname: str, *, domain: str = "", extra: Sequence[HostEntry] = ()) -> str:
+def hosts(
+    addresses: Sequence[str], hostname: str, *, domain: str = "", extra: Sequence[HostEntry] = (), ipv6: bool = True
+) -> str:
     """/etc/hosts: the local names, ``extra`` and a line for each of the container's own ``addresses``."""
     names = own_names(hostname, domain)
-    lines = [*_LOCALHOST, *((entry.address, entry.name) for entry in extra)]
+    local = [(address, name) for address, name in _LOCALHOST if ipv6 or ":" not in address]
+    lines = [*local, *((entry.address, entry.name) for entry in extra)]
     lines += [(address, names) for address in addresses]
     return "".join(f"{address}\t{name}\n" for address, name in lines)
 

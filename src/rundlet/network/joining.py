@@ -286,7 +286,7 @@ class Joiner:
         fields: dict[str, Any] = {}
         for version, requested, suffix in ((4, wanted.address, ""), (6, wanted.address6, "6")):
             pools = network.pools(version)
-            if not pools:
+            if not pools or (version == 6 and not wanted.ipv6):
                 if requested:
                     raise ipam.NotInSubnetsError(requested)
                 continue
@@ -383,7 +383,7 @@ def _interface(wanted: Wanted, network: Network, taken: Sequence[str]) -> str:
     """The name asked for, or the network's prefix with the first number that is free. Raises NetworkConfigError."""
     if wanted.interface:
         if wanted.interface in taken:
-            raise NetworkConfigError(f"interface name {wanted.interface} is used twice")
+            raise NetworkConfigError(f'error renaming interface to "{wanted.interface}": another has that name')
         return wanted.interface
     number = 0
     while f"{network.interface_prefix}{number}" in taken:

@@ -29,6 +29,7 @@ PREDEFINED = (DEFAULT_BRIDGE, "host", "none")
 PARENT_DRIVERS = ("macvlan", "ipvlan")
 
 _OPTION = "com.docker.network"
+DEFAULT_MARK = f"{_OPTION}.bridge.default_bridge"
 BRIDGE_NAME = f"{_OPTION}.bridge.name"
 ICC = f"{_OPTION}.bridge.enable_icc"
 MASQUERADE = f"{_OPTION}.bridge.enable_ip_masquerade"
@@ -77,6 +78,8 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     created: int
     """Nanoseconds since the epoch."""
     subnets: tuple[Subnet, ...] = ()
+    idle: tuple[Subnet, ...] = ()
+    """Asked for in a family that the network doesn't have: shown, and not used."""
     options: dict[str, str] = {}
     ipam_options: dict[str, str] | None = None
     """The address management knows none: kept for who looks at them, as Docker does."""
@@ -173,7 +176,7 @@ def truth(value: str) -> bool:
 def bridge_options(bridge: str, mtu: int) -> dict[str, str]:
     """The options of the default bridge, as clients know them."""
     return {
-        f"{_OPTION}.bridge.default_bridge": "true",
+        DEFAULT_MARK: "true",
         ICC: "true",
         MASQUERADE: "true",
         HOST_BINDING: "0.0.0.0",

@@ -173,12 +173,13 @@ class NetworkService:
         """The address pools that were configured, with the prefix of the subnets cut from them."""
         return self._options.pools
 
-    def host_gateway(self) -> str:
-        """The host's address on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
+    def host_gateways(self) -> tuple[str, ...]:
+        """The host's addresses on the default bridge: what ``host-gateway`` in ``--add-host`` stands for."""
         chosen = self._options.host_gateways
         if chosen or not self._options.default_bridge:
-            return chosen[0] if chosen else ""
-        return self._networks.find(DEFAULT_BRIDGE).gateway(4)
+            return chosen
+        bridge = self._networks.find(DEFAULT_BRIDGE)
+        return tuple(address for version in (4, 6) if (address := bridge.gateway(version)))
 
     @property
     def default_mode(self) -> str:
@@ -257,7 +258,13 @@ class NetworkService:
             creation.Pool(pool.subnet, pool.ip_range, pool.gateway, dict(pool.auxiliary)) for pool in source.subnets
         )
         made = msgspec.structs.replace(
-            request, pools=pools, options=source.options, labels=source.labels, config_from="", ipv6=source.ipv6
+            request,
+            pools=pools,
+            options=source.options,
+            labels=source.labels,
+            config_from="",
+            ipv4=source.ipv4,
+            ipv6=source.ipv6,
         )
         creation.check(made)
         return msgspec.structs.replace(made, config_from=source.name)
@@ -275,8 +282,8 @@ class NetworkService:
             attachable=request.attachable,
             config_only=request.config_only,
             config_from=request.config_from,
-            ipv4=request.ipv4,
-            ipv6=request.ipv6,
+            ipv4=request.has(4),
+            ipv6=request.has(6),
         )
 
     def _with_defaults(self, request: creation.Request) -> creation.Request:
@@ -292,15 +299,25 @@ class NetworkService:
         if made.config_only:
             given = [Subnet(p.subnet, p.gateway, p.ip_range, dict(p.auxiliary), True) for p in request.pools]
             return msgspec.structs.replace(made, subnets=tuple(given))
-        gateway = made.driver != "ipvlan" or made.options.get("ipvlan_mode", "l2") == "l2"
-        given = [creation.subnet(pool, None, gateway=gateway) for pool in request.pools if pool.subnet]
+        named = [pool for pool in request.pools if pool.subnet]
+        idle = [
+            Subnet(p.subnet, p.gateway, p.ip_range, dict(p.auxiliary), True)
+            for p in named
+            if not request.has(p.version)
+        ]
+        given = [
+            creation.subnet(pool, None, gateway=_has_gateway(made, pool.version))
+            for pool in named
+            if request.has(pool.version)
+        ]
         creation.pool_overlaps(given, self._networks.all())
         for version in (4, 6):
             if request.has(version) and not any(pool.version == version for pool in given):
                 with kernel_errors():
                     chosen = self._host.choose_subnet(version)
-                given.append(creation.subnet(creation.Pool(), chosen, gateway=gateway))
-        return msgspec.structs.replace(made, subnets=tuple(sorted(given, key=lambda pool: pool.version)))
+                given.append(creation.subnet(creation.Pool(), chosen, gateway=_has_gateway(made, version)))
+        subnets = tuple(sorted(given, key=lambda pool: pool.version))
+        return msgspec.structs.replace(made, subnets=subnets, idle=tuple(idle))
 
     def _placed(self, made: Network, existing: Iterable[Network]) -> Network:
         """The names of the interfaces that the network is to have. Raises NetworkForbiddenError."""
@@ -401,6 +418,13 @@ class NetworkService:
     def rename(self, container_id: str, name: str) -> None:
         """A container has another name from now on."""
         self._joiner.rename(container_id, name)
+
+
+def _has_gateway(network: Network, version: int) -> bool:
+    """Whether an address of each subnet is a router's."""
+    if network.driver == "bridge":
+        return network.host_has_address(version) or not network.internal
+    return network.driver != "ipvlan" or network.options.get("ipvlan_mode", "l2") == "l2"
 
 
 def _nothing() -> None:

@@ -343,7 +343,7 @@ def test_two_networks_reach_each_other_by_published_ports_only(lab: Lab) -> None
     assert other.subnet == "172.18.0.0/16"
     assert lab.ask(one, "tcp", "172.18.0.2", 80, 0.3) == ""
     assert lab.ask(two, "tcp", "172.17.0.2", 80, 0.3) == ""
-    for gateway in (other.gateway, service.host_gateway()):
+    for gateway in (other.gateway, service.host_gateways()[0]):
         assert lab.ask(two, "tcp", gateway, 8080) == "172.18.0.2", "its own address is kept"
 
 

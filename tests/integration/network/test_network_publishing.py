@@ -45,7 +45,7 @@ def check_everywhere(lab: Lab) -> None:
     service = lab.service()
     web, address = container(lab, service, "web", "8080:80", "8080:80/udp")
     other, other_address = container(lab, service, "other")
-    gateway = service.host_gateway()
+    gateway = service.host_gateways()[0]
     assert (address, other_address, gateway) == ("172.17.0.2", "172.17.0.3", "172.17.0.1")
     for protocol in ("tcp", "udp"):
         assert lab.ask(None, protocol, "127.0.0.1", 8080) == gateway, protocol
@@ -89,7 +89,7 @@ def test_a_port_on_loopback_is_this_machines_alone(lab: Lab) -> None:
     _, address = container(lab, service, "web", "127.0.0.1:8080:80", "127.0.0.1:8080:80/udp")
     other, _ = container(lab, service, "other")
     for protocol in ("tcp", "udp"):
-        assert lab.ask(None, protocol, "127.0.0.1", 8080) == service.host_gateway()
+        assert lab.ask(None, protocol, "127.0.0.1", 8080) == service.host_gateways()[0]
         assert lab.ask(None, protocol, HOST, 8080, 0.3) == ""
         assert lab.ask(neighbour, protocol, HOST, 8080, 0.3) == ""
         assert lab.ask(other, protocol, HOST, 8080, 0.3) == ""

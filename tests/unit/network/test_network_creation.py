@@ -10,7 +10,17 @@ from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Endpoint
 from rundlet.network.errors import PoolOverlapError
 from rundlet.network.names import Server, servers
-from rundlet.network.networks import ICC, INTERFACE_PREFIX, MASQUERADE, MTU, Network, Subnet
+from rundlet.network.networks import (
+    DEFAULT_MARK,
+    ENABLE4,
+    ENABLE6,
+    ICC,
+    INTERFACE_PREFIX,
+    MASQUERADE,
+    MTU,
+    Network,
+    Subnet,
+)
 from rundlet.network.parents import vlan
 from rundlet.util.database import Database
 
@@ -28,6 +38,8 @@ from rundlet.util.database import Database
         Request("a", options={ICC: "false", MASQUERADE: "0", MTU: "9000", INTERFACE_PREFIX: "net"}),
         Request("a", config_only=True, pools=(Pool("10.0.0.0/24"), Pool("10.0.1.0/24"))),
         Request("a", config_from="b"),
+        Request("a", options={"x": "y", "parent": "kept"}),
+        Request("a", pools=(Pool("10.0.0.0/24"), Pool("fd00::/64"), Pool("fd01::/64"))),
     ],
 )
 def test_what_is_fine(request_: Request) -> None:
@@ -41,14 +53,15 @@ def test_what_is_fine(request_: Request) -> None:
         (Request("bridge"), 403, "operation is not permitted on predefined bridge network"),
         (Request("a", "host"), 403, 'only one instance of "host" network is allowed'),
         (Request("a", "overlay"), 501, "network driver overlay"),
-        (Request("a", options={"x": "y"}), 501, "option x of bridge networks"),
+        (Request("a", options={"com.docker.network.advertise_addr_ms": "9"}), 501, "advertise_addr_ms of networks"),
+        (Request("a", options={DEFAULT_MARK: "true"}), 403, "the network bridge alone is the default one"),
         (Request("a", "macvlan", options={"macvlan_mode": "odd"}), 400, "requested macvlan_mode 'odd' is not valid"),
         (Request("a", options={MTU: "-1"}), 400, "failed to parse com.docker.network.driver.mtu value: -1"),
         (Request("a", options={ICC: "perhaps"}), 400, "invalid syntax"),
         (Request("a", options={INTERFACE_PREFIX: "et.h"}), 400, "failed to parse"),
         (Request("a", pools=(Pool("10.0.0.0/24"), Pool("10.1.0.0/24"))), 403, "doesn't support multiple subnets"),
         (Request("a", pools=(Pool(gateway="10.0.0.1"),)), 400, "must have a corresponding subnet"),
-        (Request("a", pools=(Pool("fd00::/64"),)), 400, "IPv6 is not enabled on this network"),
+        (Request("a", ipv4=False), 400, "IPv4 or IPv6 must be enabled"),
         (Request("a", pools=(Pool("10.0.0.1/24"),)), 400, "invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24"),
         (Request("a", pools=(Pool("10.0.0.0"),)), 400, "invalid subnet 10.0.0.0: invalid CIDR block notation"),
         (Request("a", pools=(Pool("10.0.0.0/24", "10.1.0.0/25"),)), 400, "parent subnet 10.0.0.0/24 doesn't contain"),
@@ -125,3 +138,24 @@ def test_who_is_asked_from_where() -> None:
 def test_drivers_that_others_have_are_named() -> None:
     with pytest.raises(NotSupportedError, match="weave"):
         creation.check(Request("a", "weave"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "families", "kept"),
+    [
+        ((None, None), {}, (True, False), {}),
+        ((None, None), {ENABLE4: "0", ENABLE6: "true"}, (False, True), {ENABLE4: "0", ENABLE6: "true"}),
+        ((True, None), {ENABLE4: "0", ENABLE6: "true"}, (True, True), {ENABLE6: "true"}),
+        ((None, False), {ENABLE6: "true"}, (True, False), {}),
+    ],
+)
+def test_families_by_option(
+    asked: tuple[bool | None, bool | None],
+    options: dict[str, str],
+    families: tuple[bool, bool],
+    kept: dict[str, str],
+) -> None:
+    """What a request overrules is not shown as if it held."""
+    found = creation.normalised(Request("a", options=options, ipv4=asked[0], ipv6=asked[1]))
+    assert (found.ipv4, found.ipv6) == families
+    assert found.options == kept

@@ -45,7 +45,7 @@ def test_hosts() -> None:
     ],
 )
 def test_extra_hosts(value: str, expected: tuple[str, str]) -> None:
-    assert parse_extra_host(value, "172.17.0.1") == HostEntry(*expected)
+    assert parse_extra_host(value, ("172.17.0.1",)) == [HostEntry(*expected)]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,12 @@ def test_extra_hosts(value: str, expected: tuple[str, str]) -> None:
         (":10.0.0.1", 'bad format for add-host: ":10.0.0.1"'),
         ("db:x", 'invalid IP address in add-host: "x"'),
         ("db:", 'invalid IP address in add-host: ""'),
+        ("db:host-gateway", "unable to derive the IP value for host-gateway"),
     ],
 )
 def test_bad_extra_hosts(value: str, message: str) -> None:
     with pytest.raises(InvalidAddressError) as caught:
-        parse_extra_host(value, "172.17.0.1")
+        parse_extra_host(value, ())
     assert str(caught.value) == message
 
 

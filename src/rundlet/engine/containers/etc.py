@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from rundlet.api.container_config import HostConfig
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine.containers import documents
@@ -14,6 +15,11 @@ from rundlet.network.names import Server
 from rundlet.network.sandbox import Allocation, Change
 
 _FILES = (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf"))
+
+
+def has_ipv6(host: HostConfig) -> bool:
+    """Whether the container can have IPv6 addresses: a switch of the kernel may take them all away."""
+    return (host.sysctls or {}).get("net.ipv6.conf.all.disable_ipv6", "0") == "0"
 
 
 class EtcFiles:
@@ -29,14 +35,16 @@ class EtcFiles:
         if host.network_mode.startswith("container:"):
             return self._mounts(self._context.layout.container(self._lender(record)), writable=not host.readonly_rootfs)
         directory = self._context.layout.container(record.id)
-        gateway = self._context.network.host_gateway()
-        extra = [etc_files.parse_extra_host(value, gateway) for value in host.extra_hosts or ()]
+        gateways = self._context.network.host_gateways()
+        extra = [entry for value in host.extra_hosts or () for entry in etc_files.parse_extra_host(value, gateways)]
         extra += self._links.hosts(record)
         if host.network_mode == "host":
             hosts = etc_files.host_network_hosts(_read("/etc/hosts"), extra)
         else:
             addresses = [address for endpoint in allocation.endpoints for address in endpoint.addresses]
-            hosts = etc_files.hosts(addresses, config.hostname, domain=config.domainname, extra=extra)
+            hosts = etc_files.hosts(
+                addresses, config.hostname, domain=config.domainname, extra=extra, ipv6=has_ipv6(host)
+            )
         internal, ipv6 = bool(allocation.sandbox.resolver), _reaches_ipv6(allocation)
         for name, text in (
             ("hosts", hosts),

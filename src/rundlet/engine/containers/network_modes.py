@@ -51,6 +51,10 @@ def endpoints(
                 check(network, settings)
         return {name: settings or EndpointSettings() for name, settings in given.items() if mode.kind != "container"}
     first = _name(service, mode.reference)
+    if first == DEFAULT_BRIDGE and given:
+        # Who names other networks alone gets those: the default one is for who names none.
+        named = {_name(service, asked): None for asked in given}
+        first = first if first in named else next(iter(named))
     found = {first: EndpointSettings()}
     for asked, settings in given.items():
         name = _name(service, asked)
@@ -154,8 +158,6 @@ def driver_options(settings: EndpointSettings) -> tuple[str, dict[str, str]]:
                     )
                 # Some clients write the whole option in small letters.
                 sysctls[key.replace(".ifname.", ".IFNAME.")] = setting
-        elif name.startswith("com.docker.network."):
-            raise NotSupportedError(f"DriverOpts {name} of a network (--network driver-opt)")
         # Any other name is a label of its user, kept with the endpoint and shown by inspect.
     return interface, sysctls
 

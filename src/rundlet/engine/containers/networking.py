@@ -10,7 +10,7 @@ from rundlet.api.containers import NetworkSettings, Port
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine.containers import documents, network_modes
-from rundlet.engine.containers.etc import EtcFiles
+from rundlet.engine.containers.etc import EtcFiles, has_ipv6
 from rundlet.engine.context import Context
 from rundlet.network.endpoint import Endpoint, Wanted
 from rundlet.network.errors import NetworkNotFoundError
@@ -66,6 +66,7 @@ class Networking:
             names=self.dns_names(record, settings),
             links=settings.links or (),
             gw_priority=settings.gw_priority,
+            ipv6=has_ipv6(documents.host(record)),
         )
 
     def dns_names(self, record: Record, settings: EndpointSettings) -> tuple[str, ...]:

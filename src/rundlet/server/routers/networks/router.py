@@ -34,7 +34,8 @@ class NetworkRouter:
         return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
 
     async def create(self, call: Call) -> web.StreamResponse:
-        return answers.json(await self._backend.create(await call.json(NetworkCreate)), 201)
+        body = versions.network_create(await call.json(NetworkCreate), call.version)
+        return answers.json(await self._backend.create(body), 201)
 
     async def connect(self, call: Call) -> web.StreamResponse:
         await self._backend.connect(call["id"], await call.json(NetworkConnect))
