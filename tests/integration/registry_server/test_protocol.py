@@ -216,7 +216,7 @@ def test_manifests_that_are_refused(client: Client) -> None:
     schema1 = {"schemaVersion": 1, "name": "x", "fsLayers": []}
     assert put(json.dumps(schema1).encode()) == (400, "MANIFEST_INVALID")
     assert client("GET", "/v2/refused/manifests/x").code == "MANIFEST_UNKNOWN"
-    assert client("GET", "/v2/never/seen/manifests/x").code == "NAME_UNKNOWN"
+    assert client("GET", "/v2/never/seen/manifests/x").code == "MANIFEST_UNKNOWN"
     assert client("GET", "/v2/Bad/manifests/x").code == "NAME_INVALID"
     assert client("GET", "/v2/_bad/tags/list").code == "NAME_INVALID"
 

@@ -19,7 +19,6 @@ from rundlet.registry.server.errors import (
     ManifestBlobUnknownError,
     ManifestInvalidError,
     ManifestUnknownError,
-    NameUnknownError,
 )
 from rundlet.registry.server.index import Index
 from rundlet.registry.server.uploads import Upload, Uploads
@@ -94,12 +93,11 @@ class Store:
     # ── manifests ────────────────────────────────────────────────────────────────────────────────────────────
 
     def resolve(self, repository: str, reference: str | Digest) -> Descriptor:
-        """What a tag or a digest stands for. Raises NameUnknownError, ManifestUnknownError."""
+        """What a tag or a digest stands for. Raises ManifestUnknownError, for an unknown repository too: as Docker's
+        registry, whose clients tell "not there" by this code."""
         digest = reference if isinstance(reference, Digest) else self.index.tagged(repository, reference)
         found = self.index.manifest(repository, digest) if digest is not None else None
         if found is None:
-            if not self.index.known(repository):
-                raise NameUnknownError(repository)
             raise ManifestUnknownError(str(reference))
         return found
 
@@ -149,7 +147,7 @@ class Store:
                 raise ManifestBlobUnknownError(str(part.digest))
 
     async def delete_tag(self, repository: str, tag: str) -> None:
-        """The manifest stays, by its digest. Raises NameUnknownError, ManifestUnknownError."""
+        """The manifest stays, by its digest. Raises ManifestUnknownError."""
         async with self._changes:
             self.resolve(repository, tag)
             await asyncio.to_thread(self.index.delete_tag, repository, tag)
@@ -157,7 +155,7 @@ class Store:
     async def delete_manifest(self, repository: str, digest: Digest) -> None:
         """With its tags, and with the blobs that nothing else in the repository needs.
 
-        The manifests of an index stay: each is a manifest of its own. Raises NameUnknownError, ManifestUnknownError.
+        The manifests of an index stay: each is a manifest of its own. Raises ManifestUnknownError.
         """
         async with self._changes:
             self.resolve(repository, digest)
