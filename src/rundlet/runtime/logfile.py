@@ -156,6 +156,7 @@ class LogWriter:
 
     __slots__ = (
         "_attributes",
+        "_before",
         "_compress",
         "_encoders",
         "_fd",
@@ -189,6 +190,7 @@ class LogWriter:
         self._working = -1  # ends when the last rotated file is compressed
         self.dropped = 0
         self._fd = -1
+        self._before = -1  # where one file only is kept: the one that it replaced
         self._size = 0
         self._open(0)
 
@@ -216,12 +218,18 @@ class LogWriter:
 
     def close(self) -> None:
         self._close_file()
+        self._forget_before()
         self._await_compression()
 
     def _close_file(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _forget_before(self) -> None:
+        if self._before >= 0:
+            os.close(self._before)
+            self._before = -1
 
     def _append(self, entries: bytes) -> None:
         if not self._max_size:
@@ -278,10 +286,8 @@ class LogWriter:
 
         A second at most, and once for who is stopped altogether: the lock of a file that has no name holds nobody.
         """
-        if self._max_file == 1:
-            return
         try:
-            fd = os.open(f"{self._path}.{self._max_file - 1}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = self._last()
         except FileNotFoundError:
             return
         try:
@@ -291,12 +297,26 @@ class LogWriter:
                 except BlockingIOError:
                     time.sleep(_MOMENT)
                 else:
+                    fcntl.flock(fd, fcntl.LOCK_UN)
                     return
         finally:
             os.close(fd)
 
+    def _last(self) -> int:
+        """The file that readers must not be at any more, lest they miss the next one. Raises: FileNotFoundError."""
+        if self._max_file > 1:
+            return os.open(f"{self._path}.{self._max_file - 1}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if self._before < 0:
+            raise FileNotFoundError
+        return os.dup(self._before)
+
     def _shift(self) -> None:
-        """Every older file gets the next number, compressed or not; the oldest is replaced."""
+        """Every older file gets the next number, compressed or not; the oldest is replaced.
+
+        A single file makes room for another rather than being emptied: who reads it has it to its end.
+        """
+        if self._max_file == 1:
+            self._replace()
         for number in range(self._max_file - 1, 0, -1):
             older = self._path if number == 1 else f"{self._path}.{number - 1}"
             newer = f"{self._path}.{number}"
@@ -306,6 +326,14 @@ class LogWriter:
                 except FileNotFoundError:
                     continue
                 _remove(newer + other)
+
+    def _replace(self) -> None:
+        self._forget_before()
+        try:
+            self._before = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return  # somebody else removed it
+        _remove(self._path)
 
     def _await_compression(self) -> None:
         """Names may move only when nobody works on them; this also keeps a flood of output from piling up work."""

@@ -92,7 +92,7 @@ def test_ports_that_are_none(text: str, message: str) -> None:
 
 
 def test_exposed_port_that_is_too_great() -> None:
-    with pytest.raises(RunError, match="99999, error: .* value out of range"):
+    with pytest.raises(RunError, match=r"99999, error: .* value out of range"):
         body("--expose", "99999", "x")
 
 

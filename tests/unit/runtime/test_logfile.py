@@ -138,13 +138,18 @@ def test_rotation_inside_one_chunk(tmp_path: Path) -> None:
     assert everything(path) == [f"line {number}\n" for number in range(200)]
 
 
-def test_one_file_only_is_emptied(tmp_path: Path) -> None:
+def test_one_file_only_is_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
     writer = LogWriter(path, max_size=500, max_file=1)
     for number in range(50):
         writer.write("stdout", b"line %d\n" % number)
     assert os.listdir(tmp_path) == ["log"]
     assert os.path.getsize(path) < 700
+    os.unlink(path)
+    for number in range(50):
+        writer.write("stdout", b"line %d\n" % number)
+    assert everything(path)[-1] == "line 49\n"
+    writer.close()
 
 
 def test_full_disk_drops_whole_entries_and_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

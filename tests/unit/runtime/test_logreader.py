@@ -208,11 +208,12 @@ def test_a_flood_changes_no_order(tmp_path: Path) -> None:
     assert found[-1] == 499
 
 
-def test_the_writer_waits_for_who_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_writer_waits_for_who_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     """Every write rotates, and the reader is only ever asked to look: nothing is dropped before it has."""
     monkeypatch.setattr(logfile, "_TRIES", 1_000_000)
     path = tmp_path / "log"
-    writer = LogWriter(str(path), 1, 3)
+    writer = LogWriter(str(path), 1, kept)
     writer.write("stdout", b"0\n")
     reader = LogReader(str(path), follow=True)
     reader.look()
