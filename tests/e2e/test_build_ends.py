@@ -1,5 +1,6 @@
 """Builds that are hostile, cut off, or not alone."""
 
+import base64
 import io
 import json
 import os
@@ -7,12 +8,15 @@ import signal
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from tests.e2e.building import Context
 from tests.engines import Engine, rundlet_command, wait_for
+
+from rundlet.api.buildkit import StatusResponse
+from rundlet.api.protobuf import decode
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def left_of_builds(engine: Engine) -> list[str]:
     return found + (os.listdir(run) if run.exists() else [])
 
 
-def archive(entries: list[tuple[str, bytes | None, str]]) -> bytes:
+def archive(entries: Sequence[tuple[str, bytes | None, str]]) -> bytes:
     """(name, content or None for a link, target)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -53,6 +57,22 @@ def post_build(engine: Engine, body: bytes, query: str = "t=t") -> list[dict[str
 
 def error_of(messages: list[dict[str, object]]) -> str:
     return str(messages[-1].get("error") or messages[-1].get("message") or "")
+
+
+def test_builds_by_buildkits_rules_need_no_session(context: Context) -> None:
+    """As go-dockerclient asks for them; what only BuildKit does is done."""
+    engine = context.engine
+    files = [("d/f", b"x", ""), ("Dockerfile", b"FROM busybox\nUSER 7\nWORKDIR /w\nCOPY --parents d/f none* /x/\n", "")]
+    messages = post_build(engine, archive(files), "t=t&version=2")
+    said = [decode(StatusResponse, base64.b64decode(str(one["aux"]))) for one in messages[:-1]]
+    names = {vertex.name for status in said for vertex in status.vertexes}
+    assert {"[1/4] FROM busybox", "[4/4] COPY --parents d/f none* /x/"} <= names
+    image = engine.ok("image", "inspect", "-f", "{{.Id}}", "t")
+    assert messages[-1] == {"id": "moby.image.id", "aux": {"ID": image}}
+    assert context.run("stat", "-c", "%n %u", "/w", "/x/d/f").splitlines() == ["/w 7", "/x/d/f 0"]
+    files = [("Dockerfile", b"FROM busybox\nRUN exit 3\n", "")]
+    assert "did not complete successfully: exit code: 3" in error_of(post_build(engine, archive(files), "version=2"))
+    assert error_of(post_build(engine, archive([]), "version=2"))
 
 
 @pytest.fixture

@@ -590,8 +590,8 @@ class FakeBuildKit:
     def control(self) -> Attachment:
         raise AssertionError
 
-    def build(self, options: BuildOptions) -> AsyncIterator[JSONMessage]:
-        raise AssertionError(options)
+    def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        raise AssertionError(options, body)
 
 
 class FakeBuilds:

@@ -35,9 +35,13 @@ class BuildKitGate:
         """See BuildKitService. Raises InvalidParameterError."""
         return self._service().control()
 
-    def build(self, options: BuildOptions) -> AsyncIterator[JSONMessage]:
-        """See BuildKitService."""
-        return self._service().build(options)
+    def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        """See BuildKitService; ``body`` is the context of a client without a session."""
+        if options.session:
+            return self._service().build(options)
+        from rundlet.engine.buildkit.sent import stream
+
+        return stream(self._builds, self._http, options, body)
 
     async def close(self) -> None:
         """The engine ends."""

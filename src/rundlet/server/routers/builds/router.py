@@ -36,7 +36,7 @@ class BuildRouter:
     async def build(self, call: Call) -> web.StreamResponse:
         options = _options(call)
         if options.version == _BUILDKIT:
-            return await answers.progress_stream(call, self._buildkit.build(options))
+            return await answers.progress_stream(call, self._buildkit.build(options, call.body()))
         messages = await self._backend.build(options, call.body())
         return await answers.progress_stream(call, messages)
 
