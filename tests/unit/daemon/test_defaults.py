@@ -96,6 +96,10 @@ def test_what_networks_are_told(tmp_path: Path) -> None:
     options = networks.options(loaded(tmp_path, document).network)
     assert (options.families, options.default_bridge, options.forward_others) == ((6,), False, True)
     assert options.host_gateways == ("192.0.2.1",)
+    by_flags = networks.options(
+        loaded(tmp_path, None, "--ip6tables=false", "-b", "none", "--ip-forward-no-drop").network
+    )
+    assert (by_flags.families, by_flags.default_bridge, by_flags.forward_others) == ((4,), False, True)
 
 
 def test_containers_have_what_they_ask_for(tmp_path: Path) -> None:
