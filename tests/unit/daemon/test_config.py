@@ -92,7 +92,7 @@ def test_registries() -> None:
         (["--fixed-cidr", "odd"], "invalid fixed-cidr"),
         (["--fixed-cidr-v6", "fd00::/64"], "fixed-cidr-v6 needs ipv6"),
         (["--bip", "10.0.0.1/24", "--fixed-cidr", "10.1.0.0/24"], "is outside of the subnet of bip"),
-        (["--default-network-opt", "bridge=odd=1"], "default-network-opts: bridge: .*option odd"),
+        (["--default-network-opt", f"bridge={MTU}=odd"], "default-network-opts: bridge: failed to parse"),
         (["--default-network-opt", "bridge"], "want DRIVER=OPTION=VALUE"),
         (["stray"], "accepts no arguments"),
     ],
