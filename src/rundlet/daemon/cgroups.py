@@ -1,5 +1,6 @@
 """The driver of control groups: systemd's where that runs with cgroup v2, as Docker's default is, or our own files."""
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -9,6 +10,9 @@ from rundlet.linux import cgroup, systemd
 
 OPTION = "native.cgroupdriver"
 _SYSTEMD, _FILES = "systemd", "cgroupfs"
+_ABSENT = "systemd does not run for this engine's user"
+
+_log = logging.getLogger(__name__)
 
 
 def check(options: Sequence[str]) -> str:
@@ -38,6 +42,8 @@ def service_manager(options: Sequence[str], user: int, delegated: str) -> Servic
     found, problem = _find(user, delegated)
     if found is None and wanted == _SYSTEMD:
         raise ConfigError(f"exec-opts: {OPTION}={_SYSTEMD}: {problem}")
+    if found is None and problem != _ABSENT:
+        _log.warning("control groups are made by the engine itself, not by systemd: %s", problem)
     return found
 
 
@@ -46,11 +52,11 @@ def _find(user: int, delegated: str) -> tuple[ServiceManager | None, str]:
     ordinary = user >= 0
     paths = systemd.sockets((os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}") if ordinary else "")
     if not paths:
-        return None, "systemd does not run here" if not ordinary else "this user has no service manager"
+        return None, _ABSENT
     if ordinary and not delegated:
         return None, "this user's service manager gives no control group away"
     if cgroup.detect().version != cgroup.V2:
-        return None, "it needs cgroup v2"
+        return None, "that needs cgroup v2"
     try:
         base = systemd.Manager(paths).control_group()
     except (OSError, ValueError) as exc:

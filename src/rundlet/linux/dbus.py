@@ -113,14 +113,14 @@ class Connection:
             return message.body
 
     def _authenticate(self) -> None:
-        # Without a name: who we are is what the kernel says, whatever our user is called in our user namespace.
-        self._socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+        # Without a name: who we are is what the kernel says, whatever our user is called in our user namespace. All in
+        # one: what comes together with BEGIN, systemd looks at only when more comes, so that must be no message.
+        self._socket.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
         line = self._line()
         while line.startswith(b"DATA"):
             line = self._line()
         if not line.startswith(b"OK"):
             raise OSError(errno.EACCES, f"D-Bus: {line.decode('utf-8', 'replace')}")
-        self._socket.sendall(b"BEGIN\r\n")
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._data:

@@ -58,11 +58,10 @@ class ServiceManager:
                     continue
 
     def _converse(self, stream: Any) -> None:
-        if stream.readline() != b"\0AUTH EXTERNAL\r\n" or stream.readline() != b"DATA\r\n":
+        if [stream.readline() for _ in range(3)] != [b"\0AUTH EXTERNAL\r\n", b"DATA\r\n", b"BEGIN\r\n"]:
             return
         stream.write(b"DATA\r\nOK 0123456789abcdef\r\n")
         stream.flush()
-        assert stream.readline() == b"BEGIN\r\n"
         while True:
             call = _read(stream)
             self.calls.append(call)

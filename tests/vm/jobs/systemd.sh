@@ -5,6 +5,7 @@ property() { systemctl show -P "$2" "$(unit "$1")"; }
 files() { in_container "$1" "cd /sys/fs/cgroup; cat $2" | xargs; }
 scopes() { systemctl list-units --all --no-legend 'rundlet-*.scope' | wc -l; }
 gone() { for _ in $(seq 40); do [ "$(scopes)" = 0 ] && return || sleep 0.5; done; systemctl list-units --all 'rundlet-*.scope'; return 1; }
+remove_all
 check 'the driver' same "$(rundlet info -f '{{.CgroupDriver}} {{.CgroupVersion}}')" 'systemd 2'
 start one -m 64m --cpus 0.5 --pids-limit 20 --cpuset-cpus 1 -c 512 bb sleep 100000
 check 'its scope is active' same "$(property one ActiveState) $(property one Slice) $(property one Delegate)" \
@@ -52,9 +53,11 @@ launcher=$(pgrep -f 'from rundlet.daemon.launcher' | head -1)
 kill -9 "$launcher" "$engine"
 kill -9 "$(pgrep -f '^sleep 100000' | tail -1)"
 sleep 10
+answers() { for _ in $(seq 5); do rundlet version >/dev/null 2>&1 && return || sleep 5; done; rundlet version; }
 check 'restarted without an engine, in a new scope' same \
   "$(systemctl list-units --no-legend --state=active 'rundlet-*.scope' | wc -l)" 2
-check 'the next engine finds it' in_container again true
+check 'the next engine starts' answers
+check 'and finds it' in_container again true
 check 'its scope' same "$(property again ActiveState)" active
 # The end of everything: engine, launcher, shims, and a process of the container that outlives its init.
 start orphans bb sh -c 'sleep 100000 & sleep 100000'
@@ -63,7 +66,9 @@ shims=$(pgrep -f rundlet-shim || ps -eo pid,comm | awk '$2 == "rundlet-shim" { p
 # shellcheck disable=SC2086 # the numbers are words
 kill -9 $(pgrep -f 'from rundlet.daemon.launcher') $(pgrep -f 'rundlet.daemon --data-root') $shims
 sleep 2
-check 'the next engine knows what has ended' same "$(rundlet ps -q | wc -l)" 0
+check 'no process is left' fails pgrep -f '^sleep 100000'
+check 'an engine starts' answers
+check 'and knows what has ended' same "$(rundlet ps -q | wc -l)" 0
 remove_all
 check 'no scope is left' gone
 check 'no group is left' fails ls -d /sys/fs/cgroup/*.slice/rundlet-*.scope
@@ -71,12 +76,14 @@ check 'no group is left' fails ls -d /sys/fs/cgroup/*.slice/rundlet-*.scope
 start kept bb sleep 100000
 rundlet engine stop >/dev/null
 mkdir -p /etc/rundlet && echo '{"exec-opts": ["native.cgroupdriver=cgroupfs"]}' >/etc/rundlet/daemon.json
+answers >/dev/null
 check 'cgroupfs' same "$(rundlet info -f '{{.CgroupDriver}}')" cgroupfs
 check 'its processes are found' grep -q 'sleep 100000' <<<"$(rundlet top kept)"
 check 'a path' same "$(rundlet run --rm --cgroupns host --cgroup-parent /a/b bb cat /proc/self/cgroup | sed 's/[0-9a-f]\{64\}/ID/')" \
   0::/a/b/ID
 rm /etc/rundlet/daemon.json
 rundlet engine stop >/dev/null
+answers >/dev/null
 check 'systemd again' same "$(rundlet info -f '{{.CgroupDriver}}')" systemd
 remove_all
 check 'no scope is left at the end' gone
