@@ -212,11 +212,13 @@ class UserEngine:
 
 
 class Beyond(NamedTuple):
-    """Another machine beyond this one's network: a network namespace of this name, both addresses of the link to it."""
+    """Another machine beyond this one's network: a network namespace of this name, the addresses of the link to it."""
 
     name: str
     ours: str
     address: str
+    ours_ipv6: str
+    address_ipv6: str
 
     def python(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Run ``program`` there."""
@@ -227,7 +229,7 @@ class Beyond(NamedTuple):
 @contextlib.contextmanager
 def beyond() -> Iterator[Beyond]:
     name = f"rl{secrets.token_hex(3)}"
-    far = Beyond(name, "10.98.113.1", "10.98.113.2")
+    far = Beyond(name, "10.98.113.1", "10.98.113.2", "fd98:113::1", "fd98:113::2")
     ours, theirs = f"{name}a", f"{name}b"
 
     def ip(*words: str) -> None:
@@ -237,6 +239,9 @@ def beyond() -> Iterator[Beyond]:
     try:
         ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
         ip("addr", "add", f"{far.ours}/24", "dev", ours)
+        if os.path.exists("/proc/sys/net/ipv6"):
+            ip("addr", "add", f"{far.ours_ipv6}/64", "dev", ours, "nodad")
+            ip("-n", name, "addr", "add", f"{far.address_ipv6}/64", "dev", theirs, "nodad")
         ip("link", "set", ours, "up")
         ip("-n", name, "addr", "add", f"{far.address}/24", "dev", theirs)
         ip("-n", name, "link", "set", theirs, "up")
