@@ -19,15 +19,25 @@ from tests.e2e.buildx import CONTROL, Buildx, Files, Receiving, buildx, upgraded
 from tests.engines import Engine, wait_for
 
 from rundlet.api.buildkit import (
+    BlobDescriptor,
+    BuildRecord,
+    ContentReadRequest,
+    ContentReadResponse,
     Definition,
     Empty,
     Exporter,
     FileStat,
     FrontendResponse,
+    HistoryEvent,
+    HistoryEventType,
+    HistoryRequest,
+    HistoryUpdate,
     InfoResponse,
     PruneRequest,
     SolveRequest,
     Status,
+    StatusRequest,
+    StatusResponse,
     UsageRequest,
     UsageResponse,
     WorkersResponse,
@@ -141,7 +151,8 @@ async def test_a_failing_step_shows_its_lines(engine: Engine, context: Path) -> 
     assert (caught.value.code, str(caught.value)) == (Code.UNKNOWN, words)
     assert client.log == b"before\n"
     assert client.steps["[2/2] RUN echo before && exit 7"] == words
-    [detail] = decode(Status, caught.value.details).details
+    failed, detail = decode(Status, caught.value.details).details
+    assert json.loads(failed.value)["digest"].startswith("sha256:")
     assert detail.type_url == "github.com/moby/buildkit/errdefs.Source+json"
     source = json.loads(detail.value)
     assert source["ranges"] == [{"start": {"line": 2}, "end": {"line": 2}}]
@@ -264,6 +275,115 @@ async def test_a_dockerfile_is_asked_about(engine: Engine, context: Path) -> Non
     assert {one["name"] for one in offered} >= {"frontend.lint", "frontend.outline", "frontend.targets"}
     # Nothing was built for it, nothing but the Dockerfile sent.
     assert set(files.sent) == {"Dockerfile"}
+
+
+async def history(client: Buildx, ref: str = "", *filters: str) -> list[BuildRecord]:
+    request = HistoryRequest(early_exit=True, ref=ref, filters=filters)
+    found = []
+    async with client.control.call(f"{CONTROL}/ListenBuildHistory") as call:
+        await call.send(encode(request))
+        await call.end()
+        while (message := await call.next()) is not None:
+            record = decode(HistoryEvent, message).record
+            assert record is not None
+            found.append(record)
+    return found
+
+
+async def content(client: Buildx, blob: BlobDescriptor) -> bytes:
+    data = b""
+    async with client.control.call("/containerd.services.content.v1.Content/Read") as call:
+        await call.send(encode(ContentReadRequest(blob.digest)))
+        await call.end()
+        while (message := await call.next()) is not None:
+            piece = decode(ContentReadResponse, message)
+            assert piece.offset == len(data)
+            data += piece.data
+    return data
+
+
+async def status(client: Buildx, ref: str) -> bytes:
+    logs = b""
+    async with client.control.call(f"{CONTROL}/Status") as call:
+        await call.send(encode(StatusRequest(f"{client.session}-{ref}")))
+        await call.end()
+        while (message := await call.next()) is not None:
+            logs += b"".join(one.data for one in decode(StatusResponse, message).logs)
+    return logs
+
+
+async def test_the_history_of_builds(engine: Engine, context: Path) -> None:
+    update = f"{CONTROL}/UpdateBuildHistory"
+    async with buildx(engine.socket, files_of(context)) as client:
+        response = await client.solve("good", {"target": ""}, IMAGE)
+        (context / "Dockerfile").write_text("FROM busybox\nRUN echo oh && exit 3\n")
+        with pytest.raises(CallError):
+            await client.solve("bad", {})
+        mine = f"ref~={client.session}"
+        bad, good = await history(client, "", mine)
+        assert (good.ref, good.error, dict(good.response)) == (f"{client.session}-good", None, response)
+        assert good.exporters == (IMAGE,)
+        assert good.completed is not None
+        assert good.total_steps == good.completed_steps > 5
+        # How it came to be.
+        assert good.result is not None
+        [stated] = good.result.attestations
+        assert stated.annotations == {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}
+        predicate = json.loads(await content(client, stated))
+        assert predicate["materials"][0]["uri"].startswith("pkg:docker/busybox@latest")
+        assert predicate["metadata"]["completeness"]["parameters"] is True
+        # How it failed, and what was said.
+        assert bad.error is not None
+        assert bad.error.message.endswith("exit code: 3")
+        assert bad.external_error is not None
+        details = decode(Status, await content(client, bad.external_error)).details
+        assert [one.type_url.rpartition(".")[2] for one in details] == ["Vertex+json", "Source+json"]
+        assert await status(client, "bad") == b"oh\n"
+        assert bad.logs is not None
+        assert len(await content(client, bad.logs)) == bad.logs.size
+        # Some of them, none of them.
+        assert await history(client, good.ref) == await history(client, "", f"{mine},status==completed") == [good]
+        assert await history(client, "", f"{mine},status==running", f"{mine},startedAt<1h") == []
+        with pytest.raises(CallError, match="invalid filter 'colour=red'"):
+            await history(client, "", "colour=red")
+        await client.control.ask(update, encode(HistoryUpdate(good.ref, pinned=True)))
+        assert (await history(client, good.ref))[0].pinned
+    engine.terminate()
+    engine.start()
+    async with buildx(engine.socket, files_of(context)) as client:
+        assert [one.ref for one in await history(client, "", mine)] == [bad.ref, good.ref]
+        await client.control.ask(update, encode(HistoryUpdate(good.ref, delete=True)))
+        assert [one.ref for one in await history(client, "", mine)] == [bad.ref]
+        with pytest.raises(CallError, match="no record of a build"):
+            await client.control.ask(update, encode(HistoryUpdate(good.ref, delete=True)))
+        with pytest.raises(CallError, match="not found"):
+            await content(client, stated)
+
+
+async def test_a_build_under_way_is_in_the_history(engine: Engine, context: Path) -> None:
+    """Whoever comes later hears all that was said; who listens, how it ends."""
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo early; sleep 300\n")
+    async with buildx(engine.socket, files_of(context)) as client:
+        async with client.control.call(f"{CONTROL}/ListenBuildHistory") as call:
+            await call.send(encode(HistoryRequest(filters=(f"ref~={client.session}",))))
+            await call.end()
+            building = asyncio.create_task(client.solve("long", {}))
+            started = decode(HistoryEvent, await call.next() or b"")
+            assert (started.type, started.record and started.record.completed) == (HistoryEventType.STARTED, None)
+            async with client.control.call(f"{CONTROL}/Status") as late:
+                await late.send(encode(StatusRequest(f"{client.session}-long")))
+                await late.end()
+                said = b""
+                while b"early" not in said:
+                    said += await late.next() or b""
+            building.cancel()
+            await asyncio.wait([building])
+            ended = decode(HistoryEvent, await call.next() or b"")
+        assert ended.record is not None
+        assert (ended.type, ended.record.error) == (
+            HistoryEventType.COMPLETE,
+            Status(Code.CANCELLED, "context canceled"),
+        )
 
 
 async def test_results_come_to_the_client(engine: Engine, context: Path) -> None:

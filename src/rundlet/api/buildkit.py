@@ -221,6 +221,147 @@ class PruneRequest(Message, frozen=True):
     min_free_space: Annotated[int, 6] = 0
 
 
+# ── past builds ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Any(Message, frozen=True):
+    type_url: Annotated[str, 1] = ""
+    value: Annotated[bytes, 2] = b""
+
+
+class Status(Message, frozen=True):
+    """``google.rpc.Status``, also in the trailers of a call that failed."""
+
+    code: Annotated[int, 1] = 0
+    message: Annotated[str, 2] = ""
+    details: Annotated[tuple[Any, ...], 3] = ()
+
+
+class BlobDescriptor(Message, frozen=True):
+    """Content that the same connection's content service has."""
+
+    media_type: Annotated[str, 1] = ""
+    digest: Annotated[str, 2] = ""
+    size: Annotated[int, 3] = 0
+    annotations: Annotated[Mapping[str, str], 5] = {}
+
+
+class ResultInfo(Message, frozen=True):
+    """Of one platform: what is stated of it, and what each output came to."""
+
+    deprecated: Annotated[BlobDescriptor | None, 1] = None
+    attestations: Annotated[tuple[BlobDescriptor, ...], 2] = ()
+    results: Annotated[Mapping[int, BlobDescriptor], 3] = {}
+
+
+class BuildRecord(Message, frozen=True):
+    """A build, under way or past. ``results`` are by platform where there are several, else it is ``result``."""
+
+    ref: Annotated[str, 1] = ""
+    frontend: Annotated[str, 2] = ""
+    attributes: Annotated[Mapping[str, str], 3] = {}
+    exporters: Annotated[tuple[Exporter, ...], 4] = ()
+    error: Annotated[Status | None, 5] = None
+    created: Annotated[Timestamp | None, 6] = None
+    completed: Annotated[Timestamp | None, 7] = None
+    logs: Annotated[BlobDescriptor | None, 8] = None
+    response: Annotated[Mapping[str, str], 9] = {}
+    result: Annotated[ResultInfo | None, 10] = None
+    results: Annotated[Mapping[str, ResultInfo], 11] = {}
+    generation: Annotated[int, 12] = 0
+    pinned: Annotated[bool, 14] = False
+    cached_steps: Annotated[int, 15] = 0
+    total_steps: Annotated[int, 16] = 0
+    completed_steps: Annotated[int, 17] = 0
+    external_error: Annotated[BlobDescriptor | None, 18] = None
+    warnings: Annotated[int, 19] = 0
+
+
+class HistoryRequest(Message, frozen=True):
+    """``early_exit``: only what there is now."""
+
+    active_only: Annotated[bool, 1] = False
+    ref: Annotated[str, 2] = ""
+    early_exit: Annotated[bool, 3] = False
+    filters: Annotated[tuple[str, ...], 4] = ()
+    limit: Annotated[int, 5] = 0
+
+
+class HistoryEventType(IntEnum):
+    STARTED = 0
+    COMPLETE = 1
+    DELETED = 2
+
+
+class HistoryEvent(Message, frozen=True):
+    type: Annotated[int, 1] = 0
+    record: Annotated[BuildRecord | None, 2] = None
+
+
+class HistoryUpdate(Message, frozen=True):
+    """``finalize``: nothing more is waited for before the record is whole."""
+
+    ref: Annotated[str, 1] = ""
+    pinned: Annotated[bool, 2] = False
+    delete: Annotated[bool, 3] = False
+    finalize: Annotated[bool, 4] = False
+
+
+# ── content, by containerd's service ─────────────────────────────────────────────────────────────────────────────
+
+
+class ContentInfo(Message, frozen=True):
+    digest: Annotated[str, 1] = ""
+    size: Annotated[int, 2] = 0
+    created: Annotated[Timestamp | None, 3] = None
+    updated: Annotated[Timestamp | None, 4] = None
+
+
+class ContentInfoRequest(Message, frozen=True):
+    digest: Annotated[str, 1] = ""
+
+
+class ContentInfoResponse(Message, frozen=True):
+    info: Annotated[ContentInfo | None, 1] = None
+
+
+class ContentReadRequest(Message, frozen=True):
+    """``size`` 0: to the end."""
+
+    digest: Annotated[str, 1] = ""
+    offset: Annotated[int, 2] = 0
+    size: Annotated[int, 3] = 0
+
+
+class ContentReadResponse(Message, frozen=True):
+    offset: Annotated[int, 1] = 0
+    data: Annotated[bytes, 2] = b""
+
+
+class ContentWrite(IntEnum):
+    STAT = 0
+    WRITE = 1
+    COMMIT = 2
+
+
+class ContentWriteRequest(Message, frozen=True):
+    """``ref`` names what is being written; ``total`` and ``expected`` are what it is to come to."""
+
+    action: Annotated[int, 1] = 0
+    ref: Annotated[str, 2] = ""
+    total: Annotated[int, 3] = 0
+    expected: Annotated[str, 4] = ""
+    offset: Annotated[int, 5] = 0
+    data: Annotated[bytes, 6] = b""
+
+
+class ContentWriteResponse(Message, frozen=True):
+    action: Annotated[int, 1] = 0
+    offset: Annotated[int, 4] = 0
+    total: Annotated[int, 5] = 0
+    digest: Annotated[str, 6] = ""
+
+
 # ── the bridge for frontends ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -263,19 +404,6 @@ class FrontendRequest(Message, frozen=True):
 class FrontendResponse(Message, frozen=True):
     ref: Annotated[str, 1] = ""
     result: Annotated[Result | None, 3] = None
-
-
-class Any(Message, frozen=True):
-    type_url: Annotated[str, 1] = ""
-    value: Annotated[bytes, 2] = b""
-
-
-class Status(Message, frozen=True):
-    """``google.rpc.Status``, also in the trailers of a call that failed."""
-
-    code: Annotated[int, 1] = 0
-    message: Annotated[str, 2] = ""
-    details: Annotated[tuple[Any, ...], 3] = ()
 
 
 class ReturnRequest(Message, frozen=True):

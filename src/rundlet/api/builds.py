@@ -33,7 +33,8 @@ class Output(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class BuildOptions(Options, frozen=True):
-    """The query of ``POST /build``. ``auth`` is by registry host."""
+    """The query of ``POST /build``. ``auth`` is by registry host. ``recorded`` is said by the engine alone: how the
+    result came to be goes with the answer."""
 
     dockerfile: str = ""
     tags: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ class BuildOptions(Options, frozen=True):
     check: bool = False
     context: str = ""
     signed_only: bool = False
+    recorded: bool = False
 
 
 class ContextEntry(msgspec.Struct, frozen=True, array_like=True):

@@ -2,8 +2,8 @@
 
 A message is a frozen struct whose fields say their number: ``name: Annotated[str, 1] = ""``. Kinds: ``str``, ``bytes``,
 ``int`` (a varint, negative ones in two's complement), ``bool``, another message (or ``Message | None``), a tuple of
-these, and ``Mapping[str, …]``. What is not known is skipped, as the encoding wants it. Bytes from outside are never
-trusted: every length is checked, nesting has a limit, and whatever is wrong is a MessageError.
+these, and ``Mapping[str, …]`` or ``Mapping[int, …]``. What is not known is skipped, as the encoding wants it. Bytes
+from outside are never trusted: every length is checked, nesting has a limit, and whatever is wrong is a MessageError.
 
 See: https://protobuf.dev/programming-guides/encoding/
 """
@@ -44,6 +44,7 @@ class _Field(NamedTuple):
     kind: Any
     many: bool
     mapped: bool
+    key: Any = str
 
 
 class Timestamp(Message, frozen=True):
@@ -68,7 +69,8 @@ def _field(name: str, hint: Any) -> _Field:
     if origin is tuple:
         return _Field(number, name, get_args(inner)[0], True, False)
     if origin is Mapping:
-        return _Field(number, name, get_args(inner)[1], False, True)
+        key, value = get_args(inner)
+        return _Field(number, name, value, False, True, key)
     if origin in (Union, types.UnionType):
         inner = next(one for one in get_args(inner) if one is not type(None))
     return _Field(number, name, inner, False, False)
@@ -89,7 +91,7 @@ def encode(message: Message) -> bytes:
         value = getattr(message, field.name)
         if field.mapped:
             for key, one in value.items():
-                entry = _entry(1, str, key) + _entry(2, field.kind, one)
+                entry = _entry(1, field.key, key) + _entry(2, field.kind, one)
                 out += _tag(field.number, _BYTES) + varint(len(entry)) + entry
         elif field.many:
             for one in value:
@@ -145,7 +147,7 @@ def _decode(kind: type[M], data: memoryview, depth: int) -> M:
         if field is None:
             continue
         if field.mapped:
-            key, value = _pair(field.kind, raw, wire, depth)
+            key, value = _pair(field, raw, wire, depth)
             values.setdefault(field.name, {})[key] = value
         elif field.many and wire == _BYTES and field.kind in (int, bool):
             values.setdefault(field.name, []).extend(_packed(field.kind, raw))
@@ -227,14 +229,14 @@ def _packed(kind: Callable[[int], Any], raw: int | memoryview) -> Iterator[Any]:
 _ZERO: Final[Mapping[Any, Any]] = {str: "", bytes: b"", int: 0, bool: False}
 
 
-def _pair(kind: Any, raw: int | memoryview, wire: int, depth: int) -> tuple[str, Any]:
+def _pair(field: _Field, raw: int | memoryview, wire: int, depth: int) -> tuple[Any, Any]:
     """One entry of a map."""
     if isinstance(raw, int) or wire != _BYTES:
         raise MessageError(f"a message has a field of the wrong wire type: {wire}")
-    key, value = "", _ZERO[kind] if kind in _ZERO else kind()
+    key, value = _ZERO[field.key], _ZERO[field.kind] if field.kind in _ZERO else field.kind()
     for number, inner, one in _records(raw):
         if number == 1:
-            key = _value(str, inner, one, depth)
+            key = _value(field.key, inner, one, depth)
         elif number == 2:
-            value = _value(kind, inner, one, depth)
+            value = _value(field.kind, inner, one, depth)
     return key, value

@@ -51,6 +51,11 @@ class Layout:
         return f"{self.root}/builds"
 
     @property
+    def build_history(self) -> str:
+        """A directory for each of the last builds by BuildKit's protocol: its record, what it said, its statements."""
+        return f"{self.root}/build-history"
+
+    @property
     def build_mounts(self) -> str:
         """What ``RUN --mount=type=cache`` keeps between builds."""
         return f"{self.root}/build-cache"
@@ -103,6 +108,7 @@ class Layout:
             (self.volumes, 0o711),
             (self.cache, 0o700),
             (self.builds, 0o700),
+            (self.build_history, 0o700),
             (self.build_mounts, 0o700),
             (self.shim_sockets, 0o700),
             (self.names, 0o700),

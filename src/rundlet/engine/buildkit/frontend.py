@@ -101,9 +101,10 @@ def plan(
         shm_size=asked.number("shm-size"),
         ulimits=_ulimits(attributes.get("ulimit", "")),
         cgroup_parent=attributes.get("cgroup-parent", ""),
-        attests=tuple(f"type={name},{value}".rstrip(",") for name, value in asked.below("attest:").items()),
+        attests=tuple(_attestations(asked.below("attest:"))),
         contexts=contexts.values,
-        remote="client-session",
+        remote=remote,
+        recorded=True,
         dockerfile=attributes.get("filename", ""),
     )
     found = Plan(
@@ -243,6 +244,15 @@ class _Contexts:
         elif own != given:
             raise NotSupportedError("a Dockerfile from elsewhere than the build's context")
         return directory, remote, dockerfile
+
+
+def _attestations(asked: Mapping[str, str]) -> Iterable[str]:
+    """Those that go with the image. What is only for the record of the build (``inline-only``, as buildx has it unless
+    it is told something else) is there anyway."""
+    for name, value in asked.items():
+        words = _words(value)
+        if not any(word.partition("=")[::2] == ("inline-only", "true") for word in words):
+            yield ",".join((f"type={name}", *words))
 
 
 def _value(name: str, definition: Definition) -> str:

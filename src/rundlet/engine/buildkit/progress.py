@@ -4,19 +4,20 @@ import asyncio
 import base64
 import datetime
 import hashlib
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Iterable
+from typing import Final, Protocol
 
 import msgspec
 
 from rundlet.api import buildkit
 from rundlet.api.buildkit import Any, Status, StatusResponse
 from rundlet.api.builds import BuildFailure, BuildProgress
-from rundlet.api.protobuf import Timestamp, encode
+from rundlet.api.protobuf import Timestamp, decode, encode
 from rundlet.errors import RundletError
 from rundlet.transport.http2.grpc import CallError, Code
 
 _SOURCE: Final = "github.com/moby/buildkit/errdefs.Source+json"
+_VERTEX: Final = "github.com/moby/buildkit/errdefs.Vertex+json"
 _WAITING: Final = 1024
 """Messages that wait for a client before the build waits with them."""
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -24,19 +25,29 @@ _NANOS: Final = 10**9
 _CODES: Final = {400: Code.INVALID_ARGUMENT, 404: Code.NOT_FOUND, 501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE}
 
 
+class Recording(Protocol):
+    """Remembers what is said."""
+
+    def write(self, message: StatusResponse) -> None: ...
+
+    def said(self) -> Iterable[StatusResponse]: ...
+
+
 class Channel:
-    """What is said of one build, to each who listens; what was said before anybody listened comes first."""
+    """What is said of one build, to each who listens; what was said before comes first: all of it where it is recorded,
+    else what nobody has heard yet."""
 
     def __init__(self) -> None:
         self._before: list[StatusResponse] = []
         self._listeners: set[asyncio.Queue[StatusResponse | None]] = set()
         self._ended = False
+        self.recording: Recording | None = None
 
     async def say(self, message: StatusResponse) -> None:
-        if not self._listeners:
-            if len(self._before) < _WAITING or not message.logs:
-                self._before.append(message)
-            return
+        if self.recording is not None:
+            self.recording.write(message)
+        elif not self._listeners and (len(self._before) < _WAITING or not message.logs):
+            self._before.append(message)
         for queue in list(self._listeners):
             await queue.put(message)
 
@@ -49,7 +60,10 @@ class Channel:
     async def listen(self) -> AsyncGenerator[StatusResponse, None]:
         """Until the end."""
         queue: asyncio.Queue[StatusResponse | None] = asyncio.Queue(_WAITING)
-        before, self._before = self._before, []
+        if self.recording is not None:
+            before = list(self.recording.said())
+        else:
+            before, self._before = self._before, []
         ended = self._ended
         self._listeners.add(queue)
         try:
@@ -121,17 +135,29 @@ def status(progress: BuildProgress, ref: str) -> StatusResponse:
     )
 
 
-def failure(found: BuildFailure, filename: str) -> CallError:
-    """How a build's last message becomes its call's error: with the lines of the Dockerfile that it is about."""
+def failure(found: BuildFailure, filename: str, vertex: str) -> CallError:
+    """How a build's last message becomes its call's error: with the lines of the Dockerfile that it is about, and the
+    step ``vertex`` ("": none) that failed."""
     detail = found.error_detail
     details: tuple[Any, ...] = ()
+    if vertex:
+        details += (Any(_VERTEX, msgspec.json.encode({"digest": vertex})),)
     if detail.location is not None and detail.excerpt:
         source = {
             "info": {"filename": filename, "data": detail.excerpt.encode(), "language": "Dockerfile"},
             "ranges": [{"start": {"line": detail.location.line}, "end": {"line": detail.location.end}}],
         }
-        details = (Any(_SOURCE, msgspec.json.encode(source)),)
+        details += (Any(_SOURCE, msgspec.json.encode(source)),)
     return CallError(Code.UNKNOWN, found.error, encode(Status(Code.UNKNOWN, found.error, details)))
+
+
+def status_of(error: BaseException) -> Status:
+    """What becomes of a build that ended with ``error``, for its record."""
+    if isinstance(error, CallError):
+        return decode(Status, error.details) if error.details else Status(error.code, str(error))
+    if isinstance(error, RundletError):
+        return status_of(describe(error))
+    return Status(Code.CANCELLED, "context canceled")
 
 
 def describe(error: RundletError) -> CallError:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -37,10 +37,12 @@ _NONE: Final[Mapping[str, str]] = {}
 
 
 class Built(msgspec.Struct, frozen=True):
-    """What the client is told of a build's result, and its images by platform."""
+    """What the client is told of a build's result; by platform its images, and how they came to be (a kind of
+    predicate, and the predicate)."""
 
     response: dict[str, str]
     images: Mapping[str, str]
+    provenance: Mapping[str, Sequence[str]] = {}
 
 
 class BuildRuns:
@@ -68,12 +70,15 @@ class BuildRuns:
         options = plan.settled(logins, contexts)
         supply = await self.supply(plan, session_id, logins)
         aux: dict[str, Any] = {}
+        failed = ""
         async with aclosing(await self._builds.build_of(options, supply)) as messages:
             async for message in messages:
                 if isinstance(message, BuildProgress):
+                    failed = next((one.digest for one in message.vertexes if one.error), failed)
                     await job.said.say(progress.status(message, job.ref))
                 elif isinstance(message, BuildFailure):
-                    raise progress.failure(message, plan.filename)
+                    vertex = progress.digest_of(job.ref, failed) if failed else ""
+                    raise progress.failure(message, plan.filename, vertex)
                 elif isinstance(message, JSONMessage):
                     if message.error:
                         raise CallError(Code.CANCELLED, message.error)
@@ -82,7 +87,7 @@ class BuildRuns:
         exporting = Exporting(job, self._context.clock, options.outputs)
         async with exporting.going_on(metadata):
             await self._outputs.send(session, options.outputs, aux.get("Outputs", ()))
-        return Built(metadata if exporting.image else {}, aux.get("Platforms", {}))
+        return Built(metadata if exporting.image else {}, aux.get("Platforms", {}), aux.get("Provenance", {}))
 
     # ── of clients that have no /grpc ────────────────────────────────────────────────────────────────────────
 
@@ -140,7 +145,7 @@ def _plan(options: BuildOptions) -> Plan:
             quiet=False,
             session="",
             version="",
-            remote=_LOCAL,
+            remote=remote,
             outputs=outputs or (Output("image"),),
         ),
         remote=remote,

@@ -8,14 +8,13 @@ is built before that return: a reference is the request that leads to it.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from rundlet.api import buildkit
 from rundlet.api.buildkit import (
     Definition,
     Empty,
-    Exporter,
     FrontendRequest,
     FrontendResponse,
     Ref,
@@ -33,10 +32,13 @@ from rundlet.builder.namedcontexts import IMAGE
 from rundlet.engine.buildkit import progress
 from rundlet.engine.buildkit.frontend import Plan, plan
 from rundlet.engine.buildkit.graphs import definition_of
+from rundlet.engine.buildkit.historian import Historian
+from rundlet.engine.buildkit.history import History
 from rundlet.engine.buildkit.jobs import Job, Jobs
 from rundlet.engine.buildkit.outputs import Save
 from rundlet.engine.buildkit.questions import Questions
-from rundlet.engine.buildkit.runs import BuildRuns
+from rundlet.engine.buildkit.recording import Record, exporters_of
+from rundlet.engine.buildkit.runs import BuildRuns, Built
 from rundlet.engine.buildkit.session import Sessions, joined
 from rundlet.engine.buildkit.workers import WorkerService
 from rundlet.engine.builds.service import BuildService
@@ -48,6 +50,7 @@ from rundlet.transport.http2.grpc import CallError, Method, Server, ServerCall
 
 _CONTROL: Final = "/moby.buildkit.v1.Control"
 _BRIDGE: Final = "/moby.buildkit.v1.frontend.LLBBridge"
+_CONTENT: Final = "/containerd.services.content.v1.Content"
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 _BUILD: Final = "buildkit-controlapi-buildid"
 _EXPOSED: Final = "x-docker-expose-session"
@@ -62,6 +65,8 @@ class BuildKitService:
     def __init__(self, context: Context, builds: BuildService, http: HttpClient, save: Save) -> None:
         self._sessions = Sessions()
         self._runs = BuildRuns(context, builds, http, save, self._sessions)
+        self._history = History(context.layout.build_history, context.clock)
+        self._historian = Historian(self._history, context.images.content)
         self._questions = Questions(self._runs, context)
         self._jobs = Jobs()
         self._workers = WorkerService(context, builds)
@@ -103,6 +108,10 @@ class BuildKitService:
             f"{_CONTROL}/Info": self._workers.info,
             f"{_CONTROL}/DiskUsage": self._workers.usage,
             f"{_CONTROL}/Prune": self._workers.prune,
+            f"{_CONTROL}/ListenBuildHistory": self._historian.listen,
+            f"{_CONTROL}/UpdateBuildHistory": self._historian.update,
+            f"{_CONTENT}/Info": self._historian.info,
+            f"{_CONTENT}/Read": self._historian.read,
             f"{_BRIDGE}/Ping": self._workers.ping,
             f"{_BRIDGE}/Solve": self._bridge_solve,
             f"{_BRIDGE}/Return": self._bridge_return,
@@ -127,7 +136,7 @@ class BuildKitService:
         _refuse_definition(request.definition)
         if request.source_policy:
             raise NotSupportedError("a source policy")
-        async with self._jobs.solving(request.ref, request.session) as job:
+        async with self._jobs.solving(request.ref, request.session) as job, self._recorded(job, request) as record:
             if request.frontend:
                 asked: FrontendRequest | None = FrontendRequest(
                     frontend=request.frontend, attributes=request.frontend_attributes, inputs=request.frontend_inputs
@@ -136,19 +145,29 @@ class BuildKitService:
                 name = _chosen(await job.returned)
                 asked = job.request(name) if name else None
                 job.settle(name)
-            response = {} if asked is None else await self._build(job, request, asked)
-        await call.send(encode(SolveResponse(response)))
+            if asked is not None:
+                record.built = await self._build(job, request, asked)
+        await call.send(encode(SolveResponse(record.built.response if record.built is not None else {})))
 
-    async def _build(self, job: Job, request: SolveRequest, asked: FrontendRequest) -> dict[str, str]:
-        exporters = request.exporters
-        if not exporters and request.exporter:
-            exporters = (Exporter(request.exporter, request.exporter_attributes),)
+    @asynccontextmanager
+    async def _recorded(self, job: Job, request: SolveRequest) -> AsyncIterator[Record]:
+        """The build's record, kept unless the client wants none, or nothing was built."""
+        record = Record(self._history, request)
+        job.said.recording = record.recorder
+        try:
+            yield record
+        except BaseException as exc:
+            record.failed(exc)
+            raise
+        record.ended()
+
+    async def _build(self, job: Job, request: SolveRequest, asked: FrontendRequest) -> Built:
         cache = request.cache or buildkit.CacheOptions()
         found = plan(
             asked.frontend,
             asked.attributes,
             asked.inputs,
-            exporters,
+            exporters_of(request),
             (*cache.imports, *asked.cache_imports),
             cache.exports,
             request.entitlements,
@@ -156,7 +175,7 @@ class BuildKitService:
         contexts = await self._contexts(job, found)
         built = await self._runs.run(job, found, request.session, contexts)
         job.images.set_result(built.images)
-        return built.response
+        return built
 
     async def _contexts(self, job: Job, found: Plan) -> dict[str, str]:
         """The contexts that other builds come to: images, by their names here. Raises what building raises."""
@@ -179,7 +198,13 @@ class BuildKitService:
         return images if len(images) > 1 else {"": next(iter(images.values()))}
 
     async def _status(self, call: ServerCall) -> None:
-        job = await self._jobs.get(decode(StatusRequest, await call.request()).ref)
+        ref = decode(StatusRequest, await call.request()).ref
+        past = self._history.said(ref)
+        if past is not None:
+            for message in past:
+                await call.send(encode(message))
+            return
+        job = await self._jobs.get(ref)
         async with aclosing(job.said.listen()) as messages:
             async for message in messages:
                 await call.send(encode(message))

@@ -43,7 +43,14 @@ _FRONTEND: Final = (
     "gateway.warnings",
     "reference.output",
 )
-_LLB: Final = ("source.image", "source.local", "source.git", "source.http", "exporter.multiple")
+_LLB: Final = (
+    "source.image",
+    "source.local",
+    "source.git",
+    "source.http",
+    "exporter.multiple",
+    "exporter.image.attestations",
+)
 _SNAPSHOTTER: Final = "org.mobyproject.buildkit.worker.snapshotter"
 """buildx takes it as the sign that archives, several platforms, pushing and caches elsewhere are possible."""
 _NS: Final = 1_000_000_000

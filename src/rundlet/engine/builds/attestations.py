@@ -101,9 +101,21 @@ def facts_of(
         arguments={name: value or "" for name, value in request.arguments.items()},
         labels=request.labels,
         remote=options.remote,
-        materials=tuple(Material(name, image.manifest.digest) for name, image in sorted(used.items())),
+        # What has an ID and no name came from another build, not from somewhere.
+        materials=tuple(
+            Material(name, image.manifest.digest)
+            for name, image in sorted(used.items())
+            if not name.startswith("sha256:")
+        ),
         builder=wanted.builder,
     )
+
+
+def predicate(image: Image, facts: Facts, version: str) -> tuple[str, str]:
+    """All that is known of how ``image`` came to be: its kind, and the predicate without a statement around it."""
+    kind, make = _PROVENANCE[version]
+    statement = make(Subject(image.manifest.digest, image.platform, ()), facts, everything=True)
+    return kind, msgspec.json.encode(msgspec.json.decode(statement)["predicate"]).decode()
 
 
 class Attester:

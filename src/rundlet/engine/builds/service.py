@@ -239,6 +239,8 @@ class BuildService:
                 context.events.publish("image", "tag", str(image.id), {**image.labels, "name": reference.familiar})
         images, stages = [one.image for one in built], [stage for one in built for stage in one.stages]
         aux = await self._results.finish(main.state, main.request, options, emit, target, images, stages)
+        if options.recorded:
+            aux["Provenance"] = self._provenance(built, options, found)
         emit(jsonstream.aux(aux))
         for one in built:
             await asyncio.to_thread(self._settle, one.image)
@@ -291,6 +293,17 @@ class BuildService:
             stated = await self._attester.statements(one.image, manifest.digest, names, wanted, facts, workspace)
             parts.append(indexes.Part(one.image, manifest, stated))
         return await maker.finish(parts, annotations)
+
+    def _provenance(self, built: Sequence["_Built"], options: BuildOptions, found: Read) -> dict[str, tuple[str, str]]:
+        wanted, now = attestations.parse(options.attests), self._context.clock.now_ns()
+        return {
+            str(one.image.platform): attestations.predicate(
+                one.image,
+                attestations.facts_of(one.request, options, found.text, one.used, one.began, now, wanted),
+                wanted.version,
+            )
+            for one in built
+        }
 
     def _settle(self, image: Image) -> None:
         self._rooms.cache.mark_result(image)

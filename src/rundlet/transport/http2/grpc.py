@@ -6,7 +6,7 @@ Messages are bytes here; what they mean is their service's business. See: gRPC o
 import base64
 import binascii
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from typing import Final
@@ -111,10 +111,14 @@ class ServerCall:
             raise CallError(Code.INVALID_ARGUMENT, "a message was expected")
         return message
 
-    async def send(self, message: bytes) -> None:
+    async def begin(self, metadata: Sequence[tuple[str, str]] = ()) -> None:
+        """Answer before the first message, with ``metadata`` for the client."""
         if not self._begun:
             self._begun = True
-            await self._stream.send_headers([(":status", "200"), _TYPE])
+            await self._stream.send_headers([(":status", "200"), _TYPE, *metadata])
+
+    async def send(self, message: bytes) -> None:
+        await self.begin()
         await self._stream.send(framed(message))
 
     async def finish(self, error: CallError | None = None) -> None:
