@@ -50,14 +50,16 @@ class Database:
     def open(cls, path: str, schemas: Iterable[Sequence[str]], *, shared_memory: bool = True) -> "Database":
         """Open or create ``path`` with the tables of every schema (``CREATE TABLE IF NOT EXISTS …`` statements).
 
-        ``shared_memory``: the file system has it, as local ones do; a write-ahead log needs it, a rollback journal does
-        without.
+        ``shared_memory``: the file system has it, as local ones do; a write-ahead log wants it, a rollback journal does
+        without. Nobody else ever opens the file meanwhile, so the log's index is in this process's own memory: as a
+        mapped file it would be the death of us (SIGBUS) on a full disk.
         """
         if path != IN_MEMORY:
             # Its journals get the same mode: nobody else reads along.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             os.chmod(path, 0o600)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute(f"PRAGMA journal_mode={'WAL' if shared_memory else 'DELETE'}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -70,7 +72,8 @@ class Database:
             for schema in schemas:
                 for statement in schema:
                     cursor.execute(statement)
-            cursor.execute(f"PRAGMA user_version={VERSION}")
+            if found != VERSION:
+                cursor.execute(f"PRAGMA user_version={VERSION}")  # a write, which a full disk would refuse
         return database
 
     @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
+from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotFoundError
 from rundlet.util import fs, ids
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
@@ -55,6 +55,15 @@ class InvalidVolumeNameError(InvalidParameterError):
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
         )
+
+
+class VolumeCreateError(InternalError):
+    """The disk is full, say."""
+
+    reason = "volume-create"
+
+    def __init__(self, path: str, error: OSError) -> None:
+        super().__init__(f"error while creating volume path '{path}': {(error.strerror or str(error)).lower()}")
 
 
 class VolumeConflictError(ConflictError):
@@ -110,7 +119,7 @@ class VolumeStore:
     ) -> Volume:
         """Make a volume, or return the one of that name. No name makes an anonymous one.
 
-        Raises InvalidVolumeNameError, VolumeOptionError, NotFoundError (for a driver).
+        Raises InvalidVolumeNameError, VolumeOptionError, NotFoundError (for a driver), VolumeCreateError.
         """
         if driver not in ("", "local"):
             raise NotFoundError(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -123,9 +132,12 @@ class VolumeStore:
             raise InvalidVolumeNameError(name)
         check(name, options or {})
         path = f"{self._root}/{name}/_data"
-        os.makedirs(path, 0o755, exist_ok=True)
-        os.chmod(path, 0o755)  # noqa: S103  containers of any user write below it
-        os.chmod(f"{self._root}/{name}", 0o701)
+        try:
+            os.makedirs(path, 0o755, exist_ok=True)
+            os.chmod(path, 0o755)  # noqa: S103  containers of any user write below it
+            os.chmod(f"{self._root}/{name}", 0o701)
+        except OSError as exc:
+            raise VolumeCreateError(path, exc) from exc
         volume = Volume(
             name=name,
             path=path,

@@ -61,10 +61,16 @@ class ForkLauncher:
         return worker
 
 
+_opened: dict[str, Database] = {}
+
+
 def make_snapshotter(root: Path, state: Path | None = None, *, limit: int | None = None) -> OverlaySnapshotter:
     """A snapshotter under ``root``, with its database there or under ``state``; ``limit`` is that of a layer's tar."""
     (root / "snapshots").mkdir(exist_ok=True)
-    database = Database.open(str((state or root) / "state.db"), [SCHEMA])
+    path = str((state or root) / "state.db")
+    if path in _opened:
+        _opened[path].close()  # by the end of the engine that had it: nobody else may open it before
+    database = _opened[path] = Database.open(path, [SCHEMA])
     return OverlaySnapshotter(str(root / "snapshots"), database, SystemClock(), layer_limit=limit)
 
 
