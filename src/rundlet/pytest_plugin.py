@@ -1,6 +1,6 @@
 """A pytest plugin: the fixtures ``rundlet_engine`` and ``container``. Registered when Rundlet is installed.
 
->>> def test_server(container):  # doctest: +SKIP
+>>> def test_server(container: StartContainer) -> None:  # doctest: +SKIP
 ...     web = container("nginx", ports={80: None})
 ...     address, port = web.port(80)
 
@@ -9,13 +9,21 @@ Containers run until the test ends, and are removed then, whatever the test did.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Protocol, Unpack
 
 import pytest
 
 from rundlet.sdk.container import Container
 from rundlet.sdk.engine import Engine
+from rundlet.sdk.options import ContainerOptions
+
+
+class StartContainer(Protocol):
+    """What the fixture ``container`` is, for annotations."""
+
+    def __call__(self, image: str, *command: str, **options: Unpack[ContainerOptions]) -> Container: ...
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +34,11 @@ def rundlet_engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def container(rundlet_engine: Engine) -> Iterator[Callable[..., Container]]:
+def container(rundlet_engine: Engine) -> Iterator[StartContainer]:
     """``container(image, *command, **options)``: a running one; see :meth:`rundlet.sdk.engine.Engine.container`."""
     with ExitStack() as stack:
 
-        def start(image: str, *command: str, **options: object) -> Container:
-            made = rundlet_engine.container(image, *command, **options)  # type: ignore[arg-type]
-            return stack.enter_context(made)
+        def start(image: str, *command: str, **options: Unpack[ContainerOptions]) -> Container:
+            return stack.enter_context(rundlet_engine.container(image, *command, **options))
 
         yield start

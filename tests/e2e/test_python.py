@@ -16,6 +16,8 @@ from tests.engines import Engine as Process
 import rundlet
 import rundlet.sdk
 from rundlet.sdk import errors
+from rundlet.sdk.aio import AsyncContainer, AsyncEngine
+from rundlet.sdk.container import Container
 from rundlet.sdk.engine import Engine
 
 SERVE = ("sh", "-c", "mkdir -p /www; echo page > /www/index.html; echo ready; exec httpd -f -p 80 -h /www")
@@ -43,6 +45,24 @@ def test_run(api: Engine) -> None:
     assert caught.value.code == 3
     assert api.run("busybox", "false", check=False).code == 1
     assert api.containers(all=True) == []
+
+
+def test_input(api: Engine) -> None:
+    """Of a container and of a command in one, more than any buffer on the way holds, in both directions."""
+    large = bytes(range(256)) * 16384
+    assert api.run("busybox", "cat", input=large).stdout == large
+    assert api.run("busybox", "sh", "-c", "cat; echo end", input=b"").text == "end"
+    assert api.run("busybox", "true", input=large).code == 0
+    with api.container("busybox", "sleep", "1000") as box:
+        assert box.exec("cat", stdin=large).stdout == large
+    assert api.run("busybox", "tty", tty=True).text == "/dev/pts/0\r"
+    with pytest.raises(errors.EngineError, match="either input or tty"):
+        api.run("busybox", "cat", tty=True, input=b"x")
+    assert api.containers(all=True) == []
+
+
+def test_output_does_not_depend_on_the_log(api: Engine) -> None:
+    assert api.run("busybox", "echo", "said", host_config={"LogConfig": {"Type": "none"}}).text == "said"
 
 
 def test_a_container_in_a_with_statement(api: Engine) -> None:
@@ -121,7 +141,7 @@ def test_events(api: Engine) -> None:
     api.run("busybox", "true", name="seen")
     found = api.events(since=since, until=time.time(), filters={"container": "seen"})
     actions = [event.action for event in found if event.attributes.get("name") == "seen"]
-    assert actions[:2] == ["create", "start"]
+    assert actions[:3] == ["create", "attach", "start"]
     assert actions[-2:] == ["die", "destroy"]
 
 
@@ -152,6 +172,56 @@ def test_the_same_with_await(engine: Process) -> None:
                 several = await asyncio.gather(*(web.exec("echo", str(number)) for number in range(4)))
                 assert [result.text for result in several] == ["0", "1", "2", "3"]
             assert await api.containers(all=True) == []
+
+    asyncio.run(work())
+
+
+def test_everything_can_be_awaited() -> None:
+    def names(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert names(AsyncEngine) == names(Engine)
+    assert names(AsyncContainer) == names(Container)
+
+
+def test_many_wait_at_once(engine: Process) -> None:
+    """Each of them ends only when all of them run; there are more than asyncio has threads for."""
+    meet = "echo x >> /sea/here; until [ $(wc -l < /sea/here) = 24 ]; do sleep 0.1; done; echo met"
+
+    async def work() -> None:
+        async with rundlet.connect(engine.host) as api, api.volume() as sea:
+            runs = (api.run("busybox", "sh", "-c", meet, volumes={sea: "/sea"}) for _ in range(24))
+            assert {result.text for result in await asyncio.gather(*runs)} == {"met"}
+
+    asyncio.run(work())
+
+
+def test_what_is_cancelled_ends(engine: Process) -> None:
+    """Also when nothing would come for ever: no thread is left that the program's end would wait for."""
+
+    async def follow(box: AsyncContainer) -> None:
+        async for _ in box.logs(follow=True):
+            pass
+
+    async def work() -> None:
+        async with rundlet.connect(engine.host) as api:
+            async with api.container("busybox", "sleep", "1000", name="kept") as box:
+                for waiting in (follow(box), box.wait(), box.exec("sleep", "1000"), box.wait_for_log("never", 1000)):
+                    task = asyncio.ensure_future(waiting)
+                    await asyncio.sleep(0.2)
+                    task.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+                assert await box.status() == "running"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await api.run("busybox", "sleep", "1000", name="stopped")
+            # On a slow machine it is still being made, and goes when it is.
+            async with asyncio.timeout(45):
+                while await api.containers(all=True):
+                    await asyncio.sleep(0.05)
+            async with api.network("pod") as network:
+                assert await api.run("busybox", "true", network=network)
 
     asyncio.run(work())
 

@@ -44,6 +44,13 @@ class Connection:
 
     def close(self) -> None:
         self.socket.close()
+
+    def interrupt(self) -> None:
+        """End whatever a thread waits for here; closing the socket would not wake it."""
+        try:
+            self.socket.shutdown(2)
+        except OSError:
+            return  # it had ended
         self.idle = False
 
     def fill(self) -> bool:

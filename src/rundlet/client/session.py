@@ -38,6 +38,7 @@ class Session:
         self._start = start
         self._idle: list[Connection] = []
         self._opened: list[Connection] = []
+        self._interrupted = False
 
     def connect(self) -> Connection:
         """A connection with nothing on it: an idle one, or a new one. Raises ConnectError."""
@@ -59,7 +60,15 @@ class Session:
             socket = self.endpoint.connect()
         connection = Connection(socket, self.endpoint.host_header)
         self._opened.append(connection)
+        if self._interrupted:
+            connection.interrupt()
         return connection
+
+    def interrupt(self) -> None:
+        """Cut every connection, also those to come: whichever thread waits on one gets an error. From any thread."""
+        self._interrupted = True
+        for connection in tuple(self._opened):
+            connection.interrupt()
 
     def close(self) -> None:
         """Close every connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 from rundlet.cli.context import Context
@@ -24,6 +25,9 @@ class Api:
     """``host`` as for ``-H``; None: as the command line would choose. Every method raises EngineError."""
 
     def __init__(self, host: str | None = None) -> None:
+        self._host = host
+        self._sessions: set[Session] = set()
+        self._aborted = False
         self._settings: dict[str, Any] = {
             "config": "",
             "context": "",
@@ -35,12 +39,29 @@ class Api:
             "tlsverify": False,
         }
 
+    def twin(self) -> Api:
+        """Another one to the same engine, which can be aborted by itself."""
+        return Api(self._host)
+
+    def abort(self) -> None:
+        """Let every call that is under way, in whatever thread, end with an error, and every later one."""
+        self._aborted = True
+        for session in tuple(self._sessions):
+            session.interrupt()
+
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
         """Connections for the time of a call; its errors become ours."""
         context = Context("rundlet", self._settings)
         try:
-            yield context.session
+            session = context.session
+            self._sessions.add(session)
+            if self._aborted:
+                session.interrupt()
+            try:
+                yield session
+            finally:
+                self._sessions.discard(session)
         except ApiError as exc:
             raise from_status(exc) from exc
         except ConnectError as exc:
@@ -98,6 +119,28 @@ def received(stream: Hijacked) -> Iterator[bytes]:
     """What comes on a raw stream, to its end."""
     while data := stream.recv():
         yield data
+
+
+def exchange(stream: Hijacked, data: bytes | None) -> Iterator[bytes]:
+    """What comes on a raw stream, to its end, while ``data`` and its end are sent; None: nothing is sent."""
+    if data is None:
+        yield from received(stream)
+        return
+    # By a thread: whoever gets this may write before it has read all, and stands still until that is read.
+    sender = threading.Thread(target=_feed, args=(stream, data), daemon=True)
+    sender.start()
+    try:
+        yield from received(stream)
+    finally:
+        with contextlib.suppress(OSError):
+            stream.socket.shutdown(2)
+        sender.join()
+
+
+def _feed(stream: Hijacked, data: bytes) -> None:
+    with contextlib.suppress(OSError):  # who reads it has ended
+        stream.send(data)
+        stream.close_write()
 
 
 def split(chunks: Iterator[bytes], *, framed: bool) -> Iterator[tuple[int, bytes]]:

@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from typing import Any, Self, cast
 
-from rundlet.sdk.api import Api, received, split
+from rundlet.sdk.api import Api, exchange, split
 from rundlet.sdk.errors import ConflictError, EngineError, ExitError, NotFoundError, WaitTimeoutError
-from rundlet.sdk.models import Output, Result
+from rundlet.sdk.models import Output, Result, collected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +89,22 @@ class Container:
         self._api.post(f"{self._path}/start")
         return self
 
+    def run(self, input: bytes | None = None) -> Result:
+        """Start it and return when it has ended, with all that it said; ``input`` is its standard input.
+
+        It reads ``input`` only when it was made with ``stdin=True``. Raises no ExitError.
+        """
+        framed = not self.inspect()["Config"]["Tty"]
+        if input is not None and not framed:
+            raise EngineError("input has an end, which a terminal's has not: use either input or tty")
+        query = {"stream": True, "stdin": input is not None, "stdout": True, "stderr": True}
+        with self._api.hijacked(f"{self._path}/attach", None, query) as stream:
+            self.start()
+            out = collected(
+                Output(_NAMES[number], data) for number, data in split(exchange(stream, input), framed=framed)
+            )
+        return Result(self.wait(), *out)
+
     def stop(self, timeout: int | None = None) -> None:
         """SIGTERM (or what the image says), and SIGKILL after ``timeout`` seconds."""
         self._api.post(f"{self._path}/stop", t=timeout)
@@ -157,10 +173,8 @@ class Container:
     ) -> Result:
         """Run a command to its end. Raises ExitError for another status than 0, unless not ``check``."""
         running = self.popen(*command, env=env, user=user, workdir=workdir, stdin=stdin)
-        out = {"stdout": bytearray(), "stderr": bytearray()}
-        for piece in running:
-            out[piece.stream] += piece.data
-        result = Result(running.code(), bytes(out["stdout"]), bytes(out["stderr"]))
+        out = collected(running)
+        result = Result(running.code(), *out)
         if check and result.code:
             raise ExitError(command[0], result, result.code, (result.stderr or result.stdout).decode(errors="replace"))
         return result
@@ -222,10 +236,7 @@ class Execution:
 
     def __iter__(self) -> Iterator[Output]:
         with self._api.hijacked(f"/exec/{self.id}/start", {"Detach": False, "Tty": False}) as stream:
-            if self._stdin:
-                stream.send(self._stdin)
-                stream.close_write()
-            for number, data in split(received(stream), framed=True):
+            for number, data in split(exchange(stream, self._stdin or None), framed=True):
                 yield Output(_NAMES[number], data)
 
     def code(self) -> int:

@@ -43,17 +43,24 @@ class Engine:
 
     # Containers
 
-    def run(self, image: str, *command: str, check: bool = True, **options: Unpack[ContainerOptions]) -> Result:
-        """Run a container to its end and remove it. Raises ExitError for another status than 0, if ``check``."""
-        with self.container(image, *command, **options) as container:
-            code = container.wait()
-            out = {"stdout": bytearray(), "stderr": bytearray()}
-            for piece in container.logs():
-                out[piece.stream] += piece.data
-        result = Result(code, bytes(out["stdout"]), bytes(out["stderr"]))
-        if check and code:
-            raise ExitError(image, result, code, (result.stderr or result.stdout).decode(errors="replace"))
-        return result
+    def run(
+        self,
+        image: str,
+        *command: str,
+        input: bytes | None = None,
+        check: bool = True,
+        **options: Unpack[ContainerOptions],
+    ) -> Result:
+        """Run a container to its end and remove it; ``input`` is its standard input.
+
+        Raises ExitError for another status than 0, if ``check``.
+        """
+        container = self.container(image, *command, **fed(options, input))
+        try:
+            result = container.run(input)
+        finally:
+            container.__exit__()
+        return checked(image, result) if check else result
 
     def container(self, image: str, *command: str, **options: Unpack[ContainerOptions]) -> Container:
         """Make a container; the image is pulled when it is not here. Started by ``with``, or by its ``start``."""
@@ -153,6 +160,17 @@ class Engine:
         """What happens, from ``since`` (seconds since 1970; now) to ``until`` (for ever)."""
         for message in self.api.messages("/events", since=since, until=until, filters=_filters(filters)):
             yield Event.of(message)
+
+
+def checked(what: str, result: Result) -> Result:
+    """``result``, if it is a success. Raises ExitError."""
+    if result.code:
+        raise ExitError(what, result, result.code, (result.stderr or result.stdout).decode(errors="replace"))
+    return result
+
+
+def fed(options: ContainerOptions, input: bytes | None) -> ContainerOptions:
+    return options if input is None else {**options, "stdin": True}
 
 
 def _filters(wanted: Mapping[str, str | Sequence[str]] | None) -> dict[str, list[str]] | None:

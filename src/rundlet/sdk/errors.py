@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.client.errors import ApiError
+    from rundlet.sdk.models import Result
 
 
 class EngineError(Exception):
@@ -45,7 +46,7 @@ class NotSupportedError(EngineError):
 class ExitError(EngineError):
     """A command that was to succeed ended with another status than 0. ``result`` has all of it."""
 
-    def __init__(self, command: str, result: object, code: int, output: str) -> None:
+    def __init__(self, command: str, result: Result, code: int, output: str) -> None:
         last = output.strip().splitlines()[-1:] or [""]
         super().__init__(f"{command} ended with status {code}" + (f": {last[0]}" if last[0] else ""))
         self.result = result

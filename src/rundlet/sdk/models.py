@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -30,6 +34,14 @@ class Output:
     @property
     def text(self) -> str:
         return self.data.decode(errors="replace")
+
+
+def collected(pieces: Iterable[Output]) -> tuple[bytes, bytes]:
+    """(standard output, standard error), whole."""
+    out = {"stdout": bytearray(), "stderr": bytearray()}
+    for piece in pieces:
+        out[piece.stream] += piece.data
+    return bytes(out["stdout"]), bytes(out["stderr"])
 
 
 @dataclass(frozen=True, slots=True)
