@@ -13,7 +13,7 @@ def test_volume_that_can_not_be_made(tmp_path: Path) -> None:
     database = Database.open(":memory:", [SCHEMA])
     store = VolumeStore(str(tmp_path), database, SystemClock())
     (tmp_path / "made").write_text("a file in the way")
-    with pytest.raises(VolumeCreateError, match="error while creating volume path '.*/made/_data': not a directory"):
+    with pytest.raises(VolumeCreateError, match=r"error while creating volume path '.*/made/_data': not a directory"):
         store.create("made")
     assert store.all() == []
     database.close()
