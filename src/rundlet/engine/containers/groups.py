@@ -8,7 +8,7 @@ import re
 from typing import Any, Final
 
 from rundlet.container.record import Record
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, leftovers
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError
 from rundlet.linux import cgroup, systemd
@@ -50,7 +50,14 @@ def group(record: Record, context: Context) -> Cgroup:
     path, manager = _scope_path(record, context), context.settings.scopes
     if path is not None and manager is not None:
         found.insert(0, Cgroup(path, cgroup.managed(manager.base)))
-    return next((one for one in found if one.exists()), found[0])
+    return next((one for one in found if one.exists()), None) or _scope_around(record) or found[0]
+
+
+def clear(record: Record, context: Context) -> None:
+    """End what a killed shim left in the group, and remove it."""
+    found = group(record, context)
+    if found.exists():
+        leftovers.clear(found, managed=found.path == _scope_path(record, context))
 
 
 def tell_systemd(record: Record, context: Context, resources: dict[str, Any]) -> None:
@@ -79,6 +86,17 @@ def checked_parent(parent: str, context: Context) -> str:
                 'cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"'
             ) from None
     return parent
+
+
+def _scope_around(record: Record) -> Cgroup | None:
+    """The scope that it runs in since an engine with systemd's driver started it, wherever that is."""
+    try:
+        with open(f"/proc/{record.state.pid}/cgroup", encoding="utf-8") as file:
+            path = next((line[3:].rstrip() for line in file if line.startswith("0::")), "")
+    except OSError:
+        return None
+    slice_, unit, _ = path.partition(f"/{_unit(record)}")
+    return Cgroup(unit, cgroup.managed(slice_)) if unit and slice_ else None
 
 
 def _scope_path(record: Record, context: Context) -> str | None:

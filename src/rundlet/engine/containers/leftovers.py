@@ -20,10 +20,13 @@ def sweep(instance: str, keep: Collection[str]) -> None:
             clear(cgroup.Cgroup(f"{parent}/{name}", cgroup.detect()))
 
 
-def clear(group: cgroup.Cgroup) -> None:
-    """Remove a group. What is still in it has survived its shim (PDEATHSIG can be cleared), and is ended."""
+def clear(group: cgroup.Cgroup, *, managed: bool = False) -> None:
+    """Remove a group. What is still in it has survived its shim (PDEATHSIG can be cleared), and is ended.
+
+    One that is ``managed`` systemd removes.
+    """
     try:
         group.kill()
-        group.remove()
+        group.remove(managed=managed)
     except OSError as error:
         _log.warning("cgroup %s: %s", group.path, error)

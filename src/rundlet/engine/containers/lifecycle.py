@@ -235,16 +235,15 @@ class Lifecycle:
 
     def _sweep_cgroup(self, record: Record) -> None:
         """What a killed shim could not remove."""
-        leftovers.clear(groups.group(record, self._context))
+        groups.clear(record, self._context)
 
     def sweep_cgroups(self) -> None:
         """The groups of all that does not run."""
         in_use = self._in_use()
         leftovers.sweep(self._context.layout.instance, in_use)
         for record in self._context.containers:
-            found = groups.group(record, self._context)
-            if record.id not in in_use and found.exists():
-                leftovers.clear(found)
+            if record.id not in in_use:
+                groups.clear(record, self._context)
 
     async def _auto_remove(self, container_id: str) -> None:
         try:

@@ -219,11 +219,18 @@ class Cgroup(Places):
 
     # The end
 
-    def remove(self) -> None:
+    def remove(self, *, managed: bool = False) -> None:
         """Remove the cgroup everywhere, with the empty ones that the container made below it. It may be gone already.
+
+        One that is ``managed`` only gets empty: systemd removes it when it is told so by the kernel, and would not be
+        told of one that has gone.
 
         Raises: OSError(EBUSY) when processes are left two seconds later.
         """
+        if managed:
+            if not wait_until(lambda: not self.populated(), _EMPTYING):
+                raise libc.error(errno.EBUSY, self.unified or self.path)
+            return
         left = self.directories
 
         def removed() -> bool:

@@ -157,7 +157,7 @@ def clean_up(state: State) -> None:
     if state.cgroup:
         group = state.group()
         group.kill()
-        group.remove()
+        group.remove(managed=state.scope is not None)
         parent, _, _ = state.cgroup.rpartition("/")
         if parent == DEFAULT_PARENT:
             remove_if_empty(parent, layout())

@@ -91,7 +91,7 @@ class ContainerCgroup:
 
     def remove(self) -> None:
         """Raises: OSError while something is still in it."""
-        self.group.remove()
+        self.group.remove(managed=self._scope is not None)
 
 
 def _options(controllers: tuple[str, ...]) -> list[str]:
