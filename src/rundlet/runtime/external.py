@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from rundlet.linux import caps, libc, ns, pidfd
+from rundlet.linux import caps, libc, ns, pidfd, userns
 from rundlet.runtime.shim.failures import StartError
 from rundlet.runtime.shim.loop import READ, Loop
 
@@ -45,7 +45,8 @@ class ExternalProcess:
         self._environment: Mapping[str, str] = _ENVIRONMENT
         if spec["cgroup"].get("scope"):
             self._arguments.append("--systemd-cgroup")
-            self._environment = _ENVIRONMENT | {name: os.environ[name] for name in _BUS if name in os.environ}
+            if not userns.INITIAL:  # root's own session is not the machine's manager
+                self._environment = _ENVIRONMENT | {name: os.environ[name] for name in _BUS if name in os.environ}
         self._name = os.path.basename(self._program)
         self._id: str = spec["id"]
         self._directory = f"{os.path.dirname(os.path.dirname(spec['socket']))}/runtime/{self._id[:12]}"
