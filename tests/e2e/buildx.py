@@ -172,16 +172,16 @@ class Buildx:
         solving = asyncio.create_task(self.control.ask(f"{CONTROL}/Solve", encode(request)))
         watching = asyncio.create_task(self._watch(ref))
         try:
-            pong = decode(Pong, await self._bridge(ref, "Ping", encode(Empty())))
+            pong = decode(Pong, await self.bridge(ref, "Ping", encode(Empty())))
             assert "return" in {one.id for one in pong.frontend_capabilities if one.enabled}
             asked = FrontendRequest(frontend=frontend, attributes=attributes, inputs=inputs or {})
-            answer = decode(FrontendResponse, await self._bridge(ref, "Solve", encode(asked)))
+            answer = decode(FrontendResponse, await self.bridge(ref, "Solve", encode(asked)))
             assert answer.result is not None
             if meanwhile is not None:
                 await meanwhile(answer)
             result = answer.result.ref
             returned = ReturnRequest(Result(ref=Ref(result.id) if result is not None else None))
-            await self._bridge(ref, "Return", encode(returned))
+            await self.bridge(ref, "Return", encode(returned))
             return dict(decode(SolveResponse, await solving).exporter_response)
         finally:
             solving.cancel()
@@ -189,7 +189,8 @@ class Buildx:
             if not watching.cancelled():
                 watching.exception()
 
-    async def _bridge(self, ref: str, method: str, message: bytes) -> bytes:
+    async def bridge(self, ref: str, method: str, message: bytes) -> bytes:
+        """What the frontends' service answers in the build ``ref``."""
         async with self.control.call(f"{BRIDGE}/{method}", [("buildkit-controlapi-buildid", ref)]) as call:
             await call.send(message)
             await call.end()

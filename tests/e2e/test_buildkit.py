@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import http.server
 import io
 import json
@@ -23,18 +24,32 @@ from rundlet.api.buildkit import (
     BuildRecord,
     ContentReadRequest,
     ContentReadResponse,
+    CopyAction,
     Definition,
     Empty,
     Exporter,
+    FileAction,
+    FileOperation,
+    FileRange,
     FileStat,
+    FrontendRequest,
     FrontendResponse,
     HistoryEvent,
     HistoryEventType,
     HistoryRequest,
     HistoryUpdate,
     InfoResponse,
+    Input,
+    Operation,
     PruneRequest,
+    ReadFileRequest,
+    ReadFileResponse,
+    Result,
+    ReturnRequest,
     SolveRequest,
+    SourceOperation,
+    StatFileRequest,
+    StatFileResponse,
     Status,
     StatusRequest,
     StatusResponse,
@@ -42,7 +57,7 @@ from rundlet.api.buildkit import (
     UsageResponse,
     WorkersResponse,
 )
-from rundlet.api.protobuf import decode, encode
+from rundlet.api.protobuf import Message, decode, encode
 from rundlet.transport.http2.grpc import CallError, Code
 
 FILE = """\
@@ -249,6 +264,60 @@ async def test_a_context_that_fails_fails_what_needs_it(engine: Engine, context:
         for build in (lambda: client.solve("first", {}, meanwhile=dependent), lambda: solving[0]):
             with pytest.raises(CallError, match="exit code: 3"):
                 await build()
+
+
+async def test_files_of_a_source_are_looked_at(engine: Engine, context: Path) -> None:
+    """As ``buildx build -f https://…`` and a remote ``buildx bake`` do it, before they build."""
+    with tarfile.open(context / "all.tar", "w") as archive:
+        archive.add(context / "file", "inside")
+    ref = "looking"
+    with serving(context) as url:
+        async with buildx(engine.socket, files_of(context)) as client:
+            looking = asyncio.create_task(
+                client.control.ask(f"{CONTROL}/Solve", encode(SolveRequest(ref, internal=True)))
+            )
+
+            async def bridge(method: str, message: Message) -> bytes:
+                return await client.bridge(ref, method, encode(message))
+
+            async def source(definition: Definition) -> str:
+                answer = decode(FrontendResponse, await bridge("Solve", FrontendRequest(definition)))
+                assert answer.result is not None
+                assert answer.result.ref is not None
+                return answer.result.ref.id
+
+            file = await source(graph(SourceOperation(f"{url}/file", {"http.filename": "context"})))
+            read = decode(ReadFileResponse, await bridge("ReadFile", ReadFileRequest(file, "context", FileRange(2, 3))))
+            assert read.data == b"fil"
+            found = decode(StatFileResponse, await bridge("StatFile", StatFileRequest(file, "/context"))).stat
+            assert (found and found.size, found and found.path) == (7, "context")
+            unpack = FileOperation((FileAction(-1, 0, CopyAction("/context", "/", unpack=True)),))
+            tree = await source(graph(SourceOperation(f"{url}/all.tar"), unpack))
+            read = decode(ReadFileResponse, await bridge("ReadFile", ReadFileRequest(tree, "inside")))
+            assert read.data == b"a file\n"
+            for wrong, words in (
+                (ReadFileRequest(tree, "../../etc/passwd"), "no such file or directory"),
+                (ReadFileRequest(tree, "inside", FileRange(-1)), "from an offset on"),
+                (ReadFileRequest("tree-none", "inside"), "no source that was fetched"),
+            ):
+                with pytest.raises(CallError, match=words):
+                    await bridge("ReadFile", wrong)
+            with pytest.raises(CallError, match="look at docker-image://x"):
+                await source(graph(SourceOperation("docker-image://x")))
+            await bridge("Return", ReturnRequest(Result()))
+            await looking
+    assert not [name for name in os.listdir(engine.layout.builds) if not name.startswith("kept-")]
+
+
+def graph(source: SourceOperation, files: FileOperation | None = None) -> Definition:
+    operations = [encode(Operation(source=source))]
+    if files is not None:
+        operations.append(encode(Operation((Input(digest(operations[-1])),), files=files)))
+    return Definition((*operations, encode(Operation((Input(digest(operations[-1])),)))))
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 async def test_a_dockerfile_is_asked_about(engine: Engine, context: Path) -> None:

@@ -27,6 +27,24 @@ class SourceOperation(Message, frozen=True):
     attributes: Annotated[Mapping[str, str], 2] = {}
 
 
+class CopyAction(Message, frozen=True):
+    source: Annotated[str, 1] = ""
+    destination: Annotated[str, 2] = ""
+    unpack: Annotated[bool, 7] = False
+
+
+class FileAction(Message, frozen=True):
+    """``second`` is the operation's input that something is copied from."""
+
+    first: Annotated[int, 1] = 0
+    second: Annotated[int, 2] = 0
+    copy: Annotated[CopyAction | None, 4] = None
+
+
+class FileOperation(Message, frozen=True):
+    actions: Annotated[tuple[FileAction, ...], 2] = ()
+
+
 class Operation(Message, frozen=True):
     """One of a graph, of the kind of that field which is there; the last one of a graph has ``inputs`` only, and says
     which result is meant."""
@@ -34,7 +52,7 @@ class Operation(Message, frozen=True):
     inputs: Annotated[tuple[Input, ...], 1] = ()
     run: Annotated[bytes | None, 2] = None
     source: Annotated[SourceOperation | None, 3] = None
-    files: Annotated[bytes | None, 4] = None
+    files: Annotated[FileOperation | None, 4] = None
     build: Annotated[bytes | None, 5] = None
     merge: Annotated[bytes | None, 6] = None
     difference: Annotated[bytes | None, 7] = None
@@ -391,6 +409,23 @@ class Result(Message, frozen=True):
     metadata: Annotated[Mapping[str, bytes], 10] = {}
 
 
+class FileRange(Message, frozen=True):
+    """``length`` 0: to the end."""
+
+    offset: Annotated[int, 1] = 0
+    length: Annotated[int, 2] = 0
+
+
+class ReadFileRequest(Message, frozen=True):
+    ref: Annotated[str, 1] = ""
+    path: Annotated[str, 2] = ""
+    range: Annotated[FileRange | None, 3] = None
+
+
+class ReadFileResponse(Message, frozen=True):
+    data: Annotated[bytes, 1] = b""
+
+
 class FrontendRequest(Message, frozen=True):
     """The bridge's Solve."""
 
@@ -448,6 +483,15 @@ class FileStat(Message, frozen=True):
     major: Annotated[int, 8] = 0
     minor: Annotated[int, 9] = 0
     xattrs: Annotated[Mapping[str, bytes], 10] = {}
+
+
+class StatFileRequest(Message, frozen=True):
+    ref: Annotated[str, 1] = ""
+    path: Annotated[str, 2] = ""
+
+
+class StatFileResponse(Message, frozen=True):
+    stat: Annotated[FileStat | None, 1] = None
 
 
 class Packet(Message, frozen=True):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -20,10 +20,19 @@ from rundlet.transport import HttpClient
 from rundlet.transport.http import Request
 
 _GIT_HOSTS: Final = ("github.com/",)
-_GIT_SUFFIX: Final = re.compile(r"\.git(?:#.*)?\Z")
+_GIT_SUFFIX: Final = re.compile(r"\.git(?:\?[^#]*)?(?:#.*)?\Z")
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}\Z")
 _SCP: Final = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.\-\[\]]+:(?!//)")
 _GIT_SECONDS: Final = 600
+_GIT_FIELDS: Final = {
+    "ref": "reference",
+    "tag": "reference",
+    "branch": "reference",
+    "subdir": "directory",
+    "commit": "commit",
+    "checksum": "commit",
+}
+_GIT_FLAGS: Final = {"keep-git-dir": "keep_metadata", "submodules": "submodules"}
 
 
 class Download(msgspec.Struct, frozen=True):
@@ -38,11 +47,15 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class GitSource(msgspec.Struct, frozen=True):
-    """``url#reference:directory``."""
+    """``url#reference:directory``; in a query ``commit`` (or ``checksum``) says what the reference has to be, and the
+    rest may be said there too."""
 
     url: str
     reference: str = ""
     directory: str = ""
+    commit: str = ""
+    keep_metadata: bool = False
+    submodules: bool = True
 
 
 def is_http(text: str) -> bool:
@@ -54,12 +67,33 @@ def git_source(text: str) -> GitSource | None:
     base, _, fragment = text.partition("#")
     reference, _, directory = fragment.partition(":")
     if text.startswith(_GIT_HOSTS):
-        return GitSource(f"https://{base}", reference, directory)
-    if text.startswith(("git://", "ssh://")) or _SCP.match(text):
-        return GitSource(base, reference, directory)
-    if is_http(text) and _GIT_SUFFIX.search(text):
-        return GitSource(base, reference, directory)
-    return None
+        base = f"https://{base}"
+    elif not (
+        text.startswith(("git://", "ssh://")) or _SCP.match(text) or (is_http(text) and _GIT_SUFFIX.search(text))
+    ):
+        return None
+    url, _, query = base.partition("?")
+    return _queried(GitSource(url, reference, directory), query)
+
+
+def _queried(source: GitSource, query: str) -> GitSource:
+    """``source`` with what ``query`` adds. Raises BuildError."""
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in _GIT_FLAGS:
+            if value.lower() not in ("", "true", "false", "1", "0"):
+                raise BuildError(f'invalid {name} value: "{value}"')
+            source = msgspec.structs.replace(source, **{_GIT_FLAGS[name]: value.lower() in ("", "true", "1")})
+            continue
+        field = _GIT_FIELDS.get(name)
+        if field is None:
+            raise BuildError(f'unexpected query "{name}"')
+        if not value:
+            raise BuildError(f'query "{name}" has no value')
+        meant = {"tag": f"refs/tags/{value}", "branch": f"refs/heads/{value}"}.get(name, value)
+        if getattr(source, field) not in ("", meant):
+            raise BuildError(f'{name} conflicts: "{getattr(source, field)}" vs "{meant}"')
+        source = msgspec.structs.replace(source, **{field: meant})
+    return source if source.reference else msgspec.structs.replace(source, reference=source.commit)
 
 
 async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progress: OnProgress) -> Download:
@@ -129,10 +163,12 @@ async def clone(
             await _git(directory, "fetch", "-q", "origin", reference, on_line=on_line)
             found = "FETCH_HEAD"
     await _git(directory, "checkout", "-q", "--detach", found, on_line=on_line)
-    if submodules and os.path.exists(f"{directory}/.gitmodules"):
+    if submodules and source.submodules and os.path.exists(f"{directory}/.gitmodules"):
         await _git(directory, "submodule", "update", "-q", "--init", "--recursive", "--depth", "1", on_line=on_line)
     commit = (await _git(directory, "rev-parse", "HEAD", on_line=on_line)).strip()
-    if not keep_metadata:
+    if not commit.startswith(source.commit):
+        raise BuildError(f"expected checksum to match {source.commit}, got {commit}")
+    if not (keep_metadata or source.keep_metadata):
         from rundlet.storage.tree import remove_path
 
         await asyncio.to_thread(remove_path, f"{directory}/.git")

@@ -10,7 +10,7 @@ from rundlet.api.buildkit import CacheEntry, Definition, Exporter
 from rundlet.api.builds import BuildOptions, Output, Ulimit
 from rundlet.api.images import AuthConfig
 from rundlet.builder.namedcontexts import IMAGE, INPUT, is_remote
-from rundlet.engine.buildkit.graphs import result_of, source_of
+from rundlet.engine.buildkit.graphs import location_of, result_of, source_of
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.oci.digest import Digest, InvalidDigestError
 
@@ -18,7 +18,9 @@ DOCKERFILE: Final = "dockerfile.v0"
 GATEWAY: Final = "gateway.v0"
 UPLOAD: Final = "http://buildkit-session/"
 """An archive that the client sends through its session."""
-_CAPABILITIES: Final = frozenset(f"moby.buildkit.frontend.{name}" for name in ("contexts", "subrequests"))
+_CAPABILITIES: Final = frozenset(
+    f"moby.buildkit.frontend.{name}" for name in ("contexts", "subrequests", "gitquerystring")
+)
 _LAYOUT: Final = "oci-layout://"
 _LOCAL: Final = "local:"
 _RESULT: Final = "result:"
@@ -260,13 +262,12 @@ def _value(name: str, definition: Definition) -> str:
     source = source_of(definition)
     if result_of(source):
         return f"{_RESULT}{result_of(source)}"
+    if location_of(source):
+        return location_of(source)
     kind, _, rest = source.identifier.partition("://")
     if kind == "local":
         return f"{_LOCAL}{rest}"
-    if kind == "git":
-        url = source.attributes.get("git.fullurl") or f"https://{rest.partition('#')[0]}"
-        return "#".join((url, *(rest.partition("#")[2:] if "#" in rest else ())))
-    if kind in ("docker-image", "http", "https"):
+    if kind == "docker-image":
         return source.identifier
     raise NotSupportedError(f"the build context {name} from {source.identifier}")
 

@@ -7,7 +7,11 @@ See: https://github.com/moby/buildkit/blob/master/solver/pb/ops.proto
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
 
 from rundlet.api.buildkit import Definition, Input, Operation, OperationMetadata, SourceOperation
 from rundlet.api.protobuf import decode, encode
@@ -31,23 +35,58 @@ def definition_of(result: str) -> Definition:
     return Definition((source, encode(Operation((Input(digest),)))), {digest: OperationMetadata()})
 
 
-def result_of(source: SourceOperation) -> str:
+class Source(msgspec.Struct, frozen=True):
+    """Where a graph comes from; ``unpacked``: as an archive, what is in it."""
+
+    identifier: str
+    attributes: Mapping[str, str] = {}
+    unpacked: bool = False
+
+
+def result_of(source: Source) -> str:
     """The other way round: the name; "" for any other source."""
     return source.identifier.removeprefix(_RESULT) if source.identifier.startswith(_RESULT) else ""
 
 
-def source_of(definition: Definition) -> SourceOperation:
+def source_of(definition: Definition) -> Source:
     """The one source that a graph is. Raises NotSupportedError: it is more; InvalidParameterError: it is no graph."""
     if not definition.operations:
         raise InvalidParameterError("a build graph without operations")
     if len(definition.operations) > _OPERATIONS:
         raise InvalidParameterError("a build graph of too many operations")
     known = {f"sha256:{hashlib.sha256(data).hexdigest()}": data for data in definition.operations}
-    last = decode(Operation, definition.operations[-1])
-    if len(last.inputs) != 1 or last.inputs[0].digest not in known:
-        raise InvalidParameterError("a build graph whose last operation names no result")
-    wanted = decode(Operation, known[last.inputs[0].digest])
-    if wanted.source is None:
-        kind = next((what for name, what in _KINDS if getattr(wanted, name) is not None), "an unknown operation")
-        raise NotSupportedError(f"a build graph that the client made by itself (LLB), of {kind}")
-    return wanted.source
+    wanted = _input(known, decode(Operation, definition.operations[-1]), 0)
+    if wanted.source is not None:
+        return Source(wanted.source.identifier, wanted.source.attributes)
+    actions = wanted.files.actions if wanted.files is not None else ()
+    if len(actions) == 1 and actions[0].copy is not None and actions[0].copy.unpack and actions[0].first < 0:
+        archive = _input(known, wanted, actions[0].second)
+        if archive.source is not None:
+            return Source(archive.source.identifier, archive.source.attributes, unpacked=True)
+    kind = next((what for name, what in _KINDS if getattr(wanted, name) is not None), "an unknown operation")
+    raise NotSupportedError(f"a build graph that the client made by itself (LLB), of {kind}")
+
+
+def _input(known: Mapping[str, bytes], operation: Operation, number: int) -> Operation:
+    if not 0 <= number < len(operation.inputs) or operation.inputs[number].digest not in known:
+        raise InvalidParameterError("a build graph with an operation that needs another one, which isn't there")
+    return decode(Operation, known[operation.inputs[number].digest])
+
+
+def location_of(source: Source) -> str:
+    """The URL that a git or HTTP source is fetched from; "" for any other."""
+    kind, _, rest = source.identifier.partition("://")
+    if kind in ("http", "https"):
+        return source.identifier
+    if kind != "git":
+        return ""
+    path, mark, fragment = rest.partition("#")
+    asked = source.attributes
+    query = {
+        "checksum": asked.get("git.checksum", ""),
+        "keep-git-dir": asked.get("git.keepgitdir", ""),
+        "submodules": "false" if asked.get("git.skipsubmodules") == "true" else "",
+        "subdir": asked.get("git.subdir", ""),
+    }
+    text = urlencode({name: value for name, value in query.items() if value})
+    return f"{asked.get('git.fullurl') or f'https://{path}'}{'?' if text else ''}{text}{mark}{fragment}"

@@ -40,6 +40,7 @@ from rundlet.engine.buildkit.questions import Questions
 from rundlet.engine.buildkit.recording import Record, exporters_of
 from rundlet.engine.buildkit.runs import BuildRuns, Built
 from rundlet.engine.buildkit.session import Sessions, joined
+from rundlet.engine.buildkit.trees import Trees
 from rundlet.engine.buildkit.workers import WorkerService
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.context import Context
@@ -68,6 +69,7 @@ class BuildKitService:
         self._history = History(context.layout.build_history, context.clock)
         self._historian = Historian(self._history, context.images.content)
         self._questions = Questions(self._runs, context)
+        self._trees = Trees(context, http)
         self._jobs = Jobs()
         self._workers = WorkerService(context, builds)
         self._server = Server(self._methods(), progress.describe)
@@ -117,6 +119,8 @@ class BuildKitService:
             f"{_BRIDGE}/Return": self._bridge_return,
             f"{_BRIDGE}/Evaluate": self._bridge_evaluate,
             f"{_BRIDGE}/Inputs": _nothing,
+            f"{_BRIDGE}/ReadFile": self._trees.read,
+            f"{_BRIDGE}/StatFile": self._trees.stat,
             f"{_BRIDGE}/Warn": self._bridge_warn,
             _HEALTH: _health,
         }
@@ -159,6 +163,8 @@ class BuildKitService:
         except BaseException as exc:
             record.failed(exc)
             raise
+        finally:
+            await self._trees.release(job)
         record.ended()
 
     async def _build(self, job: Job, request: SolveRequest, asked: FrontendRequest) -> Built:
@@ -217,7 +223,10 @@ class BuildKitService:
     async def _bridge_solve(self, call: ServerCall) -> None:
         job = await self._job(call)
         request = decode(FrontendRequest, await call.request())
-        _refuse_definition(request.definition)
+        if request.definition is not None and request.definition.operations:
+            name = await self._trees.add(job, request.definition)
+            await _answer(call, FrontendResponse(result=Result(ref=Ref(name, request.definition))))
+            return
         # What can't be done is said here already, where the client can tell whose request it was.
         found = plan(request.frontend, request.attributes, request.inputs, (), request.cache_imports, (), ())
         if found.request:

@@ -42,12 +42,23 @@ _FRONTEND: Final = (
     "gateway.evaluate",
     "gateway.warnings",
     "reference.output",
+    "readfile",
+    "statfile",
 )
 _LLB: Final = (
     "source.image",
     "source.local",
     "source.git",
+    "source.git.checksum",
+    "source.git.fullurl",
+    "source.git.keepgitdir",
+    "source.git.skipsubmodules",
+    "source.git.subdir",
     "source.http",
+    "file.base",
+    "constraints",
+    "meta.description",
+    "platform",
     "exporter.multiple",
     "exporter.image.attestations",
 )

@@ -91,8 +91,9 @@ async def bring(
     return False
 
 
-async def fetch_context(workspace: Workspace, url: str, http: HttpClient) -> None:
-    """Make what ``url`` names the only thing in the context: a repository's files, or one file under its own name.
+async def fetch_context(workspace: Workspace, url: str, http: HttpClient, name: str = "") -> None:
+    """Make what ``url`` names the only thing in the context: a repository's files, or one file, as ``name`` or under
+    its own name.
 
     Raises BuildError, TransportError.
     """
@@ -104,7 +105,12 @@ async def fetch_context(workspace: Workspace, url: str, http: HttpClient) -> Non
         return
     directory = await asyncio.to_thread(workspace.directory, "download")
     found = await fetch(http, url, directory, "", lambda _state: None)
-    await asyncio.to_thread(os.rename, found.path, f"{workspace.context}/{found.name or 'download'}")
+    await asyncio.to_thread(os.rename, found.path, f"{workspace.context}/{_plain(name) or found.name or 'download'}")
+
+
+def _plain(name: str) -> str:
+    """``name`` if it is one of a file in a directory."""
+    return name if name not in (".", "..") and "/" not in name and "\0" not in name else ""
 
 
 def _adopt(workspace: Workspace, directory: str, inside: str, remote: str) -> None:
