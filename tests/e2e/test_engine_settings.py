@@ -91,3 +91,39 @@ def test_arguments_of_another_runtime(new_engine: NewEngine, tmp_path: Path) -> 
 def test_an_empty_file_says_nothing(new_engine: NewEngine) -> None:
     engine = new_engine("--config-file", "/dev/null")
     assert engine.ok("run", "--rm", "busybox", "echo", "said") == "said"
+
+
+def test_links_where_containers_are_kept_apart(new_engine: NewEngine) -> None:
+    """What the other one exposes and nothing else, for as long as there is the link, by its address too."""
+    engine = new_engine("--icc=false")
+    serve = "for p in 80 81; do httpd -p $p; done; echo served > /f; sleep 1000"
+    engine.ok("run", "-d", "--name", "web", "--expose", "80", "-w", "/", "busybox", "sh", "-c", serve)
+    address = engine.field("web", "{{.NetworkSettings.Networks.bridge.IPAddress}}")
+    engine.ok("run", "-d", "--name", "linked", "--link", "web:shop", "busybox", "sleep", "1000")
+    engine.ok("run", "-d", "--name", "other", "busybox", "sleep", "1000")
+
+    def ask(container: str, host: str, number: int) -> str:
+        asked = ("timeout", "2", "wget", "-q", "-O-", f"http://{host}:{number}/f")
+        return engine.cli("exec", container, *asked).stdout.strip()
+
+    wait_for(lambda: ask("linked", address, 80) == "served")
+    assert f"{address}\tshop " in engine.ok("exec", "linked", "cat", "/etc/hosts")
+    assert ask("linked", address, 81) == ask("other", address, 80) == ""
+    engine.wait_for_successor(engine.kill())
+    wait_for(lambda: ask("linked", address, 80) == "served")
+    engine.ok("restart", "-t", "0", "web")
+    address = engine.field("web", "{{.NetworkSettings.Networks.bridge.IPAddress}}")
+    wait_for(lambda: ask("linked", address, 80) == "served")
+    engine.ok("rm", "--link", "linked/shop")
+    assert ask("linked", address, 80) == ""
+
+
+def test_a_port_without_a_binding(new_engine: NewEngine) -> None:
+    """``{"80/tcp": []}``, which clients send for any port of the host."""
+    engine = new_engine()
+    body = {"Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"PortBindings": {"80/tcp": []}}}
+    options = ("-H", "Content-Type: application/json", "-d", json.dumps(body))
+    path = "http://d/v1.47/containers/create?name=any"
+    engine.run_command(["curl", "-sS", "--unix-socket", engine.socket, *options, path])
+    engine.ok("start", "any")
+    assert engine.ok("port", "any", "80/tcp").startswith("0.0.0.0:")

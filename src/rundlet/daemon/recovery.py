@@ -18,6 +18,7 @@ from rundlet.engine import machine
 from rundlet.engine.builds.runner import is_build_container
 from rundlet.engine.containers import documents
 from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
 from rundlet.errors import RundletError
 from rundlet.runtime import state as runtime_state
@@ -56,6 +57,7 @@ class Recovery:
             context.mounted.recover,
             {record.id: [point.name for point in record.mounts] for record in records if record.id in live},
         )
+        Links(context.containers, context.network).open_ports()
         self._lifecycle.sweep_cgroups()
         await asyncio.to_thread(self._remove_unfinished, unfinished)
         await asyncio.to_thread(self._remove_orphans)

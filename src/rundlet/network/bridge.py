@@ -76,6 +76,11 @@ class BridgeDriver:
             _write(f"{switches}/accept_dad", "0")
             _write(f"{switches}/disable_ipv6", "0" if network.ipv6 else "1")
 
+    def route_within(self, network: Network, *, on: bool) -> None:
+        """Have this host answer for containers that the bridge keeps apart, so that it is asked to send on between
+        them. Then the firewall alone says what goes."""
+        _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/proxy_arp_pvlan", "1" if on else "0")
+
     def exists(self, network: Network) -> bool:
         return self._rtnl.link(network.bridge) is not None
 

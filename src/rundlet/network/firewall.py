@@ -9,8 +9,9 @@ and maps, so that a port costs one element. What the chains do, in the order a p
 - *prerouting*, *output*: a published port's destination becomes the container's. The map of ports on loopback addresses
   is consulted in *output* alone: only this machine reaches them.
 - *forward*: into a network goes what it asked for, what was published, and what came from itself; into and out of an
-  internal one only the last. Where a network's gateway mode is *routed*, what was published is reached at the
-  container's own address; where it is *nat-unprotected*, everything is.
+  internal one only the last. Where containers are kept apart, what one is linked to comes by here, too. Where a
+  network's gateway mode is *routed*, what was published is reached at the container's own address; where it is
+  *nat-unprotected*, everything is.
 - *postrouting*: containers leave with the host's address. Into a network the source is kept, except where the answer
   would not come back through the host: from loopback, and from the same network (hairpin).
 
@@ -41,6 +42,7 @@ CONTAINERS6, MASQUERADED6 = "containers6", "masqueraded6"
 PUBLISHED6, PUBLISHED_ON6 = "published6", "published_on6"
 OPENED, OPENED6, UNPROTECTED, UNPROTECTED6 = "opened", "opened6", "unprotected", "unprotected6"
 ROUTED, ROUTED6, TRUSTED = "routed", "routed6", "trusted"
+LINKED = "linked"
 _ENTERING = "entering"
 
 # Bridges of other engines and hypervisors, whose forwarding is theirs to filter.
@@ -91,6 +93,15 @@ class Publication(msgspec.Struct, frozen=True):
     container_port: int
 
 
+class LinkedPort(msgspec.Struct, frozen=True):
+    """What one container may ask of another where containers are kept apart; IPv4 addresses."""
+
+    source: str
+    address: str
+    protocol: str
+    port: int
+
+
 class Firewall:
     """Keeps the table. Methods raise OSError that names the step; the kernel applies all of a call or nothing."""
 
@@ -98,6 +109,7 @@ class Firewall:
         """``families`` (4, 6): the others' packets are somebody else's to filter and to translate."""
         self.table = f"rundlet_{instance}"
         self.families = frozenset(families)
+        self._linked: frozenset[LinkedPort] = frozenset()
         self._nft = nft.Nft()
         self._monitor: nft.Monitor | None = None
 
@@ -153,7 +165,20 @@ class Firewall:
         for network in networks:
             _add_network(batch, network)
         _each_map(batch.add_elements, publications)
+        batch.add_elements(LINKED, map(_linked_element, self._linked))
         self._nft.commit(batch)
+
+    @property
+    def linked(self) -> frozenset[LinkedPort]:
+        return self._linked
+
+    def link(self, wanted: Collection[LinkedPort]) -> None:
+        """Let these through, and no others; :meth:`sync` keeps them. Raises OSError ENOENT when the table is gone."""
+        before, self._linked = self._linked, frozenset(wanted)
+        batch = self._batch()
+        batch.delete_elements(LINKED, map(_linked_element, before - self._linked))
+        batch.add_elements(LINKED, map(_linked_element, self._linked - before))
+        self._commit(batch)
 
     def add(self, network: BridgeNetwork) -> None:
         """One network more. Raises OSError ENOENT when the table is gone."""
@@ -204,6 +229,7 @@ def _add_sets(batch: Batch) -> None:
         batch.add_set(published, [nft.PROTOCOL, nft.SERVICE], data=target)
         batch.add_set(published_on, [address, nft.PROTOCOL, nft.SERVICE], data=target)
         batch.add_set(opened, [address, nft.PROTOCOL, nft.SERVICE])
+    batch.add_set(LINKED, [nft.IPV4, nft.IPV4, nft.PROTOCOL, nft.SERVICE])
     batch.add_set(PUBLISHED_LOOPBACK, [nft.IPV4, nft.PROTOCOL, nft.SERVICE], data=[nft.IPV4, nft.SERVICE])
 
 
@@ -278,6 +304,9 @@ def _add_forward(batch: Batch, close_other_forwarding: Collection[int], aside: C
     for load in (nftexpr.load_iifname(), nftexpr.load_oifname()):
         batch.add_rule(chain, load + nftexpr.lookup(INTERNAL), drop, comment="internal networks keep to themselves")
     batch.add_rule(chain, into, nftexpr.ct_dnat(), accept, comment="published ports")
+    pair = nftexpr.load_ipv4_saddr() + nftexpr.load_ipv4_daddr(word(1))
+    asked = pair + nftexpr.load_l4proto(word(2)) + nftexpr.load_dport(word(3)) + nftexpr.lookup(LINKED)
+    batch.add_rule(chain, nftexpr.ipv4(), asked, accept, comment="linked containers")
     _add_opened(batch, chain)
     batch.add_rule(chain, into, drop, comment="not into a network")
     # Forwarding was off until we needed it: the host is a router for containers only.
@@ -387,6 +416,11 @@ def _each_map(change: Callable[[str, list[Element]], None], publications: Iterab
             maps.setdefault(found[0], []).append(found[1])
     for name, elements in maps.items():
         change(name, elements)
+
+
+def _linked_element(one: LinkedPort) -> Element:
+    pair = (ipaddress.ip_address(one.source).packed, ipaddress.ip_address(one.address).packed)
+    return Element(nft.concatenate(*pair, bytes((PROTOCOLS[one.protocol],)), one.port.to_bytes(2, "big")))
 
 
 def _element(publication: Publication) -> tuple[str, Element] | None:

@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+from collections.abc import Collection
 from contextlib import ExitStack
 
 import msgspec
@@ -12,7 +13,7 @@ from rundlet.network import endpoint, ipam, networks, subnets
 from rundlet.network.bridge import BridgeDriver, Forwarding, bridge_name
 from rundlet.network.endpoint import Endpoint, EndpointStore
 from rundlet.network.errors import NetworkConfigError
-from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, Publication
+from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, LinkedPort, Publication
 from rundlet.network.foreign import ForeignFirewalls
 from rundlet.network.ipam import IPNetwork
 from rundlet.network.networks import DEFAULT_BRIDGE, PARENT_DRIVERS, Network, NetworkStore, Subnet
@@ -112,6 +113,23 @@ class Host:
             self._forwarding_is_ours = self._forwarding.ensure()
             if any(network.ipv6 for network in self._bridge_networks()):
                 self._forwarding6_is_ours = self._forwarding6.ensure()
+
+    def link(self, wanted: Collection[LinkedPort]) -> None:
+        """Let linked containers of the default bridge reach one another, where it keeps them apart."""
+        before = self._firewall.linked
+        if before == frozenset(wanted):
+            return
+        bridge = self._networks.find(DEFAULT_BRIDGE)
+        if not wanted:
+            self._bridges.route_within(bridge, on=False)
+        try:
+            self._firewall.link(wanted)
+        except OSError as exc:
+            if exc.errno != errno.ENOENT:
+                raise
+            self.sync()  # Someone flushed the table this instant.
+        if wanted and not before:
+            self._bridges.route_within(bridge, on=True)
 
     def ensure_links(self, network: Network) -> None:
         """Make the network's bridge or parent again if it is gone: one look otherwise. Raises NetworkConfigError."""

@@ -20,7 +20,7 @@ from rundlet.network.errors import (
     NetworkNotFoundError,
     PredefinedNetworkError,
 )
-from rundlet.network.firewall import Firewall
+from rundlet.network.firewall import Firewall, LinkedPort
 from rundlet.network.host import DaemonOptions, Host
 from rundlet.network.joining import Joined, Joiner, kernel_errors
 from rundlet.network.names import NameTables, Server
@@ -393,8 +393,21 @@ class NetworkService:
 
     def release(self, container_id: str) -> None:
         """Take back what a container has; nothing is fine. Its address is free again after :meth:`sweep`."""
+        if self._firewall.linked:
+            gone = {address for made in self._endpoints.of_container(container_id) for address in made.addresses}
+            self.link([one for one in self._firewall.linked if gone.isdisjoint((one.source, one.address))])
         self._joiner.release(container_id)
         self.on_release()
+
+    @property
+    def links_open_ports(self) -> bool:
+        """Whether the default bridge keeps containers apart that have no link to one another."""
+        return self._options.default_bridge and not self._options.icc and 4 in self._options.families
+
+    def link(self, wanted: Collection[LinkedPort]) -> None:
+        """What containers of the default bridge may ask of others, instead of what they might before."""
+        with kernel_errors():
+            self._host.link(wanted)
 
     def connect(
         self,

@@ -12,7 +12,7 @@ from rundlet.linux import nft, nftexpr
 from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.linux.netlink import DefaultRoute, Interface, Netlink, Route
 from rundlet.linux.nft import Batch, Element, Nft
-from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, Publication
+from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, LinkedPort, Publication
 from rundlet.runtime.shim import resolver
 
 
@@ -210,6 +210,11 @@ table inet rundlet_0123abcd {
 		elements = { fd01::2 . udp . 53 }
 	}
 
+	set linked {
+		type ipv4_addr . ipv4_addr . inet_proto . inet_service
+		elements = { 172.17.0.3 . 172.17.0.2 . tcp . 80 }
+	}
+
 	map published_loopback {
 		type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
 		elements = { 127.0.0.1 . udp . 53 : 172.17.0.2 . 53 }
@@ -253,6 +258,7 @@ table inet rundlet_0123abcd {
 		iifname @internal drop comment "internal networks keep to themselves"
 		oifname @internal drop comment "internal networks keep to themselves"
 		oifname @bridges ct status dnat accept comment "published ports"
+		ip saddr . ip daddr . meta l4proto . th dport @linked accept comment "linked containers"
 		ip daddr . meta l4proto . th dport @opened accept comment "published, routed"
 		oifname @routed meta l4proto icmp accept
 		meta nfproto ipv4 oifname @unprotected accept
@@ -323,6 +329,8 @@ def test_the_whole_table_as_nft_shows_it(lab: Lab) -> None:
     ]
     firewall.sync(networks, publications[:1])
     firewall.publish(publications[1:])
+    firewall.link([LinkedPort("172.17.0.9", "172.17.0.2", "udp", 53)])
+    firewall.link([LinkedPort("172.17.0.3", "172.17.0.2", "tcp", 80)])
     assert firewall.exists()
     if has("nft"):
         assert _sorted_sets(shell("nft list table inet rundlet_0123abcd")) == _sorted_sets(WHOLE)

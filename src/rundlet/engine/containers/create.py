@@ -12,6 +12,7 @@ from rundlet.api.container_config import (
     ContainerConfig,
     HostConfig,
     NetworkingConfig,
+    PortBinding,
     RestartPolicy,
 )
 from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerCreateOptions
@@ -134,6 +135,10 @@ class Creator:
                 "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
                 "running out of resources."
             )
+        # A port that is bound to nothing in particular, from clients that mean any port of the host by it.
+        bindings = host.port_bindings
+        if bindings is not None:
+            bindings = {port: given or (PortBinding(),) for port, given in bindings.items()}
         masked: tuple[str, ...] | None = tuple(runtime_spec.MASKED_PATHS)
         readonly: tuple[str, ...] | None = tuple(runtime_spec.READONLY_PATHS)
         if host.privileged or "systempaths=unconfined" in (host.security_opt or ()):
@@ -152,6 +157,7 @@ class Creator:
                     name=host.restart_policy.name or "no",
                     maximum_retry_count=host.restart_policy.maximum_retry_count,
                 ),
+                port_bindings=bindings,
                 shm_size=host.shm_size or defaults.shm_size,
                 ipc_mode=host.ipc_mode or defaults.ipc_mode,
                 cgroupns_mode=host.cgroupns_mode

@@ -19,11 +19,12 @@ from rundlet.errors import (
     InternalError,
     InvalidParameterError,
     NoSuchContainerError,
-    NotSupportedError,
 )
 from rundlet.network.errors import NetworkNotFoundError
 from rundlet.network.etc_files import HostEntry
+from rundlet.network.firewall import LinkedPort
 from rundlet.network.networks import DEFAULT_BRIDGE
+from rundlet.network.portmap import PROTOCOLS
 from rundlet.network.service import NetworkService
 
 _LEFT_OUT = ("HOME", "PATH")
@@ -46,11 +47,9 @@ class Links:
         self._network = network
 
     def recorded(self, host: HostConfig) -> HostConfig:
-        """A new container's configuration with its links by ID. Raises InvalidParameterError, NotSupportedError."""
+        """A new container's configuration with its links by ID. Raises InvalidParameterError."""
         if not host.links or host.network_mode not in _DEFAULT_MODES:
             return host
-        if not self._network.network(DEFAULT_BRIDGE).icc:
-            raise NotSupportedError("--link where containers are kept apart (icc=false)")
         found = []
         for text in host.links:
             name, alias = _parse(text)
@@ -117,6 +116,24 @@ class Links:
         """Who links to the container."""
         return [(other, link) for other in self._linking() for link in self.of(other) if link.child.id == record.id]
 
+    def open_ports(self) -> None:
+        """Where containers are kept apart, let those that have a link reach what the other one exposes.
+
+        To be called when one of them has got its addresses, or has lost a link. Raises FirewallError.
+        """
+        if not self._network.links_open_ports:
+            return
+        found = set()
+        for parent in self._linking():
+            source = self._address(parent)
+            for link in self.of(parent) if source else ():
+                address = self._address(link.child)
+                exposed = documents.config(link.child).exposed_ports or () if address else ()
+                found |= {
+                    LinkedPort(source, address, kind, port) for port, kind in _ports(exposed) if kind in PROTOCOLS
+                }
+        self._network.link(found)
+
     def _linking(self) -> list[Record]:
         """The containers with links: few of perhaps thousands, whose documents are not worth decoding."""
         return [other for other in self._containers if _SOME in bytes(other.host_config)]
@@ -133,6 +150,7 @@ class Links:
             raise InvalidParameterError(f"Cannot get parent /{parent_name} for name /{parent_name}/{alias}")
         changed = documents.encode(msgspec.structs.replace(host, links=kept or None))
         self._containers.save(msgspec.structs.replace(parent, host_config=changed), durable=True)
+        self.open_ports()
 
     def _entries(self, link: Link) -> Iterable[HostEntry]:
         address = self._address(link.child)

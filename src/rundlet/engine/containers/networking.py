@@ -11,6 +11,7 @@ from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.engine.containers import documents, network_modes
 from rundlet.engine.containers.etc import EtcFiles, has_ipv6
+from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
 from rundlet.network.endpoint import Endpoint, Wanted
 from rundlet.network.errors import NetworkNotFoundError
@@ -29,13 +30,14 @@ class Networking:
     def __init__(self, context: Context, etc: EtcFiles) -> None:
         self._context = context
         self._etc = etc
+        self._links = Links(context.containers, context.network)
 
     def allocate(self, record: Record) -> Allocation:
         """Addresses, ports and rules for a container about to start. Raises what the network room raises."""
         host, config = documents.host(record), documents.config(record)
         mode = "none" if config.network_disabled else host.network_mode
         wanted = self.all_wanted(record)
-        return self._context.network.allocate(
+        allocation = self._context.network.allocate(
             record.id,
             record.name,
             mode,
@@ -43,6 +45,8 @@ class Networking:
             requests=self.requests(record, self._context.network.way_out(wanted)),
             servers=self._etc.servers(record) if wanted else (),
         )
+        self._links.open_ports()
+        return allocation
 
     def all_wanted(self, record: Record) -> list[Wanted]:
         """What the container asks of each of its networks, that of its network mode first."""
