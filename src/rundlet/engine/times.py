@@ -31,7 +31,7 @@ def parse_time(text: str, clock: Clock) -> int:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidParameterError(f"failed to parse value as time or duration: {text!r}") from None
+        raise InvalidParameterError(f'failed to parse value as time or duration: "{text}"') from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     return int(found.timestamp()) * 10**9 + found.microsecond * 1000

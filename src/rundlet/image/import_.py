@@ -115,11 +115,12 @@ def _config(section: ContainerConfig, platform: Platform, diff_id: Digest, creat
 async def download(http: HttpClient, url: str, progress: OnProgress) -> AsyncGenerator[bytes, None]:
     """The bytes under ``url``, for an import from there. Raises TransportError, RegistryError."""
     address = url if "://" in url else f"http://{url}"
-    progress(Progress(f"Downloading from {address}"))
     async with http.send(Request("GET", address)) as response:
         if response.status != 200:
             body = await response.read(ERROR_LIMIT)
             raise from_answer(response.status, response.reason, response.headers, body)
+        # Said only now: an error before it becomes the whole answer, with its own status.
+        progress(Progress(f"Downloading from {address}"))
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() and len(length) < 19 else 0
         done = 0

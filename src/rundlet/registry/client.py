@@ -1,13 +1,14 @@
 """All registries, as one service of the engine: remembers servers, challenges and tokens between requests."""
 
 from collections.abc import Mapping
+from http.client import responses
 from urllib.parse import urlsplit
 
 import msgspec
 
 from rundlet.oci.reference import Reference
 from rundlet.registry.connection import Connection, Server
-from rundlet.registry.errors import LoginError, RegistryError, RegistryUnreachableError, from_answer
+from rundlet.registry.errors import LoginError, LoginStatusError, RegistryError, RegistryUnreachableError
 from rundlet.registry.fetcher import Fetcher
 from rundlet.registry.hosts import DOCKER_HUB, DOCKER_HUB_SEARCH, Endpoint, HostsConfig
 from rundlet.registry.pusher import RepositoryPusher
@@ -83,15 +84,14 @@ class Registry:
             raise LoginError(exc.url, exc.detail) from exc
         except RegistryError as exc:
             if exc.answered == 401:
-                raise LoginError(url, exc.message) from exc
+                raise LoginStatusError(url, 401, responses[401]) from exc
             raise
         except TransportError as exc:
             if exc.unreachable:
                 raise RegistryUnreachableError(domain, exc) from exc
             raise
         if answer.status != 200:
-            refusal = from_answer(answer.status, answer.reason, answer.headers, answer.body)
-            raise LoginError(url, refusal.message) from refusal
+            raise LoginStatusError(url, answer.status, responses.get(answer.status, ""))
         return token
 
     def trust_server(self, url: str, credentials: Credentials | None = None) -> Connection:

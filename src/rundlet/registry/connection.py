@@ -10,7 +10,7 @@ from rundlet.errors import RundletError
 from rundlet.registry.errors import from_answer
 from rundlet.registry.hosts import Endpoint
 from rundlet.registry.retry import Retry
-from rundlet.transport.auth import Authorizer, Credentials
+from rundlet.transport.auth import AuthenticationError, Authorizer, Credentials
 from rundlet.transport.errors import TransportError
 from rundlet.transport.http import IDLE_TIMEOUT, Body, HttpClient, Request, Response, origin
 
@@ -110,7 +110,7 @@ class Connection:
         at_home = origin(url) == origin(home)
         for fresh in (False, True):
             # An upload's location or a redirect elsewhere gets no credentials, whatever it asks for.
-            authorization = await self._authorization(url, scopes, fresh=fresh) if at_home else None
+            authorization = await self._authorization(method, url, scopes, fresh=fresh) if at_home else None
             request = Request(
                 method,
                 url,
@@ -130,10 +130,16 @@ class Connection:
                 if fresh or not stayed or not self._server.authorizer.learn(response):
                     raise from_answer(401, response.reason, response.headers, content)
 
-    async def _authorization(self, url: str, scopes: tuple[str, ...], *, fresh: bool) -> str | None:
-        return await self._server.authorizer.header(
-            url, scopes, self._credentials, verify=self.endpoint.verify, fresh=fresh
-        )
+    async def _authorization(self, method: str, url: str, scopes: tuple[str, ...], *, fresh: bool) -> str | None:
+        """Raises AuthenticationError about the request that can't be made, or the one to the token server."""
+        try:
+            return await self._server.authorizer.header(
+                url, scopes, self._credentials, verify=self.endpoint.verify, fresh=fresh
+            )
+        except AuthenticationError as exc:
+            if exc.url != url:
+                raise
+            raise AuthenticationError(url, exc.detail, method) from exc
 
     async def call(
         self,

@@ -103,6 +103,22 @@ class LoginError(AuthenticationError):
     reason = "login-refused"
 
 
+class LoginStatusError(LoginError):
+    """The registry itself, no token server, refused."""
+
+    def __init__(self, url: str, status: int, phrase: str) -> None:
+        super().__init__(url, f"{status} {phrase}")
+        self.message = f"login attempt to {url} failed with status: {status} {phrase}"
+
+
+class PushUnauthorizedError(AuthenticationError):
+    """A push says what is wrong and not, of its many requests, with which."""
+
+    def __init__(self, refusal: AuthenticationError) -> None:
+        super().__init__(refusal.url, refusal.detail)
+        self.message = refusal.detail
+
+
 class BadAnswerError(InternalError):
     """The registry's answer breaks the protocol."""
 
@@ -179,6 +195,8 @@ def for_push(exc: RundletError, registry: str) -> RundletError:
     """``exc`` as a push reports it."""
     if isinstance(exc, TransportError) and exc.unreachable:
         return RegistryUnreachableError(registry, exc)
+    if isinstance(exc, AuthenticationError):
+        return PushUnauthorizedError(exc)
     return exc
 
 

@@ -56,8 +56,8 @@ class AuthenticationError(UnauthorizedError):
     status = 500
     reason = "registry-unauthorized"
 
-    def __init__(self, url: str, detail: str) -> None:
-        super().__init__(f'Get "{url}": {detail}')
+    def __init__(self, url: str, detail: str, method: str = "Get") -> None:
+        super().__init__(f'{method.capitalize()} "{url}": {detail}')
         self.url = url
         self.detail = detail
 
