@@ -507,8 +507,8 @@ def test_several_platforms(engine: Engine, tmp_path: Path) -> None:
     assert both.returncode == 0, both.stderr
     with tarfile.open(tmp_path / "x.tar") as archive:
         members = {name: archive.extractfile(name) for name in archive.getnames() if name.endswith("made-for")}
-        texts = {name: member.read().decode() for name, member in members.items() if member is not None}
-    assert texts == {f"{name.replace('/', '_')}/made-for": f"{name}\n" for name in kinds.split(",")}
+        contents = {name: member.read().decode() for name, member in members.items() if member is not None}
+    assert contents == {f"{name.replace('/', '_')}/made-for": f"{name}\n" for name in kinds.split(",")}
     (top,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
     listed = json.loads((tmp_path / "layout/blobs" / top["digest"].replace(":", "/")).read_text())["manifests"]
     assert sorted(entry["platform"]["architecture"] for entry in listed) == ["amd64", "arm", "arm64"]
