@@ -19,7 +19,9 @@ STATEMENT: Final = "https://in-toto.io/Statement/v0.1"
 PROVENANCE: Final = "https://slsa.dev/provenance/v0.2"
 PROVENANCE_1: Final = "https://slsa.dev/provenance/v1"
 SPDX: Final = "https://spdx.dev/Document"
-BUILD_TYPE: Final = "urn:rundlet:build:v1"
+BUILD_TYPE: Final = "https://mobyproject.org/buildkit@v1"
+"""How the parameters are to be read: as BuildKit's. Version 1 of the predicate knows the same by another name."""
+BUILD_TYPE_1: Final = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md"
 _TOOL: Final = "Tool: rundlet"
 
 
@@ -97,7 +99,7 @@ def provenance_1(subject: Subject, facts: Facts, *, everything: bool) -> bytes:
         metadata["rundlet_source"] = _source(facts)
     predicate = {
         "buildDefinition": {
-            "buildType": BUILD_TYPE,
+            "buildType": BUILD_TYPE_1,
             "externalParameters": {
                 "configSource": source,
                 "request": _parameters(facts, everything=everything),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rundlet.builder.statements import Facts, Material, Subject, provenance, provenance_1
+from rundlet.builder.statements import BUILD_TYPE, BUILD_TYPE_1, Facts, Material, Subject, provenance, provenance_1
 from rundlet.engine.builds.attestations import parse
 from rundlet.errors import InvalidParameterError
 from rundlet.oci.digest import Digest
@@ -39,7 +39,7 @@ def test_version_1_says_what_version_02_says(everything: bool) -> None:
     old = _predicate(provenance(SUBJECT, FACTS, everything=everything), "v0.2")
     new = _predicate(provenance_1(SUBJECT, FACTS, everything=everything), "v1")
     definition, run = new["buildDefinition"], new["runDetails"]
-    assert definition["buildType"] == old["buildType"]
+    assert (definition["buildType"], old["buildType"]) == (BUILD_TYPE_1, BUILD_TYPE)
     assert definition["externalParameters"]["request"] == old["invocation"]["parameters"]
     assert definition["externalParameters"]["configSource"] == {"path": "Dockerfile", "uri": FACTS.remote}
     assert definition["internalParameters"] == {"builderPlatform": "linux/amd64"}

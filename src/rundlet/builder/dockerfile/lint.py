@@ -135,7 +135,8 @@ def _stage_names(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warni
             continue
         if name != name.lower():
             yield Warning_("StageNameCasing", f"Stage name '{name}' should be lowercase", stage.position)
-        if start.islower() != mark.islower():
+        # Of a FROM in mixed letters another rule complains already.
+        if start in (start.lower(), start.upper()) and mark != (mark.lower() if start.islower() else mark.upper()):
             yield Warning_("FromAsCasing", f"'{mark}' and '{start}' keywords' casing do not match", stage.position)
         if stage.name in seen:
             text = f'Duplicate stage name "{stage.name}", stage names should be unique'
@@ -148,7 +149,7 @@ def _stage_names(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warni
 
 def _keyword_casing(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning_]:
     places = [(_keyword(stage.code), stage.position) for stage in dockerfile.stages]
-    places += [(_keyword(instruction.code), instruction.position) for _, instruction in _instructions(dockerfile)]
+    places += [(_keyword(item.code), item.position) for stage, item in _instructions(dockerfile) if stage is not None]
     cases = Counter("lower" if word.islower() else "upper" if word.isupper() else "mixed" for word, _ in places)
     lower = cases["lower"] > cases["upper"]
     for word, position in places:

@@ -49,9 +49,9 @@ def outline(
     secrets: dict[str, Need] = {}
     agents: dict[str, Need] = {}
     for one in _needed(dockerfile, stage, arguments.values):
-        arguments.stage(one)
+        expander = Expander(arguments.stage(one), dockerfile.directives.escape)
         for instruction in one.instructions:
-            for mount in instruction.mounts if isinstance(instruction, ast.Run) else ():
+            for mount in instruction.expanded(expander).mounts if isinstance(instruction, ast.Run) else ():
                 if mount.type == "secret":
                     name = mount.id or mount.source or mount.target.rpartition("/")[2]
                     secrets.setdefault(name, Need(name, mount.required, instruction.position))
@@ -109,8 +109,8 @@ class _Arguments:
                 self._needs[variable.name] = names
                 self._global[variable.name] = self._argument(variable.name, value, instruction.position)
 
-    def stage(self, stage: Stage) -> None:
-        """What ``stage`` uses."""
+    def stage(self, stage: Stage) -> dict[str, str]:
+        """What ``stage`` uses; the values that it ends with."""
         for text in (stage.base, stage.platform):
             self._use(_names(text))
         own: dict[str, str] = {}
@@ -122,6 +122,7 @@ class _Arguments:
                     continue
                 own[variable.name], _ = self._value(variable, own)
                 self._keep(self._argument(variable.name, own[variable.name], instruction.position))
+        return own
 
     def found(self) -> tuple[Argument, ...]:
         return tuple(sorted(self._found.values(), key=lambda one: one.position.line))

@@ -64,6 +64,8 @@ _LLB: Final = (
 )
 _SNAPSHOTTER: Final = "org.mobyproject.buildkit.worker.snapshotter"
 """buildx takes it as the sign that archives, several platforms, pushing and caches elsewhere are possible."""
+_GATEWAY: Final = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
+"""What clients put in the place of ``host-gateway`` in ``--add-host``."""
 _NS: Final = 1_000_000_000
 
 
@@ -119,12 +121,14 @@ class WorkerService:
 
     def _worker(self) -> Worker:
         host = OciPlatform.host()
+        gateways = self._context.network.host_gateways()
         return Worker(
             self._id,
             {
                 "org.mobyproject.buildkit.worker.executor": "rundlet",
                 "org.mobyproject.buildkit.worker.hostname": socket.gethostname(),
                 _SNAPSHOTTER: self._context.snapshots.driver,
+                **({_GATEWAY: gateways[0]} if gateways else {}),
             },
             (Platform(host.architecture, host.os, host.variant),),
             self._version,

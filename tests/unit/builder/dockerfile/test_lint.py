@@ -176,3 +176,16 @@ def test_the_directive_leaves_rules_out() -> None:
 def test_bad_directives(text: str) -> None:
     with pytest.raises(DockerfileError, match="invalid check option"):
         Settings.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ("FROM alpine As build", ["FromAsCasing"]),
+        ("from alpine as build", []),
+        # Who writes FROM in mixed letters hears of that alone.
+        ("FroM alpine as build", ["ConsistentInstructionCasing"]),
+    ],
+)
+def test_the_letters_of_as(line: str, rules: list[str]) -> None:
+    assert [one.rule for one in check(parse(line.encode()))] == rules

@@ -20,7 +20,7 @@ FROM base AS app
 # MODE how to run
 # and more
 ARG MODE=fast LEVEL
-RUN --mount=type=secret,id=tok,required=true --mount=type=ssh --mount=type=bind,from=base,target=/x true
+RUN --mount=type=secret,id=tok${LEVEL},required=true --mount=type=ssh --mount=type=bind,from=base,target=/x true
 """
 
 
@@ -34,7 +34,7 @@ def test_of_the_last_target() -> None:
         ("MODE", "fast", "how to run", 16),
         ("LEVEL", "3", "", 16),
     ]
-    assert [(one.name, one.required) for one in found.secrets] == [("early", False), ("tok", True)]
+    assert [(one.name, one.required) for one in found.secrets] == [("early", False), ("tok3", True)]
     assert [(one.name, one.required) for one in found.agents] == [("default", False)]
 
 
