@@ -71,13 +71,8 @@ class Context:
         """An explicitly chosen engine; None for the user's own, which may be started. Raises CommandError."""
         hosts = self.settings["host"]
         name = "" if hosts else self.context_name()
-        if len(hosts) > 1:
-            raise CommandError("Failed to initialize: unable to resolve docker endpoint: Specify only one -H")
         if hosts and self.settings["context"]:
-            raise CommandError(
-                "Failed to initialize: unable to resolve docker endpoint: conflicting options: cannot specify both "
-                "--host and --context"
-            )
+            raise CommandError("conflicting options: cannot specify both --host and --context")
         host = hosts[0] if hosts else ""
         if not host and name == "default" and not self.settings["context"]:
             host = os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST") or ""

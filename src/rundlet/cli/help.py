@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from rundlet.cli.plugins import Plugin
+
 SLOP = 5
 MINIMUM = 24
 
@@ -105,8 +107,8 @@ def noun_help(program: str, noun: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def top_help(program: str) -> str:
-    """``rundlet --help``."""
+def top_help(program: str, plugins: Sequence[Plugin] = ()) -> str:
+    """``rundlet --help``, with the commands of Docker's plugins that the machine has."""
     from rundlet.cli.main import GLOBAL_FLAGS
 
     parts = [
@@ -122,7 +124,12 @@ def top_help(program: str) -> str:
     for title, names in catalog.GROUPS:
         parts += ["", f"{title}:", *_listing(((name, catalog.summary(name)) for name in names), 11)]
     parts += ["", "Management Commands:"]
-    parts += _listing(((name, noun[0]) for name, noun in sorted(catalog.NOUNS.items()) if " " not in name), 11)
+    nouns = [(name, noun[0]) for name, noun in catalog.NOUNS.items() if " " not in name]
+    nouns += [(f"{plugin.name}*", plugin.summary) for plugin in plugins if not plugin.error]
+    parts += _listing(sorted(nouns), 11)
+    broken = [(plugin.name, plugin.error) for plugin in plugins if plugin.error]
+    if broken:
+        parts += ["", "Invalid Plugins:", *_listing(broken, 11)]
     parts += ["", "Global Options:", flag_lines(GLOBAL_FLAGS, terminal_width())]
     parts += [
         "",

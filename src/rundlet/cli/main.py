@@ -134,7 +134,7 @@ def _dispatch(program: str, words: list[str]) -> int:
     try:
         rest = parser.parse(words)
     except HelpRequested:
-        return _top_help(program)
+        return _top_help(program, parser.values)
     except FlagError as exc:
         choices = ("--" + name for name in parser.long)
         raise UsageError(
@@ -142,19 +142,50 @@ def _dispatch(program: str, words: list[str]) -> int:
             f"Run '{program} --help' for more information{_did_you_mean('--' + exc.name, choices)}",
             exc.code,
         ) from exc
+    hosts = parser.values["host"]
+    if len(hosts) > 1:
+        raise UsageError(
+            f'invalid argument "{hosts[1]}" for "-H, --host" flag: specify only one -H\n\n'
+            f"Usage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information",
+            125,
+        )
     if parser.values["log-level"].lower() not in LOG_LEVELS:
         raise CommandError(f"Unable to parse logging level: {parser.values['log-level']}")
     if parser.values["help"]:
-        return _top_help(program)
+        return _top_help(program, parser.values)
     if parser.values["version"]:
         from rundlet import __version__
 
         return _out(f"Rundlet version {__version__}\n")
     if not rest:
-        return _top_help(program)
+        # No command is a question, as a noun alone is: the answer must not be taken for output.
+        return _top_help(program, parser.values, sys.stderr)
+    if not _is_ours(rest):
+        _become_plugin(program, parser.values, words, rest)
     if rest[0] == "help":
-        return _help_topic(program, rest[1:])
+        return _help_topic(program, parser.values, rest[1:])
     return _command(program, parser.values, rest)
+
+
+def _is_ours(words: list[str]) -> bool:
+    """Whether a command line is a command of our own; of Docker's ``buildx`` only some verbs are."""
+    first, second = words[0], words[1] if len(words) > 1 else ""
+    if first == "help":
+        return not second or second in catalog.NOUNS or bool(catalog.resolve((second,)))
+    if first == "buildx" and second and not second.startswith("-"):
+        return second == "help" or bool(catalog.resolve((first, second)))
+    return first in catalog.NOUNS or bool(catalog.resolve((first,)))
+
+
+def _become_plugin(program: str, settings: dict[str, Any], words: list[str], rest: list[str]) -> None:
+    """Comes back when there is no plugin for ``rest``, the words of the command among all ``words``."""
+    from rundlet.cli import plugins
+    from rundlet.cli.context import Context
+
+    context = Context(program, settings)
+    plugin = plugins.find(context, rest[1] if rest[0] == "help" else rest[0])
+    if plugin is not None:
+        plugins.become(context, plugin, words)
 
 
 def _complete(program: str, words: list[str], *, described: bool) -> int:
@@ -184,15 +215,19 @@ def _complete(program: str, words: list[str], *, described: bool) -> int:
     return _out("".join(f"{line}\n" for line in (*lines, f":{directive}")))
 
 
-def _top_help(program: str) -> int:
+def _top_help(program: str, settings: dict[str, Any], stream: Any = None) -> int:
+    from rundlet.cli.context import Context
     from rundlet.cli.help import top_help
+    from rundlet.cli.plugins import every
 
-    return _out(top_help(program))
+    taken = (*catalog.NOUNS, *catalog.SHORT_FORMS)
+    (stream or sys.stdout).write(top_help(program, every(Context(program, settings), taken)))
+    return 0
 
 
-def _help_topic(program: str, words: list[str]) -> int:
+def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int:
     if not words:
-        return _top_help(program)
+        return _top_help(program, settings)
     from rundlet.cli import help as texts
 
     if " ".join(words) in catalog.NOUNS:
@@ -214,6 +249,8 @@ def _command(program: str, settings: dict[str, Any], words: list[str]) -> int:
         return _noun(program, settings, first, words[1:])
     name = catalog.resolve((first,))
     if not name:
+        if {"--help", "-h"}.intersection(words[1:]):
+            return _top_help(program, settings)
         if first in catalog.NOT_SUPPORTED:
             raise CommandError(f"{program}: '{program} {first}' is not supported by Rundlet")
         hint = _did_you_mean(first, (*catalog.SHORT_FORMS, *catalog.NOUNS), f"{program} ")
@@ -235,7 +272,7 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
     if words[0] in ("--help", "-h"):
         return _out(texts.noun_help(program, noun))
     if words[0] == "help":
-        return _help_topic(program, [*noun.split(), *words[1:]])
+        return _help_topic(program, settings, [*noun.split(), *words[1:]])
     if f"{noun} {words[0]}" in catalog.NOUNS:
         return _noun(program, settings, f"{noun} {words[0]}", words[1:])
     usage = f"Usage:  {program} {noun}\n\nRun '{program} {noun} --help' for more information"

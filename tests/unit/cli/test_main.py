@@ -86,7 +86,7 @@ def test_called_docker_it_says_docker(capsys: Output) -> None:
 
 
 def test_help(capsys: Output) -> None:
-    assert main(["rundlet"]) == 0
+    assert main(["rundlet", "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("Usage:  rundlet [OPTIONS] COMMAND\n")
     assert all(len(line) <= 100 for line in text.splitlines())

@@ -1,0 +1,161 @@
+"""Docker's plugins of the command line: what is taken for one, what is said of the others, and how one is run."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rundlet.cli import plugins
+from rundlet.cli.context import Context
+from rundlet.cli.main import main
+
+SOURCE = Path(__file__).resolve().parents[3] / "src"
+GOOD = {"SchemaVersion": "0.1.0", "Vendor": "us", "ShortDescription": "Says what it was told"}
+Make = Callable[..., Path]
+
+WHAT_IT_DOES = """
+echo "host=$DOCKER_HOST"
+echo "again=$DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"
+for word in "$@"; do echo "word=$word"; done
+exit 7
+"""
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Puts a program ``docker-NAME`` among the user's plugins, and gives their directory."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr(plugins, "MACHINE_DIRECTORIES", ())
+
+    def make(name: str, metadata: object = GOOD, directory: str = "cli-plugins", mode: int = 0o755) -> Path:
+        file = tmp_path / directory / f"docker-{name}"
+        file.parent.mkdir(exist_ok=True)
+        answer = metadata if isinstance(metadata, str) else json.dumps(metadata)
+        file.write_text(
+            f"#!/bin/sh\nif [ \"$1\" = docker-cli-plugin-metadata ]; then echo '{answer}'; exit; fi\n{WHAT_IT_DOES}"
+        )
+        file.chmod(mode)
+        return file.parent
+
+    return make
+
+
+def context() -> Context:
+    return Context("docker", {"config": "", "host": [], "context": ""})
+
+
+def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    base = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "RUNDLET_"))}
+    base |= {"PYTHONPATH": str(SOURCE), "DOCKER_CONFIG": os.environ["DOCKER_CONFIG"], **environment}
+    command = [sys.executable, "-m", "rundlet", *words]
+    return subprocess.run(command, env=base, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_plugin_takes_the_place_of_the_command(make: Make) -> None:
+    make("tell")
+    done = run("--debug", "tell", "--me", "a b", DOCKER_HOST="unix:///somewhere")
+    assert done.returncode == 7
+    host, again, *words = done.stdout.splitlines()
+    assert host == "host=unix:///somewhere"
+    assert again.endswith("__main__.py")
+    assert words == ["word=--debug", "word=tell", "word=--me", "word=a b"]
+
+
+def test_its_help_is_its_own(make: Make) -> None:
+    make("tell")
+    assert "word=help\nword=tell\n" in run("help", "tell", DOCKER_HOST="unix:///x").stdout
+    assert "word=tell\nword=--help\n" in run("tell", "--help", DOCKER_HOST="unix:///x").stdout
+
+
+def test_our_own_host_is_told(make: Make) -> None:
+    make("tell")
+    assert "host=unix:///y\n" in run("tell", RUNDLET_HOST="unix:///y").stdout
+    # Chosen by a flag, it is among the words.
+    assert "host=\n" in run("-H", "unix:///z", "tell", RUNDLET_HOST="unix:///y").stdout
+
+
+def test_compose_and_verbs_of_buildx(make: Make) -> None:
+    make("compose")
+    make("buildx")
+    assert "word=compose\nword=up" in run("compose", "up", DOCKER_HOST="unix:///x").stdout
+    assert "word=buildx\nword=bake" in run("buildx", "bake", DOCKER_HOST="unix:///x").stdout
+    assert "Build an image from a Dockerfile" in run("buildx", "build", "--help").stdout
+
+
+def test_no_plugin_is_an_unknown_command(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    make("mute", "{ nothing }")
+    for name in ("mute", "nowhere", "Tell", "../tell"):
+        assert main(["docker", name]) == 1
+        assert f"docker: unknown command: docker {name}\n" in capsys.readouterr().err
+    assert main(["docker", "compose"]) == 1
+    assert "'docker compose' is not supported" in capsys.readouterr().err
+    assert main(["docker", "help", "mute"]) == 1
+    assert capsys.readouterr().err == "unknown help topic: mute\n"
+
+
+def test_directories_in_their_order(make: Make, tmp_path: Path) -> None:
+    make("tell")
+    extra = make("tell", {**GOOD, "ShortDescription": "the first"}, "extra")
+    assert [plugin.summary for plugin in plugins.every(context())] == ["Says what it was told"]
+    (tmp_path / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(extra)]}))
+    assert [plugin.summary for plugin in plugins.every(context())] == ["the first"]
+    found = plugins.find(context(), "tell")
+    assert found is not None
+    assert found.path == str(extra / "docker-tell")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error"),
+    [
+        ("{ nothing }", "invalid metadata: "),
+        ([], "invalid metadata: no object"),
+        ({"Vendor": "us"}, 'plugin SchemaVersion "" is not valid: must be 0.1.0'),
+        ({"SchemaVersion": "9", "Vendor": "us"}, 'plugin SchemaVersion "9" is not valid: must be 0.1.0'),
+        ({"SchemaVersion": "0.1.0"}, "plugin metadata does not define a vendor"),
+    ],
+)
+def test_what_describes_itself_badly(make: Make, metadata: object, error: str) -> None:
+    make("odd", metadata)
+    (plugin,) = plugins.every(context())
+    assert plugin.error.startswith(error)
+    assert plugins.find(context(), "odd") is None
+
+
+def test_what_cannot_be_run(make: Make) -> None:
+    directory = make("plain", mode=0o644)
+    (directory / "docker-directory").mkdir()
+    (directory / "docker-UPPER").symlink_to("/bin/true")
+    (directory / "docker-failing").symlink_to("/bin/false")
+    (directory / "docker-empty").write_text("")
+    (directory / "docker-empty").chmod(0o755)
+    found = {plugin.name: plugin.error for plugin in plugins.every(context())}
+    assert set(found) == {"failing", "empty"}
+    assert all(error.startswith("failed to fetch metadata: ") for error in found.values())
+
+
+def test_the_list_of_commands_names_them(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    make("tell")
+    make("odd", [])
+    make("ps")
+    assert main(["docker", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "\n  tell*       Says what it was told\n" in shown
+    assert "\nInvalid Plugins:\n  odd         invalid metadata: no object\n" in shown
+    assert "ps*" not in shown
+    # Without a command the same is a complaint; with an unknown one and --help it is the answer.
+    assert main(["docker"]) == 0
+    assert capsys.readouterr() == ("", shown)
+    assert main(["docker", "nonexistent", "--help"]) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_one_engine_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docker", "-H", "unix:///x", "-H", "unix:///y", "ps"]) == 125
+    expected = 'invalid argument "unix:///y" for "-H, --host" flag: specify only one -H\n'
+    assert capsys.readouterr().err.startswith(expected)
+    assert main(["docker", "-H", "unix:///x", "-c", "other", "ps"]) == 1
+    assert capsys.readouterr().err == "conflicting options: cannot specify both --host and --context\n"
