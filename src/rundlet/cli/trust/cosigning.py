@@ -12,8 +12,8 @@ from rundlet.cli.exit import CommandError
 from rundlet.cli.reference import ImageName
 from rundlet.cli.trust.names import explained
 from rundlet.cli.trust.passphrases import TRIES
-from rundlet.trust import cosign, keyfile
-from rundlet.trust.errors import AttemptsError, BadKeyError, PassphraseError
+from rundlet.trust import cosign, cosignkey, keyfile
+from rundlet.trust.errors import AttemptsError, PassphraseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,16 +61,14 @@ def _load(path: str) -> PrivateKey:
     except OSError as exc:
         raise CommandError(f"unable to read private key: open {path}: {(exc.strerror or '').lower()}") from exc
     block = keyfile.parse(data)
-    if block.kind.startswith("ENCRYPTED") and not keyfile.is_private(block):
-        raise BadKeyError(
-            f"{path} is a key in cosign's own encryption: give the PEM (PKCS#8) key that it was made from"
-        )
-    if not block.encrypted:
+    sealed = cosignkey.is_sealed(block)
+    if not block.encrypted and not sealed:
         return keyfile.decode(data, "")
-    given = os.environ.get(VARIABLE, "")
-    for _ in range(1 if given else TRIES):
+    given = os.environ.get(VARIABLE)
+    for _ in range(TRIES if given is None else 1):
+        passphrase = _ask(path) if given is None else given
         try:
-            return keyfile.decode(data, given or _ask(path))
+            return cosignkey.open_sealed(block, passphrase) if sealed else keyfile.decode(data, passphrase)
         except PassphraseError:
             continue
     raise AttemptsError
