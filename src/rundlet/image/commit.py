@@ -61,14 +61,17 @@ class Committer:
         stack = self._store.layers(request.parent.id) if request.parent is not None else []
         async with self._leases.lease() as lease:
             await lease.hold(*(layer.chain for layer in stack), *(layer.blob.digest for layer in stack))
-            for layer in stack:
-                if not await asyncio.to_thread(self._store.content.has, layer.blob.digest):
-                    raise MissingBlobError(layer.blob.digest)
+            await asyncio.to_thread(self._check, stack)
             added = await self._layer(request.parent, changes)
             if added is not None:
                 await lease.hold(added.chain, added.blob.digest)
                 stack = [*stack, added]
             return await self._record(request, stack, added)
+
+    def _check(self, stack: Sequence[Layer]) -> None:
+        for layer in stack:
+            if not self._store.content.has(layer.blob.digest):
+                raise MissingBlobError(layer.blob.digest)
 
     async def _layer(self, parent: Image | None, changes: AsyncIterator[bytes]) -> Layer | None:
         """None for a container that changed nothing."""

@@ -54,8 +54,10 @@ async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[
         start += chunk
         if len(start) >= _MAGIC_LENGTH:
             break
-    if detect(start) == "gzip":
-        async for chunk in chain(start, source):
+    found = detect(start)
+    whole = chain(start, source)
+    if found == "gzip":
+        async for chunk in whole:
             await asyncio.to_thread(ingest.write, chunk)
             yield chunk
         return
@@ -64,8 +66,8 @@ async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[
     def keep(piece: bytes) -> None:
         ingest.write(compressor.compress(piece))
 
-    async with aclosing(plain(chain(start, source))) as pieces:
+    async with aclosing(whole if found == "none" else plain(whole)) as pieces:
         async for piece in pieces:
+            yield piece  # first: it is unpacked while it is compressed
             await asyncio.to_thread(keep, piece)
-            yield piece
     await asyncio.to_thread(lambda: ingest.write(compressor.flush()))

@@ -17,6 +17,8 @@ from rundlet.storage.layer.tar import Entry
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK: Final = 1 << 20
 _GATHER: Final = 128 << 10
+_FIRST: Final = 32 << 10
+_START: Final = 256 << 10
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TYPES: Final = {
     stat.S_IFREG: tar.REGULAR,
@@ -39,13 +41,18 @@ class Writer:
         self._adjust = adjust
         self._held: list[bytes] = []
         self._size = 0
+        self._early = _START
         self._links: dict[tuple[int, int], bytes] = {}
 
     def write(self, data: bytes) -> None:
-        """Small pieces are gathered. Raises OSError: BrokenPipeError when nobody wants the rest."""
+        """Small pieces are gathered: less at the beginning, for who unpacks them is to begin soon, too.
+
+        Raises OSError: BrokenPipeError when nobody wants the rest.
+        """
         self._held.append(data)
         self._size += len(data)
-        if self._size >= _GATHER:
+        if self._size >= (_GATHER if self._early <= 0 else _FIRST):
+            self._early -= self._size
             self.flush()
 
     def flush(self) -> None:
