@@ -137,6 +137,13 @@ def test_what_is_to_be_looked_at_alone(context: Context, docker_cli: str, tmp_pa
     context.engine.ok("rmi", "t:again")
 
 
+def test_a_step_that_says_nothing_does_what_its_image_does(context: Context) -> None:
+    context.dockerfile('FROM busybox\nCMD ["sh", "-c", "echo done > /done"]\nRUN []\n').ok("-t", "t")
+    assert context.run("cat", "/done") == "done"
+    context.dockerfile("FROM busybox\nCMD []\nRUN []\n")
+    assert "No command specified" in context.build().stderr
+
+
 def test_no_cache_for_one_stage(context: Context) -> None:
     stage = "RUN head -c 16 /dev/urandom | md5sum > /r\n"
     context.dockerfile(f"FROM busybox AS a\n{stage}FROM busybox AS b\nWORKDIR /x\n{stage}COPY --from=a /r /ra\n")

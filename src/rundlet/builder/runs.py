@@ -81,15 +81,18 @@ class Runs:
         if insecure and not self._request.insecure_allowed:
             raise BuildError("security.insecure is not allowed")
         script = command_of(instruction, state.shell)
+        words = script.argv or (*(state.container.entrypoint or ()), *(state.container.cmd or ()))
+        if not words:
+            raise BuildError("No command specified")
         arguments = state.run_arguments()
-        shown = " ".join(script.argv)
+        shown = " ".join(words)
         created_by = shown
         if arguments:
             pairs = " ".join(f"{name}={value}" for name, value in arguments.items())
             created_by = f"|{len(arguments)} {pairs} {shown}"
         network = instruction.network if instruction.network != "default" else self._request.network
         mounts = await self._mounts.plan(instruction.mounts, script.files, state.directory, step)
-        config = msgspec.structs.replace(state.container, cmd=list(script.argv), entrypoint=None, on_build=None)
+        config = msgspec.structs.replace(state.container, cmd=list(words), entrypoint=None, on_build=None)
         work = Work(
             step=step,
             before=state,
@@ -102,7 +105,7 @@ class Runs:
                 state.container.user,
                 state.directory,
                 sorted(state.container.volumes or ()),
-                script.argv,
+                words,
                 arguments,
                 network,
                 insecure,

@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 
 from rundlet.builder.dockerfile.ast import Run
-from rundlet.builder.dockerfile.errors import InstructionError
 from rundlet.builder.dockerfile.heredocs import parse_mark
 
 PIPES: Final = "/dev/pipes"
@@ -29,11 +28,9 @@ def command_of(run: Run, shell: Sequence[str]) -> Script:
     """What to execute. ``shell`` is the stage's SHELL, ``("/bin/sh", "-c")`` where it has none.
 
     A here-document alone is the script itself (one with ``#!`` a program); with words before or after it, it is put
-    behind them for the shell to read. Raises InstructionError for ``RUN []``.
+    behind them for the shell to read. ``RUN []`` says nothing: what the image does by itself is meant.
     """
     if not run.shell:
-        if not run.words:
-            raise InstructionError("No command specified", run.position.line, run.position.end)
         return Script(run.words)
     text = run.words[0] if run.words else ""
     if not run.heredocs:

@@ -32,7 +32,7 @@ from rundlet.util.layout import Layout
 _log = logging.getLogger(__name__)
 _COUNT: Final = 8
 _BYTES: Final = 4 << 30
-"""How many contexts are kept, and how much in all: the least recently used go first."""
+"""How many contexts are kept, and how much in all, if the disk has twice as much: the least recently used go first."""
 _IDLE: Final = 120.0
 """Seconds that an announced context waits for its build."""
 _ANNOUNCED: Final = 100
@@ -152,11 +152,15 @@ class KeptContexts:
         now, before = self._clock.now_ns(), announced.kept
         created, uses = (before.created_ns, before.uses) if before is not None else (now, 0)
         self._kept[announced.key] = _Kept(path, announced.index, announced.memo, size, created, now, uses + 1)
-        while len(self._kept) > _COUNT or sum(one.size for one in self._kept.values()) > _BYTES:
+        limit = min(_BYTES, (await asyncio.to_thread(free_bytes, self._layout.root) + self._total()) // 2)
+        while len(self._kept) > _COUNT or self._total() > limit:
             gone.append(self._kept.pop(next(iter(self._kept))))
         for one in gone:
             if one is not None:
                 await asyncio.to_thread(remove_path, one.path)
+
+    def _total(self) -> int:
+        return sum(one.size for one in self._kept.values())
 
     async def _expire(self) -> None:
         now = time.monotonic()
@@ -166,6 +170,12 @@ class KeptContexts:
             del self._announced[token]
             if announced.kept is not None:
                 await asyncio.to_thread(remove_path, announced.kept.path)
+
+
+def free_bytes(path: str) -> int:
+    """What its disk has left. Blocks."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _name(path: str) -> str:

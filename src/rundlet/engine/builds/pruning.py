@@ -4,14 +4,13 @@ A record is *in use* when an image with a name, a build's result or a container'
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 
 from rundlet.api.builds import BuildPruned, BuildPruneOptions, CacheUsage
 from rundlet.api.filters import Filters
 from rundlet.builder.cache import RESULT, BuildCache, CacheRecord
 from rundlet.builder.cachemounts import CacheDirectory, CacheMounts
-from rundlet.engine.builds.kept import KeptContext, KeptContexts
+from rundlet.engine.builds.kept import KeptContext, KeptContexts, free_bytes
 from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
 from rundlet.errors import RundletError
@@ -58,7 +57,7 @@ class BuildCacheService:
         until = parse_until(filters.get("until") or filters.get("unused-for"), self._context.clock)
         usage = await self._all()
         total = sum(item.size for item, _ in usage)
-        keep = options.kept(total, await asyncio.to_thread(self._free))
+        keep = options.kept(total, await asyncio.to_thread(free_bytes, self._context.layout.root))
         records = {str(record.image): record for record in await asyncio.to_thread(self._cache.records)}
         waiting = [
             item
@@ -83,11 +82,6 @@ class BuildCacheService:
         await asyncio.to_thread(self._cache.forget, gone)
         self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
         return BuildPruned(caches_deleted=tuple(deleted) or None, space_reclaimed=freed)
-
-    def _free(self) -> int:
-        """Bytes that are free on the disk of the cache."""
-        disk = os.statvfs(self._context.layout.root)
-        return disk.f_bavail * disk.f_frsize
 
     async def _remove(self, item: CacheUsage) -> bool:
         if item.type == _MOUNT:

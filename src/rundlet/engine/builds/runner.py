@@ -27,7 +27,7 @@ from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import PendingAttachment
 from rundlet.engine.context import Context
-from rundlet.errors import RundletError
+from rundlet.errors import NotFoundError, RundletError
 from rundlet.util.ids import short
 from rundlet.util.tasks import TaskGroup, settled
 
@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 MARK: Final = "dev.rundlet.build"
 """The annotation of a step's container: one that an engine finds at its start is a killed build's, and is removed."""
 _CHUNK: Final = 256 << 10
+_AGAIN: Final = (0.1, 1.0, 5.0, 0.0)
+"""Seconds after each failed removal of a step's container."""
 
 
 class ContainerRunner:
@@ -99,10 +101,17 @@ class ContainerRunner:
             ours.close()
 
     async def _remove(self, container_id: str) -> None:
-        try:
-            await self._lifecycle.remove(container_id, RemoveOptions(force=True, volumes=True))
-        except RundletError as error:
-            _log.warning("container %s of a build: %s", short(container_id), error)
+        """What fails is tried again: a disk that the container has filled has room when its files are gone."""
+        for pause in _AGAIN:
+            try:
+                await self._lifecycle.remove(container_id, RemoveOptions(force=True, volumes=True))
+            except NotFoundError:
+                return
+            except RundletError as error:
+                _log.warning("container %s of a build: %s", short(container_id), error)
+                await asyncio.sleep(pause)
+            else:
+                return
 
 
 def _cancelled() -> bool:
