@@ -127,3 +127,18 @@ def test_a_port_without_a_binding(new_engine: NewEngine) -> None:
     engine.run_command(["curl", "-sS", "--unix-socket", engine.socket, *options, path])
     engine.ok("start", "any")
     assert engine.ok("port", "any", "80/tcp").startswith("0.0.0.0:")
+
+
+def test_proxies_and_what_clients_build_by(new_engine: NewEngine, tmp_path: Path) -> None:
+    settings = tmp_path / "daemon.json"
+    document = {"features": {"buildkit": True}, "max-concurrent-downloads": 1, "max-concurrent-uploads": 1}
+    settings.write_text(json.dumps(document | {"max-download-attempts": 1}))
+    engine = new_engine(
+        "--config-file", str(settings), "--https-proxy", "http://127.0.0.1:1", "--no-proxy", "a.example"
+    )
+    info = json.loads(engine.ok("info", "--format", "json"))
+    assert (info["HttpsProxy"], info["NoProxy"]) == ("http://127.0.0.1:1", "a.example")
+    refused = engine.cli("pull", "registry.example/a/b")
+    assert refused.returncode == 1 and "127.0.0.1" in refused.stderr  # nobody is asked for the name
+    ping = engine.run_command(["curl", "-sSI", "--unix-socket", engine.socket, "http://d/_ping"]).stdout
+    assert "Builder-Version: 2" in ping

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rundlet.daemon import cgroups, defaults, flags, gcpolicy, networks, registries, runtimes, sizes
+from rundlet.daemon import cgroups, defaults, flags, gcpolicy, networks, others, registries, runtimes, sizes, transfers
 from rundlet.daemon.errors import ConfigError
+from rundlet.daemon.transfers import Transfers
 from rundlet.engine.containers.defaults import ContainerDefaults
 from rundlet.engine.images.policy import ImagePolicy
 
@@ -27,6 +28,7 @@ class Config:
     """``hosts`` are ``unix://…`` or ``tcp://…`` addresses; ``runtimes`` maps a name to the path of an OCI runtime.
 
     ``runtime_args`` go before a runtime's own arguments.
+    ``buildkit``: clients are told to build by its protocol unless they are told otherwise.
     ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
@@ -78,6 +80,8 @@ class Config:
     labels: tuple[str, ...] = ()
     live_restore: bool = True
     shutdown_timeout: int = 15
+    moving: Transfers = field(default_factory=Transfers)
+    buildkit: bool = False
 
     @property
     def uses_tls(self) -> bool:
@@ -149,7 +153,9 @@ _FILE_KEYS: dict[str, type] = {
     "labels": list,
     "live-restore": bool,
     "shutdown-timeout": int,
+    "features": dict,
     **defaults.KEYS,
+    **transfers.KEYS,
     **networks.KEYS,
 }
 
@@ -167,6 +173,7 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: want a JSON object")
+    others.check(path, document)
     for key, value in document.items():
         kind = _FILE_KEYS.get(key)
         if kind is None:
@@ -209,8 +216,11 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     paths |= given.pop("runtimes", {})
     every = {**document, **given}
     network = {key: every.pop(key) for key in networks.KEYS if key in every}
+    moving = transfers.transfers(every)
+    buildkit = bool(every.pop("features", {}).get("buildkit", False))
     containers = defaults.containers({key: every.pop(key) for key in defaults.KEYS if key in every})
     merged = {key.replace("-", "_"): value for key, value in every.items()}
+    merged["hosts"] = [host if "://" in host else f"tcp://{host}" for host in merged.get("hosts", ())]
     for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts", "labels"):
         merged[key] = tuple(merged.get(key, ()))
     merged.setdefault("data_root", data_root)
@@ -223,6 +233,8 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         gc=policy,
         network=network,
         containers=containers,
+        moving=moving,
+        buildkit=buildkit,
         config_file=path if document or required else "",
         **merged,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-from rundlet.daemon import defaults, networks
+from rundlet.daemon import defaults, networks, transfers
 from rundlet.daemon.errors import ConfigError, FlagError
 
 FLAGS: Final[dict[str, tuple[str, str]]] = {
@@ -40,6 +40,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "shutdown-timeout": ("shutdown-timeout", "int"),
     **defaults.FLAGS,
     **networks.FLAGS,
+    **transfers.FLAGS,
 }
 """flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=VALUE, repeated."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rundlet.container.state import is_running
-from rundlet.daemon import activation, listening, placement, service, wiring
+from rundlet.daemon import activation, listening, placement, service, transfers, wiring
 from rundlet.daemon.config import Config, load
 from rundlet.daemon.errors import StartError
 from rundlet.daemon.lock import acquire, check_owner
@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
         if ready_fd >= 0:
             os.set_inheritable(ready_fd, False)
         service.set_up_logging(config.effective_log_level)
+        transfers.set_proxies(config.moving, os.environ)
         _check_rights()
         check_owner(config.data_root)
         service.allow_descriptors()
@@ -109,6 +110,8 @@ async def _serve(
         await engine.resolver.ensure()
     if any(engine.context.network.proxied(record.id)[1] for record in engine.context.containers):
         await engine.proxy.ensure()
+    if not config.live_restore:
+        await engine.recovery.restart_policies()  # they ran until the last engine ended: they do when this one answers
     server = APIServer(engine.backends)
     for one in sockets:
         await server.listen(one, tls if one.family != socket.AF_UNIX else None)
@@ -122,7 +125,8 @@ async def _serve(
     engine.tasks.spawn(_sweeping(engine), name="sweeping")
     if engine.policy is not None:
         engine.tasks.spawn(engine.policy.run(), name="image policy")
-    engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
+    if config.live_restore:
+        engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
     gc.collect()
     gc.freeze()
     service.tell(starter.ready_fd, "ok")

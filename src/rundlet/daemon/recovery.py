@@ -32,6 +32,17 @@ KILL = 9
 _STATUSES = {"running": Status.RUNNING, "paused": Status.PAUSED, "restarting": Status.RESTARTING}
 
 
+@contextmanager
+def _without_room(what: str) -> Iterator[None]:
+    """A full disk puts this off: an engine has to start there, too, for room can be made through it only."""
+    try:
+        yield
+    except StateError as error:
+        if not error.full:
+            raise
+        _log.warning("%s: %s", what, error)
+
+
 class Recovery:
     """Run once, before the engine answers."""
 
@@ -52,12 +63,14 @@ class Recovery:
                 self._ended(record)
             elif record.state.status is Status.REMOVING:
                 unfinished.append(record.id)
-        context.network.recover(live)
+        with _without_room("endpoints of containers that ended"):
+            context.network.recover(live)
         await asyncio.to_thread(
             context.mounted.recover,
             {record.id: [point.name for point in record.mounts] for record in records if record.id in live},
         )
-        Links(context.containers, context.network).open_ports()
+        with _without_room("ports between linked containers"):
+            Links(context.containers, context.network).open_ports()
         self._lifecycle.sweep_cgroups()
         await asyncio.to_thread(self._remove_unfinished, unfinished)
         await asyncio.to_thread(self._remove_orphans)

@@ -77,6 +77,7 @@ from rundlet.network import service as network_service
 from rundlet.network import sources
 from rundlet.network.service import NetworkService
 from rundlet.registry import Credentials, HostsConfig, Registry
+from rundlet.registry.retry import Retry
 from rundlet.runtime.launch import Launcher
 from rundlet.server.app import Backends
 from rundlet.storage import snapshot
@@ -162,6 +163,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     registry = Registry(
         http,
         hosts,
+        retry=Retry(attempts=config.moving.attempts),
         mirror_credentials={host: Credentials(user, registries.password(path)) for host, (user, path) in logins},
     )
     trust_policy = PolicyFile(config.trust_policy or DEFAULT_PATH, required=bool(config.trust_policy))
@@ -215,9 +217,9 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         changes=ChangesService(context, files),
         commit=CommitService(context, lifecycle, Committer(images, snapshots, launcher, leases, clock)),
     )
-    layers = LayerImporter(content, snapshots, launcher)
+    layers = LayerImporter(content, snapshots, launcher, config.moving.downloads)
     puller = Puller(images, snapshots, layers, registry, leases, garbage, admission)
-    pusher = Pusher(images, registry, leases)
+    pusher = Pusher(images, registry, leases, config.moving.uploads)
     remover = Remover(images, garbage, ImageUsage(containers))
     loader = Loader(images, snapshots, layers, leases, garbage)
     image_service = ImageService(
@@ -332,6 +334,7 @@ def _settings(config: Config, outside: KeeperLink | None) -> Settings:
         containers=config.containers,
         runtime_args=config.runtime_args,
         labels=config.labels,
+        buildkit=config.buildkit,
         maps_users=bool(config.userns_remap) or config.default_userns not in ("", usermaps.HOST),
         scopes=cgroups.service_manager(config.exec_opts, config.rootless, outside.cgroup if outside else ""),
     )

@@ -43,6 +43,8 @@ class Settings:
     containers: ContainerDefaults = field(default_factory=ContainerDefaults)
     runtime_args: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What is put before a runtime's own arguments, by its name."""
+    buildkit: bool = False
+    """Clients are told to build by BuildKit's protocol."""
     labels: tuple[str, ...] = ()
     """The engine's own, for ``info``."""
     open_hosts: tuple[str, ...] = ()

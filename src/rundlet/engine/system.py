@@ -92,6 +92,11 @@ class SystemService:
             kernel_version=machine.kernel(),
         )
 
+    @property
+    def builder_version(self) -> str:
+        """What clients build by that are told nothing else: 1 is the Dockerfile's own way, 2 BuildKit's protocol."""
+        return "2" if self._context.settings.buildkit else "1"
+
     async def info(self) -> Info:
         context, settings = self._context, self._context.settings
         policy = self._trust_policy()
@@ -138,7 +143,7 @@ class SystemService:
             debug=settings.debug,
             n_fd=machine.open_files(),
             oom_kill_disable="memory" in have and layout.version != V2,
-            n_goroutines=0,
+            n_goroutines=len(asyncio.all_tasks()),
             system_time=rfc3339_nano(context.clock.now_ns()),
             cdi_spec_dirs=settings.cdi_spec_dirs,
             logging_driver=settings.log_config.type,

@@ -75,14 +75,16 @@ class _Job:
 
 
 class LayerImporter:
-    """Made by the wiring; one per engine, so that work can be shared."""
+    """Made by the wiring; one per engine, so that work can be shared. ``parallel`` layers are on their way at once."""
 
-    def __init__(self, content: ContentStore, snapshots: Snapshotter, workers: WorkerLauncher) -> None:
+    def __init__(
+        self, content: ContentStore, snapshots: Snapshotter, workers: WorkerLauncher, parallel: int = PARALLEL
+    ) -> None:
         self._content = content
         self._snapshots = snapshots
         self._workers = workers
         self._jobs: dict[Digest, _Job] = {}
-        self._slots = asyncio.Semaphore(PARALLEL)
+        self._slots = asyncio.Semaphore(parallel)
         self._blob_locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
 
     def ahead(self, known: Container[str]) -> Ahead:

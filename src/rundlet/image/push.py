@@ -77,7 +77,8 @@ class _Plan(msgspec.Struct, frozen=True):
 class Pusher:
     """Made by the wiring."""
 
-    def __init__(self, store: ImageStore, registry: Registry, leases: Leases) -> None:
+    def __init__(self, store: ImageStore, registry: Registry, leases: Leases, parallel: int = PARALLEL) -> None:
+        self._parallel = parallel
         self._store = store
         self._content = store.content
         self._registry = registry
@@ -210,7 +211,7 @@ class Pusher:
         for blob in blobs:
             if blob.shown:
                 progress(Progress("Preparing", blob.shown))
-        slots = asyncio.Semaphore(PARALLEL)
+        slots = asyncio.Semaphore(self._parallel)
         # A layer that is in the image twice is sent once.
         unique = {blob.descriptor.digest: blob for blob in blobs}
         await all_or_none(self._send_blob(slots, pusher, reference, blob, progress) for blob in unique.values())

@@ -644,6 +644,8 @@ class FakeSystem:
     def __init__(self) -> None:
         self.subscribers = 0
 
+    builder_version = "1"
+
     async def version(self) -> Version:
         return Version(version="28.2.2", api_version="1.51", min_api_version="1.24", os="linux", arch="amd64")
 

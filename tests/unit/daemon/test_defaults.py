@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rundlet.api.container_config import HostConfig, Ulimit
-from rundlet.daemon import networks
+from rundlet.daemon import networks, transfers
 from rundlet.daemon.config import Config, load
 from rundlet.engine.containers.security import security
 from rundlet.errors import RundletError
@@ -62,6 +62,17 @@ def test_flags_and_keys_say_the_same(tmp_path: Path) -> None:
         ({"runtimes": {"r": []}}, "runtimes: r"),
         ({"bridge": "br0"}, "bridge: br0: a bridge of somebody else's"),
         ({"bridge": "none", "bip": "10.0.0.1/24"}, "bridge and bip"),
+        ({"proxies": {"ftp-proxy": "x"}}, "proxies: ftp-proxy: want http-proxy, https-proxy, no-proxy"),
+        ({"max-concurrent-uploads": -1}, "invalid max-concurrent-uploads: -1"),
+        ({"metrics-addr": "127.0.0.1:9323"}, "metrics-addr is not supported by Rundlet: there are no metrics"),
+        ({"experimental": True}, "experimental is not supported by Rundlet: there are no experimental features"),
+        (
+            {"features": {"containerd-snapshotter": True}},
+            "features is not supported by Rundlet: containerd-snapshotter",
+        ),
+        ({"features": {"buildkit": 1}}, "buildkit: want true or false"),
+        ({"storage-opts": ["overlay2.size=3G"]}, "storage-opts is not supported by Rundlet: overlay2.size=3G"),
+        ({"builder": {"gc": {"enabled": True}}}, "builder is not supported by Rundlet: `rundlet builder prune"),
         ({"host-gateway-ip": "10.0.0.1", "host-gateway-ips": ["10.0.0.2"]}, "want one of them"),
     ],
 )
@@ -114,3 +125,35 @@ def test_containers_have_what_they_ask_for(tmp_path: Path) -> None:
     silent = security(HostConfig(), defaults.security)
     assert silent.no_new_privileges and silent.seccomp_off
     assert not security(HostConfig(privileged=True), defaults.security).seccomp_off
+
+
+def test_pulls_and_pushes(tmp_path: Path) -> None:
+    document = {
+        "max-concurrent-downloads": 10,
+        "max-concurrent-uploads": 2,
+        "max-download-attempts": 9,
+        "proxies": {"http-proxy": "http://p:1", "no-proxy": "localhost"},
+    }
+    flags = ["--max-concurrent-downloads", "10", "--max-concurrent-uploads", "2", "--max-download-attempts", "9"]
+    by_file = loaded(tmp_path, document).moving
+    assert by_file == loaded(tmp_path, None, *flags, "--http-proxy", "http://p:1", "--no-proxy=localhost").moving
+    assert (by_file.downloads, by_file.uploads, by_file.attempts) == (10, 2, 9)
+    environment = {"http_proxy": "http://other", "https_proxy": "http://kept", "NO_PROXY": "x"}
+    transfers.set_proxies(by_file, environment)
+    assert environment == {"HTTP_PROXY": "http://p:1", "https_proxy": "http://kept", "NO_PROXY": "localhost"}
+
+
+def test_what_many_files_have_and_what_it_means_here(tmp_path: Path) -> None:
+    document = {
+        "experimental": False,
+        "raw-logs": True,
+        "selinux-enabled": False,
+        "firewall-backend": "nftables",
+        "storage-opts": ["overlay2.override_kernel_check=true"],
+        "builder": {"gc": {"enabled": False}},
+        "features": {"buildkit": True, "cdi": True, "containerd-snapshotter": False},
+        "hosts": ["unix:///s", "127.0.0.1:2375"],
+    }
+    config = loaded(tmp_path, document)
+    assert config.buildkit
+    assert config.hosts == ("unix:///s", "tcp://127.0.0.1:2375")

@@ -9,7 +9,12 @@ from rundlet.api.system import DiskUsage, DiskUsageOptions, Info, Login, Version
 
 
 class SystemBackend(Protocol):
-    """The engine about itself. ``_ping`` needs no backend."""
+    """The engine about itself."""
+
+    @property
+    def builder_version(self) -> str:
+        """``1`` or ``2``: what clients build by that are told nothing else."""
+        ...
 
     async def version(self) -> Version: ...
 

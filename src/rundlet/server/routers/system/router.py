@@ -16,7 +16,6 @@ from rundlet.server.routers.system.backend import SystemBackend
 from rundlet.server.routing import Route, WhenClientLeaves
 
 _PING_HEADERS: Final = {
-    "Builder-Version": "1",
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",
     "Swarm": "inactive",
@@ -31,7 +30,8 @@ class SystemRouter:
         self._backend = backend
 
     async def ping(self, call: Call) -> web.StreamResponse:
-        return answers.text("" if call.request.method == "HEAD" else "OK", _PING_HEADERS)
+        headers = {"Builder-Version": self._backend.builder_version, **_PING_HEADERS}
+        return answers.text("" if call.request.method == "HEAD" else "OK", headers)
 
     async def version(self, call: Call) -> web.StreamResponse:
         return answers.json(await self._backend.version())
