@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -73,6 +74,31 @@ def test_builds_by_buildkits_rules_need_no_session(context: Context) -> None:
     files = [("Dockerfile", b"FROM busybox\nRUN exit 3\n", "")]
     assert "did not complete successfully: exit code: 3" in error_of(post_build(engine, archive(files), "version=2"))
     assert error_of(post_build(engine, archive([]), "version=2"))
+
+
+def test_events_tell_of_steps_as_dockers_builders_do(context: Context) -> None:
+    """The classic builder's steps are containers that everybody hears of, BuildKit's are not."""
+    engine = context.engine
+    files = [("Dockerfile", b"FROM busybox\nRUN echo told\n", "")]
+    said: list[list[str]] = []
+    for query in ("version=1&nocache=1&t=t", "version=2&nocache=1&t=t"):
+        begin = time.time()
+        assert not error_of(post_build(engine, archive(files), query))
+        # Removed behind the build's back; then everything has been said.
+        wait_for(lambda: engine.ok("ps", "-aq") == "", hint="the step's container is gone")
+        words = ["--since", f"{begin:.9f}", "--until", f"{time.time():.9f}", "--format", "{{.Type}} {{.Action}}"]
+        said.append(engine.ok("events", *words).splitlines())
+    containers = [line for line in said[0] if line.split()[0] in ("container", "network")]
+    assert containers == [
+        "container create",
+        "container attach",
+        "network connect",
+        "container start",
+        "container die",
+        "network disconnect",
+        "container destroy",
+    ]
+    assert [line for line in said[0] if line not in containers] == said[1] == ["image create", "image tag"]
 
 
 @pytest.fixture

@@ -35,8 +35,18 @@ class EventBus:
         self._clock = clock
         self._history: deque[Event] = deque(maxlen=HISTORY)
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        self._hidden: set[str] = set()
+
+    def hide(self, container_id: str) -> None:
+        """Nothing is said of a container, and of networks when it comes and goes, until :meth:`reveal`."""
+        self._hidden.add(container_id)
+
+    def reveal(self, container_id: str) -> None:
+        self._hidden.discard(container_id)
 
     def publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str] | None = None) -> None:
+        if self._hidden and (actor in self._hidden or (attributes or {}).get("container") in self._hidden):
+            return
         event = Event(kind, action, actor, dict(attributes or {}), self._clock.now_ns())
         self._history.append(event)
         for queue in self._subscribers:

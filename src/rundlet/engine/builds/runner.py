@@ -1,4 +1,6 @@
-"""Steps as containers: made, started and watched like any other, with no right more."""
+"""Steps as containers: made, started and watched like any other, with no right more. As with BuildKit no event tells of
+them; with the classic builder all do.
+"""
 
 import asyncio
 import logging
@@ -22,6 +24,7 @@ from rundlet.api.containers import ContainerCreate, ContainerCreateOptions, Remo
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Ran, RunJob
+from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import mount_points
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.lifecycle import Lifecycle
@@ -56,7 +59,7 @@ class ContainerRunner:
         body = ContainerCreate(image=str(job.image.id), host_config=host)
         # Neither a creation nor a start can be left halfway: a build that is cancelled meanwhile sees it through.
         creation = asyncio.ensure_future(
-            self._creator.create_exactly(body, ContainerCreateOptions(), job.image, config)
+            self._creator.create_exactly(body, ContainerCreateOptions(), job.image, config, hidden=request.buildkit)
         )
         try:
             created = await settled(creation)
@@ -67,6 +70,8 @@ class ContainerRunner:
         keep = request.keep_containers
         try:
             reporter.running(step, created.id)
+            attributes = event_attributes(self._context.containers.by_id(created.id))
+            self._context.events.publish("container", "attach", created.id, attributes)
             try:
                 code = await self._watch(created.id, lambda stream, data: reporter.output(step, stream, data))
             except RundletError:
@@ -76,6 +81,8 @@ class ContainerRunner:
             record = self._context.containers.by_id(created.id)
             yield Ran(created.id, code, mount_points(record))
         finally:
+            if keep:
+                self._context.events.reveal(created.id)
             if not keep or _cancelled():
                 reporter.removed(step, created.id)
                 removal = self._tasks.spawn(self._remove(created.id), name=f"remove step {short(created.id)}")
@@ -102,6 +109,12 @@ class ContainerRunner:
 
     async def _remove(self, container_id: str) -> None:
         """What fails is tried again: a disk that the container has filled has room when its files are gone."""
+        try:
+            await self._removed(container_id)
+        finally:
+            self._context.events.reveal(container_id)
+
+    async def _removed(self, container_id: str) -> None:
         for pause in _AGAIN:
             try:
                 await self._lifecycle.remove(container_id, RemoveOptions(force=True, volumes=True))

@@ -64,9 +64,16 @@ class Creator:
         return msgspec.structs.replace(created, warnings=(*created.warnings, _elsewhere(image.platform)))
 
     async def create_exactly(
-        self, body: ContainerCreate, options: ContainerCreateOptions, image: Image | None, config: ContainerConfig
+        self,
+        body: ContainerCreate,
+        options: ContainerCreateOptions,
+        image: Image | None,
+        config: ContainerConfig,
+        *,
+        hidden: bool = False,
     ) -> ContainerCreated:
-        """A container with ``config`` as it is: nothing of it comes from the image's. Raises as :meth:`create`."""
+        """A container with ``config`` as it is: nothing of it comes from the image's. No event tells of one that is
+        ``hidden``. Raises as :meth:`create`."""
         context = self._context
         host, warnings = self._host_config(self._user_maps.mode(body.host_config or HostConfig()))
         refusals.check(config, host)
@@ -104,6 +111,8 @@ class Creator:
         for point in record.mounts:
             if point.kind == "volume" and point.name not in before:
                 context.events.publish("volume", "create", point.name, {"driver": point.driver or "local"})
+        if hidden:
+            context.events.hide(record.id)
         context.events.publish("container", "create", record.id, event_attributes(record))
         return ContainerCreated(id=record.id, warnings=tuple(warnings))
 
