@@ -18,6 +18,7 @@ _MANAGER: Final = f"{_NAME}.Manager"
 _SIGNAL: Final = f"type='signal',interface='{_MANAGER}',member='JobRemoved'"
 _PRIVATE: Final = "/systemd/private"
 _SECONDS: Final = 30.0
+_STOPPING: Final = 10_000_000  # microseconds from SIGTERM to SIGKILL, as for "stop"
 _OLD: Final = 10.0  # seconds for a former unit of the same name to go
 _EXISTS: Final = f"{_NAME}.UnitExists"
 _UNKNOWN: Final = (f"{_NAME}.NoSuchUnit", f"{_NAME}.NotLoaded")
@@ -85,6 +86,7 @@ def scope_properties(slice_: str, description: str) -> list[Property]:
         ("Slice", Variant("s", slice_)),
         ("Delegate", Variant("b", True)),
         ("DefaultDependencies", Variant("b", False)),  # whoever runs the containers stops them when the machine stops
+        ("TimeoutStopUSec", Variant("t", _STOPPING)),  # a slice of its own stops with the machine, and asks nobody
         ("CollectMode", Variant("s", "inactive-or-failed")),
         *((f"{what}Accounting", Variant("b", True)) for what in ("CPU", "Memory", "IO", "Tasks")),
     ]

@@ -14,6 +14,14 @@ check 'what was built' same "$(alice rundlet run --rm built cat /made)" built
 alice rundlet run -d --name plain bb sleep 100000 >/dev/null
 check 'limits' same "$(alice rundlet exec web sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max' | xargs)" \
   '50331648 50 50000 100000'
+check "systemd's driver" same "$(alice rundlet info -f '{{.CgroupDriver}}')" systemd
+scope=rundlet-$(alice rundlet inspect -f '{{.Id}}' web).scope
+check 'its scope' same "$(alice systemctl --user show -P Slice -P MemoryMax "$scope" | xargs)" 'user.slice 50331648'
+alice rundlet update -m 64m --memory-swap 64m web >/dev/null
+check 'systemd is told of an update' same "$(alice systemctl --user show -P MemoryMax "$scope")" 67108864
+alice rundlet update -m 48m --memory-swap 96m web >/dev/null
+check 'a slice of its own' same "$(alice rundlet run --rm --cgroupns host --cgroup-parent small.slice bb cat /proc/self/cgroup |
+  sed 's/[0-9a-f]\{64\}/ID/')" '0::/user.slice/user-1000.slice/user@1000.service/small.slice/rundlet-ID.scope'
 check 'published port' same "$(curl -s -m 20 127.0.0.1:8090)" page
 check 'stats' grep -q '48MiB' <<<"$(alice rundlet stats --no-stream web)"
 check 'pause' alice rundlet pause web
