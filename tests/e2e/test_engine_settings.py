@@ -115,6 +115,7 @@ def test_links_where_containers_are_kept_apart(new_engine: NewEngine) -> None:
     address = engine.field("web", "{{.NetworkSettings.Networks.bridge.IPAddress}}")
     wait_for(lambda: ask("linked", address, 80) == "served")
     engine.ok("rm", "--link", "linked/shop")
+    assert "shop" not in engine.ok("exec", "linked", "cat", "/etc/hosts")
     assert ask("linked", address, 80) == ""
 
 

@@ -159,6 +159,12 @@ def with_entry(hosts_text: str, entry: HostEntry) -> str:
     return hosts_text + new
 
 
+def without_entry(hosts_text: str, entry: HostEntry) -> str:
+    """/etc/hosts without the line that has exactly these names."""
+    lines = hosts_text.splitlines(keepends=True)
+    return "".join(line for line in lines if line.split()[1:] != entry.name.split())
+
+
 def with_address(hosts_text: str, address: str, names: str) -> str:
     """/etc/hosts with one more line for the container itself."""
     text = hosts_text if not hosts_text or hosts_text.endswith("\n") else hosts_text + "\n"

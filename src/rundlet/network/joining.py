@@ -383,7 +383,7 @@ def _interface(wanted: Wanted, network: Network, taken: Sequence[str]) -> str:
     """The name asked for, or the network's prefix with the first number that is free. Raises NetworkConfigError."""
     if wanted.interface:
         if wanted.interface in taken:
-            raise NetworkConfigError(f'error renaming interface to "{wanted.interface}": another has that name')
+            raise NetworkConfigError(f'error renaming interface to "{wanted.interface}": file exists')
         return wanted.interface
     number = 0
     while f"{network.interface_prefix}{number}" in taken:

@@ -1,6 +1,7 @@
 """/etc/hosts, /etc/hostname and /etc/resolv.conf of a container: written at start, bound into it."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from rundlet.api.container_config import HostConfig
@@ -10,7 +11,7 @@ from rundlet.engine.containers import documents
 from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
 from rundlet.network import etc_files, names
-from rundlet.network.etc_files import ResolverOptions
+from rundlet.network.etc_files import HostEntry, ResolverOptions
 from rundlet.network.names import Server
 from rundlet.network.sandbox import Allocation, Change
 
@@ -94,6 +95,15 @@ class EtcFiles:
                 for entry in self._links.hosts(parent):
                     text = etc_files.with_entry(text, entry)
                 _write(path, text)
+
+    def unlinked(self, parent: Record, entries: Iterable[HostEntry]) -> None:
+        """A container has a link less. Raises OSError."""
+        path = f"{self._context.layout.container(parent.id)}/hosts"
+        if is_running(parent.state.status) and os.path.exists(path):
+            text = _read(path)
+            for entry in entries:
+                text = etc_files.without_entry(text, entry)
+            _write(path, text)
 
     def left(self, record: Record, change: Change) -> None:
         """A running container has one address less. Raises OSError."""

@@ -138,8 +138,9 @@ class Links:
         """The containers with links: few of perhaps thousands, whose documents are not worth decoding."""
         return [other for other in self._containers if _SOME in bytes(other.host_config)]
 
-    def remove(self, path: str) -> None:
-        """``rm --link parent/alias``. Raises NoSuchContainerError, ConflictError."""
+    def remove(self, path: str) -> tuple[Record, list[HostEntry]]:
+        """``rm --link parent/alias``: returns the parent, and what its /etc/hosts has no more. Raises
+        NoSuchContainerError, ConflictError."""
         parent_name, _, alias = path.strip("/").rpartition("/")
         if not parent_name:
             raise ConflictError("Conflict, cannot remove the default link name of the container")
@@ -148,9 +149,11 @@ class Links:
         kept = tuple(text for text in host.links or () if text.partition(":")[2] != alias)
         if kept == (host.links or ()):
             raise InvalidParameterError(f"Cannot get parent /{parent_name} for name /{parent_name}/{alias}")
+        gone = [entry for link in self.of(parent) if link.alias == alias for entry in self._entries(link)]
         changed = documents.encode(msgspec.structs.replace(host, links=kept or None))
         self._containers.save(msgspec.structs.replace(parent, host_config=changed), durable=True)
         self.open_ports()
+        return parent, gone
 
     def _entries(self, link: Link) -> Iterable[HostEntry]:
         address = self._address(link.child)

@@ -41,6 +41,7 @@ from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import ChangesService
 from rundlet.engine.containers.commit import CommitService
 from rundlet.engine.containers.create import Creator
+from rundlet.engine.containers.etc import EtcFiles
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.logs import LogService
@@ -129,7 +130,7 @@ class ContainerService:
 
     async def remove(self, ref: str, options: RemoveOptions) -> None:
         if options.link:
-            Links(self._context.containers, self._context.network).remove(ref)
+            EtcFiles(self._context).unlinked(*Links(self._context.containers, self._context.network).remove(ref))
             return
         await self._started(ref)
         await self._lifecycle.remove(ref, options)
