@@ -1,13 +1,17 @@
 """Clients of the socket that mean harm, or are broken: every one gets an answer, and the engine serves the next."""
 
+import hashlib
 import http.client
+import io
 import json
 import os
 import resource
 import socket
 import stat
+import tarfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +95,68 @@ def test_garbage_is_refused(engine: Engine, data: bytes) -> None:
 def test_deep_json_is_a_bad_request(engine: Engine, body: bytes) -> None:
     assert call(engine, "POST", "/containers/create", body)[0] == 400
     assert call(engine, "GET", "/_ping")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Env": ["A\0=b"]},
+        {"Cmd": ["a\0b"]},
+        {"Labels": {"a": "b\0"}},
+        {"WorkingDir": "/a\0b"},
+        {"HostConfig": {"Binds": ["/a\0:/b"]}},
+        {
+            "HostConfig": {
+                "Devices": [{"PathOnHost": "/dev/x\0", "PathInContainer": "/dev/x", "CgroupPermissions": "r"}]
+            }
+        },
+    ],
+)
+def test_strings_have_no_end_inside(engine: Engine, body: dict[str, object]) -> None:
+    status, text = call(engine, "POST", "/containers/create", {"Image": "busybox", **body})
+    assert (status, "null byte" in text) == (400, True)
+    assert call(engine, "GET", "/containers/json?filters=%00")[0] == 400
+    escaped = {"Image": "busybox", "Cmd": ["true"], "Labels": {"a": "\\u0000"}}
+    assert call(engine, "POST", "/containers/create", escaped)[0] == 201
+
+
+def test_an_images_strings_have_none_either(engine: Engine, busybox_tar: Path) -> None:
+    layer = busybox_tar.read_bytes()
+    diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    platform = {"architecture": "amd64", "os": "linux"}
+    image = {**platform, "config": {"Env": ["A\0=b"]}, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    manifest = [{"Config": "config.json", "RepoTags": ["evil:1"], "Layers": ["0.tar"]}]
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        parts = {
+            "config.json": json.dumps(image).encode(),
+            "0.tar": layer,
+            "manifest.json": json.dumps(manifest).encode(),
+        }
+        for name, data in parts.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    engine.ok("load", stdin=archive.getvalue())
+    done = engine.cli("run", "--rm", "evil:1", "true")
+    assert done.returncode == 125 and "null byte" in done.stderr
+    engine.ok("rmi", "evil:1")
+
+
+@pytest.mark.parametrize("pattern", ["^/(a+)+$", "^/(a|a?)+$", "(.*a){20}!"])
+def test_expressions_that_others_try_for_ever(engine: Engine, pattern: str) -> None:
+    """One filter must not keep the engine from everybody else."""
+    assert call(engine, "POST", f"/containers/create?name={'a' * 60}b", {"Image": "busybox", "Cmd": ["true"]})[0] == 201
+    filters = urllib.parse.quote(json.dumps({"name": [pattern]}))
+    assert call(engine, "GET", f"/containers/json?all=1&filters={filters}") == (200, "[]\n")
+
+
+@pytest.mark.parametrize("time", ["99999999999999999999", "9" * 5000, "-99999999999999999999"])
+def test_times_beyond_all_calendars(engine: Engine, time: str) -> None:
+    engine.ok("create", "--name", "box", "busybox", "true")
+    assert call(engine, "GET", f"/containers/box/logs?stdout=1&since={time}")[0] == 400
+    for far in ("9223372036854775807", "-9223372036854775807"):
+        assert call(engine, "GET", f"/containers/box/logs?stdout=1&since={far}")[0] == 200
 
 
 def test_deep_filters_are_a_bad_request(engine: Engine) -> None:

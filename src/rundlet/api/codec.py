@@ -4,6 +4,7 @@ Docker's decoder ignores keys it does not know, takes keys in any case, and trea
 were not there. Clients depend on all three (docker-py sends ``null`` for everything that was not given).
 """
 
+import re
 import types
 import typing
 from collections.abc import Callable, Hashable
@@ -18,6 +19,10 @@ from rundlet.errors import InvalidParameterError
 
 T = TypeVar("T")
 Normalise = Callable[[Any], Any]
+
+_NUL = b"\\u0000"
+_NULS = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""Escaped in JSON, and not after an escaped backslash: the kernel's strings end there, a container's can hold none."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -42,6 +47,8 @@ def decode(data: bytes, kind: type[T]) -> T:
     """
     if not data:
         raise InvalidParameterError("invalid JSON: got EOF while reading request body")
+    if _NUL in data and _NULS.search(data):
+        raise InvalidParameterError("invalid JSON: a string with a null byte")
     try:
         return convert(msgspec.json.decode(data), kind)
     except msgspec.ValidationError as exc:

@@ -84,6 +84,10 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     for variable in config.env or ():
         if not variable.partition("=")[0]:
             raise InvalidParameterError(f"invalid environment variable: {variable}")
+    # An image's configuration was written by anybody; a request's strings were looked at when they were read.
+    for text in (*(config.env or ()), *(config.entrypoint or ()), *(config.cmd or ()), config.working_dir, config.user):
+        if "\0" in text:
+            raise InvalidParameterError(f"a null byte in the container's configuration: {text!r}")
     if "" in (host.annotations or ()):
         raise InvalidParameterError("invalid Annotations: the empty string is not permitted as an annotation key")
     if config.working_dir and not config.working_dir.startswith("/"):

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from rundlet.errors import InvalidParameterError
 
 _SECOND = 1_000_000_000
+_EARLIEST, _LATEST = -30_610_224_000, 253_402_300_799
+"""The years 1000 to 9999, in seconds since the epoch: what can be written as RFC 3339 and compared as text."""
 _UNIX = re.compile(r"(-?\d+)(?:\.(\d{1,9}))?")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -18,7 +20,10 @@ def parse(text: str) -> int | None:
     if not text:
         return None
     if unix := _UNIX.fullmatch(text):
-        return int(unix[1]) * _SECOND + _fraction(unix[2])
+        seconds = int(unix[1]) if len(unix[1].lstrip("-0")) < 20 else 1 << 63
+        if not -1 << 63 <= seconds < 1 << 63:
+            raise InvalidParameterError(f'strconv.ParseInt: parsing "{unix[1]}": value out of range')
+        return min(max(seconds, _EARLIEST), _LATEST) * _SECOND + _fraction(unix[2])
     if stamp := _RFC3339.fullmatch(text):
         zone = "+00:00" if stamp[4] == "Z" else stamp[4]
         try:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rundlet.util.template import TemplateError, compile_template
+from rundlet.util.template import TemplateError, compile_template, functions
+from rundlet.util.template.errors import ExecutionError
 from rundlet.util.template.lexer import go_quote, tokens
 from rundlet.util.template.printf import sprintf
 
@@ -216,3 +217,9 @@ def test_comparisons_agree(left: int, right: int, _: int) -> None:
 def test_sprintf_never_fails(form: str, arguments: list[Any]) -> None:
     if not any(len(digits) > 3 for digits in "".join(c if c.isdigit() else " " for c in form).split()):
         sprintf(form, [value for value in arguments if not isinstance(value, int) or abs(value) < 1000])
+
+
+def test_pad_has_a_limit() -> None:
+    with pytest.raises(ExecutionError, match="error calling pad: more than 1048576 blanks"):
+        functions.pad("x", 1 << 40, 0)
+    assert functions.pad("x", 2, 1) == "  x "

@@ -8,6 +8,7 @@ from rundlet.container.record import Record
 from rundlet.container.state import Status
 from rundlet.engine.containers import documents
 from rundlet.errors import InvalidParameterError
+from rundlet.util import regular
 
 STATUSES = frozenset(status.value for status in Status)
 HEALTHS = frozenset({"starting", "healthy", "unhealthy", "none"})
@@ -90,16 +91,15 @@ class Selection:
         return found
 
     def _by_name(self, record: Record) -> bool:
-        import re
-
         patterns = self._filters.get("name")
         if not patterns:
             return True
         for pattern in patterns:
             try:
-                if re.search(pattern, record.name) or re.search(pattern, f"/{record.name}"):
+                wanted = regular.expression(pattern)
+                if wanted.search(record.name) or wanted.search(f"/{record.name}"):
                     return True
-            except re.error:
+            except regular.PatternError:
                 if pattern in record.name:
                     return True
         return False

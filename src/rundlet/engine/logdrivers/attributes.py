@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rundlet.errors import InvalidParameterError
+from rundlet.util import regular
 
 _SHORT: Final = 12
 _TEMPLATE_NAME: Final = "log-tag"
@@ -84,9 +85,8 @@ def _data(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _compile(pattern: str) -> "re.Pattern[str]":
+def _compile(pattern: str) -> regular.Expression:
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        words = "missing closing )" if "unterminated subpattern" in str(error) else error.msg
-        raise InvalidParameterError(f"error parsing regexp: {words}: `{pattern}`") from None
+        return regular.expression(pattern)
+    except regular.PatternError as error:
+        raise InvalidParameterError(f"error parsing regexp: {error}") from None

@@ -7,6 +7,9 @@ from rundlet.util.template.errors import ExecutionError
 from rundlet.util.template.printf import sprintf
 from rundlet.util.template.values import MISSING, go_string, type_name
 
+MOST_BLANKS = 1 << 20
+"""Of one ``pad``: templates of clients (log tags) are carried out in the engine's memory."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +222,8 @@ def upper(text: Any) -> str:
 def pad(text: Any, before: Any, after: Any) -> str:
     """Blanks around a text that is not empty."""
     inner = _text(text, "pad", 0)
+    if max(_number(before), _number(after)) > MOST_BLANKS:
+        raise ExecutionError(f"error calling pad: more than {MOST_BLANKS} blanks")
     return " " * _number(before) + inner + " " * _number(after) if inner else inner
 
 
