@@ -80,6 +80,13 @@ def inspect_all(names: Iterable[str], find: Callable[[str], Any], template: str,
 
 
 def _rendered(render: Callable[[Any], str], value: Any) -> str:
+    """As Docker: over the whole type, and where that fails over the document, whose error is the one to be read."""
+    from rundlet.cli.format.zeros import completed
+
+    try:
+        return render(completed(value))
+    except CommandError:
+        pass
     try:
         return render(value)
     except CommandError:

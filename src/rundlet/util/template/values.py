@@ -17,7 +17,7 @@ NULL_LISTS = frozenset(
         "Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps "
         "BlkioWeightDevice CapAdd CapDrop Cmd Config DeviceCgroupRules DeviceRequests Devices Dns DnsOptions "
         "DnsSearch Entrypoint Env ExecIDs ExtraHosts GroupAdd Links MaskedPaths Mounts OnBuild ReadonlyPaths "
-        "RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom"
+        "Manifests RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom"
     ).split()
 )
 NULL_MAPS = frozenset(
