@@ -3,30 +3,44 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.engines import Engine, wait_for
 
 
-@pytest.fixture
-def small(tmp_path: Path, busybox_tar: Path) -> Iterator[Engine]:
-    """An engine whose directories are on a file system of 40 MB."""
-    directory = Path("/tmp") / f"rl-full-{os.getpid()}"
+@contextmanager
+def little_disk(directory: Path) -> Iterator[None]:
+    """40 MB at ``directory``."""
     directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=755", "tmpfs", str(directory)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=False)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def started(directory: Path, busybox_tar: Path) -> Iterator[Engine]:
     engine = Engine(directory=directory)
     try:
         engine.start()
         engine.ok("import", str(busybox_tar), "busybox")
         yield engine
     finally:
-        try:
-            engine.stop()
-        finally:
-            subprocess.run(["umount", "-l", str(directory)], check=False)
-            shutil.rmtree(directory, ignore_errors=True)
+        engine.stop()
+
+
+@pytest.fixture
+def small(busybox_tar: Path) -> Iterator[Engine]:
+    """An engine whose directories are on a file system of 40 MB."""
+    directory = Path("/tmp") / f"rl-full-{os.getpid()}"
+    with little_disk(directory), started(directory, busybox_tar) as engine:
+        yield engine
 
 
 def used(engine: Engine) -> int:
@@ -74,6 +88,26 @@ def test_starting_on_a_full_disk(small: Engine) -> None:
     filler.unlink()
     assert small.ok("ps", "-a", "--format", "{{.Names}}") == "alive"
     assert small.ok("run", "--rm", "--name", "new", "busybox", "echo", "again") == "again"
+
+
+def test_an_engine_starts_on_a_full_disk(busybox_tar: Path) -> None:
+    """Where else should room be made from?"""
+    disk = Path("/tmp") / f"rl-disk-{os.getpid()}"
+    with little_disk(disk), tempfile.TemporaryDirectory(prefix="rl-full-", dir="/tmp") as directory:
+        Path(directory, "root").symlink_to(disk)
+        starts_when_full(Path(directory), busybox_tar)
+
+
+def starts_when_full(directory: Path, busybox_tar: Path) -> None:
+    with started(directory, busybox_tar) as engine:
+        done = engine.cli("run", "--name", "filler", "busybox", "dd", "if=/dev/zero", "of=/full", "bs=1k")
+        assert "No space left on device" in done.stderr
+        engine.wait_for_successor(engine.kill(), 30)
+        assert engine.ok("ps", "-a", "--format", "{{.Names}}") == "filler"
+        engine.cli("rm", "filler")  # the files go first: that there was no room to write it down is told, once
+        engine.ok("container", "prune", "-f")
+        assert engine.ok("ps", "-aq") == ""
+        assert engine.ok("run", "--rm", "busybox", "echo", "fine") == "fine"
 
 
 def test_builds_on_a_full_disk(small: Engine, tmp_path: Path) -> None:

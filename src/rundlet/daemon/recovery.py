@@ -6,6 +6,8 @@ is given back. A container's record may be older than its shim: an engine can di
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -24,6 +26,7 @@ from rundlet.errors import RundletError
 from rundlet.runtime import state as runtime_state
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError
 from rundlet.util import fs
+from rundlet.util.database import StateError
 from rundlet.util.layout import Layout
 
 _log = logging.getLogger(__name__)
@@ -171,16 +174,20 @@ class Recovery:
 
     def _remove_unfinished(self, unfinished: list[str]) -> None:
         for container_id in unfinished:
-            self._context.snapshots.remove_container(container_id)
+            self._remove_snapshot(container_id)
             if self._context.containers.has(container_id):
                 self._context.containers.forget(container_id)
             else:
                 fs.remove_tree(self._context.layout.container(container_id))
 
+    def _remove_snapshot(self, container_id: str) -> None:
+        with _without_room(f"what is left of container {container_id[:12]}"):
+            self._context.snapshots.remove_container(container_id)
+
     def _remove_orphans(self) -> None:
         for container_id in self._context.snapshots.containers():
             if not self._context.containers.has(container_id) and container_id not in self._context.containers.damaged:
-                self._context.snapshots.remove_container(container_id)
+                self._remove_snapshot(container_id)
         self._context.volumes.sweep()
         remove_leftovers(self._context.layout)
 
