@@ -250,6 +250,32 @@ def test_other_contexts(engine: Engine, context: Path, tmp_path: Path) -> None:
     assert run_of(engine, built(engine, *words, "-", stdin=file), "cat", "/o") == "other\nother"
 
 
+def test_a_context_in_an_oci_layout(engine: Engine, tmp_path: Path) -> None:
+    layout = f"{tmp_path}/layout"
+    file = "FROM scratch\nARG TARGETARCH\nCOPY <<EOF /made-for\n${TARGETARCH}\nEOF\n"
+    output = f"type=oci,tar=false,dest={layout}"
+    made = build(engine, "-t", "laid:old", "-o", output, "--platform", "linux/amd64,linux/arm64", "-", stdin=file)
+    assert made.returncode == 0, made.stderr
+    engine.ok("rmi", "-f", "laid:old")
+    engine.ok("builder", "prune", "-af")
+    file = "FROM base\nCOPY --from=base /made-for /again\n"
+    digest = json.loads(Path(layout, "index.json").read_text())["manifests"][0]["digest"]
+    for place, platform in ((layout, "arm64"), (f"{layout}:old", "amd64"), (f"{layout}@{digest}", "arm64")):
+        words = ["--platform", f"linux/{platform}", "--build-context", f"base=oci-layout://{place}"]
+        done = build(engine, "-o", tmp_path / platform, *words, "-", stdin=file)
+        assert done.returncode == 0, done.stderr
+        assert files_below(tmp_path / platform) == {"made-for": f"{platform}\n", "again": f"{platform}\n"}
+    # What is only looked at gets no name here, and none of the layout's.
+    assert "laid" not in engine.ok("image", "ls", "-a", "--format", "{{.Repository}}").split()
+    for wrong in (f"{layout}:new@sha256:00", f"{tmp_path}/nothing"):
+        done = build(engine, "--build-context", f"base=oci-layout://{wrong}", "-", stdin=file)
+        assert done.returncode == 1
+        assert wrong in done.stderr
+    Path(layout, "index.json").write_text("{")
+    done = build(engine, "--build-context", f"base=oci-layout://{layout}", "-", stdin=file)
+    assert "not JSON" in done.stderr
+
+
 def test_git(engine: Engine, context: Path) -> None:
     need("git")
     env = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}

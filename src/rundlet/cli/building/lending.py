@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rundlet.client.session import Session
 
-_SCHEMES = ("docker-image://", "oci-layout://", "target:")
+_SCHEMES = ("docker-image://", "target:")
 
 
 class Lending:
@@ -52,14 +52,18 @@ class Lending:
         self._session.post(f"/rundlet/builds/{self.identifier}/secrets", body=body)
 
     def contexts(self, words: Iterable[str]) -> None:
-        """``NAME=directory``, ``NAME=URL``, ``NAME=docker-image://…``. Raises CommandError."""
+        """``NAME=directory``, ``NAME=URL``, ``NAME=docker-image://…``, ``NAME=oci-layout://…``. Raises CommandError."""
         for word in words:
             name, equals, value = word.partition("=")
             if not equals or not name or not value:
                 raise CommandError(f"ERROR: failed to build: invalid context value: {word}, expected key=value")
             name = name.lower()
             if value.startswith("oci-layout://"):
-                raise CommandError(f"--build-context {word} (oci-layout) is not supported by Rundlet")
+                from rundlet.cli.building.layouts import layout_tree
+
+                self._send(f"layout-{name}", layout_tree(value))
+                self._contexts[name] = f"oci-layout:layout-{name}"
+                continue
             if value.startswith(_SCHEMES) or is_remote(value):
                 self._contexts[name] = value
                 continue

@@ -7,8 +7,10 @@ build's own first.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import Final
 
 from rundlet.api.images import AuthConfig
+from rundlet.builder.namedcontexts import IMAGE
 from rundlet.builder.report import Reporter
 from rundlet.builder.steps import CacheSource
 from rundlet.engine.builds import indexes
@@ -24,8 +26,12 @@ from rundlet.image.records import Image, Progress
 from rundlet.image.removal import Remover
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Index, decode_any
+from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.storage.files.access import PickRequest, Source
+
+LAYOUT: Final = "oci-layout:"
+"""What a context is called that is an image in a directory that the client has sent."""
 
 
 class CacheImporter:
@@ -70,6 +76,17 @@ class CacheImporter:
                 stack = tuple(self._context.images.layers(image.id))
                 await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
                 found.append(CacheSource(image, tuple(self._context.images.config(image.id).history or ()), stack))
+        return found
+
+    async def settled(self, contexts: Mapping[str, str], platform: Platform) -> dict[str, str]:
+        """``contexts`` with what lies in an OCI layout of the client's as an image that is here. Raises NotFoundError
+        and what loading raises."""
+        found = dict(contexts)
+        for name, value in contexts.items():
+            if value.startswith(LAYOUT):
+                images = await self._loaded(value.removeprefix(LAYOUT))
+                fitting = [image for image in images if platform.matches(image.platform)] or images
+                found[name] = f"{IMAGE}{fitting[0].id}"
         return found
 
     async def forget(self, results: Collection[Digest]) -> None:

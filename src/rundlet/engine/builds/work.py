@@ -103,6 +103,8 @@ class Work:
             remote=request.buildkit,
         )
         recorder.sources = await caches.sources(request.cache_from)
+        contexts = await caches.settled(request.contexts, request.platform)
+        request = msgspec.structs.replace(request, contexts=contexts)
         bases = BaseImageService(context, rooms.puller, self._auth, self._reporter, signed_only=request.signed_only)
         self.used = bases.used
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
