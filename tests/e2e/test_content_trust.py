@@ -356,6 +356,28 @@ def test_servers_that_do_not_serve(engine: Engine, user: Callable[..., User], pl
     assert "No such image" in engine.cli("inspect", name).stderr or engine.cli("inspect", name).returncode == 1
 
 
+def test_what_was_trusted_serves_while_nobody_answers(
+    engine: Engine, user: Callable[..., User], repository: str, reader: str
+) -> None:
+    """As with Docker's client; who has never seen the repository's keys gets nothing, nor for a tag that is new."""
+    alice, bob = user("alice"), user("bob", reader)
+    name = f"{repository}:v1"
+    engine.ok("tag", "busybox", name)
+    alice.ok("push", name)
+    _forget(engine, name)
+    nobody = {"DOCKER_CONTENT_TRUST_SERVER": "https://127.0.0.1:1"}
+    assert bob("pull", name, env=nobody).returncode == 1
+    signed = re.search("sha256:[0-9a-f]{64}", bob.ok("pull", name))
+    assert signed is not None
+    _forget(engine, name)
+    again = bob("pull", name, env=nobody)
+    assert again.returncode == 0, again.stderr
+    assert "might not be the latest" in again.stderr
+    assert f"{repository}@{signed[0]}: Pulling from t/" in again.stdout
+    assert bob("pull", f"{repository}:v2", env=nobody).returncode == 1
+    _forget(engine, name)
+
+
 def test_a_trust_server_that_was_set_back(engine: Engine, tmp_path: Path) -> None:
     """To a state that was signed rightly and is old: who has seen the newer one refuses, with the words for it."""
     with site(tmp_path / "site") as place:

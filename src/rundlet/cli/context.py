@@ -76,11 +76,13 @@ class Context:
         host = hosts[0] if hosts else ""
         if not host and name == "default" and not self.settings["context"]:
             host = os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST") or ""
+        # Files that are named or asked for must be there, whatever becomes of them.
+        tls = self._tls() if hosts or name == "default" else None
         if host == self._own_host():
             return None  # what `engine env` says must not keep the command line from starting it
         try:
             if host:
-                return Endpoint(host, self._tls() if not host.startswith(("unix:", "ssh:")) else None)
+                return Endpoint(host, tls if not host.startswith(("unix:", "ssh:")) else None)
             if not hosts and name != "default":
                 from rundlet.cli.config import context_endpoint
 
@@ -109,11 +111,16 @@ class Context:
 
     def _tls(self) -> TlsSettings | None:
         settings, environment = self.settings, os.environ
+        # As Docker has it, --tlsverify=false asks for TLS as well.
+        asked = "tlsverify" in getattr(settings, "given", ())
         verify = bool(settings["tlsverify"] or environment.get("DOCKER_TLS_VERIFY"))
-        if not (verify or settings["tls"] or environment.get("DOCKER_TLS")):
+        if not (verify or asked or settings["tls"] or environment.get("DOCKER_TLS")):
             return None
         directory = environment.get("DOCKER_CERT_PATH") or self.config_directory
         ca = settings["tlscacert"] or f"{directory}/ca.pem"
+        if (verify or asked) and not os.path.exists(ca):
+            reason = f"open {ca}: no such file or directory"
+            raise CommandError(f"Failed to initialize: unable to resolve docker endpoint: {reason}")
         return TlsSettings(
             ca if verify and os.path.exists(ca) else settings["tlscacert"],
             settings["tlscert"] or f"{directory}/cert.pem",

@@ -22,7 +22,8 @@ def confirm(message: str) -> bool:
     try:
         answer = sys.stdin.readline()
     except KeyboardInterrupt:
-        raise CommandError("", 130) from None
+        sys.stdout.write("\n")
+        raise CommandError("", 0) from None  # a question that is not answered is a no, not a failure
     return answer.strip().lower() in ("y", "yes")
 
 

@@ -164,7 +164,7 @@ class Puller:
         async with self._leases.lease(held) as lease:
             target = await self._gate.resolve(fetcher, reference, credentials)
             # Said only now: an error before it becomes the whole answer, with its own status.
-            label = str(reference.digest) if reference.digest else reference.tag or ""
+            label = f"{reference.name}@{reference.digest}" if reference.digest else reference.tag or ""
             progress(Progress(f"Pulling from {reference.path}", label))
             found = await self._find(fetcher, target, wanted, shown, lease)
             image_id = found.manifest.config.digest

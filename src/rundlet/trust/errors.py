@@ -146,6 +146,12 @@ class ServerError(TrustError):
     line = "Error: error contacting notary server: {error}"
 
 
+class ServerUnreachableError(ServerError):
+    """Nobody answered: no name, no route, no connection. A certificate that is not believed is an answer."""
+
+    reason = "trust-server-unreachable"
+
+
 class UploadRefusedError(TrustError):
     """The trust server did not take what was uploaded."""
 

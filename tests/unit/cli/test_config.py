@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from rundlet.cli.credential_store import erase, store
 from rundlet.cli.credentials import encode, lookup, registry_headers
 from rundlet.cli.engine_start import engine_argv, engine_environment
 from rundlet.cli.exit import CommandError
+from rundlet.cli.flags import Parser
+from rundlet.cli.main import GLOBAL_FLAGS
 from rundlet.cli.reference import INDEX_SERVER
 
 SETTINGS = {
@@ -62,6 +65,22 @@ def test_tls_from_the_environment(context: Context, monkeypatch: pytest.MonkeyPa
     assert endpoint is not None
     assert endpoint.tls is not None
     assert (endpoint.port, endpoint.tls.verify, endpoint.tls.ca) == (2376, True, f"{tmp_path}/ca.pem")
+
+
+def test_the_authority_must_be_there(context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing = re.escape(f"unable to resolve docker endpoint: open {tmp_path}/ca.pem: no such file or directory")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    for host in ("tcp://host", "unix:///docker.sock", ""):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        with pytest.raises(CommandError, match=missing):
+            context.endpoint()
+    monkeypatch.delenv("DOCKER_TLS_VERIFY")
+    assert context.endpoint() is None
+    # The flag asks for TLS whatever it says.
+    parser = Parser(GLOBAL_FLAGS, interspersed=False)
+    parser.parse(["--tlsverify=false", "ps"])
+    with pytest.raises(CommandError, match=missing):
+        Context("rundlet", parser.values).endpoint()
 
 
 def test_a_docker_context(context: Context, tmp_path: Path) -> None:

@@ -81,6 +81,11 @@ def receive(connection: Connection, target: str, limit: int) -> tuple[Response, 
     return answer, bytes(data)
 
 
+def nobody_answered(exc: Exception) -> bool:
+    """Whether an error of the network is that of nobody being there; one of TLS is that of somebody being there."""
+    return isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError)
+
+
 def words(exc: Exception) -> str:
     """An error of the network as a user reads it."""
     if isinstance(exc, ssl.SSLCertVerificationError):

@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.trust.https import Place, connect, exchange, receive, words
+from rundlet.cli.trust.https import Place, connect, exchange, nobody_answered, receive, words
 from rundlet.client.errors import ClientError
 from rundlet.client.wire import DecodeError, loads, quote
-from rundlet.trust.errors import MissingMetadataError, ServerError, TooLargeError, UploadRefusedError
+from rundlet.trust.errors import (
+    MissingMetadataError,
+    ServerError,
+    ServerUnreachableError,
+    TooLargeError,
+    UploadRefusedError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,7 +167,8 @@ class Remote:
                 self.close()
                 # A kept connection may have been closed by the server meanwhile: once more, on a new one.
                 if fresh or method != "GET":
-                    raise ServerError(f"{self.host}: {words(exc)}") from exc
+                    kind = ServerUnreachableError if nobody_answered(exc) else ServerError
+                    raise kind(f"{self.host}: {words(exc)}") from exc
 
     def _second(self, connection: Connection, target: str, limit: int) -> tuple[str, int, bytes] | None:
         """The answer to the request that was sent with the one before; None when that has to be asked for by itself."""

@@ -7,15 +7,29 @@ from datetime import UTC, datetime
 from rundlet.cli.exit import CommandError
 from rundlet.cli.trust.remote import Remote
 from rundlet.trust.cache import MetadataCache
-from rundlet.trust.errors import NoTrustDataError
-from rundlet.trust.metadata import ROOT
+from rundlet.trust.errors import NoTrustDataError, ServerUnreachableError
+from rundlet.trust.metadata import ROOT, TIMESTAMP
 from rundlet.trust.updater import every_role, only_releases, update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rundlet.cli.context import Context
     from rundlet.cli.reference import ImageName
     from rundlet.trust.trusted_set import TrustedSet
+    from rundlet.trust.updater import Exchange, Request
+
+
+def _follow(exchange: Exchange, file: Callable[[str, int, Request | None], bytes | None]) -> TrustedSet:
+    """What comes of ``exchange``, with the files that it asks for."""
+    try:
+        request = next(exchange)
+        while True:
+            request = exchange.send(file(request.name, request.limit, request.next))
+    except StopIteration as end:
+        trusted: TrustedSet = end.value
+        return trusted
 
 
 class TrustedRepository:
@@ -34,13 +48,18 @@ class TrustedRepository:
         wanted = only_releases if releases_only else every_role
         vouched = self._cache.vouched(self.gun, known)
         proofs = self._cache.proofs(self.gun)
-        exchange = update(self.gun, self._remote.host, known, datetime.now(UTC), wanted, vouched, proofs)
+
+        def exchange() -> Exchange:
+            return update(self.gun, self._remote.host, known, datetime.now(UTC), wanted, vouched, proofs)
+
         try:
-            request = next(exchange)
-            while True:
-                request = exchange.send(self._remote.file(request.name, request.limit, request.next))
-        except StopIteration as end:
-            trusted: TrustedSet = end.value
+            trusted = _follow(exchange(), self._remote.file)
+        except ServerUnreachableError as exc:
+            # As with Docker's client: what was trusted last time is, until its timestamp expires.
+            if not {ROOT, TIMESTAMP} <= known.keys():
+                raise
+            self._context.warn(f"WARNING: {exc}; using what was trusted last time, which might not be the latest")
+            trusted = _follow(exchange(), lambda name, _limit, _next: known.get(name))
         finally:
             self._remote.close()
         files = trusted.files()
