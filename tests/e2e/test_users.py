@@ -178,3 +178,10 @@ def test_ranges_outlive_the_engine_and_end_with_the_container(new_engine: Callab
     context.mkdir()
     (context / "Dockerfile").write_text("FROM busybox\nRUN grep -q 4294967295 /proc/self/uid_map\n")
     engine.ok("build", "-q", str(context))
+
+
+def test_device_under_another_name(engine: Engine) -> None:
+    """No node can be made there: the machine's is mounted, whatever it is called on the machine."""
+    script = "ls -ln /dev/other | awk '{print $5, $6}'; echo x > /dev/other && echo fine"
+    done = engine.ok("run", "--rm", AUTO, "--device", "/dev/null:/dev/other", "busybox", "sh", "-c", script)
+    assert done.split() == ["1,", "3", "fine"]

@@ -9,6 +9,7 @@ import os
 import stat
 import struct
 import termios
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from rundlet.linux import libc, mount, path
@@ -154,8 +155,7 @@ def send_master(socket_fd: int, master: int) -> None:
 
 def _bind_node(directory: int, name: str, where: str, kind: int, number: int) -> None:
     """The machine's own node, mounted: nobody can make one in a user namespace. Raises: PermissionError."""
-    word = "block" if kind == stat.S_IFBLK else "char"
-    for source in (where, f"/dev/{word}/{os.major(number)}:{os.minor(number)}"):
+    for source in _places(where, kind, number):
         try:
             clone = mount.open_tree(libc.AT_FDCWD, source, mount.OPEN_TREE_CLONE)
         except OSError:
@@ -170,6 +170,16 @@ def _bind_node(directory: int, name: str, where: str, kind: int, number: int) ->
         finally:
             os.close(clone)
     raise libc.error(errno.EPERM, where)
+
+
+def _places(where: str, kind: int, number: int) -> Iterator[str]:
+    """Where the machine's node may be: it often has the same name; udev lists them by number, if there is one."""
+    yield where
+    yield f"/dev/{'block' if kind == stat.S_IFBLK else 'char'}/{os.major(number)}:{os.minor(number)}"
+    for name in os.listdir("/dev"):
+        found = os.lstat(f"/dev/{name}")
+        if (stat.S_IFMT(found.st_mode), found.st_rdev) == (kind, number):
+            yield f"/dev/{name}"
 
 
 def _parent(context: Context, name: str) -> tuple[int, str, bool]:
