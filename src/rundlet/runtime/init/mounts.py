@@ -103,6 +103,8 @@ class MountFilesystem(NamedTuple):
         return f"{self.kind} on {self.destination}"
 
     def execute(self, context: Context) -> None:
+        if self.kind == "sysfs":
+            _no_link(context.root, self.destination)
         covers = _exists(context.root, self.destination)
         target = _target(context.root, self.destination, True)
         try:
@@ -154,6 +156,7 @@ class MountProc(NamedTuple):
         return f"proc on {self.destination}"
 
     def execute(self, context: Context) -> None:
+        _no_link(context.root, self.destination)
         target = _target(context.root, self.destination, True)
         try:
             fd = _another(context.proc())
@@ -292,6 +295,18 @@ def _hierarchy(name: str, data: str, attributes: int) -> int:
         key, separator, value = item.partition("=")
         options[key] = value if separator else None
     return mount.new_filesystem("cgroup", options, attributes)
+
+
+def _no_link(root: int, destination: str) -> None:
+    """A link could lead elsewhere when parts of it are masked by their names (CVE-2019-19921). Raises: OSError."""
+    try:
+        place = path.open_in_root(root, destination, os.O_PATH | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    link = stat.S_ISLNK(os.fstat(place).st_mode)
+    os.close(place)
+    if link:
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), destination)
 
 
 def _exists(root: int, destination: str) -> bool:
