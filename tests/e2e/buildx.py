@@ -5,6 +5,7 @@ also drives the one of Debian's ``docker``, which has BuildKit's own client buil
 """
 
 import asyncio
+import hashlib
 import os
 import secrets as secrets_
 import socket
@@ -15,6 +16,12 @@ from pathlib import Path
 
 from rundlet.api.buildkit import (
     BytesMessage,
+    CacheOptions,
+    ContentReadRequest,
+    ContentReadResponse,
+    ContentWrite,
+    ContentWriteRequest,
+    ContentWriteResponse,
     Definition,
     Empty,
     Exporter,
@@ -42,6 +49,7 @@ from rundlet.transport.http2.grpc import CallError, Channel, Code, Server, Serve
 
 CONTROL = "/moby.buildkit.v1.Control"
 BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
+CONTENT = "/containerd.services.content.v1.Content"
 SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
 SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
@@ -137,6 +145,36 @@ class Receiving:
         assert (await _packet(call)).type == PacketType.FINISH
 
 
+class Store:
+    """A content store of the client's: what its session answers containerd's content service with."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    async def read(self, call: ServerCall) -> None:
+        digest = decode(ContentReadRequest, await call.request()).digest
+        if digest not in self.blobs:
+            raise CallError(Code.NOT_FOUND, f"content {digest}: not found")
+        data = self.blobs[digest]
+        for at in range(0, len(data), 100_000):
+            await call.send(encode(ContentReadResponse(at, data[at : at + 100_000])))
+
+    async def write(self, call: ServerCall) -> None:
+        data = b""
+        while True:
+            request = decode(ContentWriteRequest, await call.messages.next() or b"")
+            if request.action == ContentWrite.STAT and request.expected in self.blobs:
+                raise CallError(Code.ALREADY_EXISTS, f"content {request.expected}: already exists")
+            data += request.data
+            if request.action == ContentWrite.COMMIT:
+                assert len(data) == request.total
+                assert request.expected == f"sha256:{hashlib.sha256(data).hexdigest()}"
+                self.blobs[request.expected] = data
+            await call.send(encode(ContentWriteResponse(request.action, len(data))))
+            if request.action == ContentWrite.COMMIT:
+                return
+
+
 async def _packet(call: ServerCall) -> Packet:
     message = await call.messages.next()
     assert message is not None
@@ -162,13 +200,14 @@ class Buildx:
         frontend: str = "dockerfile.v0",
         inputs: Mapping[str, Definition] | None = None,
         meanwhile: Callable[[FrontendResponse], Awaitable[None]] | None = None,
+        cache: CacheOptions | None = None,
     ) -> dict[str, str]:
         """As buildx does it: a build without a frontend, in which the client is one that asks for ``frontend``.
 
         ``meanwhile`` is done after that has answered, before the build begins.
         """
         ref = f"{self.session}-{ref}"
-        request = SolveRequest(ref=ref, session=self.session, exporters=exporters)
+        request = SolveRequest(ref=ref, session=self.session, exporters=exporters, cache=cache)
         solving = asyncio.create_task(self.control.ask(f"{CONTROL}/Solve", encode(request)))
         watching = asyncio.create_task(self._watch(ref))
         try:
@@ -218,6 +257,7 @@ async def buildx(
     *,
     secrets: Mapping[str, bytes] | None = None,
     receiving: Receiving | None = None,
+    store: Store | None = None,
 ) -> AsyncIterator[Buildx]:
     """A client of the engine at the socket ``path``, with a session of its own."""
     session, shared_key = secrets_.token_hex(8), str(files.directories["context"])
@@ -232,6 +272,8 @@ async def buildx(
         return CallError(Code.UNKNOWN, str(error))
 
     methods = {SYNC: files.serve, SECRET: secret, SEND: (receiving or Receiving()).serve}
+    if store is not None:
+        methods |= {f"{CONTENT}/Read": store.read, f"{CONTENT}/Write": store.write}
     exposed = "X-Docker-Expose-Session"
     lines = {f"{exposed}-Uuid": session, f"{exposed}-Sharedkey": shared_key, f"{exposed}-Grpc-Method": list(methods)}
     served = Connection(upgraded(path, "/session", lines), Server(methods, describe).accept)

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import docker_programs, lacking
-from tests.e2e.buildx import CONTROL, Buildx, Files, Receiving, buildx, upgraded
+from tests.e2e.buildx import CONTROL, Buildx, Files, Receiving, Store, buildx, upgraded
 from tests.engines import Engine, wait_for
 
 from rundlet.api.buildkit import (
     BlobDescriptor,
     BuildRecord,
+    CacheEntry,
+    CacheOptions,
     ContentReadRequest,
     ContentReadResponse,
     CopyAction,
@@ -344,6 +346,35 @@ async def test_a_dockerfile_is_asked_about(engine: Engine, context: Path) -> Non
     assert {one["name"] for one in offered} >= {"frontend.lint", "frontend.outline", "frontend.targets"}
     # Nothing was built for it, nothing but the Dockerfile sent.
     assert set(files.sent) == {"Dockerfile"}
+
+
+async def test_caches_and_images_in_stores_of_the_client(engine: Engine, context: Path) -> None:
+    """``--cache-to`` and ``--cache-from type=local``, ``--build-context x=oci-layout://…``."""
+    (context / "Dockerfile").write_text("FROM busybox AS one\nRUN date > /t\nFROM busybox\nCOPY --from=one /t /\n")
+    store = Store()
+    target, step = CacheEntry("local", {"dest": "/dir", "mode": "max"}), "[one 2/2] RUN date > /t"
+    async with buildx(engine.socket, files_of(context), store=store) as client:
+        response = await client.solve("r1", {}, cache=CacheOptions(exports=(target,)))
+        index = json.loads(response["cache.manifest"])
+        assert json.loads(store.blobs[index["digest"]])["manifests"]
+        engine.ok("builder", "prune", "-af")
+        source = CacheEntry("local", {"src": "/dir", "digest": index["digest"]})
+        await client.solve("r2", {}, cache=CacheOptions(imports=(source,)))
+        assert client.steps[step] == "cached"
+        # One that isn't there is no error.
+        gone = CacheEntry("local", {"src": "/dir", "digest": f"sha256:{64 * '0'}"})
+        (context / "Dockerfile").write_text("FROM busybox\nRUN date > /x\n")
+        await client.solve("r3", {}, cache=CacheOptions(imports=(gone, CacheEntry("local", {"src": "/none"}))))
+        # Any image can be what a build stands on.
+        (context / "Dockerfile").write_text("FROM x\nRUN ls /t\n")
+        await client.solve("r4", {"context:x": f"oci-layout://store:tag@{index['digest']}"})
+        assert client.log.endswith(b"/t\n")
+        blob = next(name for name, data in store.blobs.items() if data[:2] != b'{"' and len(data) > 1000)
+        store.blobs[blob] += b"more"
+        engine.ok("builder", "prune", "-af")
+        engine.ok("image", "prune", "-f")
+        with pytest.raises(CallError, match="has not the size"):
+            await client.solve("r5", {"context:x": f"oci-layout://store:tag@{index['digest']}"})
 
 
 async def history(client: Buildx, ref: str = "", *filters: str) -> list[BuildRecord]:

@@ -22,6 +22,9 @@ _CAPABILITIES: Final = frozenset(
     f"moby.buildkit.frontend.{name}" for name in ("contexts", "subrequests", "gitquerystring")
 )
 _LAYOUT: Final = "oci-layout://"
+_LAYOUT_STORE: Final = "oci:"
+LOCAL_STORE: Final = "local:"
+"""What clients put before the names of their stores."""
 _LOCAL: Final = "local:"
 _RESULT: Final = "result:"
 _PULL: Final = "pull"
@@ -42,7 +45,8 @@ class StoredImage(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """One build. ``directory`` is the client's name for its context where that is not ``remote``; ``dockerfile`` that
     of where its Dockerfile is, "" for in the context; ``contexts`` are the client's names of further directories.
-    ``results`` are contexts that other builds come to, ``stored`` those that are images in the client's stores.
+    ``results`` are contexts that other builds come to, ``stored`` those that are images in the client's stores,
+    ``caches`` the build caches there, by the names that ``options`` has for them.
     ``sessions`` are those of directories that are not of the build's own session: several builds share them.
     ``request`` is what is asked about the Dockerfile instead of a build of it ("": nothing)."""
 
@@ -54,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     contexts: Mapping[str, str] = {}
     results: Mapping[str, str] = {}
     stored: Mapping[str, StoredImage] = {}
+    caches: Mapping[str, StoredImage] = {}
     sessions: Mapping[str, str] = {}
     request: str = ""
 
@@ -88,8 +93,8 @@ def plan(
     options = BuildOptions(
         rich=True,
         outputs=outputs,
-        cache_from=tuple(_cache(one) for one in imported) + _words(attributes.get("cache-from", "")),
-        cache_to=tuple(_cache(one) for one in exports),
+        cache_from=tuple(filter(None, map(_imported, imported))) + _words(attributes.get("cache-from", "")),
+        cache_to=tuple(_cache(one, LOCAL_STORE, one.attributes.get("dest", "")) for one in exports),
         allow=tuple(entitlements),
         target=attributes.get("target", ""),
         platform=attributes.get("platform", ""),
@@ -118,6 +123,7 @@ def plan(
         contexts=contexts.directories,
         results=contexts.results,
         stored=contexts.stored,
+        caches=dict(_caches(imported)),
         sessions=asked.below("local-sessionid:"),
         request=attributes.get("requestid", ""),
     )
@@ -275,7 +281,7 @@ def _value(name: str, definition: Definition) -> str:
 def _stored(name: str, value: str) -> StoredImage:
     store, _, digest = value.removeprefix(_LAYOUT).partition("@")
     try:
-        return StoredImage(store.partition(":")[0], Digest.parse(digest))
+        return StoredImage(f"{_LAYOUT_STORE}{store.partition(':')[0]}", Digest.parse(digest))
     except InvalidDigestError as exc:
         raise InvalidParameterError(f"oci-layout reference {value!r} of {name} has no digest") from exc
 
@@ -302,10 +308,41 @@ def _drop(attributes: dict[str, str], name: str, holds: Callable[[str], bool]) -
         del attributes[name]
 
 
-def _cache(entry: CacheEntry) -> str:
+def _cache(entry: CacheEntry, store: str, place: str) -> str:
+    """``entry`` as an option; of a directory of the client's, ``place`` is what it is called in ``store``."""
     if entry.type == "local":
-        raise NotSupportedError("a build cache of type local through BuildKit's protocol")
+        mode = entry.attributes.get("mode", "min")
+        return f"type=local,{'src' if store == INPUT else 'dest'}={store}{_quoted(place)},mode={mode}"
     return ",".join((f"type={entry.type}", *(f"{name}={value}" for name, value in sorted(entry.attributes.items()))))
+
+
+def _imported(entry: CacheEntry) -> str:
+    """ "" for a directory in which there is no cache yet."""
+    if entry.type == "local" and "digest" not in entry.attributes:
+        return ""
+    return _cache(entry, INPUT, _cache_name(entry))
+
+
+def _cache_name(entry: CacheEntry) -> str:
+    return f"cache {entry.attributes.get('digest', '')}"
+
+
+def _caches(entries: Iterable[CacheEntry]) -> Iterable[tuple[str, StoredImage]]:
+    for entry in entries:
+        digest = entry.attributes.get("digest", "")
+        if entry.type == "local" and digest:
+            try:
+                found = StoredImage(f"{LOCAL_STORE}{entry.attributes.get('src', '')}", Digest.parse(digest))
+            except InvalidDigestError as exc:
+                raise InvalidParameterError(f"invalid digest {digest!r} of a build cache") from exc
+            yield _cache_name(entry), found
+
+
+def _quoted(text: str) -> str:
+    """``text`` as a value between commas."""
+    if "," in text:
+        raise NotSupportedError(f"a build cache in {text}: a comma in its name")
+    return text
 
 
 class _Listed(msgspec.Struct, frozen=True, rename="pascal"):

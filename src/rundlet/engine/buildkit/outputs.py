@@ -1,6 +1,7 @@
 """Results that go to the client: archives as one stream, directories file by file."""
 
 import asyncio
+import json
 import os
 import posixpath
 import stat
@@ -16,6 +17,7 @@ from rundlet.api.protobuf import encode
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit.filesync import Sent, go_mode, send_files, sending_order
 from rundlet.engine.buildkit.session import Session
+from rundlet.engine.buildkit.stores import ClientStore
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError
 
@@ -63,6 +65,25 @@ class OutputSender:
                 await self._send_directory(session, index, parts)
             else:
                 await self._send_archive(session, index, parts[0]["url"])
+
+    async def send_caches(
+        self, session: Session, targets: Sequence[str], results: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """Put the build caches among ``results`` where ``targets`` say; what the client is told. Raises CallError."""
+        told: dict[str, str] = {}
+        for one in results:
+            if "cache" not in one:
+                continue
+            fields = dict(field.partition("=")[::2] for field in targets[one["cache"]].split(","))
+            workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+            await asyncio.to_thread(workspace.make)
+            try:
+                async with self._opened(one["url"]) as chunks:
+                    described = await ClientStore(session, fields["dest"]).save(chunks, f"{workspace.path}/files/cache")
+            finally:
+                await asyncio.shield(asyncio.to_thread(workspace.remove))
+            told["cache.manifest"] = json.dumps(described)
+        return told
 
     async def _send_archive(self, session: Session, index: int, url: str) -> None:
         async with session.channel.call(METHOD, [(_EXPORTER, str(index))]) as call, self._opened(url) as chunks:

@@ -14,12 +14,14 @@ from rundlet.api.builds import BuildFailure, BuildOptions, BuildProgress, Output
 from rundlet.api.images import AuthConfig
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.protobuf import encode
+from rundlet.builder.errors import BuildError
 from rundlet.engine.buildkit import progress
 from rundlet.engine.buildkit.exporting import Exporting
-from rundlet.engine.buildkit.frontend import Plan
+from rundlet.engine.buildkit.frontend import Plan, StoredImage
 from rundlet.engine.buildkit.jobs import Job
 from rundlet.engine.buildkit.outputs import OutputSender, Save
 from rundlet.engine.buildkit.session import Sessions
+from rundlet.engine.buildkit.stores import ClientStore
 from rundlet.engine.buildkit.supply import SessionSupply
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.context import Context
@@ -63,6 +65,16 @@ class BuildRuns:
         shared = {directory: await self._sessions.get(name) for directory, name in plan.sessions.items()}
         return SessionSupply(self._context, self._builds.kept, self._http, session, shared, plan, logins)
 
+    async def stored(self, session_id: str, stored: StoredImage, platform: str) -> str:
+        """The image of a client's store, which is here then; its ID. Raises BuildError, CallError and what loading
+        raises."""
+        session = await self._sessions.get(session_id)
+        async with aclosing(ClientStore(session, stored.store).archive(stored.digest)) as archive:
+            images = await self._builds.load(archive, platform)
+        if not images:
+            raise BuildError(f"{stored.digest}: no image for this platform")
+        return str(images[0].id)
+
     async def run(self, job: Job, plan: Plan, session_id: str, contexts: Mapping[str, str] = _NONE) -> Built:
         """``contexts`` are those of the plan that others had to settle. Raises CallError and what building raises."""
         session = await self._sessions.get(session_id)
@@ -87,7 +99,10 @@ class BuildRuns:
         exporting = Exporting(job, self._context.clock, options.outputs)
         async with exporting.going_on(metadata):
             await self._outputs.send(session, options.outputs, aux.get("Outputs", ()))
-        return Built(metadata if exporting.image else {}, aux.get("Platforms", {}), aux.get("Provenance", {}))
+        cached = await self._outputs.send_caches(session, options.cache_to, aux.get("Outputs", ()))
+        return Built(
+            {**(metadata if exporting.image else {}), **cached}, aux.get("Platforms", {}), aux.get("Provenance", {})
+        )
 
     # ── of clients that have no /grpc ────────────────────────────────────────────────────────────────────────
 

@@ -185,9 +185,10 @@ class BuildKitService:
 
     async def _contexts(self, job: Job, found: Plan) -> dict[str, str]:
         """The contexts that other builds come to: images, by their names here. Raises what building raises."""
-        if found.stored:
-            raise NotSupportedError(f"the build context {next(iter(found.stored))} from an OCI layout")
         contexts: dict[str, str] = {}
+        for name, stored in found.stored.items():
+            platform = name.partition("::")[2] or found.options.platform.partition(",")[0]
+            contexts[name] = f"{IMAGE}{await self._runs.stored(job.session, stored, platform)}"
         for name, result in found.results.items():
             for platform, image in (await self._images(job, result)).items():
                 contexts[f"{name}::{platform}" if platform else name] = f"{IMAGE}{image}"

@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,8 +18,9 @@ from rundlet.builder.ignore import NAME as IGNORE_FILE
 from rundlet.builder.ignore import Patterns
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit import filesync
-from rundlet.engine.buildkit.frontend import UPLOAD, Plan
+from rundlet.engine.buildkit.frontend import UPLOAD, Plan, StoredImage
 from rundlet.engine.buildkit.session import Session
+from rundlet.engine.buildkit.stores import ClientStore
 from rundlet.engine.builds.contexts import DockerfileMissingError, Read, bring, read_dockerfile, read_ignore, receive
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lent
@@ -118,6 +119,8 @@ class SessionSupply:
                     await self._local(stack, workspace, read.ignore, emit)
                 for name, directory in plan.contexts.items():
                     lent.contexts[name] = await self._further(name, directory, emit)
+                for name, stored in plan.caches.items():
+                    await self._cached(name, stored, lent, emit)
                 await self._lend(read.dockerfile, lent)
                 yield read
         finally:
@@ -225,6 +228,16 @@ class SessionSupply:
         with step.going_on("transferring context:") as progress:
             await self._fetch(workspace, place, directory, (IGNORE_FILE,), progress)
         return tuple((await asyncio.to_thread(read_ignore, place)).lines())
+
+    async def _cached(self, name: str, stored: StoredImage, lent: Lent, emit: Emit) -> None:
+        """A build cache of the client's; one that can't be had is no error."""
+        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+        await asyncio.to_thread(workspace.make)
+        lent.contexts[name] = workspace
+        step = Transfer(emit, self._context.clock, f"importing cache manifest from {stored.store}")
+        with suppress(RundletError), step.going_on("transferring cache:"):
+            async with aclosing(ClientStore(self._session, stored.store).archive(stored.digest)) as archive:
+                await receive(workspace, archive)
 
     async def _remote(self, workspace: Workspace, emit: Emit) -> None:
         remote = self._plan.remote

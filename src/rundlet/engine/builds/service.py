@@ -141,6 +141,11 @@ class BuildService:
     async def lend_agent(self, session: str, name: str) -> Attachment:
         return self.lendings.add_agent(session, name)
 
+    async def load(self, archive: AsyncIterator[bytes], platform: str) -> list[Image]:
+        """Images that come as an archive, for a build to stand on. Raises ArchiveError and what loading raises."""
+        loaded = await self._rooms.loader.load(archive, platform=platform, progress=lambda _state: None)
+        return [one.image for one in loaded]
+
     async def root_files(self, image: str) -> AsyncIterator[bytes]:
         """An image's files as a tar. Raises NoSuchImageError."""
         return await self._results.root_files(image)

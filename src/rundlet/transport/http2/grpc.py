@@ -5,6 +5,7 @@ Messages are bytes here; what they mean is their service's business. See: gRPC o
 
 import base64
 import binascii
+import logging
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from urllib.parse import quote, unquote
 from rundlet.errors import RundletError
 from rundlet.transport.http2.connection import Connection, Headers, Stream, StreamEndedError
 
+_log = logging.getLogger(__name__)
 MESSAGE_LIMIT: Final = 16 << 20
 """Bytes of one message."""
 _PREFIX: Final = struct.Struct(">BI")
@@ -160,6 +162,10 @@ class Server:
             error = exc
         except RundletError as exc:
             error = self._describe(exc)
+        except Exception:
+            # Whoever asked would wait for an answer for ever.
+            _log.exception("%s", path)
+            error = CallError(Code.INTERNAL, "internal error")
         await call.finish(error)
 
 

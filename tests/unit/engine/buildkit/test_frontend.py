@@ -112,8 +112,10 @@ def test_graphs_and_caches_that_are_refused() -> None:
         plan("dockerfile.v0", {}, {"context": graph}, (), (), (), ())
     with pytest.raises(InvalidParameterError):
         plan("dockerfile.v0", {}, {"context": Definition((b"\xff",))}, (), (), (), ())
-    with pytest.raises(NotSupportedError, match="cache of type local"):
-        plan("dockerfile.v0", {}, {}, (), (), (CacheEntry("local", {"dest": "x"}),), ())
+    with pytest.raises(NotSupportedError, match="a comma in its name"):
+        plan("dockerfile.v0", {}, {}, (), (), (CacheEntry("local", {"dest": "x,y"}),), ())
+    with pytest.raises(InvalidParameterError, match="invalid digest"):
+        plan("dockerfile.v0", {}, {}, (), (CacheEntry("local", {"src": "x", "digest": "y"}),), (), ())
 
 
 def digest(data: bytes) -> str:
