@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import shlex
 import socket
 import stat
 import tarfile
@@ -16,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.engines import Engine, wait_for
+from tests.conftest import need
+from tests.engines import Engine, rundlet_command, wait_for
 
 pytestmark = [pytest.mark.root]
 
@@ -141,6 +143,20 @@ def test_an_images_strings_have_none_either(engine: Engine, busybox_tar: Path) -
     done = engine.cli("run", "--rm", "evil:1", "true")
     assert done.returncode == 125 and "null byte" in done.stderr
     engine.ok("rmi", "evil:1")
+
+
+def test_terminals_are_not_written_to_by_images(engine: Engine, busybox_tar: Path) -> None:
+    """Escape sequences of a history or a message are shown, where a terminal would obey them."""
+    evil = "\x1b]0;title\x07\x9b2J"
+    engine.ok("import", "-c", f"LABEL a={evil}", "-m", evil, str(busybox_tar), "evil:2")
+    table = shlex.join([*rundlet_command(), "history", "--no-trunc", "evil:2"])
+    complaint = shlex.join([*rundlet_command(), "inspect", "--type", "image", f"no{evil}"])
+    for command in (table, complaint):
+        done = engine.run_command([need("script"), "-qec", f"{command} 2>&1", "/dev/null"])
+        assert "\\x1b]0;title\\x07\\x9b2J" in done.stdout, done.stdout
+        assert "\x1b]" not in done.stdout
+    assert evil in engine.ok("history", "--no-trunc", "evil:2"), "a pipe gets what there is"
+    engine.ok("rmi", "evil:2")
 
 
 @pytest.mark.parametrize("pattern", ["^/(a+)+$", "^/(a|a?)+$", "(.*a){20}!"])

@@ -111,6 +111,10 @@ def script() -> None:
 
 
 def _complain(message: str) -> None:
+    if not message.replace("\n", "").isprintable():
+        from rundlet.cli.format.table import visible
+
+        message = visible(message, 2)
     sys.stderr.write(message if message.endswith("\n") else message + "\n")
     sys.stderr.flush()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rundlet.cli.format.table import layout
+from rundlet.cli.format.table import layout, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def print_rows(
         sys.stdout.write("".join(f"{compute(item, full)}\n" for item in items))
     elif kind in ("", TABLE) and not template:
         rows = [[fields[name][0] for name in columns]]
-        rows += [[str(fields[name][1](item, full)) for name in columns] for item in items]
+        rows += [[visible(str(fields[name][1](item, full))) for name in columns] for item in items]
         sys.stdout.write(layout(rows))
     elif kind == "json":
         _print_json(items, fields, full=full)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MINIMUM = 10
 PADDING = 3
+
+
+# C0 and C1 but for line ends and tabs: what moves cursors, changes titles, or types into the shell that reads it.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+
+
+def visible(text: str, fd: int = 1) -> str:
+    """``text`` as a terminal on ``fd`` can be trusted with it: images, registries and engines wrote parts of it."""
+    stream = sys.stderr if fd == 2 else sys.stdout
+    return text if text.isprintable() or not stream.isatty() else text.translate(_CONTROLS)
 
 
 def display_width(text: str) -> int:
