@@ -144,6 +144,19 @@ def test_a_step_that_says_nothing_does_what_its_image_does(context: Context) -> 
     assert "No command specified" in context.build().stderr
 
 
+def test_programs_of_another_platform(context: Context) -> None:
+    """The failure says what is missing: nothing here runs them."""
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00\x01\x00\x00\x00" + bytes(40)
+    context.write("sh", header, 0o755).dockerfile("FROM scratch\nCOPY sh /bin/sh\nRUN true\n")
+    said = context.build("--platform", "linux/arm64").stderr
+    if any(Path("/proc/sys/fs/binfmt_misc").glob("*aarch64*")):
+        assert "exit code" in said  # an emulator takes it, and finds nothing in it
+        return
+    assert "exec /bin/sh: exec format error" in said
+    assert "the image is for linux/arm64 and this machine is linux/amd64: programs of it need an emulator" in said
+    assert "binfmt_misc" in said
+
+
 def test_no_cache_for_one_stage(context: Context) -> None:
     stage = "RUN head -c 16 /dev/urandom | md5sum > /r\n"
     context.dockerfile(f"FROM busybox AS a\n{stage}FROM busybox AS b\nWORKDIR /x\n{stage}COPY --from=a /r /ra\n")

@@ -6,6 +6,7 @@ import posixpath
 
 from rundlet.builder.dockerfile.ast import Position
 from rundlet.errors import InvalidParameterError, NotFoundError, RundletError
+from rundlet.oci.platform import Platform
 from rundlet.storage.layer import fields
 
 
@@ -35,6 +36,18 @@ class StepFailedError(BuildError):
     def buildkit(self) -> str:
         return (
             f"process {fields.quote(os.fsencode(self._command))} did not complete successfully: exit code: {self.code}"
+        )
+
+
+class ForeignProgramError(BuildError):
+    """RUN of a program that is another platform's, and nothing here runs it. ``failure`` is what the start said."""
+
+    reason = "build-foreign-program"
+
+    def __init__(self, failure: RundletError, platform: Platform, host: Platform) -> None:
+        super().__init__(
+            f"{failure}: the image is for {platform} and this machine is {host}: programs of it need an emulator that "
+            "is registered with binfmt_misc (qemu-user-static)"
         )
 
 

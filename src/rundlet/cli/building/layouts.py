@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rundlet.builder.ignore import Patterns
-from rundlet.cli.building.packing import Tree
+from rundlet.cli.building.packing import Tree, nothing_but
 from rundlet.cli.exit import CommandError
 from rundlet.client.wire import dumps, loads
 
@@ -37,7 +36,7 @@ def layout_tree(value: str) -> Tree:
     manifests = list(_manifests(root, entry, value, _DEPTH))
     wanted = {blob for _, blobs in manifests for blob in blobs}
     extra = {_INDEX: dumps({"schemaVersion": 2, "manifests": [manifest for manifest, _ in manifests]}).encode()}
-    return Tree(root, Patterns(["*", f"!{_INDEX}", "!oci-layout", *(f"!{blob}" for blob in sorted(wanted))]), extra)
+    return Tree(root, nothing_but([_INDEX, "oci-layout", *sorted(wanted)]), extra)
 
 
 def _chosen(entries: list[dict[str, Any]], digest: str, tag: str) -> dict[str, Any] | None:

@@ -34,6 +34,11 @@ class Entry:
         self.status = status
 
 
+def nothing_but(names: Iterable[str]) -> Patterns:
+    """What leaves out all but these paths."""
+    return Patterns(["*", *(f"!{name}" for name in names)])
+
+
 class Tree:
     """What counts in ``directory``; ``extra`` are files (name, content) that take the place of those there."""
 

@@ -21,16 +21,19 @@ from rundlet.api.container_config import (
     Ulimit,
 )
 from rundlet.api.containers import ContainerCreate, ContainerCreateOptions, RemoveOptions
+from rundlet.builder.errors import ForeignProgramError
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Ran, RunJob
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import mount_points
 from rundlet.engine.containers.create import Creator
+from rundlet.engine.containers.failures import CANNOT_EXECUTE, StartFailedError
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import PendingAttachment
 from rundlet.engine.context import Context
 from rundlet.errors import NotFoundError, RundletError
+from rundlet.oci.platform import Platform
 from rundlet.util.ids import short
 from rundlet.util.tasks import TaskGroup, settled
 
@@ -74,8 +77,12 @@ class ContainerRunner:
             self._context.events.publish("container", "attach", created.id, attributes)
             try:
                 code = await self._watch(created.id, lambda stream, data: reporter.output(step, stream, data))
-            except RundletError:
+            except RundletError as error:
                 keep = keep or request.keep_failed
+                machine, platform = Platform.host(), job.image.platform
+                unrunnable = isinstance(error, StartFailedError) and error.exit_code == CANNOT_EXECUTE
+                if unrunnable and not platform.runs_on(machine):
+                    raise ForeignProgramError(error, platform, machine) from error
                 raise
             keep = keep or (code != 0 and request.keep_failed)
             record = self._context.containers.by_id(created.id)

@@ -8,6 +8,7 @@ import errno
 from rundlet.errors import InvalidParameterError
 from rundlet.runtime.shimclient import ShimRequestError
 
+CANNOT_EXECUTE = 126
 _NOT_FOUND = (errno.ENOENT,)
 _NOT_EXECUTABLE = (errno.EACCES, errno.ENOEXEC, errno.EPERM, errno.EISDIR, errno.ELIBBAD, errno.ENOTDIR)
 
@@ -29,5 +30,5 @@ def start_error(error: ShimRequestError) -> StartFailedError:
         if error.errno in _NOT_FOUND:
             code = 127
         elif error.errno in _NOT_EXECUTABLE:
-            code = 126
+            code = CANNOT_EXECUTE
     return StartFailedError(str(error), code)
