@@ -549,6 +549,23 @@ def test_several_platforms(engine: Engine, tmp_path: Path) -> None:
     assert wrong.returncode == 1
 
 
+def test_what_else_is_asked_instead_of_a_build(engine: Engine) -> None:
+    file = "# base where all begins\nFROM busybox AS base\n# MODE how to run\nARG MODE=fast\nRUN exit 3\n"
+
+    def call(kind: str, *words: str) -> str:
+        return engine.cli("build", "--call", kind, *words, "-", stdin=file).stdout
+
+    assert call("targets") == "TARGET         DESCRIPTION\nbase (default) where all begins\n"
+    about = "TARGET:      base\nDESCRIPTION: where all begins\n\n"
+    table = "BUILD ARG   VALUE   DESCRIPTION\nMODE        slow    how to run\n\n"
+    assert call("outline", "--build-arg", "MODE=slow") == about + table
+    assert json.loads(call("outline,format=json"))["args"][0]["name"] == "MODE"
+    assert json.loads(call("check,format=json"))["warnings"] is None
+    assert "frontend.outline" in call("subrequests.describe,format=json")
+    refused = engine.cli("build", "--call", "sing", "-", stdin=file)
+    assert (refused.returncode, refused.stderr) == (1, "--call=sing is not supported by Rundlet\n")
+
+
 def test_check(engine: Engine, context: Path) -> None:
     done = engine.cli("build", "--check", str(context))
     assert (done.returncode, done.stdout) == (0, "Check complete, no warnings found.\n")

@@ -77,6 +77,7 @@ class BuildOptions(Options, frozen=True):
     attests: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     check: bool = False
+    call: str = ""
     context: str = ""
     signed_only: bool = False
     recorded: bool = False

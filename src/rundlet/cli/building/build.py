@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _RICH = ("vertexes", "statuses", "logs", "warnings")
 _SILENT = ("rawjson", "quiet", "none")
 _CHECK = "rundlet.build.check"
+_CALL = "rundlet.build.call"
 
 
 class _Outcome:
@@ -41,6 +42,7 @@ class _Outcome:
         self.metadata: dict[str, Any] = {}
         self.outputs: list[dict[str, Any]] = []
         self.check: dict[str, Any] | None = None
+        self.answer: dict[str, Any] | None = None
         self.rich = False
 
     def take(self, aux: Any) -> None:
@@ -48,6 +50,9 @@ class _Outcome:
             return
         if aux.get("ID") == _CHECK:
             self.check = aux
+            return
+        if aux.get("ID") == _CALL:
+            self.answer = aux
             return
         self.image = str(aux.get("ID") or self.image)
         self.metadata.update(aux.get("Metadata") or {})
@@ -58,7 +63,7 @@ def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bo
     """Run one build; the exit code. ``signed_only``: with content trust. Raises CommandError."""
     wanted = wire.outputs(flags)
     query = wire.build_query(context, flags, wanted)
-    quiet = flags["quiet"] or wire.is_check(flags)
+    quiet = flags["quiet"] or wire.is_check(flags) or bool(wire.other_call(flags))
     mode = default_mode(flags["progress"])
     display = Locked(QuietDisplay() if quiet else choose_display(mode, standard_error()))
     source = open_source(path, flags["file"])
@@ -83,6 +88,10 @@ def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bo
         display.finish()
     if outcome.check is not None:
         return _checked(outcome.check, source)
+    if outcome.answer is not None:
+        text = f"{outcome.answer.get('Document')}\n" if wire.wants_json(flags) else str(outcome.answer.get("Text"))
+        sys.stdout.write(text)
+        return int(outcome.answer.get("Status") or 0)
     if not quiet and mode not in _SILENT:
         sys.stderr.write(warnings_text(display.steps.warnings))
     return _finish(context, flags, wanted, outcome)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rundlet.cli.building.outputs import Output
     from rundlet.cli.context import Context
 
+_CHECK = "check"
 ACCEPT = "application/vnd.rundlet.build.v1+json"
 """Asks the engine for the state of each step instead of the classic builder's text."""
 _PROXIES = {
@@ -148,6 +149,7 @@ def build_query(context: Context, flags: dict[str, Any], wanted: list[Output]) -
         "annotations": document(flags["annotation"]),
         "allow": document(flags["allow"]),
         "check": "1" if is_check(flags) else None,
+        "call": other_call(flags),
     }
     for flag, name in (
         ("shm-size", "shmsize"),
@@ -164,11 +166,37 @@ def build_query(context: Context, flags: dict[str, Any], wanted: list[Output]) -
 
 
 def is_check(flags: dict[str, Any]) -> bool:
-    """``--check`` or ``--call=check``. Raises CommandError for other calls."""
-    name = flags["call"].lower()
-    if name not in ("build", "check", "lint"):
+    """``--check`` or ``--call=check``, to be shown as text."""
+    name, as_json = _call(flags)
+    return name == _CHECK and not as_json
+
+
+def other_call(flags: dict[str, Any]) -> str | None:
+    """What else is asked instead of a build: ``outline``, ``targets``… or a check that a program reads."""
+    name, as_json = _call(flags)
+    return name if name and (name != _CHECK or as_json) else None
+
+
+def wants_json(flags: dict[str, Any]) -> bool:
+    """``--call=…,format=json``."""
+    return _call(flags)[1]
+
+
+def _call(flags: dict[str, Any]) -> tuple[str, bool]:
+    """What ``--call`` and ``--check`` ask for ("" for a build), and whether JSON is wanted. Raises CommandError."""
+    name, *fields = flags["call"].split(",")
+    as_json = False
+    for field in fields:
+        key, _, value = field.partition("=")
+        if key != "format" or value not in ("json", "text"):
+            raise CommandError(f"ERROR: invalid call attribute: {field}")
+        as_json = value == "json"
+    name = name.lower()
+    if name not in ("build", "lint", _CHECK, "outline", "targets", "subrequests.describe"):
         raise CommandError(f"--call={flags['call']} is not supported by Rundlet")
-    return bool(flags["check"]) or name != "build"
+    if flags["check"] or name == "lint":
+        name = _CHECK
+    return ("" if name == "build" else name), as_json
 
 
 def registry_config(context: Context) -> dict[str, str]:

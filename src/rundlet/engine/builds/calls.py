@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from rundlet.api import jsonstream
 from rundlet.api.builds import BuildOptions
+from rundlet.api.jsonstream import JSONMessage
 from rundlet.builder.dockerfile.arguments import platform_arguments
 from rundlet.builder.dockerfile.ast import Position, Warning_
 from rundlet.builder.dockerfile.outline import Need, Outline, outline
@@ -18,6 +20,7 @@ from rundlet.errors import NotSupportedError
 from rundlet.oci.platform import Platform
 
 CHECK: Final = "check"
+_CALL: Final = "rundlet.build.call"
 _KINDS: Final = {
     "lint": CHECK,
     "check": CHECK,
@@ -41,6 +44,12 @@ class Answer(msgspec.Struct, frozen=True):
     document: bytes
     text: str
     status: int = 0
+
+    def message(self) -> JSONMessage:
+        """As Rundlet's own command line reads it."""
+        return jsonstream.aux(
+            {"ID": _CALL, "Document": self.document.decode(), "Text": self.text, "Status": self.status}
+        )
 
     def metadata(self) -> dict[str, bytes]:
         """As BuildKit's clients read it."""

@@ -33,7 +33,7 @@ from rundlet.builder.report import Reporter
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
-from rundlet.engine.builds import attestations, checks, indexes
+from rundlet.engine.builds import attestations, calls, checks, indexes
 from rundlet.engine.builds.classic import ClassicReporter
 from rundlet.engine.builds.contexts import Read
 from rundlet.engine.builds.kept import KeptContexts
@@ -94,6 +94,8 @@ class BuildService:
     async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         """An error before the first message is raised, a later one is the last message."""
         check(options)
+        if options.call:
+            calls.kind_of(options.call)
         return self._messages(options, RequestSupply(options, body, self.kept, self._rooms.http))
 
     async def build_of(self, options: BuildOptions, supply: Supply) -> AsyncGenerator[Message, None]:
@@ -211,6 +213,9 @@ class BuildService:
                 warnings = checks.findings(found, options, self._context.images)
                 if options.check:
                     emit(checks.answer(found, warnings))
+                    return None
+                if options.call:
+                    emit(calls.answer(options.call, found, warnings, options).message())
                     return None
                 checks.say(found, warnings, reporter, options)
                 await self.lendings.fetch(lent, filter(is_remote, options.contexts.values()), self._rooms.http)

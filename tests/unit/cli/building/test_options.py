@@ -166,8 +166,25 @@ def test_bad_values() -> None:
         tags(["A B"])
     with pytest.raises(CommandError, match="invalid value for sbom: perhaps"):
         attestations(flags("--sbom", "perhaps"))
-    with pytest.raises(CommandError, match="--call=outline is not supported by Rundlet"):
-        query("--call", "outline")
+    with pytest.raises(CommandError, match="--call=sing is not supported by Rundlet"):
+        query("--call", "sing")
+    with pytest.raises(CommandError, match="invalid call attribute: colour=red"):
+        query("--call", "outline,colour=red")
+
+
+@pytest.mark.parametrize(
+    ("words", "check", "call"),
+    [
+        (["--check"], "1", None),
+        (["--call", "lint"], "1", None),
+        (["--call", "check,format=json"], None, "check"),
+        (["--call", "outline"], None, "outline"),
+        (["--call", "build"], None, None),
+    ],
+)
+def test_what_is_asked_instead_of_a_build(words: list[str], check: str | None, call: str | None) -> None:
+    found = query(*words)
+    assert (found.get("check"), found.get("call")) == (check, call)
 
 
 def test_what_is_said_of_the_result() -> None:

@@ -23,7 +23,7 @@ FLAGS = (
     ("build-context", "", "list", "Additional build contexts (e.g., name=path)"),
     ("cache-from", "", "list", 'External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")'),
     ("cache-to", "", "list", 'Cache export destinations (e.g., "user/app:cache", "type=local,dest=path/to/dir")'),
-    ("call", "", "string", 'Set method for evaluating build ("check")', "build"),
+    ("call", "", "string", 'Set method for evaluating build ("check", "outline", "targets")', "build"),
     ("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
     ("check", "", "bool", 'Shorthand for "--call=check"'),
     ("compress", "", "bool", "Compress the build context using gzip"),

@@ -143,6 +143,7 @@ def _options(call: Call) -> BuildOptions:
         attests=_json(call, "attests", tuple[str, ...], ()),
         annotations=_json(call, "annotations", tuple[str, ...], ()),
         check=call.flag("check"),
+        call=call.text("call"),
         context=call.text("context"),
         signed_only=call.flag("signedonly"),
     )
