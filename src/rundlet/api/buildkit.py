@@ -28,8 +28,11 @@ class SourceOperation(Message, frozen=True):
 
 
 class CopyAction(Message, frozen=True):
+    """``contents``: of a directory what is in it; ``unpack``: of an archive."""
+
     source: Annotated[str, 1] = ""
     destination: Annotated[str, 2] = ""
+    contents: Annotated[bool, 6] = False
     unpack: Annotated[bool, 7] = False
 
 

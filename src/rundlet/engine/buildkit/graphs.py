@@ -7,6 +7,7 @@ See: https://github.com/moby/buildkit/blob/master/solver/pb/ops.proto
 """
 
 import hashlib
+import posixpath
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
@@ -36,11 +37,12 @@ def definition_of(result: str) -> Definition:
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a graph comes from; ``unpacked``: as an archive, what is in it."""
+    """Where a graph comes from; ``unpacked``: as an archive, what is in it; of ``directory`` in it."""
 
     identifier: str
     attributes: Mapping[str, str] = {}
     unpacked: bool = False
+    directory: str = ""
 
 
 def result_of(source: Source) -> str:
@@ -59,10 +61,12 @@ def source_of(definition: Definition) -> Source:
     if wanted.source is not None:
         return Source(wanted.source.identifier, wanted.source.attributes)
     actions = wanted.files.actions if wanted.files is not None else ()
-    if len(actions) == 1 and actions[0].copy is not None and actions[0].copy.unpack and actions[0].first < 0:
-        archive = _input(known, wanted, actions[0].second)
-        if archive.source is not None:
-            return Source(archive.source.identifier, archive.source.attributes, unpacked=True)
+    copy = actions[0].copy if len(actions) == 1 and actions[0].first < 0 else None
+    if copy is not None and (copy.unpack or (copy.contents and posixpath.normpath(copy.destination) in (".", "/"))):
+        origin = _input(known, wanted, actions[0].second).source
+        if origin is not None and (copy.unpack or origin.identifier.startswith("git://")):
+            directory = "" if copy.unpack else posixpath.normpath(f"/{copy.source}").strip("/")
+            return Source(origin.identifier, origin.attributes, copy.unpack, directory)
     kind = next((what for name, what in _KINDS if getattr(wanted, name) is not None), "an unknown operation")
     raise NotSupportedError(f"a build graph that the client made by itself (LLB), of {kind}")
 
@@ -80,7 +84,10 @@ def location_of(source: Source) -> str:
         return source.identifier
     if kind != "git":
         return ""
-    path, mark, fragment = rest.partition("#")
+    path, _, fragment = rest.partition("#")
+    if source.directory:
+        reference, _, inside = fragment.partition(":")
+        fragment = f"{reference}:{posixpath.join(inside, source.directory)}"
     asked = source.attributes
     query = {
         "checksum": asked.get("git.checksum", ""),
@@ -89,4 +96,6 @@ def location_of(source: Source) -> str:
         "subdir": asked.get("git.subdir", ""),
     }
     text = urlencode({name: value for name, value in query.items() if value})
-    return f"{asked.get('git.fullurl') or f'https://{path}'}{'?' if text else ''}{text}{mark}{fragment}"
+    return (
+        f"{asked.get('git.fullurl') or f'https://{path}'}{'?' if text else ''}{text}{'#' if fragment else ''}{fragment}"
+    )

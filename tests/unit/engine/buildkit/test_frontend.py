@@ -4,7 +4,17 @@ import hashlib
 
 import pytest
 
-from rundlet.api.buildkit import CacheEntry, Definition, Exporter, Input, Operation, SourceOperation
+from rundlet.api.buildkit import (
+    CacheEntry,
+    CopyAction,
+    Definition,
+    Exporter,
+    FileAction,
+    FileOperation,
+    Input,
+    Operation,
+    SourceOperation,
+)
 from rundlet.api.builds import BuildOptions, Output, Ulimit
 from rundlet.api.protobuf import encode
 from rundlet.engine.buildkit.frontend import Plan, plan
@@ -148,6 +158,24 @@ def test_contexts_that_the_client_made_by_itself() -> None:
         planned({"context:x": "target:y"})
     with pytest.raises(NotSupportedError, match="main context"):
         plan("dockerfile.v0", {}, {"context": inputs["c"]}, (), (), (), ())
+
+
+def test_a_directory_of_a_repository() -> None:
+    """As ``bake`` has it for ``context = "./sub"`` of a definition in a repository."""
+    git = encode(Operation(source=SourceOperation("git://host/x.git#main", {"git.fullurl": "https://host/x.git"})))
+
+    def context(action: FileAction) -> str:
+        copy = encode(Operation((Input(digest(git)),), files=FileOperation((action,))))
+        graph = Definition((git, copy, encode(Operation((Input(digest(copy)),)))))
+        return plan("dockerfile.v0", {}, {"context": graph}, (), (), (), ()).remote
+
+    assert context(FileAction(-1, 0, CopyAction("/sub/", "/", contents=True))) == "https://host/x.git#main:sub"
+    assert context(FileAction(-1, 0, CopyAction("../../a", "./", contents=True))) == "https://host/x.git#main:a"
+    for action in (FileAction(-1, 0, CopyAction("f", "/")), FileAction(-1, 0, CopyAction("d", "/e", contents=True))):
+        with pytest.raises(NotSupportedError, match="of files that are copied"):
+            context(action)
+    with pytest.raises(InvalidParameterError):
+        context(FileAction(-1, 7, CopyAction("d", "/", contents=True)))
 
 
 def test_what_is_asked_without_a_build() -> None:
