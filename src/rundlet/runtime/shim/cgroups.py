@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rundlet.linux import libc, mount, systemd
+from rundlet.linux import inotify, libc, mount, systemd
 from rundlet.linux.cgroup import Cgroup, Layout, detect, managed, unified_options
 from rundlet.linux.cgroup.units import properties
 from rundlet.runtime.init.plan import CgroupView
@@ -29,6 +29,13 @@ class ContainerCgroup:
         self._layout = layout() if self._scope is None else managed(self._scope["base"])
         self.group = Cgroup(spec["cgroup"]["path"], self._layout)
         self._oom_before = 0
+        self._ran_out = False
+        self.watch = -1
+
+    @property
+    def renewed(self) -> bool:
+        """Whether each life has a group of its own, by the same name."""
+        return self._scope is not None
 
     def create(self, resources: Mapping[str, Any], member: int = 0) -> list[str]:
         """Make it with OCI's ``linux.resources``; returns warnings. A scope needs a ``member``: 0 is this process.
@@ -43,6 +50,7 @@ class ContainerCgroup:
     def restarted(self) -> None:
         """What the kernel killed so far was a former life's."""
         self._oom_before = self.group.oom_kill_count()
+        self._ran_out = False
 
     def join_fds(self) -> list[int]:
         """Files of the v1 hierarchies that "0" is written to; the v2 directory is joined by being born there."""
@@ -71,12 +79,32 @@ class ContainerCgroup:
             links += [(one, name) for one in hierarchy.controllers if "=" not in one and one != name]
         return CgroupView(1, tuple(hierarchies), tuple(binds), tuple(links))
 
-    def oom_killed(self) -> bool:
-        """Whether the kernel killed something in this group for want of memory in this life."""
+    def oom_killed(self, *, killed: bool = False) -> bool:
+        """Whether the kernel killed something in this group for want of memory in this life.
+
+        A scope may have gone with its last process, before anybody looked. Then it counts that memory ran out, as the
+        watch says, and that the program was ``killed``.
+        """
         try:
+            if self._scope is not None and not self.group.exists():
+                return killed and (self._ran_out or self._noticed())
             return self.group.oom_kill_count() > self._oom_before
         except OSError:
             return False
+
+    def _noticed(self) -> bool:
+        """Take the watch's notices; whether there is one of memory that ran out, and not only of the group's end."""
+        if self.watch < 0:
+            return False
+        return any(event.mask & inotify.IN_MODIFY for event in inotify.read_events(self.watch))
+
+    def memory_event(self) -> bool:
+        """The watch has something to say: whether memory ran out, so that something was killed or waits."""
+        noticed = self._noticed() if self._scope is not None else bool(os.read(self.watch, 4096))
+        found = self.out_of_memory()
+        if found or (noticed and not self.group.exists()):
+            self._ran_out = True
+        return found
 
     def out_of_memory(self) -> bool:
         """Whether it has, or wants to and may not."""

@@ -258,7 +258,7 @@ class Container:
 
     def _ended(self, code: int) -> None:
         self.finished_ns = time.time_ns()
-        self.oom = self.cgroup.oom_killed()
+        self.oom = self.cgroup.oom_killed(killed=code == -9)
         if not self.spec["facts"]["private_pids"]:
             self._kill_rest()
         if self.state == STARTING:

@@ -50,7 +50,6 @@ class Shim:
         self.container = Container(self.loop, spec, spec_fd, self.exited, self.container_event)
         self.execs = Execs(self.container)
         self.held: list[int] = []
-        self.oom_fd = -1
 
     def run(self, connection: socket.socket) -> None:
         self.server.add(connection)
@@ -59,6 +58,8 @@ class Shim:
         self.loop.run()
 
     def container_event(self, name: str, values: dict[str, Any]) -> None:
+        if name == "started":
+            self.watch_memory()
         self.event(name, **values)
 
     def event(self, name: str, **values: Any) -> None:
@@ -193,20 +194,25 @@ class Shim:
 
     def watch_memory(self) -> None:
         """Report it when the kernel kills for want of memory, or would, if there is a limit that can be why."""
-        if self.spec["facts"]["memory_limit"] <= 0 or self.oom_fd >= 0:
+        cgroup = self.container.cgroup
+        if self.spec["facts"]["memory_limit"] <= 0 or (cgroup.watch >= 0 and not cgroup.renewed):
             return
+        if cgroup.watch >= 0:
+            self.loop.remove(cgroup.watch)
+            os.close(cgroup.watch)
+            cgroup.watch = -1
         try:
-            self.oom_fd = self.container.cgroup.group.oom_event_fd()
+            cgroup.watch = cgroup.group.oom_event_fd()
         except OSError:
             return  # without the controller there is no limit either
-        self.loop.add(self.oom_fd, READ, self.memory_event)
+        self.loop.add(cgroup.watch, READ, self.memory_event)
 
     def memory_event(self, _events: int) -> None:
         try:
-            os.read(self.oom_fd, 4096)
+            found = self.container.cgroup.memory_event()
         except OSError:
-            pass
-        if self.container.state == RUNNING and self.container.cgroup.out_of_memory():
+            return
+        if self.container.state == RUNNING and found:
             self.event("oom")
 
     def start_failed(self, error: failures.StartError, reply: Reply) -> None:
