@@ -8,7 +8,7 @@ import msgspec
 
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.state import StageState, words_json
-from rundlet.oci.config import ContainerConfig, Healthcheck
+from rundlet.oci.config import Healthcheck
 
 _UNITS: Final = ((3600 * 10**9, "h"), (60 * 10**9, "m"))
 
@@ -145,10 +145,6 @@ def working_directory(state: StageState, path: str) -> str:
 
 def with_directory(state: StageState, directory: str) -> StageState:
     return _set(state, working_dir=directory)
-
-
-def with_labels(container: ContainerConfig, labels: dict[str, str]) -> ContainerConfig:
-    return msgspec.structs.replace(container, labels={**(container.labels or {}), **labels})
 
 
 _ACTIONS: Final[dict[type[ast.Instruction], Callable[[StageState, Any], Change]]] = {

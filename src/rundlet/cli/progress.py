@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from rundlet.cli.exit import CommandError
 
@@ -111,7 +110,3 @@ class _Moving:
             return os.get_terminal_size(self._out.fileno()).columns
         except OSError:
             return 80
-
-
-def standard_output() -> TextIO:
-    return sys.stdout

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def is_terminal(fd: int) -> bool:
-    return os.isatty(fd)
-
-
 def size(fd: int = 1) -> tuple[int, int]:
     """(rows, columns) of the terminal on ``fd``; zeros where there is none."""
     try:

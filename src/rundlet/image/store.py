@@ -168,10 +168,6 @@ class ImageStore:
         )
         return [name.with_tag(tag) for (tag,) in rows]
 
-    def config_bytes(self, image_id: Digest) -> bytes:
-        """The image's config as it was made. Raises what the content store raises."""
-        return self._config(image_id)[0]
-
     def config(self, image_id: Digest) -> ImageConfig:
         """The image's config."""
         return self._config(image_id)[1]

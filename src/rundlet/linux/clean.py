@@ -92,22 +92,6 @@ def signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def oom_score(value: int, proc_fd: int | None = None) -> bool:
-    """Set how likely the kernel picks this process when memory ends (-1000 to 1000); says whether it was allowed.
-
-    Lowering needs CAP_SYS_RESOURCE. ``proc_fd`` is a procfs to trust (see :func:`rundlet.linux.mount.detached_proc`).
-    """
-    name = "/proc/self/oom_score_adj" if proc_fd is None else "self/oom_score_adj"
-    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc_fd)
-    try:
-        os.write(fd, str(value).encode())
-    except PermissionError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 def _groups() -> None:
     os.setgroups(())
 

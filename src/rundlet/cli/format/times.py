@@ -32,11 +32,6 @@ def parse_rfc3339(text: str) -> float:
     return _days(year, month, day) * 86400 + int(hour) * 3600 + int(minute) * 60 + float(second) - offset
 
 
-def local_offset(seconds: float) -> str:
-    """The local zone's ``+0000`` at a time."""
-    return time.strftime("%z", time.localtime(seconds))
-
-
 def go_time(seconds: float) -> str:
     """``2026-01-02 03:04:05 +0000 UTC`` in the local zone, as Go prints a time."""
     local = time.localtime(seconds)

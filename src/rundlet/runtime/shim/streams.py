@@ -297,11 +297,6 @@ class Hub:
         for client in list(self._clients):
             client.end()
 
-    def abandon(self) -> None:
-        """Let go of clients that don't take what they are owed."""
-        for client in list(self._clients):
-            self.drop(client)
-
     def _reader(self, fd: int) -> Callable[[int], None]:
         return lambda _events: self._turn(fd)
 
