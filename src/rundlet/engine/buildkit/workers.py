@@ -1,6 +1,7 @@
 """The one worker that BuildKit's clients see: what it is, what it can do, and its cache."""
 
 import hashlib
+import re
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -67,6 +68,13 @@ _SNAPSHOTTER: Final = "org.mobyproject.buildkit.worker.snapshotter"
 _GATEWAY: Final = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
 """What clients put in the place of ``host-gateway`` in ``--add-host``."""
 _NS: Final = 1_000_000_000
+_TERM: Final = re.compile(r"(!?)([A-Za-z]+)(?:(==|!=|~=|=)(.*))?")
+_FLAGS: Final = frozenset({"inuse", "shared", "private", "mutable", "immutable"})
+_TRUTHS: Final = {
+    ("", ""): True,
+    **{(equals, str(value).lower()): value for equals in ("=", "==") for value in (True, False)},
+}
+_FIELDS: Final = frozenset({"id", "type", "description"})
 
 
 class WorkerService:
@@ -98,11 +106,10 @@ class WorkerService:
         await call.send(encode(pong))
 
     async def usage(self, call: ServerCall) -> None:
-        filters = [text for text in decode(UsageRequest, await call.request()).filter if text]
-        if filters:
-            raise NotSupportedError(f"the filter {filters[0]} of the build cache")
-        records = tuple(_record(item) for item in await self._builds.usage())
-        await call.send(encode(UsageResponse(records)))
+        alternatives = [_terms(text) for text in decode(UsageRequest, await call.request()).filter if text]
+        found = [_record(item) for item in await self._builds.usage()]
+        records = [one for one in found if not alternatives or any(_holds(terms, one) for terms in alternatives)]
+        await call.send(encode(UsageResponse(tuple(records))))
 
     async def prune(self, call: ServerCall) -> None:
         """Says what is gone, record by record."""
@@ -133,6 +140,37 @@ class WorkerService:
             (Platform(host.architecture, host.os, host.variant),),
             self._version,
         )
+
+
+def _terms(text: str) -> list[tuple[str, str, str]]:
+    """``type==regular,!inuse`` as (field, operator, value), the operator "" for a field that is to be true. Raises
+    NotSupportedError."""
+    found = []
+    for word in text.split(","):
+        match = _TERM.fullmatch(word)
+        if match is None:
+            raise NotSupportedError(f"the filter {word} of the build cache")
+        name, operator, value = match[2].lower(), match[3] or "", (match[4] or "").strip('"')
+        if name in _FLAGS and (operator, value) in _TRUTHS:
+            found.append((name, "!" if (match[1] == "!") == _TRUTHS[operator, value] else "", ""))
+        elif name in _FIELDS and operator and not match[1]:
+            found.append((name, operator, value))
+        else:
+            raise NotSupportedError(f"the filter {word} of the build cache")
+    return found
+
+
+def _holds(terms: Sequence[tuple[str, str, str]], record: UsageRecord) -> bool:
+    flags = {"inuse": record.in_use, "shared": record.shared, "private": not record.shared}
+    flags |= {"mutable": record.mutable, "immutable": not record.mutable}
+    fields = {"id": record.id, "type": record.record_type, "description": record.description}
+    for name, operator, value in terms:
+        if name in flags:
+            if flags[name] == (operator == "!"):
+                return False
+        elif (value in fields[name] if operator == "~=" else fields[name] == value) == (operator == "!="):
+            return False
+    return True
 
 
 def _filters(request: PruneRequest) -> Filters:
