@@ -967,7 +967,7 @@ def podman(program: Path, busybox_tar: Path, tmp_path_factory: pytest.TempPathFa
     call("rm", "-af", "-t", "0")
     for group in sorted(set(leaks.cgroups()) - before, reverse=True):
         if parent in group:
-            wait_for(functools.partial(removed, group), hint=f"{group} is left by its last process")
+            wait_for(functools.partial(removed, group), 180, hint=f"{group} is left by its last process")
     for mounted in sorted(leaks.mounts(), reverse=True):
         if str(directory) in mounted:
             subprocess.run(["umount", "-l", mounted.split()[0]], check=False)
