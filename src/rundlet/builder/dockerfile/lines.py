@@ -121,7 +121,9 @@ class Reader:
             raise exc.at(start, self._next) from None
         position = Position(start, self._next)
         if empty_at:
-            self.warnings.append(Warning_("NoEmptyContinuation", "Empty continuation line", position))
+            # Said of where the instruction ends, as BuildKit does.
+            end = Position(self._next, self._next)
+            self.warnings.append(Warning_("NoEmptyContinuation", "Empty continuation line", end))
         return Line(
             keyword, flags, rest, text.strip(), position, tuple(self._comments), heredocs, self.directives.escape
         )

@@ -217,10 +217,8 @@ def _platforms(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning
             )
             yield Warning_("RedundantTargetPlatform", text, stage.position)
         elif stage.platform and "$" not in stage.platform:
-            _, _, rest = stage.platform.partition("/")
-            architecture = rest.partition("/")[0]
-            if stage.name and architecture and architecture in stage.name:
-                # A stage for one platform that says so is meant like that.
+            # A stage for one platform that says so is meant like that.
+            if stage.name and any(word and word in stage.name for word in stage.platform.split("/")[:2]):
                 continue
             text = f'FROM --platform flag should not use constant value "{stage.platform}"'
             yield Warning_("FromPlatformFlagConstDisallowed", text, stage.position)

@@ -10,7 +10,7 @@ from rundlet.builder.ignore import Patterns
 BAD = {
     "StageNameCasing": ("FROM alpine AS Build", 1, "Stage name 'Build' should be lowercase"),
     "FromAsCasing": ("FROM alpine as build", 1, "'as' and 'FROM' keywords' casing do not match"),
-    "NoEmptyContinuation": ("FROM alpine\nRUN a \\\n\n b", 2, "Empty continuation line"),
+    "NoEmptyContinuation": ("FROM alpine\nRUN a \\\n\n b", 4, "Empty continuation line"),
     "ConsistentInstructionCasing": (
         "FROM alpine\nRUN a\nrun b",
         3,
@@ -154,6 +154,12 @@ def test_platforms_of_base_images() -> None:
     found = [(one.position.line, one.text) for one in check(parse(text), around)]
     message = 'Base image b was pulled with platform "linux/arm64", expected "linux/amd64" for current build'
     assert found == [(2, message), (4, message)]
+
+
+@pytest.mark.parametrize("name", ["linux", "for-amd64", "my_amd64_stage"])
+def test_a_stage_that_is_called_as_its_platform_is_for_that(name: str) -> None:
+    rules = [one.rule for one in check(parse(f"FROM --platform=linux/amd64 scratch AS {name}\n".encode()))]
+    assert "FromPlatformFlagConstDisallowed" not in rules
 
 
 def test_what_a_stage_sets_its_children_see() -> None:
