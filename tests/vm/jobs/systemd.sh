@@ -101,6 +101,7 @@ config["linux"] |= {"cgroupsPath": "machine.slice:libpod:one", "resources": {"me
 with open("/tmp/bundle/config.json", "w") as file:
     json.dump(config, file)
 END
+$program delete --force one
 created() { $program --systemd-cgroup run -d --bundle /tmp/bundle one </dev/null >/tmp/created 2>&1; }
 check 'rundlet-runtime run' created
 check 'its scope' same "$(systemctl show -P ActiveState libpod-one.scope) $(systemctl show -P MemoryMax libpod-one.scope) \
