@@ -84,7 +84,7 @@ def _spawn(run: str) -> None:
     arguments = ["--data-root", paths.data_root(), "--exec-root", run, "--leave-cgroup", "--ready-fd", str(writer)]
     os.set_inheritable(writer, True)
     log = f"{run}/engine.log"
-    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = _here()
     try:
         # The engine outlives this command: nothing of its terminal, session or directory may be kept busy.
         os.chdir("/")
@@ -104,8 +104,9 @@ def _spawn(run: str) -> None:
         os.close(reader)
         raise CommandError(f"cannot start the engine: {exc.filename or sys.executable}: {exc.strerror}") from exc
     finally:
-        os.fchdir(here)
-        os.close(here)
+        if here >= 0:
+            os.fchdir(here)
+            os.close(here)
         os.close(writer)
     answer = _await_ready(reader)
     if answer == "ok" or (ALREADY in answer and _appears()):
@@ -114,6 +115,14 @@ def _spawn(run: str) -> None:
         status = _status(pid)
         answer = f"{status}; its log is {log}" + _last_line(log)
     raise CommandError(f"cannot start the engine: {answer}")
+
+
+def _here() -> int:
+    """The working directory, to come back to; -1 for one that this user may not enter (after sudo -u, from /root)."""
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return -1
 
 
 def _appears() -> bool:
