@@ -53,6 +53,17 @@ def test_life(api: docker.DockerClient) -> None:
         api.containers.get("py")
 
 
+def test_who_saw_the_end_of_the_output_sees_the_exit_code(api: docker.DockerClient) -> None:
+    for code in range(1, 21):
+        container = api.containers.create("busybox", ["sh", "-c", f"echo end; exit {code}"])
+        stream = container.attach(stream=True)
+        container.start()
+        assert b"".join(stream) == b"end\n"
+        container.reload()
+        assert (container.status, container.attrs["State"]["ExitCode"]) == ("exited", code)
+        container.remove()
+
+
 def test_logs_stream(api: docker.DockerClient) -> None:
     container = api.containers.run("busybox", ["sh", "-c", "echo one; sleep 0.3; echo two"], detach=True)
     assert list(container.logs(stream=True, follow=True)) == [b"one\n", b"two\n"]

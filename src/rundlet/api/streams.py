@@ -18,8 +18,8 @@ class Attachment:
 
     ``backlog`` comes before what the socket says: the log, framed in the same way.
     ``detach_keys`` of an exec are those it was created with.
-    ``settled`` is awaited, for a moment at most, between the socket's end and the answer's: an exec's clients ask for
-    its exit code as soon as they see the end.
+    ``settled`` is awaited, for ``patience`` seconds at most, between the socket's end and the answer's: clients ask
+    for the exit code as soon as they see the end.
     ``on_detach`` is called once when the client typed the detach keys.
     """
 
@@ -28,6 +28,7 @@ class Attachment:
     backlog: AsyncIterator[bytes] | None = None
     detach_keys: str = ""
     settled: Callable[[], Awaitable[object]] | None = None
+    patience: float = 1.0
     on_detach: Callable[[], None] | None = None
 
 

@@ -31,8 +31,6 @@ _MULTIPLEXED_SINCE: Final = APIVersion(1, 42)
 _LINGER: Final = 2.0
 """Seconds that a client has to close its side after it was told the end; its late input is discarded meanwhile, because
 closing with unread input would make it see a reset instead of an end."""
-_SETTLE: Final = 1.0
-"""Seconds that a process has to exit after it closed its output, before the client is told the end."""
 _HANGUP_POLL: Final = 1.0
 """Seconds between looks at a client that half-closed: a full close shows as a hang-up only."""
 _BUFFER: Final = 512 * 1024
@@ -165,7 +163,7 @@ async def _serve(client: "_Client", attachment: Attachment, stdin: bool, detach_
             if attachment.on_detach is not None:
                 attachment.on_detach()
         elif attachment.settled is not None and not client.gone.done():
-            await _settle(attachment.settled)
+            await _settle(attachment.settled, attachment.patience)
     finally:
         if client.gone.done():
             transport.abort()
@@ -173,9 +171,9 @@ async def _serve(client: "_Client", attachment: Attachment, stdin: bool, detach_
             transport.close()
 
 
-async def _settle(settled: Callable[[], Awaitable[object]]) -> None:
+async def _settle(settled: Callable[[], Awaitable[object]], patience: float) -> None:
     try:
-        async with asyncio.timeout(_SETTLE):
+        async with asyncio.timeout(patience):
             await settled()
     except TimeoutError:
         log.debug("the process runs on without its streams")

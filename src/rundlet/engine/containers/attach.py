@@ -1,5 +1,6 @@
 """``attach``: a client's streams, joined to the container's, also before it is started."""
 
+import functools
 import os
 import socket
 
@@ -12,6 +13,9 @@ from rundlet.engine.containers.live import PendingAttachment
 from rundlet.engine.containers.logs import LogService
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError
+
+PATIENCE = 10.0
+"""Seconds at most between the end of a container's streams, which is its end, and that end on record."""
 
 
 class AttachService:
@@ -54,7 +58,19 @@ class AttachService:
             self._context.events.publish("container", "detach", record.id, attributes)
 
         backlog = self._logs.chunks(record, wanted, border) if options.logs else None
-        return Attachment(tty=config.tty, socket=ours, backlog=backlog, on_detach=detached)
+        # A client that ends its input leaves a container whose input stays open: its end is not the container's.
+        whole = not stdin or config.stdin_once or config.tty
+        settled = functools.partial(self._ended, record.id) if whole else None
+        return Attachment(
+            tty=config.tty, socket=ours, backlog=backlog, settled=settled, patience=PATIENCE, on_detach=detached
+        )
+
+    async def _ended(self, container_id: str) -> None:
+        """Return when the end of a run whose last output was read is on record, which clients ask for."""
+        await self._context.live.started(container_id)
+        containers = self._context.containers
+        if containers.has(container_id) and containers.by_id(container_id).state.status is Status.RUNNING:
+            await self._context.live.of(container_id).exit_seen()
 
 
 def _log_size(path: str) -> int:

@@ -61,6 +61,15 @@ class Live:
         self.exited.append(future)
         return future
 
+    async def exit_seen(self) -> None:
+        """Return at the end of the run under way; who gives up waiting leaves nothing."""
+        future = self.next_exit()
+        try:
+            await future
+        finally:
+            if future in self.exited:
+                self.exited.remove(future)
+
     def settle_exit(self, code: int) -> None:
         """Wake everyone who waits for the next exit."""
         waiters, self.exited = self.exited, []
