@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rundlet.api.buildkit import (
-    BytesMessage,
     CacheOptions,
     ContentReadRequest,
     ContentReadResponse,
@@ -25,22 +24,18 @@ from rundlet.api.buildkit import (
     Definition,
     Empty,
     Exporter,
-    FileStat,
     FrontendRequest,
     FrontendResponse,
-    Packet,
-    PacketType,
     Pong,
     Ref,
     Result,
     ReturnRequest,
-    SecretRequest,
-    SecretResponse,
     SolveRequest,
     SolveResponse,
     StatusRequest,
     StatusResponse,
 )
+from rundlet.api.buildkit_session import BytesMessage, FileStat, Packet, PacketType, SecretRequest, SecretResponse
 from rundlet.api.protobuf import decode, encode
 from rundlet.engine.buildkit.filesync import go_mode, sending_order
 from rundlet.errors import RundletError

@@ -33,7 +33,6 @@ from rundlet.api.buildkit import (
     FileAction,
     FileOperation,
     FileRange,
-    FileStat,
     FrontendRequest,
     FrontendResponse,
     HistoryEvent,
@@ -50,8 +49,6 @@ from rundlet.api.buildkit import (
     ReturnRequest,
     SolveRequest,
     SourceOperation,
-    StatFileRequest,
-    StatFileResponse,
     Status,
     StatusRequest,
     StatusResponse,
@@ -59,6 +56,7 @@ from rundlet.api.buildkit import (
     UsageResponse,
     WorkersResponse,
 )
+from rundlet.api.buildkit_session import FileStat, StatFileRequest, StatFileResponse
 from rundlet.api.protobuf import Message, decode, encode
 from rundlet.transport.http2.grpc import CallError, Code
 

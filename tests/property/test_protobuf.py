@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rundlet.api.buildkit import FileStat, Packet, SolveRequest, StatusResponse
+from rundlet.api.buildkit import SolveRequest, StatusResponse
+from rundlet.api.buildkit_session import FileStat, Packet
 from rundlet.api.protobuf import Message, MessageError, Timestamp, decode, encode, varint
 
 WORDS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)

@@ -29,5 +29,8 @@ rundlet run --rm --cgroupns host bb true
 check 'options of the hierarchy' same "$(grep ' cgroup2 ' /proc/mounts)" "$options"
 rundlet run --name oom -m 32m bb dd if=/dev/zero of=/dev/null bs=200M 2>/dev/null
 check 'out of memory' same "$(rundlet inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oom)" 'true 137'
+ids=$(rundlet ps -aq --no-trunc)
+groups() { for id in $ids; do find /sys/fs/cgroup -type d -name "*$id*"; done; }
+check 'a running container has a cgroup' test -n "$(groups)"
 remove_all
-check 'no cgroup of a container is left' fails ls -d /sys/fs/cgroup/rundlet-*/*/
+check 'no cgroup of a container is left' same "$(groups)" ''

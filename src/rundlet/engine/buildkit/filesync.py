@@ -18,7 +18,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from rundlet.api.buildkit import FileStat, Packet, PacketType
+from rundlet.api.buildkit_session import FileStat, Packet, PacketType
 from rundlet.api.builds import ContextEntry
 from rundlet.api.protobuf import decode, encode
 from rundlet.builder.errors import BuildError

@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from rundlet.api.buildkit import BytesMessage, FileStat
+from rundlet.api.buildkit_session import BytesMessage, FileStat
 from rundlet.api.builds import Output
 from rundlet.api.protobuf import encode
 from rundlet.builder.workspace import Workspace

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from rundlet.api.buildkit import (
+from rundlet.api.buildkit_session import (
     AgentRequest,
     BytesMessage,
     CredentialsRequest,

@@ -5,14 +5,8 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from rundlet.api.buildkit import (
-    Definition,
-    FileStat,
-    ReadFileRequest,
-    ReadFileResponse,
-    StatFileRequest,
-    StatFileResponse,
-)
+from rundlet.api.buildkit import Definition, ReadFileRequest, ReadFileResponse
+from rundlet.api.buildkit_session import FileStat, StatFileRequest, StatFileResponse
 from rundlet.api.protobuf import decode, encode
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit.filesync import go_mode

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rundlet.api.buildkit import FileStat, Packet, PacketType
+from rundlet.api.buildkit_session import FileStat, Packet, PacketType
 from rundlet.api.protobuf import decode, encode
 from rundlet.builder.errors import BuildError
 from rundlet.engine.buildkit.filesync import Receiver, context_entry, go_mode, request_headers, unix_mode
