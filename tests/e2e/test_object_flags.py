@@ -139,7 +139,7 @@ def test_limits_of_a_build_s_steps(context: Context) -> None:
         ("--security-opt=nonsense=x", "nonsense"),
         ("--allow=device", "the entitlement device is not supported by Rundlet"),
         ("--attest=type=foo", "unknown attestation type foo"),
-        ("--call=outline", "--call=outline is not supported by Rundlet"),
+        ("--call=sing", "--call=sing is not supported by Rundlet"),
         ("--pull", "/v2/"),
     ],
 )
