@@ -6,7 +6,14 @@ no such file. So one piece of code serves the command line (which waits) and the
 
 from __future__ import annotations
 
-from rundlet.trust.errors import MissingMetadataError, NoTrustDataError, RotationError, TooLargeError, TrustError
+from rundlet.trust.errors import (
+    MissingMetadataError,
+    NoTrustDataError,
+    RotationError,
+    ThresholdError,
+    TooLargeError,
+    TrustError,
+)
 from rundlet.trust.metadata import (
     RELEASES,
     ROOT,
@@ -18,7 +25,7 @@ from rundlet.trust.metadata import (
     read_targets,
     version_of,
 )
-from rundlet.trust.trusted_set import Floor, TrustedSet
+from rundlet.trust.trusted_set import Floor, TrustedSet, verify_root
 from rundlet.util.record import Record
 
 TYPE_CHECKING = False
@@ -90,11 +97,24 @@ def update(
         if known is None or (yield Request(ROOT, ROOT_LIMIT)) is None:
             raise NoTrustDataError(server, gun)
         raise MissingMetadataError(TIMESTAMP)
-    trusted.update_timestamp(_checked(TIMESTAMP, data, TIMESTAMP_LIMIT))
-    assert trusted.timestamp is not None
-    trusted.update_snapshot((yield from _file(SNAPSHOT, trusted.timestamp.meta[SNAPSHOT], cache)))
-    yield from _targets(trusted, cache, wanted)
+    try:
+        trusted.update_timestamp(_checked(TIMESTAMP, data, TIMESTAMP_LIMIT))
+        assert trusted.timestamp is not None
+        trusted.update_snapshot((yield from _file(SNAPSHOT, trusted.timestamp.meta[SNAPSHOT], cache)))
+        yield from _targets(trusted, cache, wanted)
+    except ThresholdError:
+        yield from _doubt(trusted)
+        raise
     return trusted
+
+
+def _doubt(trusted: TrustedSet) -> Generator[Request, bytes | None, None]:
+    """The keys are not those of the known root: say so if the server's own root is one that it does not vouch for.
+
+    Raises RootError, RotationError, MalformedError."""
+    data = yield Request(ROOT, ROOT_LIMIT)
+    if data is not None:
+        verify_root(trusted.gun, open_envelope(ROOT, _checked(ROOT, data, ROOT_LIMIT)), trusted.root, None)
 
 
 def _newer_roots(trusted: TrustedSet) -> Generator[Request, bytes | None, None]:

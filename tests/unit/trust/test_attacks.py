@@ -88,6 +88,14 @@ def test_a_root_for_another_repository_is_refused(repository: Repository) -> Non
         repository.fetch()
 
 
+def test_a_server_with_a_root_of_its_own_is_told_as_that(repository: Repository) -> None:
+    files = repository.fetch().files()
+    repository.answer = Repository(repository.gun)._serve
+    with pytest.raises(RotationError, match="could not rotate trust to a new trusted root") as caught:
+        repository.fetch(files)
+    assert "trust data mismatch" in caught.value.explain("x")
+
+
 def test_a_root_that_lists_a_key_under_a_false_id_is_refused(repository: Repository) -> None:
     keys = dict(repository.root.keys)
     keys[repository.private[TARGETS].id] = generate().public
