@@ -35,15 +35,23 @@ MACHINE_DIRECTORIES = (
 
 
 class Plugin:
-    """A program that was asked what it is; ``error`` says why it is no plugin."""
+    """A program that was asked what it is: ``described`` is what it said, ``error`` why it is no plugin."""
 
-    __slots__ = ("error", "name", "path", "summary")
+    __slots__ = ("described", "error", "name", "path")
 
-    def __init__(self, name: str, path: str, summary: str, error: str) -> None:
+    def __init__(self, name: str, path: str, described: dict[str, Any], error: str = "") -> None:
         self.name = name
         self.path = path
-        self.summary = summary
+        self.described = described
         self.error = error
+
+    @property
+    def summary(self) -> str:
+        return str(self.described.get("ShortDescription") or "")
+
+    def shown(self) -> dict[str, Any]:
+        """As ``info --format json`` lists it."""
+        return {**self.described, "Name": self.name, "Path": self.path}
 
 
 def find(context: Context, name: str) -> Plugin | None:
@@ -136,22 +144,22 @@ def _ask(name: str, path: str) -> Plugin:
             [path, QUESTION], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        return Plugin(name, path, "", f"failed to fetch metadata: {exc}")
+        return Plugin(name, path, {}, f"failed to fetch metadata: {exc}")
     if done.returncode:
-        return Plugin(name, path, "", f"failed to fetch metadata: exit status {done.returncode}")
+        return Plugin(name, path, {}, f"failed to fetch metadata: exit status {done.returncode}")
     try:
         described = loads(done.stdout)
     except DecodeError as exc:
-        return Plugin(name, path, "", f"invalid metadata: {exc}")
+        return Plugin(name, path, {}, f"invalid metadata: {exc}")
     return _read(name, path, described)
 
 
 def _read(name: str, path: str, described: Any) -> Plugin:
     if not isinstance(described, dict):
-        return Plugin(name, path, "", "invalid metadata: no object")
+        return Plugin(name, path, {}, "invalid metadata: no object")
     schema, vendor = described.get("SchemaVersion"), described.get("Vendor")
     if schema != SCHEMA:
-        return Plugin(name, path, "", f'plugin SchemaVersion "{schema or ""}" is not valid: must be {SCHEMA}')
+        return Plugin(name, path, {}, f'plugin SchemaVersion "{schema or ""}" is not valid: must be {SCHEMA}')
     if not vendor:
-        return Plugin(name, path, "", "plugin metadata does not define a vendor")
-    return Plugin(name, path, str(described.get("ShortDescription") or ""), "")
+        return Plugin(name, path, {}, "plugin metadata does not define a vendor")
+    return Plugin(name, path, described)

@@ -97,6 +97,18 @@ def test_no_plugin_is_an_unknown_command(make: Make, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "unknown help topic: mute\n"
 
 
+def test_info_lists_them(make: Make) -> None:
+    directory = make("tell", {**GOOD, "Version": "v1"})
+    make("mute", "{ nothing }")
+    text = run("info", DOCKER_HOST="unix:///nowhere")
+    shown = f" Plugins:\n  tell: Says what it was told (us)\n    Version:  v1\n    Path:     {directory}/docker-tell\n"
+    assert shown in text.stdout
+    done = run("--debug", "info", "--format", "json", DOCKER_HOST="unix:///nowhere")
+    client = json.loads(done.stdout)["ClientInfo"]
+    assert client["Plugins"] == [{**GOOD, "Version": "v1", "Name": "tell", "Path": f"{directory}/docker-tell"}]
+    assert client["Debug"] is True
+
+
 def test_directories_in_their_order(make: Make, tmp_path: Path) -> None:
     make("tell")
     extra = make("tell", {**GOOD, "ShortDescription": "the first"}, "extra")

@@ -17,10 +17,20 @@ def _boolean(value: Any) -> str:
 def info_text(client: dict[str, Any], found: dict[str, Any] | None, *, debug: bool) -> str:
     """Client and server, as Docker lays them out."""
     lines = ["Client: Rundlet", f" Version:    {client['Version']}", f" Context:    {client['Context']}"]
-    lines += [f" Debug Mode: {_boolean(debug)}", "", "Server:"]
+    lines += [f" Debug Mode: {_boolean(debug)}", *_client_plugins(client["Plugins"]), "", "Server:"]
     if found is not None:
         lines += _server(found)
     return "\n".join(lines) + "\n\n"
+
+
+def _client_plugins(plugins: list[dict[str, Any]]) -> Iterator[str]:
+    if plugins:
+        yield " Plugins:"
+    for plugin in plugins:
+        yield f"  {plugin['Name']}: {plugin.get('ShortDescription', '')} ({plugin.get('Vendor', '')})"
+        if plugin.get("Version"):
+            yield f"    Version:  {plugin['Version']}"
+        yield f"    Path:     {plugin['Path']}"
 
 
 def _server(info: dict[str, Any]) -> Iterator[str]:

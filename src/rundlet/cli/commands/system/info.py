@@ -21,10 +21,13 @@ FLAGS = (INSPECT_FORMAT,)
 
 
 def run(call: Invocation) -> int:
+    from rundlet.cli import catalog
     from rundlet.cli.commands.version import client_version
+    from rundlet.cli.plugins import every
 
     template = call.flags["format"]
-    client = client_version(call)
+    found_plugins = every(call.context, (*catalog.NOUNS, *catalog.SHORT_FORMS))
+    client = {**client_version(call), "Plugins": [plugin.shown() for plugin in found_plugins if not plugin.error]}
     error: ClientError | None = None
     found: dict[str, Any] | None = None
     try:
@@ -32,6 +35,7 @@ def run(call: Invocation) -> int:
     except ClientError as exc:
         error = exc
     if template:
+        client |= {"Debug": bool(call.context.settings["debug"]), "Warnings": None}
         _formatted(template, found or {}, client, error)
         return 1 if error else 0
     from rundlet.cli.format.info import info_text
@@ -39,13 +43,16 @@ def run(call: Invocation) -> int:
     sys.stdout.write(info_text(client, found, debug=call.context.settings["debug"]))
     if error is not None:
         raise CommandError(f"{error}")
+    for plugin in found_plugins:
+        if plugin.error:
+            call.context.warn(f'WARNING: Plugin "{plugin.path}" is not valid: {plugin.error}')
     for warning in (found or {}).get("Warnings") or ():
         call.context.warn(warning)
     return 0
 
 
 def _formatted(template: str, found: dict[str, Any], client: dict[str, Any], error: ClientError | None) -> None:
-    data: dict[str, Any] = {**found, "ClientInfo": {**client, "Debug": False, "Plugins": [], "Warnings": None}}
+    data: dict[str, Any] = {**found, "ClientInfo": client}
     if error is not None:
         data["ServerErrors"] = [str(error)]
     if template == "json":
