@@ -26,7 +26,7 @@ check 'whole unit killed' unchanged
 check 'engine stop' rundlet engine stop
 check 'and started again' unchanged
 check 'disable' rundlet engine disable
-check 'no unit is left' same "$(systemctl list-unit-files 'rundlet*' --no-legend)" ''
+check 'no unit is left' same "$(systemctl list-unit-files 'rundlet.*' --no-legend)" ''
 check 'an engine without systemd takes over' unchanged
 remove_all
 rundlet engine stop >/dev/null

@@ -14,7 +14,8 @@ systemctl stop login.scope
 systemctl kill -s KILL login.scope 2>/dev/null
 check 'the engine runs on' kill -0 "$engine"
 check 'the container runs on' rundlet exec kept true
-check 'an ordinary user is told what is missing' grep -q 'needs root' <<<"$(su -l alice -c 'rundlet ps' 2>&1)"
-check 'in one line' same "$(su -l alice -c 'rundlet ps' 2>&1 | grep -c .)" 1
+check 'an ordinary user has an engine of one'"'"'s own' same "$(su -l alice -c 'rundlet ps -q' 2>&1)" ''
+check 'which is another' same "$(su -l alice -c 'rundlet engine status' 2>&1 | grep -c /home/alice)" 1
+su -l alice -c 'rundlet engine stop' >/dev/null
 remove_all
 rundlet engine stop >/dev/null
