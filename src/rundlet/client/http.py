@@ -44,6 +44,7 @@ class Connection:
 
     def close(self) -> None:
         self.socket.close()
+        self.idle = False
 
     def interrupt(self) -> None:
         """End whatever a thread waits for here; closing the socket would not wake it."""
@@ -51,7 +52,6 @@ class Connection:
             self.socket.shutdown(2)
         except OSError:
             return  # it had ended
-        self.idle = False
 
     def fill(self) -> bool:
         """Read once into the buffer; False at the end of the stream. Raises ClientError."""

@@ -31,6 +31,16 @@ def test_a_body_by_length_leaves_the_connection_idle(pair: tuple[Connection, soc
     assert connection.idle
 
 
+def test_a_closed_connection_is_not_used_again(pair: tuple[Connection, socket.socket]) -> None:
+    connection, _peer = pair
+    session = Session(Endpoint("unix:///nowhere/rundlet.sock"))
+    session.release(connection)
+    connection.close()
+    assert not connection.idle
+    with pytest.raises(ConnectError):
+        session.connect()
+
+
 def test_chunks_and_trailers(pair: tuple[Connection, socket.socket]) -> None:
     connection, peer = pair
     peer.sendall(
