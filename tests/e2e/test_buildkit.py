@@ -11,7 +11,7 @@ import re
 import socket
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -223,21 +223,29 @@ async def test_contexts_in_the_place_of_images(engine: Engine, context: Path, tm
     engine.ok("rm", "only-files")
 
 
+def second_build(
+    client: Buildx,
+) -> tuple[list[asyncio.Task[dict[str, str]]], Callable[[FrontendResponse], Awaitable[None]]]:
+    """What begins a build of ``other`` on top of the first one, which hasn't begun yet; and its task, once it has."""
+    solving: list[asyncio.Task[dict[str, str]]] = []
+
+    async def begin(answer: FrontendResponse) -> None:
+        assert answer.result is not None
+        assert answer.result.ref is not None
+        assert answer.result.ref.definition is not None
+        attributes = {"context:first": "input:first", "filename": "other"}
+        inputs = {"first": answer.result.ref.definition}
+        solving.append(asyncio.create_task(client.solve("second", attributes, IMAGE, inputs=inputs)))
+
+    return solving, begin
+
+
 async def test_a_build_is_another_ones_context(engine: Engine, context: Path) -> None:
     """As bake does it with ``target:``, and Compose with ``service:``: both at once."""
     (context / "Dockerfile").write_text("FROM busybox\nENV who=base\nRUN echo base > /base\n")
     (context / "other").write_text("FROM first\nRUN echo $who > /who\nFROM scratch\nCOPY --from=0 /who /base /\n")
     async with buildx(engine.socket, files_of(context)) as client:
-        solving: list[asyncio.Task[dict[str, str]]] = []
-
-        async def dependent(answer: FrontendResponse) -> None:
-            assert answer.result is not None
-            assert answer.result.ref is not None
-            assert answer.result.ref.definition is not None
-            attributes = {"context:first": "input:first", "filename": "other"}
-            inputs = {"first": answer.result.ref.definition}
-            solving.append(asyncio.create_task(client.solve("second", attributes, IMAGE, inputs=inputs)))
-
+        solving, dependent = second_build(client)
         # Without an output of its own.
         assert await client.solve("first", {}, meanwhile=dependent) == {}
         await solving[0]
@@ -251,16 +259,7 @@ async def test_a_context_that_fails_fails_what_needs_it(engine: Engine, context:
     (context / "Dockerfile").write_text("FROM busybox\nRUN exit 3\n")
     (context / "other").write_text("FROM first\n")
     async with buildx(engine.socket, files_of(context)) as client:
-        solving: list[asyncio.Task[dict[str, str]]] = []
-
-        async def dependent(answer: FrontendResponse) -> None:
-            assert answer.result is not None
-            assert answer.result.ref is not None
-            assert answer.result.ref.definition is not None
-            attributes = {"context:first": "input:first", "filename": "other"}
-            inputs = {"first": answer.result.ref.definition}
-            solving.append(asyncio.create_task(client.solve("second", attributes, IMAGE, inputs=inputs)))
-
+        solving, dependent = second_build(client)
         for build in (lambda: client.solve("first", {}, meanwhile=dependent), lambda: solving[0]):
             with pytest.raises(CallError, match="exit code: 3"):
                 await build()
