@@ -37,6 +37,7 @@ class Recorder:
         self.record = record
         self._steps: dict[str, tuple[bool, bool]] = {}
         self._written: dict[str, int] = {}
+        self._digest = hashlib.sha256()
         os.makedirs(f"{directory}/blobs", mode=0o700)
         self._status: BinaryIO | None = open(f"{directory}/status", "ab")  # noqa: SIM115 closed by finish
 
@@ -55,7 +56,9 @@ class Recorder:
         kept = tuple(log for log in message.logs if self._has_room(log))
         data = encode(msgspec.structs.replace(message, logs=kept))
         if self._status is not None and data:
-            self._status.write(_LENGTH.pack(len(data)) + data)
+            data = _LENGTH.pack(len(data)) + data
+            self._status.write(data)
+            self._digest.update(data)  # reading it all again at the end would hold everybody up
 
     def _has_room(self, log: VertexLog) -> bool:
         before = self._written.get(log.vertex, 0)
@@ -80,8 +83,7 @@ class Recorder:
         self._status.close()
         self._status = None
         log = f"{self.directory}/status"
-        with open(log, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = self._digest.hexdigest()
         size = os.path.getsize(log)
         os.link(log, f"{self.directory}/blobs/{digest}")
         mine = self.record

@@ -1,5 +1,6 @@
 """Records of builds: filters, what is kept and what goes."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from rundlet.api.protobuf import Timestamp
 from rundlet.engine.buildkit import historyfilters, records
 from rundlet.engine.buildkit.history import History
 from rundlet.errors import InvalidParameterError
+from rundlet.oci.digest import Digest
 
 _HOUR = 3600
 _NS = 10**9
@@ -100,6 +102,9 @@ def test_what_was_said(tmp_path: Path) -> None:
     [kept] = records.load(str(tmp_path)).values()
     assert (kept.total_steps, kept.completed_steps, kept.cached_steps) == (2, 1, 1)
     assert len(list(history.said("x") or ())) == 4
+    assert kept.logs is not None
+    log = Path(history.blob(Digest.parse(kept.logs.digest))).read_bytes()
+    assert (f"sha256:{hashlib.sha256(log).hexdigest()}", len(log)) == (kept.logs.digest, kept.logs.size)
     assert history.said("y") is None
 
 
