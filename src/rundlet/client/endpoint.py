@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _socket
+import os
 
 from rundlet.client.errors import ClientError, ConnectError, PermissionDeniedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.client.http import Socket
+    from rundlet.client.proxies import Proxy
 
 MAX_SOCKET_PATH = 107
 
@@ -87,8 +89,11 @@ class Endpoint:
     def host_header(self) -> str:
         return "api.rundlet.localhost" if self.scheme in ("unix", "ssh") else f"{self.address}:{self.port}"
 
-    def connect(self) -> Socket:
-        """A connected socket. Raises ConnectError."""
+    def connect(self, *, direct: bool = False) -> Socket:
+        """A connected socket, ``direct`` past a proxy that only understands requests. Raises ConnectError, ClientError.
+
+        Within TLS a proxy does not see what goes through it: there is nothing to go past.
+        """
         if self.scheme == "unix":
             return self._connect_unix()
         if self.scheme == "ssh":
@@ -97,16 +102,32 @@ class Endpoint:
             return connect(self)
         import socket
 
+        proxy = self.proxy() if self.tls is not None or not direct else None
         try:
-            plain = socket.create_connection((self.address, self.port))
+            plain = proxy.connect() if proxy else socket.create_connection((self.address, self.port))
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as exc:
             raise ConnectError(self.url, exc) from exc
         if self.tls is None:
             return plain
+        if proxy:
+            try:
+                proxy.tunnel(plain, self.address, self.port)
+            except ClientError:
+                plain.close()
+                raise
         from rundlet.client.tls import wrap
 
         return wrap(plain, self.address, self.tls)
+
+    def proxy(self) -> Proxy | None:
+        """What stands between us and an address on a network, by the environment. Raises ClientError."""
+        name = "http_proxy" if self.tls is None else "https_proxy"
+        if self.scheme in ("unix", "ssh") or not (os.environ.get(name) or os.environ.get(name.upper())):
+            return None
+        from rundlet.client.proxies import chosen
+
+        return chosen(name.removesuffix("_proxy"), self.address, self.port)
 
     def _connect_unix(self) -> Socket:
         # _socket: the C type beneath socket.socket, without the 7 ms that importing enum and selectors costs.

@@ -10,7 +10,7 @@ from rundlet.client.wire import loads, scan, skip_whitespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Protocol
 
     from rundlet.client.filebody import FileBody
@@ -34,11 +34,18 @@ MAX_CHUNK_LINE = 1024
 
 
 class Connection:
-    """A socket with what was read ahead from it. One request at a time."""
+    """A socket with what was read ahead from it. One request at a time.
 
-    def __init__(self, socket: Socket, host_header: str) -> None:
+    ``origin`` and ``extra``: what a proxy on the way wants before each target, and in each head.
+    """
+
+    def __init__(
+        self, socket: Socket, host_header: str, origin: str = "", extra: Mapping[str, str] | None = None
+    ) -> None:
         self.socket = socket
         self.host_header = host_header
+        self.origin = origin
+        self.extra = extra or {}
         self.buffer = b""
         self.idle = True
 
@@ -87,7 +94,8 @@ class Connection:
     ) -> None:
         """Write one request; a body whose length nobody knows goes out in chunks. Raises ClientError."""
         self.idle = False
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host_header}", "User-Agent: Rundlet-Client"]
+        lines = [f"{method} {self.origin}{target} HTTP/1.1", f"Host: {self.host_header}", "User-Agent: Rundlet-Client"]
+        lines += [f"{name}: {value}" for name, value in self.extra.items()]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         file: FileBody | None = body if getattr(body, "size", 0) else None  # type: ignore[assignment]
         if isinstance(body, bytes):

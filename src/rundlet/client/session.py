@@ -48,9 +48,16 @@ class Session:
                 return connection
         return self._open()
 
-    def _open(self) -> Connection:
+    def connect_directly(self) -> Connection:
+        """A connection for what is no longer HTTP: none through a proxy, which only passes requests on."""
+        return self._open(direct=True) if self._proxied() else self.connect()
+
+    def _proxied(self) -> bool:
+        return self.endpoint.tls is None and self.endpoint.proxy() is not None
+
+    def _open(self, *, direct: bool = False) -> Connection:
         try:
-            socket = self.endpoint.connect()
+            socket = self.endpoint.connect(direct=direct)
         except ConnectError as exc:
             missing = isinstance(exc.cause, (FileNotFoundError, ConnectionRefusedError))
             if self._start is None or not missing:
@@ -58,7 +65,12 @@ class Session:
             start, self._start = self._start, None
             start()
             socket = self.endpoint.connect()
-        connection = Connection(socket, self.endpoint.host_header)
+        proxy = None if direct or self.endpoint.tls is not None else self.endpoint.proxy()
+        if proxy is None:
+            connection = Connection(socket, self.endpoint.host_header)
+        else:
+            origin = f"http://{self.endpoint.host_header}"
+            connection = Connection(socket, self.endpoint.host_header, origin, proxy.headers)
         self._opened.append(connection)
         if self._interrupted:
             connection.interrupt()
@@ -95,7 +107,7 @@ class Session:
 
         ``body`` is sent as JSON, ``stream`` as it is, in chunks.
         """
-        connection = connection or self.connect()
+        connection = connection or (self.connect_directly() if headers is UPGRADE else self.connect())
         base = "" if self.endpoint.scheme == "ssh" else self.endpoint.prefix
         prefix = f"{base}/v{self.version}" if self.version else base
         sent = {**self.headers, **(headers or {})}

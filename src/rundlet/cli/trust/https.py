@@ -17,6 +17,7 @@ from rundlet.trust.errors import ServerError, TooLargeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.client.http import Response
+    from rundlet.client.proxies import Proxy
 
 TIMEOUT = 30.0
 _CERTIFICATES = ("/etc/rundlet/certs.d", "/etc/docker/certs.d")
@@ -126,15 +127,19 @@ def _context(files: list[str], *, system: bool) -> ssl.SSLContext:
 
 def _connect(place: Place, context: ssl.SSLContext) -> Connection:
     """Raises OSError (with ssl.SSLError), ServerError."""
-    proxy = _proxy(place.host)
-    host, port = proxy[:2] if proxy else (place.host, place.port)
-    # Encoded already, a name keeps the codec for international ones from being imported.
-    plain = socket.create_connection((_encoded(host), port), TIMEOUT)  # type: ignore[arg-type]  # bytes are fine
+    proxy = _proxy(place)
+    if proxy is not None:
+        plain = proxy.connect()
+        plain.settimeout(TIMEOUT)
+    else:
+        # Encoded already, a name keeps the codec for international ones from being imported.
+        address = (_encoded(place.host), place.port)
+        plain = socket.create_connection(address, TIMEOUT)  # type: ignore[arg-type]  # bytes are fine
     try:
         # A second request doesn't wait for the first one's acknowledgement.
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if proxy:
-            _tunnel(plain, place, proxy[2])
+        if proxy is not None:
+            _tunnel(plain, place, proxy)
         return Connection(context.wrap_socket(plain, server_hostname=_encoded(place.host)), place.name)
     except BaseException:
         plain.close()
@@ -145,32 +150,21 @@ def _encoded(host: str) -> str | bytes:
     return host.encode() if host.isascii() else host
 
 
-def _tunnel(plain: socket.socket, place: Place, headers: dict[str, str]) -> None:
-    """Raises ServerError, ClientError."""
-    target = f"{place.host}:{place.port}"
-    through = Connection(plain, target)
-    through.send("CONNECT", target, headers, None)
-    answer = through.receive(head_request=True)
-    if answer.status != 200:
-        raise ServerError(f"the proxy answered {answer.status} to a connection with {target}")
-
-
-def _proxy(host: str) -> tuple[str, int, dict[str, str]] | None:
-    """Host, port and headers of the proxy that the environment names for ``host``. Raises ServerError."""
+def _proxy(place: Place) -> Proxy | None:
+    """The proxy that the environment names for ``place``. Raises ServerError."""
     if not (os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")):
         return None
-    from base64 import b64encode
-    from urllib.parse import unquote, urlsplit
-    from urllib.request import getproxies, proxy_bypass
+    from rundlet.client.proxies import chosen
 
-    chosen = getproxies().get("https", "")
-    if not chosen or host == "localhost" or host.startswith("127.") or proxy_bypass(host):
-        return None
-    parts = urlsplit(chosen if "://" in chosen else f"http://{chosen}")
-    if not parts.hostname:
-        raise ServerError(f"the proxy {chosen!r} is no URL")
-    headers = {}
-    if parts.username:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
-    return parts.hostname, parts.port or 3128, headers
+    try:
+        return chosen("https", place.host, place.port)
+    except ClientError as exc:
+        raise ServerError(str(exc)) from exc
+
+
+def _tunnel(plain: socket.socket, place: Place, proxy: Proxy) -> None:
+    """Raises ServerError."""
+    try:
+        proxy.tunnel(plain, place.host, place.port)
+    except ClientError as exc:
+        raise ServerError(str(exc)) from exc

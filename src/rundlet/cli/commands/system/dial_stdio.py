@@ -22,7 +22,7 @@ READ_SIZE = 65536
 def run(call: Invocation) -> int:
     from rundlet.cli.streams import write_all
 
-    connection = call.context.session.connect().socket
+    connection = call.context.session.connect_directly().socket
     remote = connection.fileno()
     poll = select.poll()
     poll.register(0, select.POLLIN)
