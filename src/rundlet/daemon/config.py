@@ -223,6 +223,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     merged["hosts"] = [host if "://" in host else f"tcp://{host}" for host in merged.get("hosts", ())]
     for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts", "labels"):
         merged[key] = tuple(merged.get(key, ()))
+    merged["registry_mirrors"] = registries.shown(merged["registry_mirrors"])
     merged.setdefault("data_root", data_root)
     merged.setdefault("exec_root", exec_root)
     config = Config(

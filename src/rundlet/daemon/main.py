@@ -5,10 +5,12 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rundlet.container.state import is_running
 from rundlet.daemon import activation, listening, placement, service, transfers, wiring
@@ -16,6 +18,7 @@ from rundlet.daemon.config import Config, load
 from rundlet.daemon.errors import StartError
 from rundlet.daemon.lock import acquire, check_owner
 from rundlet.daemon.notify import Notifier
+from rundlet.daemon.reload import Reloader
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.daemon.wiring import Engine
 from rundlet.engine.containers import shutdown
@@ -43,16 +46,20 @@ class Starter:
     notifier: Notifier
     supervised: bool
     activated: Sequence[socket.socket]
+    load: Callable[[], Config]
+    """Reads the settings, now or again."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the engine until it is told to stop; returns the exit status."""
     ready_fd = -1
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     supervised = placement.is_service(os.environ, os.getpid())
     notifier = Notifier.take(os.environ)
     try:
         activated = activation.take(os.environ, os.getpid())
-        config = load(argv, dict(os.environ), os.geteuid())
+        read = partial(load, argv, dict(os.environ), os.geteuid())
+        config = read()
         ready_fd = config.ready_fd
         if ready_fd >= 0:
             os.set_inheritable(ready_fd, False)
@@ -63,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         service.allow_descriptors()
         if config.leave_cgroup:
             placement.leave()
-        asyncio.run(_run(config, Starter(ready_fd, notifier, supervised, activated)))
+        asyncio.run(_run(config, Starter(ready_fd, notifier, supervised, activated, read)))
     except (RundletError, OSError) as error:
         return service.give_up(error, ready_fd)
     return 0
@@ -116,7 +123,9 @@ async def _serve(
     for one in sockets:
         await server.listen(one, tls if one.family != socket.AF_UNIX else None)
     stop = asyncio.Event()
+    reloader = Reloader(config, starter.load, engine.changes.apply, engine.context.events, wiring.engine_id(layout))
     service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
     if keeper is not None:
         asyncio.get_running_loop().add_reader(keeper, _keeper_gone, keeper, stop)
     service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
@@ -139,7 +148,7 @@ async def _serve(
         if not any(listening.is_own(one, layout) for one in starter.activated):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(layout.engine_socket)
-        await asyncio.shield(_close(config, layout, engine, server, launcher))
+        await asyncio.shield(_close(reloader.config, layout, engine, server, launcher))
 
 
 def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
@@ -247,15 +256,20 @@ def _watch_firewall(engine: Engine) -> None:
 
 def _command() -> list[str]:
     """How the launcher starts this engine again."""
-    arguments = []
+    arguments: list[str] = []
     skip = False
     for word in sys.argv[1:]:
         if skip or word.startswith("--ready-fd="):
             skip = False
         elif word == "--ready-fd":
             skip = True
+        elif arguments[-1:] == ["--config-file"]:
+            arguments.append(os.path.abspath(word))  # the launcher works elsewhere
         else:
-            arguments.append(word)
+            name, equals, value = word.partition("=")
+            arguments.append(
+                f"--config-file={os.path.abspath(value)}" if (name, equals) == ("--config-file", "=") else word
+            )
     home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if os.path.basename(home) in ("site-packages", "dist-packages"):
         return [sys.executable, "-I", "-m", "rundlet.daemon", *arguments]

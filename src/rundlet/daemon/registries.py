@@ -7,6 +7,7 @@ A registry's own credentials never go to its mirrors; a password is read from a 
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,11 @@ def parse(document: dict[str, Any]) -> tuple[dict[str, tuple[str, ...]], dict[st
             raise RegistriesError(f'registries: {name}: want {{"mirrors": […]}}')
         mirrors[name] = tuple(_mirror(name, item, logins) for item in listed)
     return mirrors, logins
+
+
+def shown(mirrors: Sequence[str]) -> tuple[str, ...]:
+    """As Docker shows them: with a slash at the end."""
+    return tuple(f"{url.rstrip('/')}/" for url in mirrors)
 
 
 def _mirror(name: str, item: object, logins: dict[str, Login]) -> str:

@@ -33,16 +33,20 @@ def set_up_logging(level: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(_LEVELS[level])
+    set_level(level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """What is logged from now on: Docker's word for it."""
+    logging.getLogger().setLevel(_LEVELS[level])
 
 
 def on_stop(loop_add: Callable[[int, Callable[[], None]], None], stop: Callable[[], None]) -> None:
     """SIGTERM and SIGINT end the engine cleanly; containers run on."""
     for number in (signal.SIGTERM, signal.SIGINT):
         loop_add(number, stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def tell(fd: int, text: str) -> None:

@@ -61,10 +61,17 @@ class Settings:
     """Who makes the control groups of containers with systemd's driver."""
 
 
+@dataclass(slots=True)
+class Current:
+    """The settings that hold now: a reload puts others in their place."""
+
+    settings: Settings
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     layout: Layout
-    settings: Settings
+    current: Current
     clock: Clock
     events: EventBus
     containers: ContainerStore
@@ -76,3 +83,8 @@ class Context:
     mounted: VolumeMounts
     network: NetworkService
     launcher: Launcher
+
+    @property
+    def settings(self) -> Settings:
+        """To be read when they are needed, and not kept."""
+        return self.current.settings

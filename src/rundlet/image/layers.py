@@ -87,6 +87,10 @@ class LayerImporter:
         self._slots = asyncio.Semaphore(parallel)
         self._blob_locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
 
+    def limit(self, parallel: int) -> None:
+        """For layers that begin from now on; those under way keep the slots that they have."""
+        self._slots = asyncio.Semaphore(parallel)
+
     def ahead(self, known: Container[str]) -> Ahead:
         """For an archive whose layers are unpacked while it is read; it shares the slots with everything else."""
         return Ahead(self._snapshots, self._workers, self._slots, known)

@@ -84,6 +84,10 @@ class Pusher:
         self._registry = registry
         self._leases = leases
 
+    def limit(self, parallel: int) -> None:
+        """For pushes that begin from now on."""
+        self._parallel = parallel
+
     async def push(
         self,
         reference: Reference,

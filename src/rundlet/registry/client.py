@@ -37,6 +37,10 @@ class Registry:
         self._mirror_credentials = mirror_credentials or {}
         self._servers: dict[Endpoint, Server] = {}
 
+    def reconfigure(self, hosts: HostsConfig, retry: Retry, mirror_credentials: Mapping[str, Credentials]) -> None:
+        """For what is asked for from now on."""
+        self.hosts, self._retry, self._mirror_credentials = hosts, retry, mirror_credentials
+
     def trusting(self, domain: str) -> "Registry":
         """The same, but ``domain`` may have any certificate or none: what a user asks for in one command."""
         hosts = msgspec.structs.replace(self.hosts, insecure=(*self.hosts.insecure, domain))

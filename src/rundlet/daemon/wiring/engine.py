@@ -9,6 +9,7 @@ from rundlet.daemon.recovery import Recovery
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.daemon.wiring.builds import Builds
 from rundlet.daemon.wiring.builds import join as join_builds
+from rundlet.daemon.wiring.changes import Changes
 from rundlet.daemon.wiring.containers import Containers
 from rundlet.daemon.wiring.containers import join as join_containers
 from rundlet.daemon.wiring.grounds import Grounds, lay
@@ -19,7 +20,7 @@ from rundlet.engine.buildkit.gate import BuildKitGate
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import Registry as LiveRegistry
-from rundlet.engine.context import Context
+from rundlet.engine.context import Context, Current
 from rundlet.engine.distribution import DistributionService
 from rundlet.engine.events import EventBus
 from rundlet.engine.images.policy import PolicyKeeper
@@ -62,6 +63,7 @@ class Engine:
     proxy: ProxyKeeper
     builds: BuildService
     buildkit: BuildKitGate
+    changes: Changes
 
 
 def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink | None = None) -> Engine:
@@ -92,13 +94,14 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         proxy=containers.proxy,
         builds=builds.service,
         buildkit=builds.buildkit,
+        changes=Changes(context, grounds.registry, images.layers, images.rooms.pusher, outside),
     )
 
 
 def _context(grounds: Grounds, outside: KeeperLink | None) -> Context:
     return Context(
         layout=grounds.layout,
-        settings=settings(grounds.config, outside),
+        current=Current(settings(grounds.config, outside)),
         clock=grounds.clock,
         events=EventBus(grounds.clock),
         containers=grounds.containers,

@@ -115,17 +115,24 @@ def _network(
 
 
 def _registry(config: Config, http: HttpClient) -> Registry:
-    hosts = HostsConfig(
+    return Registry(
+        http, hosts(config), retry=Retry(attempts=config.moving.attempts), mirror_credentials=logins(config)
+    )
+
+
+def hosts(config: Config) -> HostsConfig:
+    """Raises InvalidMirrorError."""
+    found = HostsConfig(
         insecure=config.insecure_registries, mirrors=config.registry_mirrors, registry_mirrors=config.mirrors
     )
-    hosts.check()
-    logins = config.mirror_logins.items()
-    return Registry(
-        http,
-        hosts,
-        retry=Retry(attempts=config.moving.attempts),
-        mirror_credentials={host: Credentials(user, registries.password(path)) for host, (user, path) in logins},
-    )
+    found.check()
+    return found
+
+
+def logins(config: Config) -> dict[str, Credentials]:
+    """By mirror. Raises RegistriesError."""
+    named = config.mirror_logins.items()
+    return {host: Credentials(user, registries.password(path)) for host, (user, path) in named}
 
 
 def _trust_policy(config: Config) -> PolicyFile:

@@ -29,6 +29,7 @@ class Images:
     garbage: Garbage
     unpacker: Unpacker
     policy: PolicyKeeper | None
+    layers: LayerImporter
 
 
 def join(context: Context, grounds: Grounds, leases: Leases) -> Images:
@@ -49,4 +50,4 @@ def join(context: Context, grounds: Grounds, leases: Leases) -> Images:
     service = ImageService(context, rooms)
     uses = Uses(grounds.database, grounds.clock)
     policy = PolicyKeeper(context, service, leases, uses, grounds.config.gc) if grounds.config.gc else None
-    return Images(service, rooms, garbage, Unpacker(images, layers, leases), policy)
+    return Images(service, rooms, garbage, Unpacker(images, layers, leases), policy, layers)

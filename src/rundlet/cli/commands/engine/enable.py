@@ -31,6 +31,7 @@ StartLimitBurst=5
 [Service]
 Type=notify
 ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=100ms
 # Recovery takes the time that it takes: a machine's worth of containers may have to be started.

@@ -1,0 +1,69 @@
+"""SIGHUP: an engine that runs takes on other settings."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.engines import Engine, wait_for
+
+NewEngine = Callable[..., Engine]
+
+
+def info(engine: Engine) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(engine.ok("info", "--format", "json"))
+    return found
+
+
+def reload_with(engine: Engine, path: Path, **settings: object) -> None:
+    path.write_text(json.dumps({key.replace("_", "-"): value for key, value in settings.items()}))
+    os.kill(engine.pid, signal.SIGHUP)
+
+
+def test_settings_change_while_containers_run(new_engine: NewEngine, tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"labels": ["room=1"]}')
+    engine = new_engine("--config-file", str(path))
+    engine.ok("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    reload_with(
+        engine,
+        path,
+        labels=["room=2"],
+        debug=True,
+        default_shm_size="9m",
+        registry_mirrors=["https://mirror.example"],
+        insecure_registries=["loose.example:5000"],
+        runtimes={"other": {"path": "/bin/false"}},
+        mtu=1400,
+    )
+    wait_for(lambda: info(engine)["Labels"] == ["room=2"])
+    now = info(engine)
+    assert now["Debug"] and now["Runtimes"]["other"]["path"] == "/bin/false"
+    assert now["RegistryConfig"]["Mirrors"] == ["https://mirror.example/"]
+    assert now["RegistryConfig"]["IndexConfigs"]["loose.example:5000"]["Secure"] is False
+    assert " 9 " in engine.ok("run", "--rm", "busybox", "df", "-m", "/dev/shm")
+    for chosen in ("type=daemon", f"daemon={now['ID']}", f"daemon={now['Name']}"):
+        said = engine.ok("events", "--since", "0", "--until", f"{time.time():.9f}", "--filter", chosen)
+        assert f"daemon reload {now['ID']} " in said and 'labels=["room=2"]' in said
+    assert "change with the engine's next start: network" in engine.log.read_text()
+    reload_with(engine, path, labels=["room=3"], surprise=True)
+    wait_for(lambda: "don't match any configuration option: surprise" in engine.log.read_text())
+    assert info(engine)["Labels"] == ["room=2"]
+    assert engine.field("box", "{{.State.Status}}") == "running"
+    engine.ok("rm", "-f", "box")
+
+
+def test_whether_containers_outlive_the_engine_can_be_changed(new_engine: NewEngine, tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    engine = new_engine("--config-file", str(path))
+    engine.ok("run", "-d", "--name", "box", "--stop-timeout", "0", "busybox", "sleep", "1000")
+    reload_with(engine, path, live_restore=False, labels=["seen=yes"])
+    wait_for(lambda: info(engine)["Labels"] == ["seen=yes"])
+    path.write_text("{}")
+    engine.terminate()
+    engine.start()
+    assert engine.field("box", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
