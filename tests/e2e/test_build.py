@@ -35,7 +35,7 @@ def test_the_official_command_line_builds(context: Context, docker_cli: str) -> 
     assert "Step 1/5 : FROM busybox" in out
     assert "Step 3/5 : RUN echo" in out
     assert " ---> Running in " in out
-    assert "Removing intermediate container" in out
+    assert " ---> Removed intermediate container " in out
     assert "Successfully built " in out
     assert "Successfully tagged t:latest" in out
     assert "Successfully tagged t:second" in out

@@ -67,11 +67,11 @@ def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bo
     mode = default_mode(flags["progress"])
     display = Locked(QuietDisplay() if quiet else choose_display(mode, standard_error()))
     source = open_source(path, flags["file"])
-    lent = _lend(context, flags, source if signed_only else None)
+    lent = lend(context, flags, source if signed_only else None)
     headers = {"Accept": wire.ACCEPT, **wire.registry_config(context)}
-    told, body = _context(context, source)
+    told, body = packed(context, source)
     if flags["compress"] and body is not None:
-        body = _compressed(body)
+        body = compressed(body)
     own = ContextStep()
     upload = Upload(
         context.session,
@@ -97,7 +97,7 @@ def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bo
     return _finish(context, flags, wanted, outcome)
 
 
-def _context(context: Context, source: Source) -> tuple[dict[str, Any], Iterator[bytes] | None]:
+def packed(context: Context, source: Source) -> tuple[dict[str, Any], Iterator[bytes] | None]:
     """What /build is told, and sent, about the context."""
     if not isinstance(source.body, Tree):
         return {}, source.body
@@ -106,7 +106,7 @@ def _context(context: Context, source: Source) -> tuple[dict[str, Any], Iterator
     return context_body(context.session, source.body)
 
 
-def _lend(context: Context, flags: dict[str, Any], signed: Source | None) -> dict[str, Any]:
+def lend(context: Context, flags: dict[str, Any], signed: Source | None) -> dict[str, Any]:
     """Hand over what the build may borrow, and what the images of ``signed`` stand for; what /build is told of it."""
     local = any("type=local" in word for word in flags["cache-from"])
     if not (flags["secret"] or flags["build-context"] or flags["ssh"] or local or signed is not None):
@@ -129,7 +129,7 @@ def _lend(context: Context, flags: dict[str, Any], signed: Source | None) -> dic
     return {**query, **lending.query(), "signedonly": "1"}
 
 
-def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:
+def compressed(body: Iterator[bytes]) -> Iterator[bytes]:
     import zlib
 
     packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)

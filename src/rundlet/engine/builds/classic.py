@@ -63,7 +63,7 @@ class ClassicReporter:
             self._put(step, streams.message(progress))
 
     def removed(self, step: Step, container_id: str) -> None:
-        self._say(step, f"Removing intermediate container {short(container_id)}\n")
+        self._say(step, f" ---> Removed intermediate container {short(container_id)}\n")
 
     def cached(self, step: Step) -> None:
         self._say(step, " ---> Using cache\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rundlet.cli.contenttrust import enabled
@@ -80,7 +81,12 @@ def run(call: Invocation) -> int:
     flags = call.flags
     if flags["isolation"] not in ("", "default"):
         raise CommandError(f"--isolation={flags['isolation']} is not supported by Rundlet")
+    sys.stdout.flush()
+    if os.environ.get("DOCKER_BUILDKIT") and not call.path.startswith("buildx"):
+        from rundlet.cli.building import classic
+
+        if classic.wanted():
+            return classic.build(call.context, flags, call.args[0], signed_only=enabled(call))
     from rundlet.cli.building.build import build
 
-    sys.stdout.flush()
     return build(call.context, flags, call.args[0], signed_only=enabled(call))
