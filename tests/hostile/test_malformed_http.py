@@ -114,7 +114,7 @@ def test_half_requests(engine: Engine, before: int, data: bytes) -> None:
 
 
 def test_a_body_that_is_too_large(engine: Engine, before: int) -> None:
-    """JSON is read up to 16 MiB, however its length is told; the engine never holds more."""
+    """JSON is read up to 8 MiB, however its length is told; the engine never holds more."""
     piece = b" " * (1 << 20)
     for head in (b"Content-Length: 104857600\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
         with _connected(engine) as connection:

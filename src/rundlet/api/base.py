@@ -24,7 +24,10 @@ SINGLE = "single"
 StrSlice = Annotated[tuple[str, ...] | None, msgspec.Meta(extra={SINGLE: True})]
 """A command: a list of words, one string (one word), or null."""
 
-Labels = dict[str, str]
+MAX_LABELS: Final = 1 << 16
+"""Of one object: no tool sets as many, and each is copied, stored and compared while other clients wait."""
+
+Labels = Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)]
 
 ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 """Go's zero time: every client parses it, an empty string only some."""

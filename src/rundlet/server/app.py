@@ -37,8 +37,9 @@ from rundlet.server.routers.volumes.router import routes as volume_routes
 from rundlet.server.routing import Route, RouteTable
 from rundlet.server.tls import TlsGate
 
-_MAX_BODY: Final = 16 * 1024 * 1024
-"""Of JSON bodies; archives are streamed and have no limit here."""
+_MAX_BODY: Final = 8 * 1024 * 1024
+"""Of JSON bodies: arguments and environment of a program are 6 MB at most, and other clients wait while one is read.
+Archives are streamed and have no limit here."""
 _MAX_LINE: Final = 1024 * 1024
 """Of the request line and of each header: filters and registry credentials grow long."""
 _READ_AHEAD: Final = 512 * 1024

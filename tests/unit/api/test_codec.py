@@ -4,12 +4,14 @@ import msgspec
 import pytest
 
 from rundlet.api import codec
+from rundlet.api.base import MAX_LABELS
 from rundlet.api.container_config import ContainerConfig, HostConfig, Mount
 from rundlet.api.containers import ContainerCreate, ContainerInspect, Port
 from rundlet.api.events import Event
 from rundlet.api.exec import ExecStart
 from rundlet.api.images import ImageConfig, ImageInspect
-from rundlet.api.networks import NetworkConnect
+from rundlet.api.networks import NetworkConnect, NetworkCreate
+from rundlet.api.volumes import VolumeCreate
 from rundlet.errors import InvalidParameterError
 
 
@@ -40,6 +42,15 @@ def test_null_in_a_set_keeps_the_key() -> None:
     body = create(b'{"ExposedPorts": {"80/tcp": null, "81/tcp": {}}, "Volumes": {"/data": null}}')
     assert list(body.exposed_ports) == ["80/tcp", "81/tcp"]
     assert list(body.volumes or ()) == ["/data"]
+
+
+@pytest.mark.parametrize("kind", [ContainerCreate, NetworkCreate, VolumeCreate])
+def test_labels_have_a_bound(kind: type[ContainerCreate]) -> None:
+    """Many are copied and compared for long, while every other client waits."""
+    most = {str(number): "" for number in range(MAX_LABELS)}
+    assert codec.decode(codec.encode({"Labels": most}), kind)
+    with pytest.raises(InvalidParameterError, match=r"length <= 65536 - at `\$.Labels`"):
+        codec.decode(codec.encode({"Labels": most | {"one": "more"}}), kind)
 
 
 def test_null_endpoint_is_an_empty_one() -> None:
