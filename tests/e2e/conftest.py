@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import docker_programs
 from tests.engines import Done, Engine, rundlet_command, succeeded
+from tests.ociruntime import Runtime, write_program
 from tests.rootless import Person
 
 
@@ -63,3 +65,27 @@ def person() -> Iterator[Person]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``rundlet-runtime``."""
+    path = tmp_path_factory.mktemp("bin") / "rundlet-runtime"
+    write_program(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def rootfs(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rootfs")
+    with tarfile.open(busybox_tar) as archive:
+        archive.extractall(path, filter="fully_trusted")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def runtime(program: Path, rootfs: Path, tmp_path: Path) -> Iterator[Runtime]:
+    made = Runtime(program, rootfs, tmp_path)
+    yield made
+    made.clean_up()

@@ -28,6 +28,10 @@ HEADER_SIZE = struct.calcsize(HEADER)
 EPERM = model.ERRNO | errno.EPERM
 ENOSYS = model.ERRNO | errno.ENOSYS
 DOCKER = frozenset(caps.DEFAULT)
+NOTIFYING = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+}
 
 
 def run(program: bytes, machine: str, number: int, arguments: tuple[int, ...] = ()) -> int:
@@ -352,6 +356,33 @@ def test_bad_profiles_are_refused(profile: dict[str, Any], detail: str) -> None:
 
 def test_what_we_cannot_do_is_refused_by_name() -> None:
     with pytest.raises(NotSupportedError, match="SCMP_ACT_NOTIFY"):
-        compiler.compile_custom({"defaultAction": "SCMP_ACT_NOTIFY"}, DOCKER, arch="x86_64", kernel=KERNEL)
+        compiler.compile_custom(NOTIFYING, DOCKER, arch="x86_64", kernel=KERNEL)
+    with pytest.raises(NotSupportedError, match="listenerPath"):
+        compiler.custom_to_oci({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a"}, DOCKER, arch="x86_64")
     with pytest.raises(NotSupportedError, match="seccomp on riscv64"):
         compiler.compile_profile(DOCKER, arch="riscv64", kernel=KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "loaded"),
+    [
+        (NOTIFYING, ["TSYNC", "LOG", "WAIT_KILLABLE_RECV"], {"LOG", "WAIT_KILLABLE_RECV", "NEW_LISTENER"}),
+        ({"defaultAction": "SCMP_ACT_ALLOW"}, ["TSYNC", "WAIT_KILLABLE_RECV"], {"TSYNC"}),
+    ],
+    ids=["listener", "none"],
+)
+def test_flags_of_a_listener(profile: dict[str, Any], asked: list[str], loaded: set[str]) -> None:
+    """The kernel takes a listener or threads that are synchronized, and lets nothing but a listener be waited for."""
+    wanted = profile | {"flags": [f"SECCOMP_FILTER_FLAG_{name}" for name in asked]}
+    program = compiler.compile_custom(wanted, DOCKER, arch="x86_64", kernel=KERNEL, listening=True)
+    _, flags = struct.unpack_from(HEADER, program)
+    names = {"TSYNC": 1, "LOG": 2, "SPEC_ALLOW": 4, "NEW_LISTENER": 8, "WAIT_KILLABLE_RECV": 32}
+    assert {name for name, bit in names.items() if flags & bit} == loaded
+
+
+def test_what_can_not_be_notified() -> None:
+    write = NOTIFYING | {"syscalls": [{"names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"}]}
+    with pytest.raises(model.SeccompProfileError, match="cannot be used for the write syscall"):
+        compiler.compile_custom(write, DOCKER, arch="x86_64", kernel=KERNEL, listening=True)
+    with pytest.raises(model.SeccompProfileError, match="cannot be used as default action"):
+        compiler.compile_custom({"defaultAction": "SCMP_ACT_NOTIFY"}, DOCKER, arch="x86_64", kernel=KERNEL)

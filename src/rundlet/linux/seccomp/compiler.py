@@ -13,6 +13,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rundlet.errors import NotSupportedError
 from rundlet.linux.seccomp import bpf
 from rundlet.linux.seccomp.loader import HEADER, MAGIC
 from rundlet.linux.seccomp.model import (
@@ -30,7 +31,7 @@ from rundlet.linux.seccomp.model import (
 from rundlet.linux.seccomp.profile import default_profile
 from rundlet.linux.seccomp.syscalls import ARM_PRIVATE, AUDIT_ARCHITECTURES, X32_BIT, numbers
 
-VERSION: Final = 1  # part of the key of every cache of compiled programs
+VERSION: Final = 2  # part of the key of every cache of compiled programs
 
 _ENOSYS: Final = ERRNO | errno.ENOSYS
 _WIDE: Final = frozenset({"x86_64", "aarch64"})
@@ -55,14 +56,27 @@ def compile_custom(
     *,
     arch: str | None = None,
     kernel: tuple[int, int] | None = None,
+    listening: bool = False,
 ) -> bytes:
     """A user's own profile (decoded JSON in Docker's or the OCI runtime specification's format), ready to load.
 
-    Names of calls that an architecture does not have are skipped, as Docker does.
+    Names of calls that an architecture does not have are skipped, as Docker does. ``listening``: whoever loads it hands
+    the listener on.
 
-    Raises: SeccompProfileError, NotSupportedError.
+    Raises: SeccompProfileError, NotSupportedError (also for listeners where nobody hands them on).
     """
-    return assemble(resolve(profile, caps, arch or os.uname().machine, kernel or running_kernel()))
+    resolved = resolve(profile, caps, arch or os.uname().machine, kernel or running_kernel())
+    if not listening:
+        _refuse_listener(profile, resolved)
+    return assemble(resolved)
+
+
+def _refuse_listener(profile: Mapping[str, Any], resolved: Resolved) -> None:
+    for key in ("listenerPath", "listenerMetadata"):
+        if profile.get(key):
+            raise NotSupportedError(f"seccomp {key}")
+    if resolved.notifies:
+        raise NotSupportedError("seccomp action SCMP_ACT_NOTIFY")
 
 
 def oci_profile(
@@ -80,7 +94,9 @@ def custom_to_oci(
     kernel: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """A user's own profile as the ``linux.seccomp`` of an OCI bundle. Raises as :func:`compile_custom`."""
-    return to_oci(resolve(profile, caps, arch or os.uname().machine, kernel or running_kernel()))
+    resolved = resolve(profile, caps, arch or os.uname().machine, kernel or running_kernel())
+    _refuse_listener(profile, resolved)
+    return to_oci(resolved)
 
 
 def running_kernel() -> tuple[int, int]:
@@ -102,7 +118,7 @@ def assemble(resolved: Resolved) -> bytes:
         program = bpf.encode([bpf.load(bpf.ARCHITECTURE), *code])
     except ValueError as exc:
         raise SeccompProfileError(str(exc)) from exc
-    return struct.pack(HEADER, MAGIC, resolved.flags) + program
+    return struct.pack(HEADER, MAGIC, resolved.loading) + program
 
 
 def _intervals(resolved: Resolved, machine: str) -> list[bpf.Interval]:

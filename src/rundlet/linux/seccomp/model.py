@@ -9,12 +9,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from rundlet.errors import InvalidParameterError, NotSupportedError
-from rundlet.linux.seccomp.loader import FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV
+from rundlet.linux.seccomp.loader import (
+    FLAG_LOG,
+    FLAG_NEW_LISTENER,
+    FLAG_SPEC_ALLOW,
+    FLAG_TSYNC,
+    FLAG_WAIT_KILLABLE_RECV,
+)
 
 KILL_PROCESS: Final = 0x8000_0000
 KILL_THREAD: Final = 0x0000_0000
 TRAP: Final = 0x0003_0000
 ERRNO: Final = 0x0005_0000
+NOTIFY: Final = 0x7FC0_0000
 TRACE: Final = 0x7FF0_0000
 LOG: Final = 0x7FFC_0000
 ALLOW: Final = 0x7FFF_0000
@@ -26,6 +33,7 @@ _ACTIONS: Final = {
     "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
     "SCMP_ACT_TRAP": TRAP,
     "SCMP_ACT_ERRNO": ERRNO,
+    "SCMP_ACT_NOTIFY": NOTIFY,
     "SCMP_ACT_TRACE": TRACE,
     "SCMP_ACT_LOG": LOG,
     "SCMP_ACT_ALLOW": ALLOW,
@@ -105,28 +113,43 @@ class Resolved(NamedTuple):
     rules: tuple[Rule, ...]
     flags: int
 
+    @property
+    def notifies(self) -> bool:
+        """Some calls are for another process to answer."""
+        return any(rule.action == NOTIFY for rule in self.rules)
+
+    @property
+    def loading(self) -> int:
+        """The flags to load it with: threads are synchronized for no listener, and nothing but one is waited for."""
+        if self.notifies:
+            return self.flags & ~FLAG_TSYNC | FLAG_NEW_LISTENER
+        return self.flags & ~FLAG_WAIT_KILLABLE_RECV
+
 
 def resolve(profile: Mapping[str, Any], caps: frozenset[str], machine: str, kernel: tuple[int, int]) -> Resolved:
     """The rules of ``profile`` (Docker's or OCI's JSON) that hold for a container with the bounding set ``caps``.
 
     ``machine`` is the host's (``x86_64``, ``aarch64``), ``kernel`` its version.
 
-    Raises: SeccompProfileError; NotSupportedError for notify actions and listeners.
+    Raises: SeccompProfileError; NotSupportedError on other machines.
     """
     if machine not in FAMILIES:
         raise NotSupportedError(f"seccomp on {machine}")
-    for key in ("listenerPath", "listenerMetadata"):
-        if profile.get(key):
-            raise NotSupportedError(f"seccomp {key}")
     rules: list[Rule] = []
     for entry in _list(profile, "syscalls"):
         if not isinstance(entry, Mapping):
             raise SeccompProfileError("a rule must be an object")
         if _holds(entry, caps, machine, kernel):
             rules.extend(_rules(entry))
+    default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))
+    if default == NOTIFY:
+        raise SeccompProfileError("SCMP_ACT_NOTIFY cannot be used as default action")
+    if any(rule.action == NOTIFY and "write" in rule.names for rule in rules):
+        # Whoever loads the filter has yet to say that there is a listener.
+        raise SeccompProfileError("SCMP_ACT_NOTIFY cannot be used for the write syscall")
     return Resolved(
         machines=_machines(profile, machine),
-        default=_action(profile.get("defaultAction"), profile.get("defaultErrnoRet")),
+        default=default,
         rules=tuple(rules),
         flags=_flags(profile),
     )
@@ -193,8 +216,6 @@ def _condition(item: object) -> Condition:
 
 
 def _action(name: object, errno: object) -> int:
-    if name == "SCMP_ACT_NOTIFY":
-        raise NotSupportedError("seccomp action SCMP_ACT_NOTIFY")
     if not isinstance(name, str) or name not in _ACTIONS:
         raise SeccompProfileError(f"unknown action {name!r}")
     action = _ACTIONS[name]

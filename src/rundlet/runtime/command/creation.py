@@ -17,6 +17,7 @@ from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
 from rundlet.runtime.command import configs, filters, gate, imports, late, notify, scopes, states
 from rundlet.runtime.command.errors import CommandError, UsageError
+from rundlet.runtime.command.listener import Agent
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, plan, report
 from rundlet.runtime.init import main as init_main
@@ -105,6 +106,7 @@ class _Creation:
         self._state = state
         self._request = request
         self._hooks: Mapping[str, Any] = state.config.get("hooks") or {}
+        self._agent = Agent.of(state.config["linux"].get("seccomp"))
 
     def run(self) -> tuple[State, list[str]]:
         state, config = self._state, self._state.config
@@ -133,7 +135,7 @@ class _Creation:
         if starter == 0:
             os.close(reading)
             ours.close()
-            child = _Starter(self._state, self._request, specification, cgroup, seccomp)
+            child = _Starter(self._state, self._request, specification, cgroup, seccomp, self._agent)
             child.run(writing, theirs.detach())
         os.close(writing)
         theirs.close()
@@ -142,6 +144,8 @@ class _Creation:
         finally:
             os.close(reading)
             ours.close()
+            if self._agent is not None:
+                self._agent.close()
             os.waitpid(starter, 0)
 
     def _follow(self, reading: int, line: socket.socket, starter: int) -> int:
@@ -156,6 +160,7 @@ class _Creation:
                     read = os.read(reading, 8192)
                     data += read
                     reports = report.parse(data)
+                    self._hand_on(reports)
                     if not read or any(item.kind == "ready" for item in reports):
                         return self._judge(reports if _pid(reports) else report.parse(data + _rest(reading, starter)))
                 else:
@@ -168,6 +173,11 @@ class _Creation:
             if asked and pid:
                 asked = False
                 self._runtime_hooks(pid, line)
+
+    def _hand_on(self, reports: Sequence[Report]) -> None:
+        if self._agent is not None:
+            pid = _pid(reports)
+            self._agent.serve(reports, pid, self._state._replace(pid=pid).document(states.CREATING))
 
     def _runtime_hooks(self, pid: int, line: socket.socket) -> None:
         said = self._state._replace(pid=pid).document(states.CREATING)
@@ -205,13 +215,20 @@ class _Starter:
     """In the child. Like the shim's, with this room's steps."""
 
     def __init__(
-        self, state: State, request: Request, specification: dict[str, Any], cgroup: ContainerCgroup, seccomp: bytes
+        self,
+        state: State,
+        request: Request,
+        specification: dict[str, Any],
+        cgroup: ContainerCgroup,
+        seccomp: bytes,
+        agent: Agent | None,
     ) -> None:
         self._state = state
         self._request = request
         self._specification = specification
         self._cgroup = cgroup
         self._seccomp = seccomp
+        self._agent = agent
         self._step = "internal"
 
     def run(self, writing: int, line: int) -> NoReturn:
@@ -273,6 +290,7 @@ class _Starter:
         pid, _ = libc.clone3(flags & ~ns.CLONE_NEWTIME | _CLONE_PARENT, pidfd=False, cgroup_fd=birth)
         if pid == 0:
             kept = (*prepared.descriptors(), fifo, line_fd, *range(_STDIO, _STDIO + self._request.preserved))
+            kept += () if self._agent is None else (self._agent.reading,)
             init_main.run(steps, program, wiring(writing, self._request.console, kept))
         return pid
 
@@ -296,7 +314,10 @@ class _Starter:
         steps = gate.adapt(
             steps, config, line if asking else None, keyring=self._request.keyring, plain=self._request.plain
         )
-        return late.adapt(steps, config, line_fd), gate.StartGate(fifo, line, wanted.get("startContainer") or ())
+        steps = late.adapt(steps, config, line_fd)
+        if self._agent is not None:
+            steps = self._agent.adapt(steps)
+        return steps, gate.StartGate(fifo, line, wanted.get("startContainer") or ())
 
 
 def resolve(process: Mapping[str, Any], rootfs: str) -> tuple[plan.User, str]:

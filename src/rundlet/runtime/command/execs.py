@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from rundlet.linux import ns, pidfd
 from rundlet.runtime.command import configs, creation, filters, imports, properties, states, subgroups
 from rundlet.runtime.command.errors import CommandError
+from rundlet.runtime.command.listener import Agent
 from rundlet.runtime.command.states import State
 from rundlet.runtime.exec import main as exec_main
 from rundlet.runtime.init import devices, report
@@ -44,6 +45,7 @@ def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple
         raise CommandError("cannot exec in a stopped container")
     user, home = creation.resolve(process, f"/proc/{state.pid}/root")
     size = process.get("consoleSize") or {}
+    agent = Agent.of(state.config["linux"].get("seccomp"))
     request = exec_main.Request(
         dict(process),
         state.id,
@@ -54,13 +56,14 @@ def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple
         (size.get("height") or 0, size.get("width") or 0),
         Users.of(state.config),
         guarded=False,
-        adapt=_adaptation(state, process, options.plain),
+        adapt=_adaptation(state, process, options.plain, agent),
     )
     joined, birth = _cgroups(state, options.cgroups)
     kinds = {entry["type"] for entry in state.config["linux"].get("namespaces") or ()}
     joining = exec_main.Joining(init, joined, ns.CLONE_NEWTIME if "time" in kinds else 0)
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    wiring = creation.wiring(writing, options.console, tuple(range(_STDIO, _STDIO + options.preserved)))
+    kept = tuple(range(_STDIO, _STDIO + options.preserved)) + (() if agent is None else (agent.reading,))
+    wiring = creation.wiring(writing, options.console, kept)
     initial = (process.get("execCPUAffinity") or {}).get("initial")
     if initial:
         os.sched_setaffinity(0, properties.processors(initial))
@@ -69,13 +72,17 @@ def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple
     os.close(writing)
     os.close(first_fd)
     try:
-        return _started(_read(reading), process["args"])
+        return _started(_read(reading, state, agent), process["args"])
     finally:
         os.close(reading)
+        if agent is not None:
+            agent.close()
         os.waitpid(first, 0)
 
 
-def _adaptation(state: State, process: Mapping[str, Any], plain: bool) -> Callable[[list[Step]], list[Step]]:
+def _adaptation(
+    state: State, process: Mapping[str, Any], plain: bool, agent: Agent | None
+) -> Callable[[list[Step]], list[Step]]:
     """Raises: CommandError."""
     own = properties.of_exec(state.config["linux"], process)
 
@@ -87,7 +94,7 @@ def _adaptation(state: State, process: Mapping[str, Any], plain: bool) -> Callab
                 result += own
             elif isinstance(item, devices.OpenTerminal) and plain:
                 result.append(properties.PlainTerminal())
-        return result
+        return result if agent is None else agent.adapt(result)
 
     return adapt
 
@@ -100,17 +107,24 @@ def _cgroups(state: State, wanted: Sequence[str]) -> tuple[tuple[int, ...], int]
     return tuple(group.join_fds(unified=False)), -1 if birth is None else birth
 
 
-def _read(reading: int) -> list[Report]:
+def _read(reading: int, state: State, agent: Agent | None) -> list[Report]:
     """All that is said until the program is executed, which closes the pipe."""
     data = b""
     while read := os.read(reading, 8192):
         data += read
+        if agent is not None:
+            found = report.parse(data)
+            agent.serve(found, _pid(found), state.document(states.RUNNING))
     return report.parse(data)
+
+
+def _pid(reports: Sequence[Report]) -> int:
+    return next((item.errno for item in reports if item.kind == "pid"), 0)
 
 
 def _started(reports: Sequence[Report], arguments: Sequence[str]) -> tuple[int, int]:
     failed = next((item for item in reports if item.kind == "failed"), None)
-    pid = next((item.errno for item in reports if item.kind == "pid"), 0)
+    pid = _pid(reports)
     if failed is None and pid and any(item.kind == "ready" for item in reports):
         return pid, pidfd.open(pid)
     if pid:

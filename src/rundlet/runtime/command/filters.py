@@ -32,7 +32,7 @@ def _compile(config: Mapping[str, Any], capabilities: frozenset[str], path: str)
     from rundlet.linux.seccomp import compiler
 
     try:
-        made = compiler.compile_custom(config, capabilities)
+        made = compiler.compile_custom(config, capabilities, listening=True)
     except RundletError as exc:
         raise CommandError(f"seccomp: {exc}") from exc
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)

@@ -15,6 +15,7 @@ _DETAIL: Final = SIZE - _HEAD.size
 _READY: Final = b"R"
 _FAILED: Final = b"F"
 _PID: Final = b"P"
+_LISTENER: Final = b"L"
 
 # The names of steps, in the order of their numbers on the wire; only ever add at the end.
 STEPS: Final = (
@@ -46,7 +47,8 @@ _NUMBERS: Final = {name: number for number, name in enumerate(STEPS)}
 
 
 class Report(NamedTuple):
-    """What a record said. ``kind`` is "ready", "failed" or "pid" (a process number, in ``errno``)."""
+    """What a record said. ``kind`` is "ready", "failed", "pid" or "listener": in ``errno`` the number of a process, or
+    of its descriptor for a filter's notifications."""
 
     kind: str
     step: str = ""
@@ -74,7 +76,13 @@ class Reporter:
         os.write(self._fd, self._ready)
 
     def pid(self, number: int) -> None:
-        _HEAD.pack_into(self._buffer, 0, _PID, 0, number, 0)
+        self._number(_PID, number)
+
+    def listener(self, number: int) -> None:
+        self._number(_LISTENER, number)
+
+    def _number(self, kind: bytes, number: int) -> None:
+        _HEAD.pack_into(self._buffer, 0, kind, 0, number, 0)
         os.write(self._fd, self._buffer)
 
     def failed(self, step: str, number: int, detail: bytes = b"") -> None:
@@ -107,6 +115,6 @@ def parse(data: bytes) -> list[Report]:
         kind, step, number, length = _HEAD.unpack_from(data, offset)
         detail = data[offset + _HEAD.size : offset + _HEAD.size + length].decode("utf-8", "replace")
         name = STEPS[step] if step < len(STEPS) else str(step)
-        label = {_READY: "ready", _PID: "pid"}.get(kind, "failed")
+        label = {_READY: "ready", _PID: "pid", _LISTENER: "listener"}.get(kind, "failed")
         reports.append(Report(label, name, number, detail))
     return reports
