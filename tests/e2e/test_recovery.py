@@ -175,7 +175,9 @@ def test_a_killed_shim_is_an_exit(new_engine: Callable[..., Engine]) -> None:
     os.kill(shim, signal.SIGKILL)
     wait_for(lambda: engine.field("orphan", "{{.State.Running}}") == "false", hint="the engine notices")
     wait_for(lambda: not alive(init), hint="the container went with its shim")
+    assert os.listdir(engine.layout.shim_sockets) == [engine.field("orphan", "{{.Id}}")[:12]]
     engine.ok("rm", "orphan")
+    assert os.listdir(engine.layout.shim_sockets) == []
 
 
 def test_newer_state_is_refused_with_one_line(new_engine: Callable[..., Engine]) -> None:

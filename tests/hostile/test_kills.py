@@ -137,6 +137,7 @@ def check(engine: Engine) -> None:
     wait_for(lambda: not zombies({engine.pid, *named(engine, "rundlet-launch")}), 5, hint="no zombies")
     engine.remove_containers()
     assert os.listdir(f"{engine.layout.root}/containers") == []
+    assert os.listdir(engine.layout.shim_sockets) == []
     layers = [name for name in os.listdir(f"{engine.layout.root}/snapshots") if len(name) == 12]
     assert len(layers) == 1, layers
 

@@ -18,7 +18,7 @@ from rundlet.container.state import Status, is_running
 from rundlet.container.store import ContainerStore
 from rundlet.engine import machine
 from rundlet.engine.builds.runner import is_build_container
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, removal
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
@@ -175,6 +175,7 @@ class Recovery:
     def _remove_unfinished(self, unfinished: list[str]) -> None:
         for container_id in unfinished:
             self._remove_snapshot(container_id)
+            removal.forget_socket(self._context, container_id)
             if self._context.containers.has(container_id):
                 self._context.containers.forget(container_id)
             else:

@@ -66,13 +66,6 @@ class VolumeCreateError(InternalError):
         super().__init__(f"error while creating volume path '{path}': {(error.strerror or str(error)).lower()}")
 
 
-class VolumeConflictError(ConflictError):
-    reason = "volume-conflict"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"create {name}: conflict: volume name must be unique")
-
-
 class VolumeBusyError(ConflictError):
     reason = "volume-busy"
 

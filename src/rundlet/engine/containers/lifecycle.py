@@ -401,7 +401,10 @@ class Lifecycle:
             record = self._context.containers.by_id(record.id)
             if record.state.status is not Status.PAUSED or live.shim is None:
                 raise ConflictError(f"Container {record.id} is not paused")
-            await live.shim.thaw()
+            try:
+                await live.shim.thaw()
+            except ShimGoneError:
+                raise NotRunningError(record.id) from None
             self._to(record, Status.RUNNING)
         self._publish(record, "unpause")
 

@@ -1,5 +1,8 @@
 """Removing what belongs to a container: a tombstone first, so that a removal that was cut is finished later."""
 
+import contextlib
+import os
+
 from rundlet.container.record import Record
 from rundlet.container.state import Status
 from rundlet.engine.context import Context
@@ -30,6 +33,7 @@ def discard(context: Context, record: Record, *, volumes: bool) -> list[str]:
     """Runs in a thread. ``volumes``: anonymous ones go too, unless another container uses them; returns their names."""
     context.containers.bury(record.id)
     context.snapshots.remove_container(record.id)
+    forget_socket(context, record.id)
     gone: list[str] = []
     if volumes:
         for point in record.mounts:
@@ -41,6 +45,12 @@ def discard(context: Context, record: Record, *, volumes: bool) -> list[str]:
                     continue
     context.containers.forget(record.id)
     return gone
+
+
+def forget_socket(context: Context, container_id: str) -> None:
+    """A shim removes its own, unless it was killed."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(context.layout.shim_socket(container_id))
 
 
 def _is_used(context: Context, name: str, without: str) -> bool:
