@@ -67,3 +67,25 @@ def test_whether_containers_outlive_the_engine_can_be_changed(new_engine: NewEng
     engine.terminate()
     engine.start()
     assert engine.field("box", "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
+
+
+def test_a_log_of_objects(new_engine: NewEngine) -> None:
+    engine = new_engine("--log-format", "json")
+    said = [json.loads(line) for line in engine.log.read_text().splitlines()]
+    assert any(line["level"] == "info" and "listens on" in line["msg"] and line["time"].endswith("Z") for line in said)
+
+
+def test_settings_are_looked_through(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+
+    def look(**settings: object) -> tuple[int, str]:
+        path.write_text(json.dumps({key.replace("_", "-"): value for key, value in settings.items()}))
+        done = engine.cli("engine", "run", "--validate", "--config-file", str(path))
+        return done.returncode, done.stdout.strip() or done.stderr.strip()
+
+    assert look() == (0, "configuration OK")
+    assert look(debug=True, labels=["a=1"]) == (0, "configuration OK")
+    status, said = look(unknown_option=True)
+    assert status == 1 and "the following directives don't match any configuration option: unknown-option" in said
+    assert look(default_runtime="none") == (1, "rundlet: specified default runtime 'none' does not exist")
+    assert look(registry_mirrors=["ftp://m.example"])[0] == 1

@@ -7,7 +7,7 @@ from rundlet.daemon.rights import sufficient
 
 
 def _main() -> Callable[[Sequence[str]], int]:
-    if sufficient():
+    if sufficient() or "--validate" in sys.argv:
         from rundlet.daemon.main import main
     else:
         # Before anything is imported that the engine would import again inside its namespaces.

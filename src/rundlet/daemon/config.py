@@ -18,6 +18,7 @@ from rundlet.engine.containers.defaults import ContainerDefaults
 from rundlet.engine.images.policy import ImagePolicy
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
+LOG_FORMATS = ("text", "json")
 NATIVE_RUNTIME = "rundlet"
 MAX_LAYER_SIZE = 256 << 30
 """Bytes that a layer may inflate to; no honest layer comes near."""
@@ -39,6 +40,7 @@ class Config:
     they all share.
     ``containers``: what those have that ask for nothing else. ``live_restore``: they outlive the engine; else they are
     stopped at its end, for which ``shutdown_timeout`` (seconds, -1: any) is what it waits at least.
+    ``validate``: look through the settings, and no more.
     ``leave_cgroup``: the engine is to outlive the session, unit or job that starts it.
     """
 
@@ -54,6 +56,7 @@ class Config:
     gc: ImagePolicy | None = None
     max_layer_size: int = MAX_LAYER_SIZE
     log_level: str = "info"
+    log_format: str = "text"
     debug: bool = False
     default_runtime: str = NATIVE_RUNTIME
     runtimes: dict[str, str] = field(default_factory=dict)
@@ -63,6 +66,7 @@ class Config:
     cdi_spec_dirs: tuple[str, ...] = ()
     ready_fd: int = -1
     leave_cgroup: bool = False
+    validate: bool = False
     rootless: int = -1
     tls: bool | None = None
     tlsverify: bool | None = None
@@ -134,6 +138,7 @@ _FILE_KEYS: dict[str, type] = {
     "gc": dict,
     "max-layer-size": object,
     "log-level": str,
+    "log-format": str,
     "debug": bool,
     "default-runtime": str,
     "runtimes": dict,
@@ -249,6 +254,8 @@ def _validate(config: Config) -> None:
             raise ConfigError(f"{name.replace('_', '-')} must be an absolute path: {getattr(config, name)}")
     if config.log_level not in LEVELS:
         raise ConfigError(f"invalid log level: {config.log_level}: want one of {', '.join(LEVELS)}")
+    if config.log_format not in LOG_FORMATS:
+        raise ConfigError(f"invalid log format: {config.log_format}: want one of {', '.join(LOG_FORMATS)}")
     for host in config.hosts:
         if not host.startswith(("unix://", "tcp://", "fd://")):
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")

@@ -63,7 +63,11 @@ def main(argv: Sequence[str]) -> int:
         ready_fd = config.ready_fd
         if ready_fd >= 0:
             os.set_inheritable(ready_fd, False)
-        service.set_up_logging(config.effective_log_level)
+        if config.validate:
+            wiring.check(config)
+            print("configuration OK")
+            return 0
+        service.set_up_logging(config.effective_log_level, config.log_format)
         transfers.set_proxies(config.moving, os.environ)
         _check_rights()
         check_owner(config.data_root)

@@ -28,7 +28,6 @@ _REFUSED: Final = {
 _ONE_ANSWER: Final[dict[str, tuple[Any, str]]] = {
     "experimental": (False, "there are no experimental features"),
     "firewall-backend": ("nftables", "it is nftables"),
-    "log-format": ("text", "it is text"),
     "raw-logs": (True, "logs have no colours"),
     "selinux-enabled": (False, "containers have the labels that --security-opt gives them"),
 }

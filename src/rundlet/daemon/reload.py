@@ -23,7 +23,7 @@ _CHANGEABLE: Final = frozenset(
         "log_level log_opts mirror_logins mirrors moving registry_mirrors runtime_args runtimes shutdown_timeout"
     ).split()
 )
-_ASIDE: Final = frozenset(("ready_fd", "config_file"))
+_ASIDE: Final = frozenset(("ready_fd", "config_file", "validate"))
 """Of the start alone."""
 
 

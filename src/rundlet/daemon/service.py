@@ -1,10 +1,12 @@
 """How the engine's process behaves: logging, signals, and the word to whoever started it."""
 
+import json
 import logging
 import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -21,14 +23,29 @@ _LEVELS = {
     "error": logging.ERROR,
     "fatal": logging.CRITICAL,
 }
+_NAMES = {number: name for name, number in _LEVELS.items()} | {logging.WARNING: "warning"}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def set_up_logging(level: str) -> None:
-    """One line an event on standard error, times in UTC."""
-    import time
+class _Json(logging.Formatter):
+    """One object an event, with dockerd's keys."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "level": _NAMES.get(record.levelno, record.levelname.lower()),
+            "msg": record.getMessage(),
+            "time": self.formatTime(record, _TIME),
+        }
+        if record.exc_info:
+            said["error"] = self.formatException(record.exc_info)
+        return json.dumps(said)
+
+
+def set_up_logging(level: str, kind: str = "text") -> None:
+    """One line an event on standard error, times in UTC. ``kind``: ``text`` or ``json``."""
     handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter('time="%(asctime)s" level=%(levelname)s msg="%(message)s"', "%Y-%m-%dT%H:%M:%SZ")
+    text = logging.Formatter('time="%(asctime)s" level=%(levelname)s msg="%(message)s"', _TIME)
+    formatter = _Json() if kind == "json" else text
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     root = logging.getLogger()

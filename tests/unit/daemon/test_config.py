@@ -82,6 +82,7 @@ def test_registries() -> None:
             ["--exec-opt", "native.umask=normal"],
             "exec-opts: native.umask=normal: there is native.cgroupdriver=cgroupfs",
         ),
+        (["--log-format", "xml"], "invalid log format: xml: want one of text, json"),
         (["-s", "btrfs"], "storage-driver: btrfs: there are overlay2 and vfs"),
         (["--default-userns", "auto", "--userns-remap", "default"], "only one of them can be the default"),
         (["--rootless", "7", "--default-userns", "auto"], "are for root's engine"),

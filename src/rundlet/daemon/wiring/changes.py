@@ -30,3 +30,10 @@ class Changes:
         self.registry.reconfigure(servers, Retry(attempts=config.moving.attempts), credentials)
         self.layers.limit(config.moving.downloads)
         self.pusher.limit(config.moving.uploads)
+
+
+def check(config: Config) -> None:
+    """What an engine would not start with. Raises ConfigError, InvalidMirrorError, RegistriesError."""
+    settings(config, None)
+    hosts(config)
+    logins(config)

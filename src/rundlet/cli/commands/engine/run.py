@@ -66,6 +66,7 @@ FLAGS = (
     ("label", "", "list", "The engine's own labels, for info"),
     ("live-restore", "", "bool", "Containers run on when the engine ends (default true)"),
     ("log-driver", "", "string", 'Log driver of containers that ask for none (default "json-file")'),
+    ("log-format", "", "string", 'Form of the engine\'s own log ("text", "json")'),
     ("log-level", "l", "string", '"debug", "info", "warn", "error" or "fatal" (default "info")'),
     ("log-opt", "", "list", "Its options (NAME=VALUE), under those of each container"),
     ("max-concurrent-downloads", "", "int", "Layers that are fetched at once (default 3)"),
@@ -87,6 +88,7 @@ FLAGS = (
     ("trust-policy", "", "string", "Which images may be used (default /etc/rundlet/trust-policy.json, if it is there)"),
     ("userland-proxy", "", "bool", "A proxy answers at published ports where the firewall can't (default true)"),
     ("userns-remap", "", "string", 'User whose ranges all containers share (Docker\'s; "default")'),
+    ("validate", "", "bool", "Look through the settings, say what is wrong with them, and end"),
 )
 """The engine's own table is ``daemon.flags``; a test holds the two together."""
 
