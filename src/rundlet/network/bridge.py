@@ -14,6 +14,7 @@ SCHEMA: tuple[str, ...] = (
 )
 
 _FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+_CONF4 = "/proc/sys/net/ipv4/conf"
 _CONF6 = "/proc/sys/net/ipv6/conf"
 _FORWARDING6 = f"{_CONF6}/all/forwarding"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -66,8 +67,8 @@ class BridgeDriver:
 
     def _set_switches(self, network: Network) -> None:
         # Lets this host reach a port on 127.0.0.1 without a proxy; the firewall keeps the bridge's own frames from it.
-        _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "1" if self._route_loopback else "0")
-        switches = f"/proc/sys/net/ipv6/conf/{network.bridge}"
+        _write(f"{_CONF4}/{network.bridge}/route_localnet", "1" if self._route_loopback else "0")
+        switches = f"{_CONF6}/{network.bridge}"
         if os.path.exists(switches):
             # Containers must not tell this host where its routers are (CVE-2020-13401).
             _write(f"{switches}/accept_ra", "0")
@@ -79,10 +80,12 @@ class BridgeDriver:
     def route_within(self, network: Network, *, on: bool) -> None:
         """Have this host answer for containers that the bridge keeps apart, so that it is asked to send on between
         them. Then the firewall alone says what goes."""
-        _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/proxy_arp_pvlan", "1" if on else "0")
+        _write(f"{_CONF4}/{network.bridge}/proxy_arp_pvlan", "1" if on else "0")
 
     def exists(self, network: Network) -> bool:
-        return self._rtnl.link(network.bridge) is not None
+        """Asked at every start, in the event loop. Netlink would answer when the kernel's one lock for all that is
+        changed about links is free, which is late while other containers are being connected."""
+        return os.path.exists(f"{_CONF4}/{network.bridge}")
 
     def adopt(self, network: Network, ports: Iterable[str]) -> None:
         """Put those of ``ports`` that exist (back) into the bridge: it may have been deleted under them."""

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from tests.integration.network.lab import Lab, on_a_machine, shell
@@ -65,6 +66,18 @@ def test_networks_survive_a_restart(lab: Lab) -> None:
     assert after.network("mine") == made
     assert made.bridge in shell("ip -br link show type bridge"), "made again"
     assert after.allocate("d", "d", wanted=[Wanted("mine")]).endpoints[0].address != address
+
+
+@on_a_machine
+def test_connecting_asks_for_links_only_when_the_bridge_is_gone(lab: Lab) -> None:
+    """The kernel keeps whoever asks waiting while other containers' links are being made."""
+    service = lab.service()
+    made = service.create(Request("mine"))
+    with mock.patch.object(Netlink, "get", side_effect=AssertionError("asked")):
+        service.allocate("c", "c", wanted=[Wanted("mine")]).close()
+    lab.rtnl.delete_link(made.bridge)
+    service.allocate("d", "d", wanted=[Wanted("mine")]).close()
+    assert made.bridge in shell("ip -br link show type bridge"), "made again"
 
 
 @on_a_machine
