@@ -389,7 +389,7 @@ def test_plain_progress(engine: Engine, context: Path) -> None:
     assert any(line.endswith('RUN echo "$GREETING" > /greeting') for line in lines)
     assert any(line.endswith("naming to docker.io/library/plain:1 done") for line in lines)
     again = build(engine, context).stderr
-    assert sum(line.endswith(" CACHED") for line in again.splitlines()) >= 3
+    assert sum(line.endswith(" CACHED") for line in again.splitlines()) == 2
 
 
 def test_raw_progress(engine: Engine, context: Path) -> None:
@@ -508,7 +508,7 @@ def test_several_platforms(engine: Engine, tmp_path: Path) -> None:
     kinds = "linux/amd64,linux/arm64,linux/arm/v7"
     done = build(engine, "-t", "several:1", "--platform", kinds, "--provenance=true", "-", stdin=file)
     assert done.returncode == 0, done.stderr
-    assert "[linux/arm64 tools 3/3] RUN echo $TARGETPLATFORM > /made-for" in done.stderr
+    assert "[linux/arm64 tools 2/2] RUN echo $TARGETPLATFORM > /made-for" in done.stderr
     engine.ok("save", "-o", str(tmp_path / "several.tar"), "several:1")
     with tarfile.open(tmp_path / "several.tar") as archive:
         texts = {member.name: archive.extractfile(member) for member in archive if member.isreg()}

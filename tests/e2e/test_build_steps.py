@@ -360,7 +360,7 @@ def test_a_cache_in_a_directory(context: Context, tmp_path: Path) -> None:
     context.engine.ok("rmi", "t")
     context.engine.ok("builder", "prune", "-af")
     out = context.ok("-t", "t", "--cache-from", f"type=local,src={tmp_path / 'cache'}")
-    assert out.count("CACHED") >= 2
+    assert "CACHED" in out
     assert context.run("cat", "/r") == made
     # What was loaded to be looked at is not an image of the user's.
     assert len(context.engine.ok("images", "-q").splitlines()) == 2

@@ -114,11 +114,11 @@ async def test_a_build(engine: Engine, context: Path) -> None:
     async with buildx(engine.socket, files) as client:
         response = await client.solve("r1", {"filename": "Dockerfile", "build-arg:who": "buildx"}, IMAGE)
     image = response["containerimage.config.digest"]
-    assert response["image.name"] == "bk:1"
+    assert response["image.name"] == "docker.io/library/bk:1"
     assert engine.ok("image", "inspect", "-f", "{{.Id}}", "bk:1") == image
     assert engine.ok("run", "--rm", "bk:1") == "hello buildx\na file"
     assert client.log == b"hello buildx\n"
-    assert client.steps['[4/5] RUN echo "hello $who" | tee /greeting'] == "done"
+    assert client.steps['[3/3] RUN echo "hello $who" | tee /greeting'] == "done"
     assert client.steps["[internal] load build context"] == client.steps["exporting to image"] == "done"
     assert files.sent == ["Dockerfile", "Dockerfile", "file", "sub/inner"]
 
@@ -129,13 +129,13 @@ async def test_what_has_not_changed_is_neither_sent_nor_built_again(engine: Engi
     again = files_of(context)
     async with buildx(engine.socket, again) as client:
         assert await client.solve("r2", {}, IMAGE) == before
-        assert client.steps["[3/5] COPY file sub /dst/"] == "cached"
+        assert client.steps["[2/3] COPY file sub /dst/"] == "cached"
     assert again.sent == ["Dockerfile"]
     (context / "file").write_text("another file\n")
     changed = files_of(context)
     async with buildx(engine.socket, changed) as client:
         await client.solve("r3", {"no-cache": ""}, IMAGE)
-        assert client.steps["[3/5] COPY file sub /dst/"] == "done"
+        assert client.steps["[2/3] COPY file sub /dst/"] == "done"
     assert changed.sent == ["Dockerfile", "file"]
     assert engine.ok("run", "--rm", "bk:1") == "hello world\nanother file"
 
@@ -638,7 +638,7 @@ def test_dockers_own_client(engine: Engine, docker: list[str], context: Path, tm
     assert engine.ok("run", "--rm", "own:2") == "hello docker\na file"
     assert (tmp_path / "iid").read_text() == engine.ok("image", "inspect", "-f", "{{.Id}}", "own:1")
     again = engine.run_command([*docker, *flags, str(context)], env=buildkit, timeout=90)
-    assert again.stderr.count("CACHED") == 4
+    assert again.stderr.count("CACHED") == 2
     quiet = engine.run_command([*docker, "-q", *flags, str(context)], env=buildkit, timeout=90)
     assert quiet.stdout.strip() == (tmp_path / "iid").read_text()
 

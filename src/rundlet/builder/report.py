@@ -10,14 +10,13 @@ from rundlet.image.records import Progress
 
 class Step(msgspec.Struct, frozen=True):
     """One instruction that is carried out. ``number`` counts from 1 over all stages that are built, to ``total``;
-    ``index`` and ``count`` within its stage."""
+    ``label`` (``base 1/3``) and ``title`` are what it is called where only some are shown, "" for one that is not."""
 
     number: int
     total: int
     text: str
-    stage: str
-    index: int
-    count: int
+    label: str
+    title: str
     position: Position
 
 

@@ -17,6 +17,7 @@ from rundlet.builder.errors import BuildError, LocatedError, words_of
 from rundlet.builder.graph import PlannedStage, plan
 from rundlet.builder.metadata import apply, with_directory, working_directory
 from rundlet.builder.namedcontexts import IMAGE, is_directory, named
+from rundlet.builder.naming import step_names
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Runs
@@ -131,10 +132,11 @@ class Solver:
         for planned in self._planned:
             stage = planned.stage
             texts = [(stage.code, stage.position), *((item.code, item.position) for item in stage.instructions)]
+            names = step_names(planned, self._request.contexts, alone=len(self._request.dockerfile.stages) == 1)
             steps = []
-            for index, (text, position) in enumerate(texts, 1):
+            for (text, position), (label, title) in zip(texts, names, strict=True):
                 number += 1
-                steps.append(Step(number, total, text, planned.name, index, len(texts), position))
+                steps.append(Step(number, total, text, label, title, position))
             found[stage.index] = steps
         return found
 

@@ -9,7 +9,7 @@ from rundlet.engine.builds.classic import ClassicReporter
 def test_what_goes_to_standard_error_is_red() -> None:
     said: list[JSONMessage] = []
     reporter = ClassicReporter(said.append)
-    step = Step(number=1, total=1, text="RUN x", stage="0", index=1, count=1, position=Position(1, 1))
+    step = Step(number=1, total=1, text="RUN x", label="1/1", title="RUN x", position=Position(1, 1))
     reporter.output(step, 1, b"plain\n")
     reporter.output(step, 2, b"trouble\n")
     assert [message.stream for message in said] == ["plain\n", "\x1b[91mtrouble\n\x1b[0m"]

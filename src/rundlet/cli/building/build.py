@@ -55,6 +55,8 @@ class _Outcome:
             self.answer = aux
             return
         self.image = str(aux.get("ID") or self.image)
+        # A build of nothing but LABEL and its like has no steps to tell of.
+        self.rich = self.rich or "Metadata" in aux
         self.metadata.update(aux.get("Metadata") or {})
         self.outputs += aux.get("Outputs") or ()
 

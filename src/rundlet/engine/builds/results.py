@@ -60,7 +60,7 @@ class Results:
         described = {"mediaType": result.media_type, "digest": str(result.digest), "size": result.size}
         metadata["containerimage.descriptor"] = base64.b64encode(msgspec.json.encode(described)).decode()
         if names:
-            metadata["image.name"] = ",".join(names)
+            metadata["image.name"] = ",".join(tag.canonical for tag in request.tags)
         outputs: list[dict[str, Any]] = []
         for index, output in enumerate(options.outputs):
             if output.type == "image" and output.attrs.get("push", "false") in ("true", "1"):

@@ -17,7 +17,6 @@ class RichReporter:
         self._emit = emit
         self._clock = clock
         self._platform = platform
-        self._stages = 1
         self._started: dict[int, str] = {}
         self._cached: set[int] = set()
 
@@ -26,8 +25,8 @@ class RichReporter:
         return RichReporter(self._emit, self._clock, platform)
 
     def planned(self, steps: list[Step]) -> None:
-        self._stages = len({step.stage for step in steps})
-        self._emit(BuildProgress(vertexes=tuple(Vertex(self._digest(step), self._name(step)) for step in steps)))
+        shown = (step for step in steps if step.label)
+        self._emit(BuildProgress(vertexes=tuple(Vertex(self._digest(step), self._name(step)) for step in shown)))
 
     def started(self, step: Step) -> None:
         self._started[step.number] = self._now()
@@ -66,6 +65,8 @@ class RichReporter:
         self._emit(BuildProgress(warnings=(VertexWarning(short=base64.b64encode(text.encode()).decode()),)))
 
     def _vertex(self, step: Step, completed: str = "", error: str = "") -> None:
+        if not step.label:
+            return  # It only writes something down: BuildKit's clients see no step there.
         vertex = Vertex(
             self._digest(step),
             self._name(step),
@@ -77,9 +78,8 @@ class RichReporter:
         self._emit(BuildProgress(vertexes=(vertex,)))
 
     def _name(self, step: Step) -> str:
-        stage = f"{step.stage} " if self._stages > 1 else ""
         platform = f"{self._platform} " if self._platform else ""
-        return f"[{platform}{stage}{step.index}/{step.count}] {step.text}"
+        return f"[{platform}{step.label}] {step.title}"
 
     def _now(self) -> str:
         return rfc3339_nano(self._clock.now_ns())
