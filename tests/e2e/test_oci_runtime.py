@@ -676,6 +676,24 @@ def test_hooks_run_where_and_when_they_should(runtime: Runtime, tmp_path: Path) 
     assert rows["createContainer"][3] == rows["startContainer"][3] == namespace
 
 
+@pytest.mark.parametrize("own_users", [False, True], ids=["", "own-users"])
+def test_hooks_of_the_creation_see_the_machines_files(runtime: Runtime, tmp_path: Path, own_users: bool) -> None:
+    (tmp_path / "seen").touch()
+    (tmp_path / "seen").chmod(0o666)
+    for place in (tmp_path, *tmp_path.parents[:2], runtime.directory):
+        place.chmod(place.stat().st_mode | 0o011)
+    # What everybody may enter could be taken for the container's root.
+    kept = "ls -d " + " ".join(("/tmp/.", "/run/.", "/mnt/.", "/usr/bin/env", str(tmp_path)))
+    inside = "test ! -e /tmp/of-the-container; test -e tmp/of-the-container"
+    runtime.config["hooks"] = {"createContainer": hook(f"set -e; {kept}; {inside}; pwd > {tmp_path}/seen")}
+    (runtime.bundle / "rootfs/tmp/of-the-container").touch()
+    if own_users:
+        give_users(runtime)
+    runtime.write("ls /tmp")
+    assert runtime.ok("run", "--bundle", str(runtime.bundle), runtime.name) == "of-the-container"
+    assert (tmp_path / "seen").read_text() == f"{runtime.bundle}/rootfs\n"
+
+
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
 def test_failed_hook_ends_the_creation(runtime: Runtime, kind: str) -> None:
     runtime.config["hooks"] = {kind: hook("echo why >&2; exit 9"), "poststop": hook("true")}

@@ -28,6 +28,7 @@ _DEVICES: Final = (
     *(("c", 5, minor, "rwm") for minor in (0, 1, 2)),
     ("c", 136, None, "rwm"),
 )
+_HUGE: Final = {"pagesize": "pageSize"}
 # The engine's own words, and this room's.
 _OURS: Final = ("mountNamespace", "rundlet_copy_up", "rundlet_layers", "rundlet_subpath", late.KEY)
 _CONTROLLERS: Final = {
@@ -266,6 +267,9 @@ def resources(linux: Mapping[str, Any]) -> dict[str, Any]:
             numbers = {key: value for key, value in (("major", major), ("minor", minor)) if value is not None}
             rules.append({"allow": True, "type": kind, "access": access, **numbers})
         wanted["devices"] = rules
+    if wanted.get("hugepageLimits"):
+        # Written in small letters by some, as Go's decoder takes them.
+        wanted["hugepageLimits"] = [{_HUGE.get(key, key): item[key] for key in item} for item in wanted["hugepageLimits"]]
     return wanted
 
 

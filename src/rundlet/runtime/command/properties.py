@@ -12,6 +12,7 @@ from rundlet.linux import libc, scheduling
 from rundlet.runtime.command.errors import CommandError
 from rundlet.runtime.init.steps import Context, Step
 
+_DEADLINE: Final = scheduling.POLICIES["SCHED_DEADLINE"]  # only for who may run on every processor
 _PERSONALITIES: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 
@@ -25,7 +26,12 @@ class Scheduler(NamedTuple):
         return f"scheduling policy {self.schedule.policy}"
 
     def execute(self, context: Context) -> None:
-        self.schedule.set()
+        try:
+            self.schedule.set()
+        except PermissionError:
+            if self.schedule.policy != _DEADLINE or len(os.sched_getaffinity(0)) == os.cpu_count():
+                raise
+            raise OSError(0, "", "process scheduler can't be used together with AllowedCPUs") from None
 
 
 class IoPriority(NamedTuple):

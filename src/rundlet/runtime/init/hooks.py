@@ -58,6 +58,7 @@ class CreationHooks(NamedTuple):
 
     def execute(self, context: Context) -> None:
         self.line.ask()
+        os.fchdir(context.root)  # where runc's users find themselves
         run("createContainer", self.hooks, self.line.state)
 
 

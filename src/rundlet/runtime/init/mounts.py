@@ -18,7 +18,6 @@ from rundlet.runtime.init.steps import Context
 _OWN_SUPERBLOCK: Final = frozenset({"tmpfs", "sysfs"})
 # In a namespace that another user namespace owns (--network host, --cgroupns host) no new instance is to be had.
 _BOUND_INSTEAD: Final = {"sysfs": "/sys", "cgroup2": "/sys/fs/cgroup", "mqueue": "/dev/mqueue"}
-_OPEN_TO_ALL: Final = ("/tmp", "/run", "/mnt", "/usr")
 _LOCKED: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 
 
@@ -41,8 +40,8 @@ class EnterRoot(NamedTuple):
 class AttachRoot(NamedTuple):
     """The same in a user namespace of the container's own.
 
-    The mounts that came along from outside are locked, the path to the root file system is the engine's alone, and
-    only a mount that is attached can become the root: so it is put onto a directory that everybody may enter.
+    The mounts that came along from outside are locked, and only a mount that is attached can become the root: so it is
+    put onto the one that it is a copy of. That is where this process stands: the path there may be the engine's alone.
     """
 
     tree: int
@@ -52,8 +51,7 @@ class AttachRoot(NamedTuple):
         return "root file system in a user namespace"
 
     def execute(self, context: Context) -> None:
-        place = next(name for name in _OPEN_TO_ALL if os.path.isdir(name))
-        mount.move_mount(self.tree, libc.AT_FDCWD, place)
+        mount.move_mount(self.tree, libc.AT_FDCWD, ".")
         context.root = self.tree
 
 

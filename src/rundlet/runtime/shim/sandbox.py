@@ -185,13 +185,16 @@ class Sandbox:
             return mount.overlay(lower, upper, work)
 
     def enter_users(self, process: Spec) -> int:
-        """The last step before ``process`` is cloned. Returns the root's mount, for init to attach; -1: as it is.
+        """The last step before ``process`` is cloned, which begins in the root's directory then.
+
+        Returns a copy of the root's mount, for init to attach there; -1: as it is.
 
         Raises: OSError.
         """
         if self.users is None:
             return -1
         tree = mount.open_tree(libc.AT_FDCWD, self.rootfs, mount.OPEN_TREE_CLONE | libc.AT_RECURSIVE)
+        os.chdir(self.rootfs)
         self.users.enter(self.user, process)
         return tree
 
