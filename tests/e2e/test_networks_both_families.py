@@ -264,3 +264,36 @@ def test_addresses_are_never_given_twice_by_engines_that_are_killed(engine: Engi
     for key in ("IPv4Address", "IPv6Address"):
         addresses = [one[key] for one in listed]
         assert len(addresses) == len(set(addresses)), addresses
+
+
+def test_two_networks_of_one_family_each(engine: Engine, port: int) -> None:
+    """Each family goes its own way: routes, ports, and the port that is shown for both."""
+    need_ipv6()
+    engine.ok("network", "create", "four")
+    engine.ok("network", "create", "--ipv4=false", "--ipv6", "six")
+    engine.ok("create", "--name", "web", "--network", "four", "-p", f"{port}:80", *SERVER)
+    engine.ok("network", "connect", "six", "web")
+    engine.ok("start", "web")
+    shown = json.loads(engine.field("web", "{{json .NetworkSettings.Ports}}"))
+    both = [{"HostIp": "0.0.0.0", "HostPort": str(port)}, {"HostIp": "::", "HostPort": str(port)}]
+    assert shown == {"80/tcp": both}
+    own = engine.field("web", "{{.NetworkSettings.Networks.six.IPv6Gateway}}")
+    for host in ("127.0.0.1", "::1", own):
+        wait_for(lambda host=host: fetch(host, port) == "served")
+    routes = engine.ok("exec", "web", "sh", "-c", "ip route; ip -6 route")
+    assert f"default via {own} " in routes
+    assert f"default via {engine.field('web', '{{.NetworkSettings.Networks.four.Gateway}}')} " in routes
+    engine.ok("network", "disconnect", "six", "web")
+    assert "default via" not in engine.ok("exec", "web", "ip", "-6", "route")
+    assert fetch("127.0.0.1", port) == "served"
+
+
+def test_ports_of_a_routed_network_are_shown_without_one_of_the_host(engine: Engine) -> None:
+    mode = "com.docker.network.bridge.gateway_mode_ipv4=routed"
+    engine.ok("network", "create", "-o", mode, "routed")
+    engine.ok("run", "-d", "--name", "web", "--network", "routed", "-p", "8080:80", "--expose", "81", *SERVER)
+    shown = json.loads(engine.field("web", "{{json .NetworkSettings.Ports}}"))
+    assert shown == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}], "81/tcp": None}
+    assert engine.ok("ps", "--format", "{{.Ports}}") == "80-81/tcp"
+    address = engine.field("web", "{{.NetworkSettings.Networks.routed.IPAddress}}")
+    wait_for(lambda: fetch(address, 80) == "served")

@@ -6,12 +6,12 @@ next one does not know of.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from rundlet.network.portmap import PublishedPort
+from rundlet.network.portmap import ANY, ANY6, PublishedPort
 from rundlet.util.database import Database
 
 SCHEMA: tuple[str, ...] = (
@@ -43,6 +43,8 @@ _COLUMNS = (
     "id, container_id, network_id, name, address, prefix, gateway, mac, interface, gw_priority, is_gateway,"
     " names, links"
 )
+_LEADS: dict[int, tuple[int, ...]] = {0: (), 1: (4, 6), 4: (4,), 6: (6,)}
+"""What the column ``is_gateway`` says."""
 _EXTRAS = ("address6", "prefix6", "gateway6", "link_local", "sysctls")
 _PORT_COLUMNS = "protocol, container_port, host_address, host_port"
 
@@ -62,8 +64,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     mac: str
     interface: str = "eth0"
     gw_priority: int = 0
-    is_gateway: bool = False
-    """The container's default route, and its published ports, go by this network."""
+    leads: tuple[int, ...] = ()
+    """The families (4, 6) whose default route, and published ports, go by this network."""
     names: tuple[str, ...] = ()
     """What the network's other containers may call it."""
     links: tuple[str, ...] = ()
@@ -144,6 +146,12 @@ class EndpointStore:
         query = f"SELECT {_PORT_COLUMNS} FROM published_ports WHERE container_id = ?"  # noqa: S608
         return sorted(PublishedPort(*row) for row in self._database.query(query, (container_id,)))
 
+    def opened(self, container_id: str) -> list[PublishedPort]:
+        """The ports that are open at the container's own addresses, as published ones with the host port 0."""
+        query = "SELECT protocol, container_port, family FROM opened_ports WHERE container_id = ?"
+        rows = self._database.query(query, (container_id,))
+        return sorted(PublishedPort(row[0], row[1], ANY if row[2] == 4 else ANY6, 0) for row in rows)
+
     def published(self, container_id: str = "") -> list[tuple[str, PublishedPort]]:
         """Every port that leads somewhere now (of one container or all), with the address that it leads to.
 
@@ -152,7 +160,8 @@ class EndpointStore:
         query = (
             "SELECT e.address, json_extract(x.record, '$.address6'), p.protocol, p.container_port, p.host_address,"
             " p.host_port FROM published_ports p"
-            " JOIN endpoints e ON e.container_id = p.container_id AND e.is_gateway = 1"
+            " JOIN endpoints e ON e.container_id = p.container_id"
+            " AND e.is_gateway IN (1, CASE WHEN instr(p.host_address, ':') THEN 6 ELSE 4 END)"
             " JOIN networks n ON n.id = e.network_id AND n.driver = 'bridge'"
             " LEFT JOIN endpoint_extras x ON x.id = e.id"
         )
@@ -169,7 +178,8 @@ class EndpointStore:
         query = (
             "SELECT CASE o.family WHEN 4 THEN e.address ELSE json_extract(x.record, '$.address6') END,"
             " o.protocol, o.container_port FROM opened_ports o"
-            " JOIN endpoints e ON e.container_id = o.container_id AND e.is_gateway = 1"
+            " JOIN endpoints e ON e.container_id = o.container_id"
+            " AND e.is_gateway IN (1, o.family)"
             " LEFT JOIN endpoint_extras x ON x.id = e.id"
         )
         where, parameters = (" WHERE o.container_id = ?", (container_id,)) if container_id else ("", ())
@@ -180,6 +190,7 @@ class EndpointStore:
 def insert(cursor: sqlite3.Cursor, endpoint: Endpoint) -> None:
     """Record an endpoint within the caller's transaction."""
     every = msgspec.structs.asdict(endpoint)
+    every["is_gateway"] = _code(endpoint.leads)
     row = {name: every[name] for name in _COLUMNS.replace(" ", "").split(",")}
     row["names"], row["links"] = json.dumps(endpoint.names), json.dumps(endpoint.links)
     cursor.execute(
@@ -204,9 +215,16 @@ def insert_opened(cursor: sqlite3.Cursor, container_id: str, opened: Sequence[tu
     )
 
 
-def set_gateway(cursor: sqlite3.Cursor, container_id: str, endpoint_id: str) -> None:
-    """Make one endpoint (or none: empty) the container's way out."""
-    cursor.execute("UPDATE endpoints SET is_gateway = (id = ?) WHERE container_id = ?", (endpoint_id, container_id))
+def set_gateways(cursor: sqlite3.Cursor, container_id: str, gateways: Mapping[int, str]) -> None:
+    """Make endpoints the container's ways out: their IDs by family (4, 6)."""
+    cursor.execute("UPDATE endpoints SET is_gateway = 0 WHERE container_id = ?", (container_id,))
+    for chosen in set(gateways.values()):
+        leads = tuple(version for version in (4, 6) if gateways.get(version) == chosen)
+        cursor.execute("UPDATE endpoints SET is_gateway = ? WHERE id = ?", (_code(leads), chosen))
+
+
+def _code(leads: tuple[int, ...]) -> int:
+    return next(code for code, versions in _LEADS.items() if versions == leads)
 
 
 def rename(cursor: sqlite3.Cursor, endpoint: Endpoint, name: str) -> None:
@@ -233,4 +251,4 @@ def _decode(row: Sequence[Any]) -> Endpoint:
     if "link_local" in extras:
         extras["link_local"] = tuple(extras["link_local"])
     listed = {"names": tuple(json.loads(names)), "links": tuple(json.loads(links))}
-    return msgspec.structs.replace(Endpoint(*plain), is_gateway=bool(gateway), **listed, **extras)
+    return msgspec.structs.replace(Endpoint(*plain), leads=_LEADS[gateway], **listed, **extras)

@@ -40,6 +40,8 @@ from rundlet.util.ids import new_id
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 Joined = list[tuple[Endpoint, Network]]
+Ends = dict[int, tuple[Endpoint, Network]]
+"""By whom a container is reached from outside, by family (4, 6)."""
 
 
 class Joiner:
@@ -159,7 +161,7 @@ class Joiner:
         with self._database.transaction(durable=False) as cursor:
             endpoint.delete(cursor, gone.id)
             left = [(made, on) for made, on in before_joined if made.id != gone.id]
-            endpoint.set_gateway(cursor, container_id, sandbox.choose_gateway(left))
+            endpoint.set_gateways(cursor, container_id, sandbox.choose_gateways(left))
         with kernel_errors():
             self._publish(container_id, before)
         joined = self.joined(container_id)
@@ -253,11 +255,11 @@ class Joiner:
                     made = self._new(container_id, name, wanted, network, interface)
                     joined.append((self._addressed(cursor, made, wanted, network), network))
                     endpoint.insert(cursor, joined[-1][0])
-                gateway = sandbox.choose_gateway(joined)
-                endpoint.set_gateway(cursor, container_id, gateway)
-                way_out = next((pair for pair in joined if pair[0].id == gateway), None)
-                if requests and not have_ports and way_out is not None and way_out[1].driver == "bridge":
-                    reservation = self._reserve(TakenPorts.load(cursor), requests, way_out)
+                gateways = sandbox.choose_gateways(joined)
+                endpoint.set_gateways(cursor, container_id, gateways)
+                if requests and not have_ports:
+                    ends = {version: pair for version in gateways for pair in joined if pair[0].id == gateways[version]}
+                    reservation = self._reserve(TakenPorts.load(cursor), requests, _bridged(ends))
                     endpoint.insert_ports(cursor, container_id, reservation.ports)
                     endpoint.insert_opened(cursor, container_id, reservation.opened)
         except BaseException:
@@ -301,13 +303,14 @@ class Joiner:
         mac = "" if network.driver == "ipvlan" else wanted.mac or bridge.mac_of(given.addresses[0])
         return msgspec.structs.replace(given, mac=mac, link_local=wanted.link_local, sysctls=wanted.sysctls)
 
-    def _reserve(
-        self, taken: TakenPorts, requests: Sequence[PortRequest], way_out: tuple[Endpoint, Network]
-    ) -> Reservation:
-        made, network = way_out
+    def _reserve(self, taken: TakenPorts, requests: Sequence[PortRequest], ends: Ends) -> Reservation:
+        """``ends``: who takes what is published, by family."""
+        if not ends:
+            return Reservation()
+        made = next(iter(ends.values()))[0]
         reach = Reach(
-            _way(network, made.address, 4),
-            _way(network, made.address6, 6),
+            _way(ends, 4),
+            _way(ends, 6),
             self._proxy,
             portmap.host_has_ipv6(),
             self._outside,
@@ -320,17 +323,17 @@ class Joiner:
                 "failed to set up container networking: driver failed programming external connectivity on endpoint"
                 f" {made.name} ({made.id}): {exc}"
             ) from exc
-        reservation.target = _proxy_target(network, made)
+        reservation.target = _proxy_target(ends)
         return reservation
 
     def proxied(self, container_id: str) -> tuple[str, list[PublishedPort]]:
         """What the proxy does for a running container: the address that it leads to, and the ports."""
-        for made, network in self.joined(container_id):
-            if made.is_gateway:
-                everything = self._outside or 4 not in self._firewall.families
-                ports = [port for port in self._endpoints.ports(container_id) if everything or ":" in port.host_address]
-                return _proxy_target(network, made), ports if self._proxy else []
-        return "", []
+        ends = _bridged({version: pair for pair in self.joined(container_id) for version in pair[0].leads})
+        if not ends:
+            return "", []
+        everything = self._outside or 4 not in self._firewall.families
+        ports = [port for port in self._endpoints.ports(container_id) if everything or ":" in port.host_address]
+        return _proxy_target(ends), ports if self._proxy else []
 
     @contextmanager
     def _undone(self, container_id: str) -> Iterator[None]:
@@ -396,15 +399,23 @@ def _gateway(network: Network, pool: Subnet) -> str:
     return network.way_out(pool.version) if pool in network.pools(pool.version)[:1] else pool.gateway
 
 
-def _proxy_target(network: Network, made: Endpoint) -> str:
-    return made.address6 if _way(network, made.address6, 6) == "nat" else made.address
+def _bridged(ends: Ends) -> Ends:
+    """Ports are published on bridges only."""
+    return {version: ends[version] for version in sorted(ends) if ends[version][1].driver == "bridge"}
 
 
-def _way(network: Network, address: str, version: int) -> str:
-    """How the world reaches an address on a network (see :class:`Reach`)."""
-    if not address:
+def _proxy_target(ends: Ends) -> str:
+    if _way(ends, 6) == "nat":
+        return ends[6][0].address6
+    return ends[4][0].address if 4 in ends else ""
+
+
+def _way(ends: Ends, version: int) -> str:
+    """How the world reaches the container (see :class:`Reach`)."""
+    if version not in ends:
         return ""
-    return {"nat": "nat", "nat-unprotected": "nat", "routed": "routed"}.get(network.gateway_mode(version), "")
+    mode = ends[version][1].gateway_mode(version)
+    return {"nat": "nat", "nat-unprotected": "nat", "routed": "routed"}.get(mode, "")
 
 
 @contextmanager

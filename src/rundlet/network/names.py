@@ -75,7 +75,7 @@ class NameTables:
             for link in endpoint.links:
                 name, _, alias = link.partition(":")
                 links.setdefault(network.id, {})[(alias or name).lower()] = name.lower()
-        ordered = sorted(joined, key=lambda pair: not pair[0].is_gateway)
+        ordered = sorted(joined, key=lambda pair: not pair[0].leads)
         document = {
             "networks": [network.id for _, network in ordered if network.has_names],
             "links": links,

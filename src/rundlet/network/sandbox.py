@@ -153,9 +153,7 @@ def default_routes(joined: Sequence[tuple[Endpoint, Network]]) -> tuple[dict[str
     """The ways out, one for each family that has any."""
     routes: list[dict[str, str]] = []
     for endpoint, network in joined:
-        if not endpoint.is_gateway:
-            continue
-        for version in (4, 6):
+        for version in endpoint.leads:
             gateway = endpoint.gateway_of(version)
             if gateway:
                 route = {"dst": _EVERYWHERE[version], "gateway": gateway}
@@ -167,17 +165,30 @@ def default_routes(joined: Sequence[tuple[Endpoint, Network]]) -> tuple[dict[str
     return tuple(routes)
 
 
-def choose_gateway(joined: Sequence[tuple[Endpoint, Network]]) -> str:
-    """The id of the endpoint that the default route goes by: the highest priority, then the first name; or empty.
+def choose_gateways(joined: Sequence[tuple[Endpoint, Network]]) -> dict[int, str]:
+    """The IDs of the endpoints that the default routes go by, by family (4, 6).
 
-    One that leads out by IPv4 comes before one that leads out by IPv6 alone.
+    The highest priority comes first, then who leads out by both families, then by IPv4, then the first name.
     """
     able = [
-        (-endpoint.gw_priority, not endpoint.gateway and network.driver != "ipvlan", network.name, endpoint.id)
+        (-endpoint.gw_priority, -len(ways), 4 not in ways, network.name, endpoint.id, ways)
         for endpoint, network in joined
-        if leads_out(network, endpoint.gateway or endpoint.gateway6)
+        if (ways := _ways_out(endpoint, network))
     ]
-    return min(able)[3] if able else ""
+    chosen: dict[int, str] = {}
+    for *_, identifier, ways in sorted(able):
+        for version in ways:
+            chosen.setdefault(version, identifier)
+    return chosen
+
+
+def _ways_out(endpoint: Endpoint, network: Network) -> list[int]:
+    addresses = {4: endpoint.address, 6: endpoint.address6}
+    return [
+        version
+        for version, address in addresses.items()
+        if address and leads_out(network, endpoint.gateway_of(version))
+    ]
 
 
 def leads_out(network: Network, gateway: str) -> bool:

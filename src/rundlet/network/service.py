@@ -162,8 +162,9 @@ class NetworkService:
         return self._endpoints.of_network(network.id)
 
     def ports(self, container_id: str) -> list[PublishedPort]:
-        """The ports published for a container that is allocated."""
-        return self._endpoints.ports(container_id)
+        """The ports published for a container that is allocated; without a host port what is open at its own address
+        (gateway mode ``routed``)."""
+        return sorted(self._endpoints.ports(container_id) + self._endpoints.opened(container_id))
 
     def proxied(self, container_id: str) -> tuple[str, list[PublishedPort]]:
         """What the proxy does for a container that is allocated: the address that it leads to, and the host's ports."""
@@ -351,16 +352,17 @@ class NetworkService:
     # -- containers ---------------------------------------------------------------------------------------------
 
     def way_out(self, wanted: Iterable[Wanted]) -> Network | None:
-        """The network that a container's default route and its published ports would go by."""
+        """The network that a container's first default route and its published ports would go by."""
         found = []
         for one in wanted:
             try:
                 network = self._networks.find(one.network)
             except NetworkNotFoundError:
                 continue
-            if leads_out(network, network.subnets[0].gateway if network.subnets else ""):  # Either family's.
-                found.append((-one.gw_priority, network.name, network))
-        return min(found, key=lambda item: item[:2])[2] if found else None
+            gateways = [version for version in (4, 6) if network.gateway(version)]
+            if leads_out(network, network.gateway(gateways[0]) if gateways else ""):
+                found.append(((-one.gw_priority, -len(gateways), 4 not in gateways, network.name), network))
+        return min(found, key=lambda item: item[0])[1] if found else None
 
     def allocate(
         self,

@@ -2,6 +2,7 @@
 
 import ipaddress
 
+import msgspec
 import pytest
 
 from rundlet.errors import NotSupportedError, RundletError
@@ -116,10 +117,23 @@ def joined(
 
 def test_the_way_out() -> None:
     pairs = [joined("1", "b", "g"), joined("2", "a", "g"), joined("3", "z", "g", 1), joined("4", "y", "", 9)]
-    assert sandbox.choose_gateway(pairs) == "3"
-    assert sandbox.choose_gateway(pairs[:2]) == "2"
-    assert sandbox.choose_gateway(pairs[3:]) == ""
-    assert sandbox.choose_gateway([joined("5", "a", "g", internal=True)]) == ""
+    assert sandbox.choose_gateways(pairs) == {4: "3"}
+    assert sandbox.choose_gateways(pairs[:2]) == {4: "2"}
+    assert sandbox.choose_gateways(pairs[3:]) == {}
+    assert sandbox.choose_gateways([joined("5", "a", "g", internal=True)]) == {}
+
+
+def test_the_ways_out_of_two_families() -> None:
+    def v6(pair: tuple[Endpoint, Network], *, alone: bool) -> tuple[Endpoint, Network]:
+        only = {"address": "", "gateway": ""} if alone else {}
+        return msgspec.structs.replace(pair[0], address6="fd00::2", gateway6="fd00::1", **only), pair[1]
+
+    four, six = joined("1", "b", "g"), v6(joined("2", "a", "g"), alone=True)
+    assert sandbox.choose_gateways([four, six]) == {4: "1", 6: "2"}
+    both = v6(joined("3", "c", "g"), alone=False)
+    assert sandbox.choose_gateways([four, six, both]) == {4: "3", 6: "3"}
+    urgent = joined("4", "d", "g", 7)
+    assert sandbox.choose_gateways([four, six, both, urgent]) == {4: "4", 6: "3"}
 
 
 def test_vlans() -> None:

@@ -45,7 +45,7 @@ def test_names_fit_the_kernel() -> None:
 
 
 def test_the_shims_plan() -> None:
-    made = Endpoint("ef" * 32, "c", "n", "web", "172.17.0.2", 16, "172.17.0.1", "02:42:ac:11:00:02", is_gateway=True)
+    made = Endpoint("ef" * 32, "c", "n", "web", "172.17.0.2", 16, "172.17.0.1", "02:42:ac:11:00:02", leads=(4,))
     network = Network("n", "bridge", "bridge", 0, options={MTU: "1400"}, bridge="rd0123-bridge")
     spec = plan("0123abcd", [(made, network)]).spec()
     assert spec["mode"] == "new"

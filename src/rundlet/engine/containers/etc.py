@@ -138,7 +138,7 @@ class EtcFiles:
 
 
 def _reaches_ipv6(allocation: Allocation) -> bool:
-    return any(endpoint.is_gateway and endpoint.gateway6 for endpoint in allocation.endpoints)
+    return any(6 in endpoint.leads and endpoint.gateway6 for endpoint in allocation.endpoints)
 
 
 def _write(path: str, text: str) -> None:

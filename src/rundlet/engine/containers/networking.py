@@ -167,7 +167,7 @@ class Networking:
             result[port if "/" in port else f"{port}/tcp"] = None
         for published in self._context.network.ports(record.id):
             key = f"{published.container_port}/{published.protocol}"
-            binding = PortBinding(host_ip=published.host_address, host_port=str(published.host_port))
+            binding = PortBinding(host_ip=published.host_address, host_port=str(published.host_port or ""))
             result[key] = (*(result.get(key) or ()), binding)
         return dict(sorted(result.items()))
 
@@ -176,9 +176,10 @@ class Networking:
         ports: list[Port] = []
         for key, bindings in self.port_map(record).items():
             number, _, protocol = key.partition("/")
-            if not bindings:
+            published = [binding for binding in bindings or () if binding.host_port]
+            if not published:
                 ports.append(Port(private_port=int(number.partition("-")[0]), type=protocol or "tcp"))
-            for binding in bindings or ():
+            for binding in published:
                 ports.append(
                     Port(
                         ip=binding.host_ip,
