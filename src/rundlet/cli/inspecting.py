@@ -37,68 +37,67 @@ def text(value: Any) -> str:
     return dumps(value)
 
 
-def inspect_all(names: Iterable[str], find: Callable[[str], Any], template: str, *, escaped: bool = False) -> int:
+def inspect_all(
+    names: Iterable[str], find: Callable[[str], tuple[Any, str]], template: str, *, made_here: bool = False
+) -> int:
     """Print what ``find`` returns for each name; what is not found is reported at the end. Returns the exit code.
 
-    ``escaped``: in the JSON the letters of HTML are escaped, as where Docker's command line makes the document itself.
+    ``find`` gives a document and what its type is called in Go. ``made_here``: the document is the command line's own,
+    not the engine's: in its JSON the letters of HTML are escaped, and a template sees its type only.
 
     Raises CommandError for a bad template or when the engine can't be reached.
     """
-    render = _renderer(template)
+    show = None if template in ("", "json") else _renderer(template, made_here=made_here)
     objects: list[Any] = []
+    shown: list[str] = []
     errors: list[str] = []
     for name in names:
         try:
-            objects.append(find(name))
+            found, type_name = find(name)
+            if show is None:
+                objects.append(found)
+            else:
+                shown.append(show(found, type_name) + "\n")
         except ApiError as exc:
             errors.append(str(exc))
         except CommandError as exc:
             errors.append(exc.message)
         except ClientError as exc:
             raise CommandError(str(exc)) from exc
-        else:
-            if render is not None:
-                sys.stdout.write(_rendered(render, objects[-1]) + "\n")
-    if render is None:
-        if template == "json":
-            from rundlet.client.wire import dumps
-
-            sys.stdout.write(dumps(objects) + "\n")
-        else:
-            shown = pretty(objects)
-            if escaped:
-                from rundlet.cli.format.rows import html_safe
-
-                shown = html_safe(shown)
-            sys.stdout.write(shown + "\n")
-    elif not objects:
-        sys.stdout.write("\n")
+    if show is not None:
+        sys.stdout.write("".join(shown) or "\n")
+    else:
+        sys.stdout.write(_documents(objects, compact=template == "json", escaped=made_here))
     sys.stdout.flush()
     if errors:
         raise CommandError("\n".join(errors))
     return 0
 
 
-def _rendered(render: Callable[[Any], str], value: Any) -> str:
-    """As Docker: over the whole type, and where that fails over the document, whose error is the one to be read."""
-    from rundlet.cli.format.zeros import completed
+def _documents(objects: list[Any], *, compact: bool, escaped: bool) -> str:
+    from rundlet.client.wire import dumps
 
-    try:
-        return render(completed(value))
-    except CommandError:
-        pass
-    try:
-        return render(value)
-    except CommandError:
-        # Docker ends the line that it could not fill.
-        sys.stdout.write("\n")
-        raise
+    shown = dumps(objects) if compact else pretty(objects)
+    if escaped:
+        from rundlet.cli.format.rows import html_safe
+
+        shown = html_safe(shown)
+    return shown + "\n"
 
 
-def _renderer(template: str) -> Callable[[Any], str] | None:
-    if template in ("", "json"):
-        return None
+def _renderer(template: str, *, made_here: bool) -> Callable[[Any, str], str]:
+    """As Docker: over the type, and where that fails over the document, whose error is the one to be read."""
     from rundlet.cli.format.templated import compile_format
+    from rundlet.cli.format.types import decoded, raw
 
     compiled = compile_format(template)
-    return compiled.render
+
+    def show(found: Any, type_name: str) -> str:
+        try:
+            return compiled.render(decoded(type_name, found))
+        except CommandError:
+            if made_here:
+                raise
+        return compiled.render(raw(found), strict=True)
+
+    return show

@@ -154,7 +154,7 @@ def test_descriptions_and_copies(capsys: Output) -> None:
     assert context("create", "two", "--from", "one") == 0
     assert context("update", "two", "--description", "second", "--docker", "host=tcp://192.0.2.2:2376") == 0
     capsys.readouterr()
-    template = "{{.Name}} {{.Metadata.Description}} {{.Endpoints.docker.Host}}"
+    template = "{{.Name}} {{.Metadata.Metadata.Description}} {{.Endpoints.docker.Host}}"
     assert context("inspect", "--format", template, "one", "two") == 0
     assert capsys.readouterr().out.splitlines() == [
         "one first tcp://192.0.2.1:2376",

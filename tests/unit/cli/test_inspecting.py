@@ -16,8 +16,12 @@ CONTAINER: dict[str, Any] = {
 }
 
 
+TYPES = {"RootFS": "image.InspectResponse", "State": "container.InspectResponse", "Internal": "network.Inspect"}
+
+
 def shown(capsys: pytest.CaptureFixture[str], value: Any, template: str) -> str:
-    inspect_all(["x"], lambda _name: value, template)
+    kind = next(name for key, name in TYPES.items() if key in value)
+    inspect_all(["x"], lambda _name: (value, kind), template)
     return capsys.readouterr().out.removesuffix("\n")
 
 
@@ -47,6 +51,7 @@ def test_what_is_left_out_is_empty(
         (IMAGE, "{{.State}}", "State"),
         (CONTAINER, "{{.State.Health.Status}}", "Health"),
         ({"Name": "a network", "Internal": False}, "{{.Variant}}", "Variant"),
+        (CONTAINER, "{{.Id}}{{.State.Nope}}", "Nope"),
     ],
 )
 def test_what_is_not_there_at_all(
@@ -58,6 +63,43 @@ def test_what_is_not_there_at_all(
 
 def test_documents_are_shown_as_they_came(capsys: pytest.CaptureFixture[str]) -> None:
     assert '"Health"' not in shown(capsys, CONTAINER, "")
-    assert shown(capsys, CONTAINER, "{{json .State}}") == '{"Status":"running","Pid":1}'
-    assert '"Health' not in shown(capsys, CONTAINER, "{{json .}}")
-    assert shown(capsys, CONTAINER, "{{range $name, $_ := .State}}{{$name}} {{end}}") == "Pid Status "
+    assert '"Health"' not in shown(capsys, CONTAINER, "json")
+
+
+def test_templates_see_types(capsys: pytest.CaptureFixture[str]) -> None:
+    state = '"OOMKilled":false,"Dead":false,"Pid":1,"ExitCode":0,"Error":"","StartedAt":"","FinishedAt":""}'
+    assert shown(capsys, CONTAINER, "{{json .State}}").endswith(state)
+    assert shown(capsys, CONTAINER, "{{.State}}") == "{running false false false false false 1 0    <nil>}"
+    assert shown(capsys, CONTAINER, "{{.Config.Labels.nope}}") == "<no value>"
+    assert shown(capsys, CONTAINER, "{{.HostConfig.NetworkMode.IsHost}} {{.HostConfig.Memory}}") == "false 0"
+
+
+def test_what_the_types_do_not_know_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, CONTAINER, "{{.Id}} {{.State.Pid}}") == "1 1"
+    assert shown(capsys, CONTAINER | {"Ports": {"80/tcp": "x"}}, '{{index .Ports "80/tcp"}}') == "x"
+
+
+def test_a_name_that_is_not_found_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    def find(name: str) -> tuple[Any, str]:
+        if name == "gone":
+            raise CommandError("Error: No such object: gone")
+        return CONTAINER, "container.InspectResponse"
+
+    with pytest.raises(CommandError, match="No such object: gone"):
+        inspect_all(["x", "gone"], find, "{{.State.Pid}}")
+    assert capsys.readouterr().out == "1\n"
+    with pytest.raises(CommandError, match="No such object: gone"):
+        inspect_all(["gone"], find, "{{.State.Pid}}")
+    assert capsys.readouterr().out == "\n"
+
+
+def test_the_command_lines_own_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    volume = {"Name": "v<1>", "Labels": None}
+
+    def find(_name: str) -> tuple[Any, str]:
+        return volume, "volume.Volume"
+
+    inspect_all(["v"], find, "json", made_here=True)
+    assert capsys.readouterr().out == '[{"Name":"v\\u003c1\\u003e","Labels":null}]\n'
+    with pytest.raises(CommandError, match=r"can't evaluate field Nope in type volume\.Volume"):
+        inspect_all(["v"], find, "{{.Nope}}", made_here=True)

@@ -19,7 +19,6 @@ DATA: dict[str, Any] = {
     "Ratio": 1.5,
     "On": True,
     "Nothing": None,
-    "Binds": None,
     "Args": ["a", "b", "c"],
     "State": {"Status": "running", "Pid": 7, "Inner": {"Deep": "x"}},
     "Labels": {"b": "2", "a": "1", "com.example": "z"},
@@ -29,9 +28,9 @@ GOLDENS = [
     ("plain", "plain"),
     ("{{.Name}}", "/web"),
     ("{{ .State.Inner.Deep }}", "x"),
-    ("{{.Count}} {{.Ratio}} {{.On}} {{.Nothing}} {{.Binds}}", "3 1.5 true <nil> []"),
+    ("{{.Count}} {{.Ratio}} {{.On}} {{.Nothing}}", "3 1.5 true <no value>"),
     ("{{.Args}} {{.Labels}}", "[a b c] map[a:1 b:2 com.example:z]"),
-    ("{{json .State}}", '{"Status":"running","Pid":7,"Inner":{"Deep":"x"}}'),
+    ("{{json .State}}", '{"Inner":{"Deep":"x"},"Pid":7,"Status":"running"}'),
     ('{{json .Name | printf "<%s>"}}', '<"/web">'),
     ("{{if .On}}yes{{else}}no{{end}}", "yes"),
     ("{{if .Nothing}}yes{{else if eq .Count 3}}three{{else}}no{{end}}", "three"),
@@ -59,7 +58,7 @@ GOLDENS = [
     ("x{{/* c */}}y", "xy"),
     ('{{`raw "x"`}}{{"a\\tb"}}{{\'A\'}}', 'raw "x"a\tb65'),
     ("{{len .Args}} {{len .Name}} {{len .Labels}}", "3 4 3"),
-    ('{{index .Args 1}} {{index .Labels "com.example"}} {{index .Labels "no"}}|', "b z |"),
+    ('{{index .Args 1}} {{index .Labels "com.example"}} {{index .Labels "no"}}|', "b z <no value>|"),
     ("{{slice .Name 1 3}} {{slice .Args 1}}", "we [b c]"),
     ("{{(index .Args 0)}}", "a"),
     ('{{print 1 2 "x" 3}} {{println 1 "a"}}', "1 2x3 1 a\n"),
@@ -69,7 +68,7 @@ GOLDENS = [
     ),
     ('{{html "<a>&\'"}} {{urlquery "a b/c"}} {{js "it\'s"}}', "&lt;a&gt;&amp;&#39; a+b%2Fc it\\'s"),
     ('{{.Name | upper | printf "%s!"}} {{lower "ABC"}} {{title "hello big-world"}}', "/WEB! abc Hello Big-World"),
-    ('{{join .Args ","}} {{split "a-b" "-"}}', "a,b,c [a b]"),
+    ('{{join (split .Name "e") ","}} {{split "a-b" "-"}}', "/w,b [a b]"),
     ('{{pad .Name 1 2}}|{{truncate .Name 2}}|{{truncate "a" 5}}', " /web  |/w|a"),
     (
         '{{eq .Count 1 2 3}} {{lt 1 2}} {{le 2 2}} {{gt 1.5 1.0}} {{ge 1 2}} {{ne "a" "b"}}',
@@ -78,7 +77,7 @@ GOLDENS = [
     ("{{0x10}} {{1_000}} {{1e3}} {{-5}} {{+1}} {{.5}}", "16 1000 1000 -5 1 0.5"),
     ("{{.Labels.missing}}", "<no value>"),
     ("{{true}} {{false}}", "true false"),
-    ("{{.ID}} {{.Id}}", "abc abc"),
+    ("{{.Nope}} {{.State.Nope}} {{.Nope.More}}", "<no value> <no value> <no value>"),
 ]
 
 
@@ -129,14 +128,25 @@ RUN_ERRORS = [
         'template: :1:2: executing "" at <index .Args 5>: error calling index: index out of range: 5',
     ),
     ("{{len .Name .Args}}", 'template: :1:2: executing "" at <len>: wrong number of args for len: want 1 got 2'),
-    ("{{.Name.Foo}}", "can't evaluate field Foo in type string"),
-    ("{{.Nothing.Foo}}", 'nil data; no entry for key "Foo"'),
+    ("{{.Name.Foo}}", "can't evaluate field Foo in type interface {}"),
+    ("{{.Nope.Foo}}", 'map has no entry for key "Nope"'),
+    ("{{with $x := .Nothing}}{{else}}{{$x.Foo}}{{end}}", 'nil data; no entry for key "Foo"'),
+    ("{{.Nothing.Foo}}", "nil pointer evaluating interface {}.Foo"),
+    ("{{range .Args}}{{.Foo}}{{end}}", "can't evaluate field Foo in type interface {}"),
+    ("{{join .Args 1}}", ':1:7: executing "" at <.Args>: wrong type for value; expected []string; got []interface {}'),
+    ("{{upper 5}}", ':1:8: executing "" at <5>: expected string; found 5'),
+    ('{{truncate .Name "x"}}', 'at <"x">: expected integer; found "x"'),
+    ("{{.Count | upper}}", ':1:11: executing "" at <upper>: wrong type for value; expected string; got int'),
+    ('{{(index .State.Inner "with a long name that is shown whole").X.Y}}', "nil data; no entry"),
+    ("{{index .Args 3}}", "error calling index: reflect: slice index out of range"),
+    ("{{gt .On 1}}", "error calling gt: "),
+    ("{{call .Name}}", "error calling call: non-function .Name of type string"),
     ("{{eq .Name 1}}", "error calling eq: incompatible types for comparison"),
     ("{{lt .On true}}", "error calling lt: invalid type for comparison"),
     ("{{range .Name}}{{end}}", "range can't iterate over /web"),
     ('{{template "none"}}', 'template "none" not defined'),
     ('{{define "t"}}{{template "t"}}{{end}}{{template "t"}}', "exceeded maximum template depth"),
-    ("{{join .Name 1}}", "wrong type for value; expected []string; got string"),
+    ("{{join .Name 1}}", "at <.Name>: wrong type for value; expected []string; got string"),
     ("{{1 2}}", "can't give argument to non-function 1"),
 ]
 
@@ -144,7 +154,7 @@ RUN_ERRORS = [
 @pytest.mark.parametrize(("text", "message"), RUN_ERRORS, ids=[text for text, _ in RUN_ERRORS])
 def test_errors_while_running(text: str, message: str) -> None:
     with pytest.raises(TemplateError) as caught:
-        compile_template(text).render(DATA)
+        compile_template(text).render(DATA, strict=True)
     assert message in str(caught.value)
 
 

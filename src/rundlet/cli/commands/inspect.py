@@ -23,10 +23,10 @@ FLAGS = (
     ("type", "", "string", "Only inspect objects of the given type"),
 )
 PATHS = {
-    "container": "/containers/{}/json",
-    "image": "/images/{}/json",
-    "network": "/networks/{}",
-    "volume": "/volumes/{}",
+    "container": ("/containers/{}/json", "container.InspectResponse"),
+    "image": ("/images/{}/json", "image.InspectResponse"),
+    "network": ("/networks/{}", "network.Inspect"),
+    "volume": ("/volumes/{}", "volume.Volume"),
 }
 NOT_SUPPORTED = ("config", "node", "plugin", "secret", "service", "task")
 
@@ -42,11 +42,12 @@ def run(call: Invocation) -> int:
         raise CommandError(f"{problem}: must be one of {known}")
     kinds = [kind] if kind else list(PATHS)
 
-    def find(name: str) -> Any:
+    def find(name: str) -> tuple[Any, str]:
         for one in kinds:
             query = {"size": True} if flags["size"] and one == "container" else None
+            path, type_name = PATHS[one]
             try:
-                return call.context.session.get(PATHS[one].format(quote(name, "/:@")), query)
+                return call.context.session.get(path.format(quote(name, "/:@")), query), type_name
             except ApiError as exc:
                 if kind or exc.status not in (400, 404):
                     raise

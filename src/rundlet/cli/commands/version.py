@@ -64,8 +64,9 @@ def _formatted(template: str, client: dict[str, Any], server: dict[str, Any] | N
         sys.stdout.write(dumps(data) + "\n")
         return
     from rundlet.cli.format.templated import compile_format
+    from rundlet.cli.format.types import decoded
 
-    sys.stdout.write(compile_format(template).render(data) + "\n")
+    sys.stdout.write(compile_format(template).render(decoded("system.versionInfo", data)) + "\n")
 
 
 def _line(label: str, value: Any, indent: str = " ") -> str:

@@ -7,6 +7,7 @@ import sys
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.table import layout
 from rundlet.util.template import TemplateError, compile_template
+from rundlet.util.template.values import MISSING, Object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ class Format:
         except TemplateError as exc:
             raise CommandError(f"{unparsed[0]}: {exc}", unparsed[1]) from exc
 
-    def render(self, value: Any) -> str:
-        """Raises CommandError."""
+    def render(self, value: Any, *, strict: bool = False) -> str:
+        """``strict``: a key that a map has not is an error. Raises CommandError."""
         try:
-            return self._template.render(value)
+            return self._template.render(value, strict=strict)
         except TemplateError as exc:
             raise CommandError(f"{_UNPARSED}: {exc}") from exc
 
@@ -53,40 +54,42 @@ def unescape(text: str) -> str:
     return text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
 
 
-class _Row(dict[str, "Any"]):
+class _Row(Object):
     """A row whose columns are computed when a template asks for them."""
 
-    def __init__(self, item: Any, fields: Mapping[str, Field], type_name: str, *, full: bool) -> None:
-        super().__init__()
+    __slots__ = ("_fields", "_full", "_item", "_methods", "type_name")
+
+    def __init__(
+        self,
+        item: Any,
+        fields: Mapping[str, Field],
+        methods: Mapping[str, Callable[..., Any]],
+        type_name: str,
+        *,
+        full: bool,
+    ) -> None:
         self.type_name = f"*{type_name}"
         self._item = item
         self._fields = fields
+        self._methods = methods
         self._full = full
 
-    def get(self, key: str, default: Any = None) -> Any:
-        if key not in self:
-            field = self._fields.get(key)
-            if field is None:
-                return default
-            self[key] = field[1](self._item, self._full)
-        return self[key]
+    def field(self, name: str) -> Any:
+        if name in self._methods:
+            method, item = self._methods[name], self._item
+            return lambda *arguments: method(item, *arguments)
+        field = self._fields.get(name)
+        return MISSING if field is None else field[1](self._item, self._full)
 
-    def values(self) -> Any:
-        # What is asked for and not there is an error, whatever else the row has.
-        return (None, *super().values())
-
-    def __bool__(self) -> bool:
-        return True
-
-    def all(self) -> dict[str, Any]:
-        return {name: self.get(name) for name in sorted(self._fields)}
+    def document(self) -> dict[str, Any]:
+        return {name: self.field(name) for name in sorted(self._fields)}
 
 
 def _json(value: Any) -> str:
     from rundlet.cli.format.rows import html_safe
     from rundlet.util.template.functions import json
 
-    return html_safe(json(value.all())) if isinstance(value, _Row) else json(value)
+    return html_safe(json(value)) if isinstance(value, _Row) else json(value)
 
 
 def print_templated(
@@ -108,10 +111,7 @@ def print_templated(
     if table:
         lines.append(_header(text, fields, methods or {}))
     for item in items:
-        row = _Row(item, fields, type_name, full=full)
-        for name, method in (methods or {}).items():
-            row[name] = _bound(method, item)
-        lines.append(compiled.render(row))
+        lines.append(compiled.render(_Row(item, fields, methods or {}, type_name, full=full)))
     if not table:
         sys.stdout.write("".join(line + "\n" for line in lines))
         return
@@ -121,9 +121,7 @@ def print_templated(
 def check_fields(template: str, fields: Mapping[str, Field], methods: Iterable[str], type_name: str) -> None:
     """Whether the template can be executed over an item of which nothing is known. Raises CommandError."""
     nothing: dict[str, Field] = {name: (field[0], _nothing) for name, field in fields.items()}
-    row = _Row(None, nothing, type_name, full=False)
-    for name in methods:
-        row[name] = _nothing
+    row = _Row(None, nothing, dict.fromkeys(methods, _nothing), type_name, full=False)
     Format(unescape(template), {"json": _json}, ("failed to parse template", 1)).render(row)
 
 
@@ -131,15 +129,10 @@ def _nothing(*_: Any) -> str:
     return ""
 
 
-def _bound(method: Callable[..., Any], item: Any) -> Callable[..., Any]:
-    return lambda *arguments: method(item, *arguments)
-
-
 def _header(text: str, fields: Mapping[str, Field], methods: Mapping[str, Callable[..., Any]]) -> str:
     """The template run over the columns' titles, with functions that leave them as they are."""
     titles: dict[str, Any] = {name: field[0] for name, field in fields.items()}
-    for name in methods:
-        titles[name] = _label_title
+    titles |= dict.fromkeys(methods, _label_title)
 
     def same(value: Any, *_: Any) -> Any:
         return value
@@ -147,8 +140,7 @@ def _header(text: str, fields: Mapping[str, Field], methods: Mapping[str, Callab
     functions: dict[str, Callable[..., Any]] = dict.fromkeys(
         ("json", "split", "join", "title", "lower", "upper", "truncate"), same
     )
-    compiled = Format(text, functions)
-    return compiled.render(titles)
+    return Format(text, functions).render(titles)
 
 
 def _label_title(name: str) -> str:

@@ -21,3 +21,15 @@ class TemplateError(Exception):
 
 class ExecutionError(Exception):
     """A failure while evaluating a node; the evaluator adds where it happened."""
+
+
+class ArgumentError(ExecutionError):
+    """An argument is not of the type that its parameter has.
+
+    ``position``: which (from 0); ``wanted``: how Go calls what a constant there should have been.
+    """
+
+    def __init__(self, message: str, position: int, wanted: str) -> None:
+        super().__init__(message)
+        self.position = position
+        self.wanted = wanted

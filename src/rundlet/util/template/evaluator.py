@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from rundlet.util.template import nodes
-from rundlet.util.template.errors import ExecutionError, TemplateError
+from rundlet.util.template.errors import ArgumentError, ExecutionError, TemplateError
 from rundlet.util.template.functions import FUNCTIONS
 from rundlet.util.template.lexer import go_quote
 from rundlet.util.template.parser import Parser
-from rundlet.util.template.values import GO_NAMES, MISSING, go_string, null_text, sorted_items, truth, type_name
+from rundlet.util.template.printing import go_string, string_method
+from rundlet.util.template.values import (
+    MISSING,
+    Boxed,
+    Map,
+    Object,
+    Pointer,
+    indirect,
+    is_nil,
+    method_of,
+    sorted_items,
+    truth,
+    type_name,
+    unboxed,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,19 +32,17 @@ MAX_CALLS = 500
 _NONE = object()
 
 
-def _last_name(node: nodes.Node) -> str:
-    """The field that a pipeline of one field ends with."""
-    if isinstance(node, nodes.Pipeline) and len(node.commands) == 1:
-        first = node.commands[0].operands[0]
-        if isinstance(first, (nodes.Field, nodes.Variable, nodes.Chain)) and first.names:
-            return first.names[-1]
-    return ""
+def _last(node: nodes.Node) -> nodes.Node:
+    """What Go looked at last: the field that a pipeline of one operand is."""
+    if isinstance(node, nodes.Pipeline) and len(node.commands[-1].operands) == 1:
+        return node.commands[-1].operands[0]
+    return node
 
 
-def _absent(value: dict[str, Any], name: str) -> str:
-    """A row of a table names its type, as Docker's rows do; any other object is a map."""
-    kind = getattr(value, "type_name", "")
-    return f"can't evaluate field {name} in type {kind}" if kind else f"map has no entry for key {go_quote(name)}"
+def _member(collection: Any, value: Any) -> Any:
+    """An element as Go has it: of a map or list of anything it is boxed."""
+    kind = getattr(collection, "type", None)
+    return Boxed(value) if kind is None or kind.elem.kind == "interface" else value
 
 
 class _Break(Exception):
@@ -54,10 +66,10 @@ class Template:
         self.body = parser.parse()
         self.definitions = parser.definitions
 
-    def render(self, data: Any) -> str:
-        """The template's output for ``data``. Raises TemplateError."""
+    def render(self, data: Any, *, strict: bool = False) -> str:
+        """The template's output for ``data``. ``strict``: no key of a map may be missing. Raises TemplateError."""
         out: list[str] = []
-        _Run(self, data, out.append, 0).list(self.body, data)
+        _Run(self, data, out.append, 0, strict=strict).list(self.body, data)
         return "".join(out)
 
 
@@ -69,17 +81,17 @@ def compile_template(text: str, functions: Mapping[str, Callable[..., Any]] | No
 class _Run:
     """One execution of a body: output and variables (innermost last)."""
 
-    def __init__(self, template: Template, data: Any, write: Callable[[str], object], depth: int) -> None:
+    def __init__(
+        self, template: Template, data: Any, write: Callable[[str], object], depth: int, *, strict: bool
+    ) -> None:
         self._template = template
+        self._strict = strict
         self._write = write
         self._depth = depth
         self._variables: list[list[Any]] = [["$", data]]
 
     def _fail(self, node: nodes.Node, message: str) -> TemplateError:
-        shown = str(node)
-        if len(shown) > 40:
-            shown = shown[:40] + "..."
-        return TemplateError(self._template.text, node.offset, f'executing "" at <{shown}>: {message}', executing=True)
+        return TemplateError(self._template.text, node.offset, f'executing "" at <{node}>: {message}', executing=True)
 
     # Statements
 
@@ -99,11 +111,11 @@ class _Run:
                 raise _Break if node.kind == "break" else _Continue
 
     def _printed(self, node: nodes.Node, value: Any) -> str:
-        if value is None:
-            return null_text(_last_name(node))
         if callable(value):
             raise self._fail(node, "can't print a method; it needs its arguments")
-        return go_string(value)
+        if value is None:
+            return "<no value>"
+        return go_string(value if string_method(value) is not None else indirect(value))
 
     def _branch(self, dot: Any, node: nodes.Branch) -> None:
         scope = len(self._variables)
@@ -145,15 +157,18 @@ class _Run:
             self.list(node.otherwise, dot)
 
     def _entries(self, node: nodes.Node, value: Any) -> Iterable[tuple[Any, Any]]:
+        value = indirect(value)
         if isinstance(value, dict):
-            return sorted_items(value)
+            return [(key, _member(value, member)) for key, member in sorted_items(value)]
         if isinstance(value, (list, tuple)):
-            return enumerate(value)
+            return [(position, _member(value, member)) for position, member in enumerate(value)]
         if value is None or value is MISSING:
             return ()
         if isinstance(value, int) and not isinstance(value, bool):
             return ((number, number) for number in range(value))
-        raise self._fail(node, f"range can't iterate over {go_string(value)}")
+        if is_nil(value):
+            raise self._fail(_last(node), "range over nil pointer")
+        raise self._fail(_last(node), f"range can't iterate over {go_string(value)}")
 
     def _call(self, dot: Any, node: nodes.Call) -> None:
         body = self._template.definitions.get(node.name)
@@ -163,7 +178,7 @@ class _Run:
             raise self._fail(node, f"exceeded maximum template depth ({MAX_CALLS})")
         data = self._pipeline(dot, node.pipeline) if node.pipeline is not None else None
         try:
-            _Run(self._template, data, self._write, self._depth + 1).list(body, data)
+            _Run(self._template, data, self._write, self._depth + 1, strict=self._strict).list(body, data)
         except RecursionError as exc:
             raise self._fail(node, f"exceeded maximum template depth ({self._depth})") from exc
 
@@ -183,7 +198,7 @@ class _Run:
     def _pipeline(self, dot: Any, node: nodes.Pipeline, *, declare: bool = True) -> Any:
         value: Any = _NONE
         for command in node.commands:
-            value = self._command(dot, command, value)
+            value = unboxed(self._command(dot, command, value))
         if declare:
             for name in node.variables:
                 if node.assign:
@@ -220,14 +235,14 @@ class _Run:
     def _operand(self, dot: Any, node: nodes.Node) -> Any:
         """A value in an argument's place."""
         if isinstance(node, nodes.Dot):
-            return dot
+            return unboxed(dot)
         if isinstance(node, nodes.Literal):
             return node.value
         if isinstance(node, nodes.Pipeline):
             return self._pipeline(dot, node)
         if isinstance(node, nodes.Function):
             return self._function(dot, node, [], _NONE, node)
-        return self._command(dot, nodes.Command(node.offset, [node]), _NONE)
+        return unboxed(self._command(dot, nodes.Command(node.offset, [node]), _NONE))
 
     def _fields(self, node: nodes.Node, value: Any, names: Sequence[str], arguments: _Arguments) -> Any:
         for position, name in enumerate(names):
@@ -236,20 +251,48 @@ class _Run:
         return value
 
     def _field(self, node: nodes.Node, value: Any, name: str, arguments: _Arguments | None) -> Any:
-        if isinstance(value, dict):
-            found = value.get(name, MISSING)
-            if found is MISSING and name in GO_NAMES:
-                found = value.get(GO_NAMES[name], MISSING)
-            if callable(found):
-                return self._apply(node, name, found, list(arguments.values()) if arguments is not None else [])
-            if arguments:
-                raise self._fail(node, f"{name} is not a method but has arguments")
-            if found is MISSING and value and not all(isinstance(member, str) for member in value.values()):
-                raise self._fail(node, _absent(value, name))
-            return found
         if value is None or value is MISSING:
-            raise self._fail(node, f"nil data; no entry for key {go_quote(name)}")
-        raise self._fail(node, f"can't evaluate field {name} in type {type_name(value)}")
+            if self._strict:
+                raise self._fail(node, f"nil data; no entry for key {go_quote(name)}")
+            return MISSING
+        kind, value = type_name(value), unboxed(value)
+        method = method_of(value, name)
+        if method is not None:
+            return self._apply(node, name, method, [value, *(arguments.values() if arguments is not None else ())])
+        receiver = indirect(value)
+        if isinstance(receiver, Object):
+            return self._struct_field(node, receiver, kind, name, arguments)
+        if isinstance(receiver, dict):
+            return self._entry(node, receiver, name, arguments)
+        if receiver is None or (isinstance(receiver, Pointer) and self._would_have(receiver, name)):
+            raise self._fail(node, f"nil pointer evaluating {kind}.{name}")
+        raise self._fail(node, f"can't evaluate field {name} in type {kind}")
+
+    def _would_have(self, pointer: Pointer, name: str) -> bool:
+        elem = pointer.type.elem
+        return elem is not None and (elem.kind != "struct" or elem.has(name))
+
+    def _struct_field(self, node: nodes.Node, value: Object, kind: str, name: str, arguments: _Arguments | None) -> Any:
+        found = value.field(name)
+        if found is MISSING:
+            raise self._fail(node, f"can't evaluate field {name} in type {kind}")
+        if callable(found):
+            return self._apply(node, name, found, list(arguments.values()) if arguments is not None else [])
+        if arguments:
+            raise self._fail(node, f"{name} has arguments but cannot be invoked as function")
+        return found
+
+    def _entry(self, node: nodes.Node, value: dict[str, Any], name: str, arguments: _Arguments | None) -> Any:
+        if arguments:
+            raise self._fail(node, f"{name} is not a method but has arguments")
+        if isinstance(value, Map) and value.type.key is not None and value.type.key.named:
+            raise self._fail(node, f"can't evaluate field {name} in type {type_name(value)}")
+        found = value.get(name, MISSING)
+        if found is MISSING:
+            if self._strict:
+                raise self._fail(node, f"map has no entry for key {go_quote(name)}")
+            return found
+        return _member(value, found)
 
     def _function(
         self, dot: Any, node: nodes.Function, operands: Sequence[nodes.Node], final: Any, whole: nodes.Node
@@ -262,7 +305,24 @@ class _Run:
             raise self._fail(node, f"wrong number of args for {node.name}: want {wanted} got {count}")
         if function is None:
             return self._short_circuit(node.name, arguments)
-        return self._apply(whole, node.name, function, list(arguments.values()))
+        try:
+            return self._apply(whole, node.name, function, list(arguments.values()))
+        except ArgumentError as exc:
+            raise self._misfit(node, operands, exc) from exc
+
+    def _misfit(self, node: nodes.Node, operands: Sequence[nodes.Node], error: ArgumentError) -> TemplateError:
+        """An argument that is not of its parameter's type is pointed at; a piped one has no place of its own."""
+        if error.position >= len(operands):
+            return self._fail(operands[-1] if operands else node, str(error))
+        operand = operands[error.position]
+        if not isinstance(operand, nodes.Literal):
+            return self._fail(operand, str(error))
+        if operand.value is None:
+            return self._fail(operand, f"cannot assign nil to {error.wanted}")
+        if error.wanted.startswith("["):
+            return self._fail(operand, f"can't handle {operand} for arg of type {error.wanted}")
+        wanted = "integer" if error.wanted == "int" else error.wanted
+        return self._fail(operand, f"expected {wanted}; found {operand}")
 
     def _short_circuit(self, name: str, arguments: _Arguments) -> Any:
         """``and`` and ``or`` evaluate no more than they must."""
@@ -273,8 +333,14 @@ class _Run:
         return value
 
     def _apply(self, node: nodes.Node, name: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        if name == "call" and not callable(arguments[0]) and arguments[0] is not None and arguments[0] is not MISSING:
+            called = node.operands[1] if isinstance(node, nodes.Command) and len(node.operands) > 1 else node
+            message = f"error calling call: non-function {called} of type {type_name(arguments[0])}"
+            raise self._fail(node, message)
         try:
             return function(*arguments)
+        except ArgumentError:
+            raise
         except ExecutionError as exc:
             raise self._fail(node, str(exc)) from exc
         except TypeError as exc:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from rundlet.util.template import values
-from rundlet.util.template.errors import ExecutionError
+from rundlet.util.template.errors import ArgumentError, ExecutionError
 from rundlet.util.template.printf import sprintf
-from rundlet.util.template.values import MISSING, go_string, type_name
+from rundlet.util.template.printing import go_string, string_method
+from rundlet.util.template.schema import Schema
+from rundlet.util.template.values import MISSING, Map, Pointer, Slice, indirect, type_name
 
 MOST_BLANKS = 1 << 20
 """Of one ``pad``: templates of clients (log tags) are carried out in the engine's memory."""
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_STRINGS = Schema().type("[]string")
 _HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"}
 _JS = {
     "\\": "\\\\",
@@ -27,16 +30,37 @@ _JS = {
 }
 
 
-def _text(value: Any, name: str, position: int) -> str:
-    if not isinstance(value, str):
-        raise ExecutionError(f"wrong type for value; expected string; got {type_name(value)}")
+def _given(value: Any, position: int, wanted: str) -> Any:
+    """An argument whose parameter has a type: what a pointer to it leads to, anything else as it is."""
+    if value is MISSING or value is None:
+        raise ArgumentError(f"invalid value; expected {wanted}", position, wanted)
+    if isinstance(value, Pointer) and value.type.elem is not None and value.type.elem.name == wanted:
+        if value.target is None:
+            raise ArgumentError(f"dereference of nil pointer of type {wanted}", position, wanted)
+        return value.target
     return value
 
 
-def _number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ExecutionError(f"wrong type for value; expected int; got {type_name(value)}")
+def _mismatch(value: Any, position: int, wanted: str) -> ArgumentError:
+    return ArgumentError(f"wrong type for value; expected {wanted}; got {type_name(value)}", position, wanted)
+
+
+def _text(value: Any, position: int) -> str:
+    value = _given(value, position, "string")
+    if not isinstance(value, str) or type_name(value) != "string":
+        raise _mismatch(value, position, "string")
     return value
+
+
+def _number(value: Any, position: int) -> int:
+    value = _given(value, position, "int")
+    if isinstance(value, bool) or not isinstance(value, int) or type_name(value) != "int":
+        raise _mismatch(value, position, "int")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "<nil>" if value is MISSING else go_string(value)
 
 
 def sprint(*arguments: Any) -> str:
@@ -45,69 +69,90 @@ def sprint(*arguments: Any) -> str:
     for position, value in enumerate(arguments):
         if position and not isinstance(value, str) and not isinstance(arguments[position - 1], str):
             out.append(" ")
-        out.append("<nil>" if value is MISSING else go_string(value))
+        out.append(_shown(value))
     return "".join(out)
 
 
 def sprintln(*arguments: Any) -> str:
-    return " ".join("<nil>" if value is MISSING else go_string(value) for value in arguments) + "\n"
+    return " ".join(map(_shown, arguments)) + "\n"
 
 
 def format_(form: Any, *arguments: Any) -> str:
-    return sprintf(_text(form, "printf", 0), arguments)
+    return sprintf(_text(form, 0), arguments)
 
 
 def length(value: Any) -> int:
     """``len``; of a string in bytes."""
-    if isinstance(value, str):
+    value = indirect(value)
+    if isinstance(value, str) and not string_method(value):
         return len(value.encode("utf-8", "surrogateescape"))
     if isinstance(value, (list, tuple, dict)):
         return len(value)
-    if value is None:
-        # Docker's null is a nil slice or map more often than anything else: both have length 0.
-        return 0
-    if value is MISSING:
+    if isinstance(value, Pointer):
         raise ExecutionError("error calling len: len of nil pointer")
+    if value is MISSING or value is None:
+        raise ExecutionError("error calling len: reflect: call of reflect.Value.Type on zero Value")
     raise ExecutionError(f"error calling len: len of type {type_name(value)}")
 
 
 def index(value: Any, *keys: Any) -> Any:
     """``index x 1 "a"``."""
+    if value is MISSING or value is None:
+        raise ExecutionError("error calling index: index of untyped nil")
     for key in keys:
-        if value is MISSING:
-            raise ExecutionError("error calling index: index of untyped nil")
+        value = indirect(value)
+        if value is None or isinstance(value, Pointer):
+            raise ExecutionError("error calling index: index of nil pointer")
         if isinstance(value, dict):
-            if not isinstance(key, str):
-                raise ExecutionError(f"error calling index: value has type {type_name(key)}; should be string")
-            # A map of strings gives Go's zero value, the empty string.
-            default: Any = "" if all(isinstance(member, str) for member in value.values()) else MISSING
-            value = value.get(key, default)
-        elif value is None:
-            value = "" if isinstance(key, str) else _out_of_range(key)
+            value = _entry(value, key)
         elif isinstance(value, (list, tuple, str)):
-            if isinstance(key, bool) or not isinstance(key, int):
-                raise ExecutionError(f"error calling index: cannot index slice/array with type {type_name(key)}")
             items: Any = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-            if not 0 <= key < len(items):
-                _out_of_range(key)
-            value = items[key]
+            value = items[_position(key, len(items))]
         else:
             raise ExecutionError(f"error calling index: can't index item of type {type_name(value)}")
     return value
 
 
-def _out_of_range(key: Any) -> Any:
-    raise ExecutionError(f"error calling index: index out of range: {go_string(key)}")
+def _entry(value: dict[str, Any], key: Any) -> Any:
+    """Of a map; the zero value of its elements where it has none."""
+    wanted = value.type.key if isinstance(value, Map) else None
+    name = wanted.name if wanted is not None else "string"
+    if key is None or key is MISSING:
+        raise ExecutionError(f"error calling index: value is nil; should be of type {name}")
+    if type_name(key) != name:
+        raise ExecutionError(f"error calling index: value has type {type_name(key)}; should be {name}")
+    if key in value:
+        return value[key]
+    if not isinstance(value, Map) or value.type.elem is None:
+        return None
+    from rundlet.util.template.decoding import decode
+
+    return decode(value.type.elem, None)
+
+
+def _position(key: Any, size: int) -> int:
+    if key is None or key is MISSING:
+        raise ExecutionError("error calling index: cannot index slice/array with nil")
+    if isinstance(key, bool) or not isinstance(key, int):
+        raise ExecutionError(f"error calling index: cannot index slice/array with type {type_name(key)}")
+    if not 0 <= key <= size:
+        raise ExecutionError(f"error calling index: index out of range: {key}")
+    if key == size:
+        # Go's own check lets this one pass, and what it asks then says it in other words.
+        raise ExecutionError("error calling index: reflect: slice index out of range")
+    return key
 
 
 def slice_(value: Any, *bounds: Any) -> Any:
     """``slice x 1 2``."""
+    if value is MISSING or value is None:
+        raise ExecutionError("error calling slice: slice of untyped nil")
     if not isinstance(value, (str, list, tuple)):
         raise ExecutionError(f"error calling slice: can't slice item of type {type_name(value)}")
     if len(bounds) > (2 if isinstance(value, str) else 3):
         raise ExecutionError(f"error calling slice: too many slice indexes: {len(bounds)}")
     items: Any = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    numbers = [_number(bound) for bound in bounds]
+    numbers = [_position_in_slice(bound) for bound in bounds]
     first = numbers[0] if numbers else 0
     last = numbers[1] if len(numbers) > 1 else len(items)
     for bound in (*numbers, first, last):
@@ -116,7 +161,15 @@ def slice_(value: Any, *bounds: Any) -> Any:
     if first > last:
         raise ExecutionError(f"error calling slice: invalid slice index: {first} > {last}")
     part = items[first:last]
-    return part.decode("utf-8", "replace") if isinstance(value, str) else part
+    if isinstance(value, str):
+        return part.decode("utf-8", "replace")
+    return Slice(value.type, part) if isinstance(value, Slice) else part
+
+
+def _position_in_slice(bound: Any) -> int:
+    if isinstance(bound, bool) or not isinstance(bound, int):
+        raise ExecutionError(f"error calling slice: cannot index slice/array with type {type_name(bound)}")
+    return bound
 
 
 def not_(value: Any) -> bool:
@@ -145,16 +198,16 @@ def lt(left: Any, right: Any) -> bool:
     return _compared("lt", values.less, left, right)
 
 
-def le(left: Any, right: Any) -> bool:
-    return lt(left, right) or _compared("le", values.equal, left, right)
+def le(left: Any, right: Any, name: str = "le") -> bool:
+    return _compared(name, values.less, left, right) or _compared(name, values.equal, left, right)
 
 
 def gt(left: Any, right: Any) -> bool:
-    return not le(left, right)
+    return not le(left, right, "gt")
 
 
 def ge(left: Any, right: Any) -> bool:
-    return not lt(left, right)
+    return not _compared("ge", values.less, left, right)
 
 
 def html(*arguments: Any) -> str:
@@ -174,8 +227,8 @@ def urlquery(*arguments: Any) -> str:
 
 
 def call(function: Any, *arguments: Any) -> Any:
-    if not callable(function):
-        raise ExecutionError(f"error calling call: non-function of type {type_name(function)}")
+    if function is None or function is MISSING:
+        raise ExecutionError("error calling call: call of nil")
     return function(*arguments)
 
 
@@ -186,25 +239,24 @@ def json(value: Any) -> str:
     return encode(None if value is MISSING else value)
 
 
-def split(text: Any, separator: Any) -> list[str]:
+def split(text: Any, separator: Any) -> Slice:
     """Go's strings.Split: an empty separator gives the letters."""
-    text, separator = _text(text, "split", 0), _text(separator, "split", 1)
-    return text.split(separator) if separator else list(text)
+    text, separator = _text(text, 0), _text(separator, 1)
+    return Slice(_STRINGS, text.split(separator) if separator else list(text))
 
 
 def join(parts: Any, separator: Any) -> str:
-    if parts is None:
-        return ""
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
-        raise ExecutionError(f"wrong type for value; expected []string; got {type_name(parts)}")
-    return _text(separator, "join", 1).join(parts)
+    parts = _given(parts, 0, "[]string")
+    if not isinstance(parts, Slice) or parts.type.elem is None or parts.type.elem.name != "string":
+        raise _mismatch(parts, 0, "[]string")
+    return _text(separator, 1).join(parts)
 
 
 def title(text: Any) -> str:
     """Go's strings.Title: upper case at the beginning of each word, the rest left alone."""
     out = []
     previous = " "
-    for letter in _text(text, "title", 0):
+    for letter in _text(text, 0):
         inside = previous.isalnum() or previous == "_" or (ord(previous) > 0x7F and not previous.isspace())
         out.append(letter if inside else letter.title())
         previous = letter
@@ -212,23 +264,27 @@ def title(text: Any) -> str:
 
 
 def lower(text: Any) -> str:
-    return _text(text, "lower", 0).lower()
+    return _text(text, 0).lower()
 
 
 def upper(text: Any) -> str:
-    return _text(text, "upper", 0).upper()
+    return _text(text, 0).upper()
 
 
 def pad(text: Any, before: Any, after: Any) -> str:
     """Blanks around a text that is not empty."""
-    inner = _text(text, "pad", 0)
-    if max(_number(before), _number(after)) > MOST_BLANKS:
+    inner = _text(text, 0)
+    if max(_number(before, 1), _number(after, 2)) > MOST_BLANKS:
         raise ExecutionError(f"error calling pad: more than {MOST_BLANKS} blanks")
-    return " " * _number(before) + inner + " " * _number(after) if inner else inner
+    return " " * before + inner + " " * after if inner else inner
 
 
 def truncate(text: Any, width: Any) -> str:
-    return _text(text, "truncate", 0)[: _number(width)]
+    """The first bytes of a text."""
+    encoded, most = _text(text, 0).encode("utf-8", "surrogateescape"), _number(width, 1)
+    if most < 0:
+        raise ExecutionError(f"error calling truncate: runtime error: slice bounds out of range [:{most}]")
+    return encoded[:most].decode("utf-8", "surrogateescape")
 
 
 # name: (function, fewest arguments, most arguments; -1 for any number). "and" and "or" are the evaluator's.

@@ -163,12 +163,13 @@ class Parser:
         return token.value
 
     def _call(self, word: lexer.Token) -> nodes.Call:
+        place = self._skip_space().offset
         name = self._name("template clause")
         pipeline = None
         if self._skip_space().kind != lexer.RIGHT:
             pipeline = self._pipeline("template clause")
         self._close("template clause")
-        return nodes.Call(word.offset, name, pipeline)
+        return nodes.Call(place, name, pipeline)
 
     def _definition(self, word: lexer.Token) -> nodes.Node | None:
         """``define`` (nothing where it stands) or ``block`` (a definition and a call)."""

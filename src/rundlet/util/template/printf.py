@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rundlet.util.template.lexer import go_quote
-from rundlet.util.template.values import MISSING, go_float, go_string, type_name
+from rundlet.util.template.printing import go_float, go_string, go_syntax, string_method
+from rundlet.util.template.values import MISSING, Object, Pointer, Struct, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,20 +111,35 @@ def _number(form: str, index: int, arguments: Sequence[Any], used: int) -> tuple
     return (number, end, used, False) if number <= WIDEST else (-1, end, used, True)
 
 
-def _one(directive: Directive, verb: str, value: Any) -> str:
+def _one(directive: Directive, verb: str, value: Any, depth: int = 0) -> str:
     if verb == "T":
         return directive.pad(type_name(value) if value is not None else "<nil>")
     if value is None or value is MISSING:
         return directive.pad("<nil>") if verb == "v" else f"%!{verb}(<nil>)"
-    if isinstance(value, (list, tuple)) and verb not in "v":
-        return "[" + " ".join(_one(directive, verb, member) for member in value) + "]"
-    if isinstance(value, dict) and verb != "v":
-        members = (f"{_one(directive, verb, key)}:{_one(directive, verb, value[key])}" for key in sorted(value))
-        return "map[" + " ".join(members) + "]"
-    text = _scalar(directive, verb, value)
+    if verb == "v" and "#" in directive.flags:
+        return directive.pad(go_syntax(value))
+    if verb in "vs" and (string_method(value) is not None):
+        return directive.pad(go_string(value))
+    if verb == "v" and isinstance(value, (list, tuple, dict, Object, Pointer)):
+        return directive.pad(go_string(value, names="+" in directive.flags))
+    text = _members(directive, verb, value, depth + 1)
     if text is None:
-        return f"%!{verb}({_described(value)})"
-    return text
+        text = _scalar(directive, verb, value)
+    return f"%!{verb}({_described(value)})" if text is None else text
+
+
+def _members(directive: Directive, verb: str, value: Any, depth: int) -> str | None:
+    """A verb that is carried out on what a value is made of; None for a value of no members."""
+    if isinstance(value, (list, tuple)):
+        return "[" + " ".join(_one(directive, verb, member, depth) for member in value) + "]"
+    if isinstance(value, dict):
+        members = (f"{_one(directive, verb, key)}:{_one(directive, verb, value[key], depth)}" for key in sorted(value))
+        return "map[" + " ".join(members) + "]"
+    if isinstance(value, Struct):
+        return "{" + " ".join(_one(directive, verb, member, depth) for member in value.values.values()) + "}"
+    if isinstance(value, Pointer) and value.target is not None and depth == 1:
+        return "&" + _one(directive, verb, value.target, depth)
+    return None
 
 
 def _scalar(directive: Directive, verb: str, value: Any) -> str | None:
@@ -131,25 +147,12 @@ def _scalar(directive: Directive, verb: str, value: Any) -> str | None:
     if isinstance(value, bool):
         return directive.pad(go_string(value)) if verb in "vt" else None
     if isinstance(value, int):
-        return _integer(directive, verb, value)
+        return _integer(directive, verb, int(value))
     if isinstance(value, float):
         return _float(directive, verb, value)
     if isinstance(value, str):
-        return _string(directive, verb, value)
-    if verb != "v":
-        return None
-    return directive.pad(_go_syntax(value) if "#" in directive.flags else go_string(value))
-
-
-def _go_syntax(value: Any) -> str:
-    if isinstance(value, str):
-        return go_quote(value)
-    if isinstance(value, dict):
-        inner = ", ".join(f"{go_quote(key)}:{_go_syntax(value[key])}" for key in sorted(value))
-        return f"{type_name(value)}{{{inner}}}"
-    if isinstance(value, (list, tuple)):
-        return f"{type_name(value)}{{{', '.join(map(_go_syntax, value))}}}"
-    return "interface {}(nil)" if value is None else go_string(value)
+        return _string(directive, verb, str(value))
+    return directive.pad(go_string(value)) if verb == "v" else None
 
 
 def _sign(directive: Directive, text: str) -> str:

@@ -1,60 +1,20 @@
-"""Go's view of JSON-like data: type names, truth, order of keys, and how values are printed."""
+"""Go's view of data: typed values, type names, truth, indirection, comparison.
+
+Data that was decoded by a schema are the classes below; strings, ints, floats and booleans without one of these
+classes have Go's basic types, and dicts and lists are what Go makes of JSON that it knows nothing of: maps of strings
+to anything. None is a nil interface, MISSING Go's invalid value.
+"""
 
 from __future__ import annotations
-
-from math import isnan
 
 from rundlet.util.template.errors import ExecutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-
-# Fields of the Engine API that are lists or maps in Docker's Go types: their null is an empty one, not a nil pointer.
-NULL_LISTS = frozenset(
-    (
-        "Aliases Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps "
-        "BlkioWeightDevice CapAdd CapDrop Cmd Config DeviceCgroupRules DeviceRequests Devices Dns DnsOptions "
-        "DnsSearch Entrypoint Env ExecIDs ExtraHosts GroupAdd Links MaskedPaths Mounts OnBuild ReadonlyPaths "
-        "Manifests RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom"
-    ).split()
-)
-NULL_MAPS = frozenset(
-    (
-        "Annotations AuxiliaryAddresses DriverOpts ExposedPorts Labels Networks Options PortBindings Ports StorageOpt "
-        "Sysctls Tmpfs Volumes"
-    ).split()
-)
-
-
-# Fields whose Go name, which templates may use, is not their name in JSON.
-GO_NAMES = {
-    "APIVersion": "ApiVersion",
-    "CPUCfsPeriod": "CpuCfsPeriod",
-    "CPUCfsQuota": "CpuCfsQuota",
-    "CPUPeriod": "CpuPeriod",
-    "CPUQuota": "CpuQuota",
-    "CPURealtimePeriod": "CpuRealtimePeriod",
-    "CPURealtimeRuntime": "CpuRealtimeRuntime",
-    "CPUShares": "CpuShares",
-    "DNS": "Dns",
-    "DNSOptions": "DnsOptions",
-    "DNSSearch": "DnsSearch",
-    "HTTPProxy": "HttpProxy",
-    "HTTPSProxy": "HttpsProxy",
-    "HostIP": "HostIp",
-    "ID": "Id",
-    "NanoCPUs": "NanoCpus",
-    "OSVersion": "OsVersion",
-}
-
-
-def null_text(name: str) -> str:
-    """How Docker prints a field that is null in JSON."""
-    if name in NULL_LISTS:
-        return "[]"
-    return "map[]" if name in NULL_MAPS else "<nil>"
+    from rundlet.util.template.schema import FieldType, Type
 
 
 class Missing:
@@ -63,12 +23,152 @@ class Missing:
     def __repr__(self) -> str:
         return "<no value>"
 
+    def __bool__(self) -> bool:
+        return False
+
 
 MISSING = Missing()
 
 
+class Object:
+    """What has fields and is no map."""
+
+    __slots__ = ()
+
+    type_name = ""
+
+    def field(self, name: str) -> Any:
+        """A field's value, a method (callable), or MISSING."""
+        raise NotImplementedError
+
+    def document(self) -> dict[str, Any]:
+        """What ``{{json .}}`` shows of it."""
+        raise NotImplementedError
+
+
+class Struct(Object):
+    """A decoded struct; ``values`` are by the fields' names in Go."""
+
+    __slots__ = ("type", "values")
+
+    def __init__(self, kind: Type, values: dict[str, Any]) -> None:
+        self.type = kind
+        self.values = values
+
+    def field(self, name: str) -> Any:
+        """Also of the structs that it embeds, the outer ones first."""
+        if name in self.values:
+            return self.values[name]
+        for one in self.type.fields:
+            if one.embedded:
+                inner = indirect(self.values[one.name])
+                found = inner.field(name) if isinstance(inner, Struct) else MISSING
+                if found is not MISSING:
+                    return found
+        return MISSING
+
+    def document(self) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for one in self.type.fields:
+            value = self.values[one.name]
+            if one.embedded:
+                inner = indirect(value)
+                out.update(inner.document() if isinstance(inner, Struct) else {})
+            elif one.key and not (one.omit_empty and _empty(one, value)):
+                out[one.key] = value
+        return out
+
+
+def _empty(field: FieldType, value: Any) -> bool:
+    """What omitempty leaves out: no structs."""
+    return field.type.kind not in ("struct", "time") and not truth(value)
+
+
+class Pointer:
+    """A pointer; ``target`` is None for nil."""
+
+    __slots__ = ("target", "type")
+
+    def __init__(self, kind: Type, target: Any) -> None:
+        self.type = kind
+        self.target = target
+
+
+class Slice(list["Any"]):
+    """A slice or an array."""
+
+    __slots__ = ("nil", "type")
+
+    def __init__(self, kind: Type, members: Any = (), *, nil: bool = False) -> None:
+        super().__init__(members)
+        self.type = kind
+        self.nil = nil
+
+
+class Map(dict[str, "Any"]):
+    """A map."""
+
+    __slots__ = ("nil", "type")
+
+    def __init__(self, kind: Type, members: Any = (), *, nil: bool = False) -> None:
+        super().__init__(members)
+        self.type = kind
+        self.nil = nil
+
+
+class Text(str):
+    """A string of a type with a name, as container.NetworkMode."""
+
+    __slots__ = ("type",)
+    type: Type
+
+
+class Number(int):
+    """A whole number of another type than int."""
+
+    type: Type
+
+
+class Time(str):
+    """A time.Time, as it was in JSON."""
+
+    __slots__ = ("type",)
+    type: Type
+
+
+class Boxed:
+    """A value as an element of a map or list of anything: the same, but Go calls its type interface {}."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def unboxed(value: Any) -> Any:
+    return value.value if isinstance(value, Boxed) else value
+
+
+def indirect(value: Any) -> Any:
+    """What a pointer leads to; a nil pointer itself."""
+    while isinstance(value, Pointer) and value.target is not None:
+        value = value.target
+    return value
+
+
+def is_nil(value: Any) -> bool:
+    return value is None or (isinstance(value, Pointer) and value.target is None)
+
+
 def type_name(value: Any) -> str:
-    """The Go type that a decoder would have made of a value."""
+    """As Go writes it."""
+    kind = getattr(value, "type", None)
+    if kind is not None:
+        return str(kind.name)
+    if isinstance(value, Boxed):
+        return "interface {}"
+    if isinstance(value, Object):
+        return value.type_name
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
@@ -84,8 +184,19 @@ def type_name(value: Any) -> str:
     return "nil"
 
 
+def method_of(value: Any, name: str) -> Callable[..., Any] | None:
+    """The method that a value has by its type."""
+    kind = getattr(value, "type", None)
+    return None if kind is None else kind.methods.get(name)
+
+
 def truth(value: Any) -> bool:
-    """False for zero values and empty collections."""
+    """False for zero values, nil and empty collections; a struct is always true."""
+    value = unboxed(value)
+    if isinstance(value, (Struct, Time)):
+        return True
+    if isinstance(value, Pointer):
+        return value.target is not None
     return value is not MISSING and bool(value)
 
 
@@ -94,80 +205,66 @@ def sorted_items(value: dict[str, Any]) -> list[tuple[str, Any]]:
     return sorted(value.items())
 
 
-def go_float(value: float, verb: str = "g", precision: int = -1) -> str:
-    """A float with the shortest digits that read back the same, exponents from 1e+21 on (as %v does)."""
-    if isnan(value):
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "+Inf" if value > 0 else "-Inf"
-    if precision >= 0 or verb != "g":
-        return _exponent(f"{value:.{6 if precision < 0 else precision}{verb}}")
-    text = repr(value)
-    exponent = text.partition("e")[2]
-    if exponent:
-        if -5 < int(exponent) < 21:
-            text = f"{value:.0f}" if int(exponent) > 0 else text
-    elif abs(value) >= 1e21 or (value and abs(value) < 1e-4):
-        text = f"{value:e}"
-    return _exponent(text.removesuffix(".0") if "e" not in text else text.replace(".0e", "e"))
-
-
-def _exponent(text: str) -> str:
-    """Two digits at least in an exponent, with its sign."""
-    mantissa, mark, exponent = text.partition("e")
-    if not mark:
-        return text
-    number = int(exponent)
-    return f"{mantissa}e{'-' if number < 0 else '+'}{abs(number):02d}"
-
-
-def go_string(value: Any) -> str:
-    """A value as ``{{.}}`` and %v print it."""
-    if isinstance(value, str):
-        return value
-    if value is MISSING:
-        return "<no value>"
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return go_float(value)
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{go_string(member)}" for key, member in sorted_items(value)) + "]"
-    if isinstance(value, (list, tuple)):
-        return "[" + " ".join(go_string(member) for member in value) + "]"
-    return str(value)
-
-
-def _kind(value: Any) -> str:
+def basic_kind(value: Any) -> str:
+    """bool, int, float, string, or other. A struct's time is no string."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, (int, float)):
         return "int" if isinstance(value, int) else "float"
-    return "string" if isinstance(value, str) else "other"
+    return "string" if isinstance(value, str) and not isinstance(value, Time) else "other"
+
+
+def _reflect_kind(value: Any) -> str:
+    if isinstance(value, Pointer):
+        return "pointer"
+    if isinstance(value, (Object, Time)):
+        return "struct"
+    if isinstance(value, dict):
+        return "map"
+    return "slice" if isinstance(value, (list, tuple)) else basic_kind(value)
 
 
 def equal(left: Any, right: Any) -> bool:
     """``eq``. Raises ExecutionError for what Go refuses to compare."""
-    left, right = (None if value is MISSING else value for value in (left, right))
-    if left is None or right is None:
-        return left is right
-    kinds = _kind(left), _kind(right)
-    if "other" in kinds:
-        raise ExecutionError(f"non-comparable type {type_name(left if kinds[0] == 'other' else right)}")
+    left, right = (None if unboxed(value) is MISSING else unboxed(value) for value in (left, right))
+    kinds = basic_kind(left), basic_kind(right)
     if kinds[0] != kinds[1]:
-        raise ExecutionError("incompatible types for comparison")
+        if left is not None and right is not None:
+            raise ExecutionError("incompatible types for comparison")
+        return False
+    if kinds[0] != "other":
+        return bool(left == right)
+    return _equal_others(left, right)
+
+
+def _equal_others(left: Any, right: Any) -> bool:
+    from rundlet.util.template.printing import go_string
+
+    if left is None or right is None:
+        return _is_null(left) == _is_null(right)
+    if _reflect_kind(left) != _reflect_kind(right):
+        shown = f"{go_string(left)}: {type_name(left)}, {type_name(right)}: {go_string(right)}"
+        raise ExecutionError(f"non-comparable types {shown}")
+    if _is_null(left) or _is_null(right):
+        return _is_null(left) == _is_null(right)
+    if isinstance(left, Pointer):
+        return left is right
+    if isinstance(right, (dict, list, tuple)):
+        raise ExecutionError(f"non-comparable type {go_string(right)}: {type_name(right)}")
     return bool(left == right)
+
+
+def _is_null(value: Any) -> bool:
+    return is_nil(value) or (isinstance(value, (Slice, Map)) and value.nil)
 
 
 def less(left: Any, right: Any) -> bool:
     """``lt``. Raises ExecutionError."""
-    kinds = _kind(left), _kind(right)
-    if "bool" in kinds or "other" in kinds:
+    kinds = basic_kind(unboxed(left)), basic_kind(unboxed(right))
+    if "other" in kinds:
         raise ExecutionError("invalid type for comparison")
     if kinds[0] != kinds[1]:
         raise ExecutionError("incompatible types for comparison")
-    return bool(left < right)
+    if kinds[0] == "bool":
+        raise ExecutionError("invalid type for comparison")
+    return bool(unboxed(left) < unboxed(right))

@@ -24,7 +24,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     query = {"size": call.flags["size"] or None}
 
-    def find(name: str) -> Any:
-        return call.context.session.get(container_path(name, "json"), query)
+    def find(name: str) -> tuple[Any, str]:
+        return call.context.session.get(container_path(name, "json"), query), "container.InspectResponse"
 
     return inspect_all(call.args, find, call.flags["format"])

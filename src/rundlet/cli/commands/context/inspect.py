@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 USAGE = "[OPTIONS] [CONTEXT] [CONTEXT...]"
 SHORT = "Display detailed information on one or more contexts"
 ARGS = (0, -1)
+TYPE = "context.contextWithTLSListing"
 FLAGS = (("format", "f", "string", "Format output using a custom template:\n'json':             Print in JSON format"),)
 
 
 def run(call: Invocation) -> int:
     store = ContextStore(call.context.config_directory)
     names = call.args or [call.context.context_name()]
-    return inspect_all(names, lambda name: _found(call, store, name), call.flags["format"], escaped=True)
+    return inspect_all(names, lambda name: (_found(call, store, name), TYPE), call.flags["format"], made_here=True)
 
 
 def _found(call: Invocation, store: ContextStore, name: str) -> dict[str, Any]:

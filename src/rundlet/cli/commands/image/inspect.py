@@ -39,7 +39,7 @@ def platform_json(text: str) -> str | None:
 def run(call: Invocation) -> int:
     query = {"platform": platform_json(call.flags["platform"])} if call.flags.get("platform") else None
 
-    def find(name: str) -> Any:
-        return call.context.session.get(f"/images/{quote(name, '/:@')}/json", query)
+    def find(name: str) -> tuple[Any, str]:
+        return call.context.session.get(f"/images/{quote(name, '/:@')}/json", query), "image.InspectResponse"
 
     return inspect_all(call.args, find, call.flags["format"])

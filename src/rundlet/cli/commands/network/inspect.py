@@ -24,7 +24,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     query = {"verbose": call.flags["verbose"] or None}
 
-    def find(name: str) -> Any:
-        return call.context.session.get(f"/networks/{quote(name)}", query)
+    def find(name: str) -> tuple[Any, str]:
+        return call.context.session.get(f"/networks/{quote(name)}", query), "network.Inspect"
 
     return inspect_all(call.args, find, call.flags["format"])

@@ -27,33 +27,6 @@ FLAGS = (
 )
 
 
-_NAMES = {"Time": "time", "TimeNano": "timeNano", "Scope": "scope", "ID": "id", "From": "from", "Status": "status"}
-_NOTHING: dict[str, Any] = {
-    "status": "",
-    "id": "",
-    "from": "",
-    "Type": "",
-    "Action": "",
-    "Actor": {"ID": "", "Attributes": {}},
-    "scope": "",
-    "time": 0,
-    "timeNano": 0,
-}
-
-
-class _Message(dict[str, "Any"]):
-    """An event as templates see it: by the fields of Docker's Go struct, all of which every event has."""
-
-    type_name = "*events.Message"
-
-    def get(self, key: str, default: Any = None) -> Any:
-        key = _NAMES.get(key, key)
-        return self[key] if key in self else _NOTHING.get(key, default)
-
-    def __bool__(self) -> bool:
-        return True
-
-
 def line(event: dict[str, Any]) -> str:
     """``2026-01-02T03:04:05.000000006Z container start ID (image=…, name=…)``."""
     seconds, nanoseconds = divmod(event.get("timeNano") or event.get("time", 0) * 10**9, 10**9)
@@ -92,14 +65,16 @@ def _renderer(template: str) -> Callable[[dict[str, Any]], str]:
 
         return dumps
     from rundlet.cli.format.templated import Format
+    from rundlet.cli.format.types import decoded
 
     compiled = Format(template, unparsed=("Error parsing format", 64))
 
     def render(event: dict[str, Any]) -> str:
-        return compiled.render(_Message(event))
+        return compiled.render(decoded("events.Message", event))
 
     try:
-        render(_NOTHING)  # what no event has is said at once, not with the first
+        # What no event has is said at once, not with the first.
+        compiled.render(decoded("*events.Message", {}))
     except CommandError as exc:
         said = exc.message.replace("template parsing error", "Error parsing format", 1)
         raise CommandError(said, 64) from exc

@@ -61,5 +61,6 @@ def _formatted(template: str, found: dict[str, Any], client: dict[str, Any], err
         sys.stdout.write(dumps(data) + "\n")
         return
     from rundlet.cli.format.templated import compile_format
+    from rundlet.cli.format.types import decoded
 
-    sys.stdout.write(compile_format(template).render(data) + "\n")
+    sys.stdout.write(compile_format(template).render(decoded("system.dockerInfo", data)) + "\n")

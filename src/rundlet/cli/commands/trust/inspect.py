@@ -27,7 +27,7 @@ def run(call: Invocation) -> int:
         return 0
     from rundlet.cli.inspecting import inspect_all
 
-    return inspect_all(call.args, lambda remote: _object(call, remote), "")
+    return inspect_all(call.args, lambda remote: (_object(call, remote), ""), "")
 
 
 def _fetch(call: Invocation, remote: str) -> tuple[TrustedSet, str]:

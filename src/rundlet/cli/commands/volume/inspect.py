@@ -19,7 +19,7 @@ FLAGS = (INSPECT_FORMAT,)
 
 
 def run(call: Invocation) -> int:
-    def find(name: str) -> Any:
-        return call.context.session.get(f"/volumes/{quote(name)}")
+    def find(name: str) -> tuple[Any, str]:
+        return call.context.session.get(f"/volumes/{quote(name)}"), "volume.Volume"
 
-    return inspect_all(call.args, find, call.flags["format"])
+    return inspect_all(call.args, find, call.flags["format"], made_here=True)
