@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,10 @@ def fetch(host: str, port: int) -> str:
         return ""
     finally:
         connection.close()
+
+
+def served(host: str, port: int) -> bool:
+    return fetch(host, port) == "served"
 
 
 def need_ipv6() -> None:
@@ -279,7 +284,7 @@ def test_two_networks_of_one_family_each(engine: Engine, port: int) -> None:
     assert shown == {"80/tcp": both}
     own = engine.field("web", "{{.NetworkSettings.Networks.six.IPv6Gateway}}")
     for host in ("127.0.0.1", "::1", own):
-        wait_for(lambda host=host: fetch(host, port) == "served")
+        wait_for(partial(served, host, port))
     routes = engine.ok("exec", "web", "sh", "-c", "ip route; ip -6 route")
     assert f"default via {own} " in routes
     assert f"default via {engine.field('web', '{{.NetworkSettings.Networks.four.Gateway}}')} " in routes

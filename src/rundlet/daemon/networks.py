@@ -8,8 +8,8 @@ from rundlet.daemon.errors import ConfigError
 from rundlet.errors import RundletError
 from rundlet.network import creation, ipam
 from rundlet.network.etc_files import ResolverOptions
-from rundlet.network.host import DaemonOptions
 from rundlet.network.networks import STANDARD_MTU
+from rundlet.network.options import DaemonOptions
 
 FLAGS: dict[str, tuple[str, str]] = {
     "bip": ("bip", "str"),
@@ -89,7 +89,8 @@ def options(values: Mapping[str, Any]) -> DaemonOptions:
         forwarding=values.get("ip-forward", True),
         forward_others=values.get("ip-forward-no-drop", False),
         families=_families(values),
-        default_bridge=_default_bridge(values),
+        bridge=_bridge(values),
+        default_bridge=values.get("bridge", "") != "none",
         defaults=_defaults(values.get("default-network-opts", {})),
         host_gateways=tuple(_host_gateway(text) for text in _host_gateways(values)),
     )
@@ -199,17 +200,14 @@ def _families(values: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(version for version, key in ((4, "iptables"), (6, "ip6tables")) if values.get(key, True))
 
 
-def _default_bridge(values: Mapping[str, Any]) -> bool:
-    """Whether there is one. Raises ConfigError."""
-    chosen = values.get("bridge", "")
-    if chosen not in ("", "none"):
-        raise ConfigError(
-            f"bridge: {chosen}: a bridge of somebody else's as the default one is not supported by Rundlet; want none"
-        )
-    for key in ("bip", "fixed-cidr"):
-        if chosen and values.get(key):
-            raise ConfigError(f"bridge and {key}: there is no default bridge")
-    return not chosen
+def _bridge(values: Mapping[str, Any]) -> str:
+    """Somebody else's that the default network is to be on. Raises ConfigError."""
+    chosen: str = values.get("bridge", "")
+    if chosen and values.get("bip"):
+        raise ConfigError("you specified -b & --bip, mutually exclusive options. Please specify only one")
+    if chosen == "none" and values.get("fixed-cidr"):
+        raise ConfigError("bridge and fixed-cidr: there is no default bridge")
+    return "" if chosen == "none" else chosen
 
 
 def _host_gateways(values: Mapping[str, Any]) -> list[Any]:

@@ -1,11 +1,13 @@
 """Bridges on the host, and the kernel switches that containers behind them need."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable
 
 from rundlet.linux import netlink
 from rundlet.linux.netlink import Netlink
+from rundlet.network.errors import NetworkConfigError
 from rundlet.network.networks import Network, Subnet
 from rundlet.util.database import Database
 
@@ -54,6 +56,8 @@ class BridgeDriver:
         """Have the network's bridge up with its gateway addresses and its switches, whatever is there already."""
         name = network.bridge
         link = self._rtnl.link(name)
+        if link is None and network.given is not None:
+            raise NetworkConfigError(f"bridge device with non default name {name} must be created manually")
         if link is None:
             self._rtnl.create_bridge(name, mac=_own_mac(network.subnets[0]), mtu=network.mtu)
             link = self._rtnl.link(name)
@@ -75,7 +79,8 @@ class BridgeDriver:
             # Nobody else has our addresses, and for as long as the kernel looks it asks for no neighbour: a second
             # without forwarded traffic.
             _write(f"{switches}/accept_dad", "0")
-            _write(f"{switches}/disable_ipv6", "0" if network.ipv6 else "1")
+            if network.ipv6 or network.given is None:
+                _write(f"{switches}/disable_ipv6", "0" if network.ipv6 else "1")
 
     def route_within(self, network: Network, *, on: bool) -> None:
         """Have this host answer for containers that the bridge keeps apart, so that it is asked to send on between
@@ -94,23 +99,47 @@ class BridgeDriver:
         wanted = [name for name in ports if name in links and links[name].master != index]
         self._rtnl.execute([netlink.master_request(name, index) for name in wanted])
 
+    def found(self, name: str) -> tuple[str, ...]:
+        """The addresses of somebody else's bridge, with their prefixes. Raises NetworkConfigError: it is none."""
+        link = self._rtnl.link(name)
+        if link is None:
+            raise NetworkConfigError(f"bridge device with non default name {name} must be created manually")
+        if link.kind != "bridge":
+            raise NetworkConfigError(f"existing interface {name} is not a bridge")
+        every = (*self._rtnl.addresses(socket.AF_INET), *self._rtnl.addresses(socket.AF_INET6))
+        own = [a for a in every if a.ifindex == link.ifindex and not a.address.startswith("fe80:")]
+        return tuple(f"{a.address}/{a.prefix}" for a in own)
+
     def remove(self, network: Network) -> None:
-        self._rtnl.delete_link(network.bridge, missing_ok=True)
+        """Somebody else's bridge stays, as it was found."""
+        if network.given is None:
+            self._rtnl.delete_link(network.bridge, missing_ok=True)
+        elif self.exists(network):
+            for gateway in _gateways(network, 4) + _gateways(network, 6):
+                if gateway not in network.given:
+                    with contextlib.suppress(OSError):  # it is gone already
+                        self._rtnl.remove_address(network.bridge, gateway)
+            _write(f"/proc/sys/net/ipv4/conf/{network.bridge}/route_localnet", "0")
 
     def _set_addresses(self, link: netlink.Link, network: Network, version: int) -> None:
         """The gateways of one family, and no others; what the kernel itself gives every IPv6 link stays."""
-        wanted = [f"{pool.gateway}/{pool.prefix}" for pool in network.pools(version) if pool.gateway]
-        if not network.host_has_address(version):
-            wanted = []
+        wanted = _gateways(network, version)
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         found = [a for a in self._rtnl.addresses(family) if a.ifindex == link.ifindex]
         have = [f"{a.address}/{a.prefix}" for a in found if not a.address.startswith("fe80:")]
         for other in have:
-            if other not in wanted:
+            if other not in wanted and network.given is None:
                 self._rtnl.remove_address(link.name, other)
         for gateway in wanted:
             if gateway not in have:
                 self._rtnl.add_address(link.name, gateway)
+
+
+def _gateways(network: Network, version: int) -> list[str]:
+    """The host's addresses of one family, with their prefixes."""
+    if not network.host_has_address(version):
+        return []
+    return [f"{pool.gateway}/{pool.prefix}" for pool in network.pools(version) if pool.gateway]
 
 
 class Forwarding:

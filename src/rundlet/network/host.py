@@ -5,55 +5,20 @@ import ipaddress
 from collections.abc import Collection
 from contextlib import ExitStack
 
-import msgspec
-
 from rundlet.linux.conntrack import Conntrack, tracked
 from rundlet.linux.netlink import Netlink
-from rundlet.network import endpoint, ipam, networks, subnets
+from rundlet.network import endpoint, ipam, subnets
 from rundlet.network.bridge import BridgeDriver, Forwarding, bridge_name
-from rundlet.network.endpoint import Endpoint, EndpointStore
+from rundlet.network.defaultbridge import DefaultBridge
+from rundlet.network.endpoint import EndpointStore
 from rundlet.network.errors import NetworkConfigError
 from rundlet.network.firewall import BridgeNetwork, BridgeSubnet, Firewall, LinkedPort, Publication
 from rundlet.network.foreign import ForeignFirewalls
 from rundlet.network.ipam import IPNetwork
 from rundlet.network.networks import DEFAULT_BRIDGE, PARENT_DRIVERS, Network, NetworkStore, Subnet
+from rundlet.network.options import DaemonOptions
 from rundlet.network.parents import ParentDriver
 from rundlet.util.database import Database
-
-
-class DaemonOptions(msgspec.Struct, frozen=True):
-    """What daemon.json says about networks."""
-
-    bip: str = ""
-    """The default bridge's address and subnet; empty: the first pool that is free."""
-    mtu: int = 1500
-    pools: tuple[tuple[str, int], ...] = ()
-    """What subnets are cut from; a family without any has its predefined ones."""
-    ipv6: bool = False
-    """The default bridge has IPv6, too."""
-    fixed_cidr: str = ""
-    """The part of the default bridge's subnet that addresses are chosen from."""
-    fixed_cidr_v6: str = ""
-    """The default bridge's IPv6 subnet."""
-    gateway: str = ""
-    """Where the default bridge's containers send what leaves; empty: to this host."""
-    gateway_v6: str = ""
-    binding: str = ""
-    """The address that ports are published on where none is given; empty: all."""
-    icc: bool = True
-    masquerade: bool = True
-    forwarding: bool = True
-    """Turn the host's IP forwarding on."""
-    forward_others: bool = False
-    """Where we turned it on, other machines' packets are forwarded, too."""
-    families: tuple[int, ...] = (4, 6)
-    """Those in which the host's firewall is ours to fill."""
-    default_bridge: bool = True
-    """There is a network ``bridge``; without it containers that choose none have no network."""
-    host_gateways: tuple[str, ...] = ()
-    """What ``host-gateway`` stands for; empty: the default bridge's address of this host."""
-    defaults: dict[str, dict[str, str]] = {}
-    """Options that new networks of a driver have unless they are given others."""
 
 
 class Host:
@@ -77,6 +42,7 @@ class Host:
         self._options = options
         self._rtnl = Netlink()
         self._bridges = BridgeDriver(self._rtnl, route_loopback=4 in self._options.families)
+        self._default = DefaultBridge(database, instance, store, endpoints, self._rtnl, self._bridges, self._options)
         self._parents = ParentDriver(self._rtnl)
         self._forwarding = Forwarding(database)
         self._forwarding6 = Forwarding(database, 6)
@@ -91,7 +57,7 @@ class Host:
 
     def ensure(self) -> None:
         """Make or repair everything."""
-        self._networks.ensure_defaults(self._default_options() if self._options.default_bridge else None)
+        self._networks.ensure_defaults(self._default.options() if self._options.default_bridge else None)
         if not self._options.default_bridge:
             self._drop_default()
         for network in self._bridge_networks():
@@ -139,11 +105,17 @@ class Host:
             self._bridges.ensure(network)
             self._adopt(network)
 
+    def bridge_found(self, name: str) -> tuple[str, ...]:
+        """The addresses of somebody else's bridge. Raises NetworkConfigError: it is none."""
+        return self._bridges.found(name)
+
     def has_interface(self, name: str) -> bool:
         return self._parents.exists(name)
 
     def add(self, network: Network) -> None:
         """Make what a new network needs. Raises NetworkConfigError."""
+        if network.given is not None:
+            self._bridges.ensure(network)  # it is there, and lacks what is ours
         self.ensure_links(network)
         if network.driver == "bridge":
             before = self._closed_families()
@@ -170,11 +142,7 @@ class Host:
     def choose_subnet(self, version: int) -> IPNetwork:
         """A free one for a new network. Raises NoFreeSubnetError."""
         taken = [ipaddress.ip_network(pool.subnet) for n in self._networks.all() for pool in n.subnets]
-        return subnets.choose(self._rtnl, 0, self._pools(version), taken)
-
-    def _pools(self, version: int) -> tuple[tuple[str, int], ...]:
-        chosen = tuple(pool for pool in self._options.pools if (":" in pool[0]) == (version == 6))
-        return chosen or (ipam.DEFAULT_POOLS if version == 4 else (ipam.local_pool(self._instance),))
+        return subnets.choose(self._rtnl, 0, self._options.pools_of(self._instance, version), taken)
 
     def sync(self) -> None:
         """Make the table anew from the records."""
@@ -226,10 +194,6 @@ class Host:
                 except (NetworkConfigError, OSError) as exc:
                     self.lost_parents.append(f"network {network.name}: {exc}")
 
-    def has_link(self, made: Endpoint) -> bool:
-        """Whether the host's end of the endpoint's veth exists."""
-        return self._rtnl.link(endpoint.host_name(self._instance, made.id)) is not None
-
     def sweep(self) -> int:
         """Delete links without an endpoint; forget the connections of addresses without one and free them."""
         with Netlink() as rtnl:
@@ -275,101 +239,14 @@ class Host:
                 self._networks.delete(network.id)
 
     def _ensure_network(self, network: Network) -> None:
-        self._bridges.ensure(self._with_subnet(network))
+        if network.name == DEFAULT_BRIDGE:
+            network = self._default.settled(network)
+        self._bridges.ensure(network)
         self._adopt(network)
 
     def _adopt(self, network: Network) -> None:
         made = self._endpoints.of_network(network.id)
         self._bridges.adopt(network, [endpoint.host_name(self._instance, e.id) for e in made])
-
-    def _default_options(self) -> dict[str, str]:
-        """The default bridge's, as daemon.json says now."""
-        options = networks.bridge_options(bridge_name(self._instance, DEFAULT_BRIDGE), self._options.mtu)
-        options[networks.ICC] = str(self._options.icc).lower()
-        options[networks.MASQUERADE] = str(self._options.masquerade).lower()
-        options[networks.HOST_BINDING] = self._options.binding or "0.0.0.0"
-        return options
-
-    def _with_subnet(self, network: Network) -> Network:
-        """``network`` with subnets that it can have now; an unused one moves where the host needs it to."""
-        if network.name != DEFAULT_BRIDGE:
-            return network  # Someone asked for those subnets.
-        if network.options != self._default_options():
-            network = msgspec.structs.replace(network, options=self._default_options())
-            self._networks.put(network)
-        link = self._rtnl.link(network.bridge)
-        own = link.ifindex if link else 0
-        if network.subnets and self._may_keep(network, own):
-            return network
-        pools = [self._default_pool(network, own)]
-        if self._options.ipv6:
-            pools.append(self._default_pool6(network, own))
-        moved = msgspec.structs.replace(network, subnets=tuple(pools), ipv6=self._options.ipv6)
-        with self._database.transaction() as cursor:
-            for made in self._endpoints.of_network(network.id):
-                endpoint.delete_container(cursor, made.container_id)
-            ipam.forget(cursor, network.id)
-        self._networks.put(moved)
-        return moved
-
-    def _default_pool(self, network: Network, own: int) -> Subnet:
-        options = self._options
-        if options.bip:
-            subnet, gateway = ipam.parse_bip(options.bip)
-            return Subnet(str(subnet), gateway, options.fixed_cidr, self._auxiliary(options.gateway))
-        if options.fixed_cidr:
-            chosen = ipaddress.IPv4Network(options.fixed_cidr, strict=False)
-            return Subnet(str(chosen), str(chosen[1]), "", self._auxiliary(options.gateway))
-        chosen4 = subnets.choose(self._rtnl, own, self._pools(4), self._others(network))
-        return Subnet(str(chosen4), str(chosen4[1]), "", self._auxiliary(options.gateway))
-
-    def _default_pool6(self, network: Network, own: int) -> Subnet:
-        if self._options.fixed_cidr_v6:
-            chosen: IPNetwork = ipaddress.IPv6Network(self._options.fixed_cidr_v6, strict=False)
-        else:
-            chosen = subnets.choose(self._rtnl, own, self._pools(6), self._others(network))
-        return Subnet(str(chosen), str(chosen[1]), "", self._auxiliary(self._options.gateway_v6))
-
-    def _auxiliary(self, gateway: str) -> dict[str, str]:
-        """Another router on the bridge is somebody else's address."""
-        return {networks.DEFAULT_GATEWAY: gateway} if gateway else {}
-
-    def _others(self, network: Network) -> list[IPNetwork]:
-        return [
-            ipaddress.ip_network(pool.subnet)
-            for other in self._networks.all()
-            if other.id != network.id
-            for pool in other.subnets
-        ]
-
-    def _may_keep(self, network: Network, own: int) -> bool:
-        if any(self.has_link(made) for made in self._endpoints.of_network(network.id)):
-            return True  # A running container uses it.
-        options, current = self._options, network.subnets[0]
-        if network.ipv6 != options.ipv6:
-            return False
-        if options.bip or options.fixed_cidr:
-            return current == self._default_pool(network, own) and self._may_keep6(network, own)
-        if current.auxiliary != self._auxiliary(options.gateway) or current.ip_range:
-            return False
-        return self._is_of_pools(current, own) and self._may_keep6(network, own)
-
-    def _may_keep6(self, network: Network, own: int) -> bool:
-        for pool in network.pools(6):
-            if pool.auxiliary != self._auxiliary(self._options.gateway_v6):
-                return False
-            if self._options.fixed_cidr_v6:
-                return ipaddress.ip_network(pool.subnet) == ipaddress.ip_network(
-                    self._options.fixed_cidr_v6, strict=False
-                )
-            return self._is_of_pools(pool, own)
-        return True
-
-    def _is_of_pools(self, subnet: Subnet, own: int) -> bool:
-        current = ipaddress.ip_network(subnet.subnet)
-        pools = [ipaddress.ip_network(pool) for pool, _ in self._pools(subnet.version)]
-        inside = any(ipam.overlap(current, pool) and current.prefixlen >= pool.prefixlen for pool in pools)
-        return inside and subnets.is_free(self._rtnl, own, str(current))
 
     def _stale_links(self, rtnl: Netlink) -> list[str]:
         """Our veths without an endpoint. The links are read first: an endpoint's record precedes its link."""

@@ -90,6 +90,8 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
     config_from: str = ""
     bridge: str = ""
     """The name of its bridge interface; empty for other drivers."""
+    given: tuple[str, ...] | None = None
+    """Its bridge is somebody else's, with these addresses before it was ours to use; it stays when the network goes."""
     parent: str = ""
     """The host's interface that a macvlan or ipvlan network is on."""
     parent_made: bool = False

@@ -21,10 +21,11 @@ from rundlet.network.errors import (
     PredefinedNetworkError,
 )
 from rundlet.network.firewall import Firewall, LinkedPort
-from rundlet.network.host import DaemonOptions, Host
+from rundlet.network.host import Host
 from rundlet.network.joining import Joined, Joiner, kernel_errors
 from rundlet.network.names import NameTables, Server
 from rundlet.network.networks import BRIDGE_NAME, DEFAULT_BRIDGE, PARENT_DRIVERS, Network, NetworkStore, Subnet
+from rundlet.network.options import DaemonOptions
 from rundlet.network.portmap import PortRequest, PublishedPort
 from rundlet.network.sandbox import Allocation, Change, Sandbox, leads_out, parse_mode
 from rundlet.util.clock import Clock
@@ -324,9 +325,11 @@ class NetworkService:
         """The names of the interfaces that the network is to have. Raises NetworkForbiddenError."""
         if made.driver == "bridge":
             name = made.options.get(BRIDGE_NAME, "")
-            if name and self._host.has_interface(name):
-                raise NetworkForbiddenError(f"an interface {name} exists on this host and is not the network's own")
-            return msgspec.structs.replace(made, bridge=name or bridge.bridge_name(self._instance, made.id[:8]))
+            if name and any(other.bridge == name for other in existing):
+                raise NetworkForbiddenError(f"networks have same bridge name: {name}")
+            given = self._host.bridge_found(name) if name and self._host.has_interface(name) else None
+            own = bridge.bridge_name(self._instance, made.id[:8])
+            return msgspec.structs.replace(made, bridge=name or own, given=given)
         if made.driver in PARENT_DRIVERS:
             parent = made.options.get("parent", "")
             for other in existing:

@@ -21,7 +21,7 @@ import pytest
 
 from rundlet.linux import libc
 from rundlet.linux.netlink import DefaultRoute, Interface, Netlink
-from rundlet.network.host import DaemonOptions
+from rundlet.network.options import DaemonOptions
 from rundlet.network.sandbox import Allocation
 from rundlet.network.service import SCHEMA, NetworkService
 from rundlet.util.clock import SystemClock

@@ -48,7 +48,7 @@ def test_networks_come_and_go_whole(lab: Lab) -> None:
     with pytest.raises(NetworkNotFoundError):
         service.network("mine")
     taken = {"com.docker.network.bridge.name": service.network("bridge").bridge}
-    with pytest.raises(NetworkForbiddenError, match="exists on this host"):
+    with pytest.raises(NetworkForbiddenError, match="networks have same bridge name"):
         service.create(Request("mine", options=taken))
     named = service.create(Request("mine", options={"com.docker.network.bridge.name": "br-mine"}))
     assert named.bridge == "br-mine"

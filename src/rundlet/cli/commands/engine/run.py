@@ -20,7 +20,7 @@ RAW = True
 FLAGS = (
     ("add-runtime", "", "NAME=PATH", "Register an OCI runtime"),
     ("bip", "", "string", "IP address and prefix of the default bridge"),
-    ("bridge", "b", "string", '"none": no default bridge, and no network for containers that name none'),
+    ("bridge", "b", "string", 'Bridge that the default network is on; "none": no default network'),
     ("cdi-spec-dir", "", "list", "Directory of CDI specifications (default /etc/cdi and /var/run/cdi)"),
     ("cgroup-parent", "", "string", "Control group of containers that name none"),
     ("config-file", "", "string", "The engine's configuration file (daemon.json)"),
