@@ -1,18 +1,14 @@
-"""Versions of the Engine API: which are spoken, how they compare, how answers and requests differ between them.
+"""Versions of the Engine API: which are spoken, how they compare, how answers differ between them.
 
-Backends always speak the newest version. An answer to an older client is changed here, on plain dicts; the newest
-clients pay nothing.
+Backends always speak the newest version; ``requests`` says what older clients mean. An answer to an older client is
+changed here, on plain dicts; the newest clients pay nothing.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from rundlet.api.codec import to_builtins
-from rundlet.api.container_config import ContainerConfig, HealthConfig, HostConfig, Mount
-from rundlet.api.containers import ContainerCreate, ContainerUpdate
-from rundlet.api.networks import NetworkCreate
+from rundlet.api.container_config import ContainerConfig
 from rundlet.errors import InvalidParameterError
 
 
@@ -79,7 +75,7 @@ def adapted(value: object, version: APIVersion, adapt: Adapt, since: APIVersion)
 
 CONTAINER_SINCE: Final = APIVersion(1, 48)
 IMAGE_SINCE: Final = APIVersion(1, 50)
-IMAGE_SUMMARY_SINCE: Final = APIVersion(1, 48)
+IMAGE_SUMMARY_SINCE: Final = APIVersion(1, 51)
 INFO_SINCE: Final = APIVersion(1, 50)
 NETWORK_SINCE: Final = APIVersion(1, 48)
 DISK_USAGE_SINCE: Final = APIVersion(1, 48)
@@ -125,9 +121,10 @@ def image_inspect(document: Document, version: APIVersion) -> None:
 
 def image_summary(document: Document, version: APIVersion) -> None:
     """Change a listed image as older daemons showed it."""
-    _drop_since(document, version, {"Descriptor": (1, 48), "Manifests": (1, 47)})
-    if version < (1, 44):
-        document["VirtualSize"] = document["Size"]
+    _used_image(document, version)
+    document["Containers"] = -1
+    if version < (1, 43) and not document["RepoTags"] and not document["RepoDigests"]:
+        document["RepoTags"], document["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
 
 
 def info(document: Document, version: APIVersion) -> None:
@@ -136,14 +133,16 @@ def info(document: Document, version: APIVersion) -> None:
     document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = False
     _drop_since(document, version, {"FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
     if version < (1, 49) and document["RegistryConfig"] is not None:
-        document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = ()
-        document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = ()
+        document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = None
+        document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = None
     for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
         document[name]["Expected"] = document[name]["ID"]
     if version < (1, 42):
         document["KernelMemory"] = document["KernelMemoryTCP"] = False
     if version < (1, 41):
         _drop(document, "CgroupVersion", "DefaultAddressPools")
+    if version < (1, 25):
+        document["SecurityOptions"] = [_option_name(option) for option in document["SecurityOptions"]]
 
 
 def network(document: Document, version: APIVersion) -> None:
@@ -154,11 +153,22 @@ def network(document: Document, version: APIVersion) -> None:
 def disk_usage(document: Document, version: APIVersion) -> None:
     """Change the disk usage as older daemons showed it."""
     for item in document["Images"] or ():
-        image_summary(item, version)
+        _used_image(item, version)
     for item in document["Containers"] or ():
         container_summary(item, version)
     if version < (1, 42):
         document["BuilderSize"] = 0
+
+
+def _used_image(document: Document, version: APIVersion) -> None:
+    _drop_since(document, version, {"Descriptor": (1, 48), "Manifests": (1, 47)})
+    if version < (1, 44):
+        document["VirtualSize"] = document["Size"]
+
+
+def _option_name(option: str) -> str:
+    """``seccomp`` of ``name=seccomp,profile=builtin``."""
+    return option.partition(",")[0].removeprefix("name=")
 
 
 def _endpoint(endpoint: Document, version: APIVersion) -> None:
@@ -179,72 +189,3 @@ def _drop_since(document: Document, version: APIVersion, since: Mapping[str, tup
 def _drop(document: Document, *keys: str) -> None:
     for key in keys:
         document.pop(key, None)
-
-
-# --- requests --------------------------------------------------------------------------------------------------------
-
-
-def network_create(body: NetworkCreate, version: APIVersion) -> NetworkCreate:
-    """Before 1.48 every network has IPv4."""
-    return msgspec.structs.replace(body, enable_ipv4=None) if version < (1, 48) else body
-
-
-def container_create(body: ContainerCreate, version: APIVersion) -> ContainerCreate:
-    """What a client of ``version`` means by its request: fields younger than the version are as if not there.
-
-    Raises InvalidParameterError: more than one network before 1.44.
-    """
-    host = body.host_config or HostConfig()
-    changes: Document = {}
-    if version < (1, 40) and not host.ipc_mode:
-        changes["ipc_mode"] = "shareable"
-    if version < (1, 43):
-        changes["annotations"] = {}
-    if version >= (1, 42):
-        changes["kernel_memory"] = 0
-    if version < (1, 48) and host.mounts:
-        changes["mounts"] = tuple(_mount(mount, version) for mount in host.mounts)
-    if host.pids_limit is not None and host.pids_limit <= 0:
-        changes["pids_limit"] = None
-    if not host.network_mode:
-        changes["network_mode"] = "default"
-    health = body.healthcheck
-    if version < (1, 44):
-        _one_network(body)
-        health = _without_start_interval(health)
-    return msgspec.structs.replace(body, host_config=msgspec.structs.replace(host, **changes), healthcheck=health)
-
-
-def container_update(body: ContainerUpdate, version: APIVersion) -> ContainerUpdate:
-    """What a client of ``version`` means by its update."""
-    return msgspec.structs.replace(body, pids_limit=None) if version < (1, 40) else body
-
-
-def _one_network(body: ContainerCreate) -> None:
-    endpoints = body.networking_config.endpoints_config if body.networking_config else {}
-    if len(endpoints) > 1:
-        raise InvalidParameterError(
-            "Container cannot be created with multiple network endpoints: " + ", ".join(sorted(endpoints))
-        )
-
-
-def _without_start_interval(health: HealthConfig | None) -> HealthConfig | None:
-    return None if health is None else msgspec.structs.replace(health, start_interval=0)
-
-
-def _mount(mount: Mount, version: APIVersion) -> Mount:
-    bind, volume, tmpfs = mount.bind_options, mount.volume_options, mount.tmpfs_options
-    if bind is not None:
-        changes: Document = {}
-        if version < (1, 40):
-            changes["non_recursive"] = False
-        if version < (1, 42):
-            changes["create_mountpoint"] = False
-        if version < (1, 44):
-            changes["read_only_non_recursive"] = changes["read_only_force_recursive"] = False
-        bind = msgspec.structs.replace(bind, **changes)
-    if volume is not None and version < (1, 45):
-        volume = msgspec.structs.replace(volume, subpath="")
-    if tmpfs is not None and version < (1, 46):
-        tmpfs = msgspec.structs.replace(tmpfs, options=())
-    return msgspec.structs.replace(mount, bind_options=bind, volume_options=volume, tmpfs_options=tmpfs)

@@ -5,24 +5,13 @@ from typing import Any
 import pytest
 
 from rundlet.api import codec, versions
-from rundlet.api.container_config import (
-    BindOptions,
-    ContainerConfig,
-    EndpointSettings,
-    HealthConfig,
-    HostConfig,
-    Mount,
-    NetworkingConfig,
-    TmpfsOptions,
-    VolumeOptions,
-)
-from rundlet.api.containers import ContainerCreate, ContainerInspect, ContainerSummary, NetworkSettings
+from rundlet.api.container_config import ContainerConfig, EndpointSettings, HostConfig
+from rundlet.api.containers import ContainerInspect, ContainerSummary, NetworkSettings
 from rundlet.api.descriptor import Descriptor
 from rundlet.api.images import ImageConfig, ImageInspect, ImageSummary
 from rundlet.api.networks import Network
 from rundlet.api.system import DiskUsage, Info, RegistryConfig
 from rundlet.api.versions import APIVersion
-from rundlet.errors import InvalidParameterError
 
 V = APIVersion
 
@@ -128,46 +117,27 @@ def test_info_networks_and_disk_use_for_older_clients() -> None:
     assert info["RuncCommit"] == {"ID": "", "Expected": ""}
     assert "CgroupVersion" not in info
     assert info["KernelMemory"] is False
+    assert info["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] is None
+    options = Info(security_options=("name=seccomp,profile=builtin", "name=cgroupns"))
+    assert adapted(options, V(1, 24), versions.info)["SecurityOptions"] == ["seccomp", "cgroupns"]
+    assert adapted(options, V(1, 25), versions.info)["SecurityOptions"] == options.security_options
     assert "EnableIPv4" not in adapted(Network(), V(1, 47), versions.network)
     usage = adapted(
-        DiskUsage(images=(ImageSummary(size=3),), containers=(ContainerSummary(),)), V(1, 41), versions.disk_usage
+        DiskUsage(images=(ImageSummary(size=3, containers=2),), containers=(ContainerSummary(),)),
+        V(1, 41),
+        versions.disk_usage,
     )
     assert usage["BuilderSize"] == 0
     assert usage["Images"][0]["VirtualSize"] == 3
+    assert usage["Images"][0]["Containers"] == 2
 
 
-def test_create_by_older_clients() -> None:
-    mount = Mount(
-        type="bind",
-        bind_options=BindOptions(non_recursive=True, create_mountpoint=True, read_only_non_recursive=True),
-        volume_options=VolumeOptions(subpath="x"),
-        tmpfs_options=TmpfsOptions(options=(("noexec",),)),
-    )
-    body = ContainerCreate(
-        healthcheck=HealthConfig(start_interval=5),
-        host_config=HostConfig(mounts=(mount,), annotations={"a": "b"}, kernel_memory=5, pids_limit=-1),
-    )
-    newest = versions.container_create(body, versions.MAXIMUM)
-    assert newest.host_config is not None
-    assert newest.host_config.mounts == (mount,)
-    assert newest.host_config.kernel_memory == 0
-    assert newest.host_config.pids_limit is None
-    assert newest.host_config.network_mode == "default"
-    assert newest.healthcheck == body.healthcheck
-    oldest = versions.container_create(body, versions.MINIMUM)
-    assert oldest.host_config is not None
-    assert oldest.host_config.ipc_mode == "shareable"
-    assert oldest.host_config.annotations == {}
-    assert oldest.host_config.kernel_memory == 5
-    assert oldest.host_config.mounts == (
-        Mount(type="bind", bind_options=BindOptions(), volume_options=VolumeOptions(), tmpfs_options=TmpfsOptions()),
-    )
-    assert oldest.healthcheck == HealthConfig()
-
-
-def test_more_than_one_network_needs_1_44() -> None:
-    endpoints = {"b": EndpointSettings(), "a": EndpointSettings()}
-    body = ContainerCreate(networking_config=NetworkingConfig(endpoints_config=endpoints))
-    assert versions.container_create(body, V(1, 44)).networking_config == body.networking_config
-    with pytest.raises(InvalidParameterError, match=r"multiple network endpoints: a, b$"):
-        versions.container_create(body, V(1, 43))
+def test_an_image_in_an_old_list() -> None:
+    """The number of its containers is there since 1.51, and since 1.43 what has no name has none."""
+    image = ImageSummary(containers=2)
+    assert adapted(image, V(1, 50), versions.image_summary)["Containers"] == -1
+    assert adapted(image, V(1, 43), versions.image_summary)["RepoTags"] == ()
+    oldest = adapted(image, V(1, 42), versions.image_summary)
+    assert (oldest["RepoTags"], oldest["RepoDigests"]) == (["<none>:<none>"], ["<none>@<none>"])
+    named = adapted(ImageSummary(repo_tags=("a:b",)), V(1, 42), versions.image_summary)
+    assert (named["RepoTags"], named["RepoDigests"]) == (("a:b",), ())

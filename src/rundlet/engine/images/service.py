@@ -98,11 +98,11 @@ class ImageService:
         parents = {image.parent for image in everything if image.parent is not None}
         found = _Selection(options.filters, self._context).apply(everything)
         shared = self._shared(everything) if options.shared_size else {}
-        users = self._users() if options.shared_size else {}
+        users = self._users()
         return [
             views.summary(
                 image,
-                containers=users.get(str(image.id), 0) if options.shared_size else -1,
+                containers=users.get(str(image.id), 0),
                 shared=shared.get(str(image.id), 0) if options.shared_size else -1,
             )
             for image in found

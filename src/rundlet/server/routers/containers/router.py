@@ -7,7 +7,7 @@ from typing import Final, get_args
 import msgspec
 from aiohttp import web
 
-from rundlet.api import codec, filters, versions
+from rundlet.api import codec, filters, requests, versions
 from rundlet.api.container_config import ContainerConfig
 from rundlet.api.containers import (
     ArchivePutOptions,
@@ -58,8 +58,9 @@ class ContainerRouter:
             platform=platform(call) if call.version >= (1, 41) else "",
             shallow_readonly=call.version < (1, 44),
         )
-        created = await self._backend.create(versions.container_create(body, call.version), options)
-        return answers.json(created, 201)
+        asked, warnings = requests.container_create(body, call.version)
+        created = await self._backend.create(asked, options)
+        return answers.json(msgspec.structs.replace(created, warnings=(*created.warnings, *warnings)), 201)
 
     async def list(self, call: Call) -> web.StreamResponse:
         options = ContainerListOptions(
@@ -173,11 +174,12 @@ class ContainerRouter:
         return answers.json(await self._backend.top(call["name"], call.text("ps_args")))
 
     async def update(self, call: Call) -> web.StreamResponse:
-        body = versions.container_update(await call.json(ContainerUpdate), call.version)
+        body = requests.container_update(await call.json(ContainerUpdate), call.version)
         return answers.json(await self._backend.update(call["name"], body))
 
     async def stats(self, call: Call) -> web.StreamResponse:
-        stream, one_shot = call.flag("stream", default=True), call.flag("one-shot")
+        stream = call.flag("stream", default=True)
+        one_shot = call.version >= (1, 41) and call.flag("one-shot")
         if stream and one_shot:
             raise InvalidParameterError("cannot have stream=true and one-shot=true")
         readings = await self._backend.stats(call["name"], stream=stream, one_shot=one_shot)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from rundlet.api import requests
 from rundlet.api.exec import ExecCreate, ExecStart
 from rundlet.errors import InvalidParameterError
 from rundlet.server import answers
@@ -24,10 +25,10 @@ class ExecRouter:
         body = await call.json(ExecCreate)
         if not body.cmd:
             raise InvalidParameterError("No exec command specified")
-        return answers.json(await self._backend.create(call["name"], body), 201)
+        return answers.json(await self._backend.create(call["name"], requests.exec_create(body, call.version)), 201)
 
     async def start(self, call: Call) -> web.StreamResponse:
-        body = await call.optional_json(ExecStart, ExecStart())
+        body = requests.exec_start(await call.optional_json(ExecStart, ExecStart()), call.version)
         if body.detach:
             await self._backend.start_detached(call["id"], body)
             return answers.empty(200)

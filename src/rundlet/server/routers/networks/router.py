@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from rundlet.api import filters, versions
+from rundlet.api import filters, requests, versions
 from rundlet.api.networks import (
     NetworkConnect,
     NetworkCreate,
@@ -34,11 +34,11 @@ class NetworkRouter:
         return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
 
     async def create(self, call: Call) -> web.StreamResponse:
-        body = versions.network_create(await call.json(NetworkCreate), call.version)
+        body = requests.network_create(await call.json(NetworkCreate), call.version)
         return answers.json(await self._backend.create(body), 201)
 
     async def connect(self, call: Call) -> web.StreamResponse:
-        await self._backend.connect(call["id"], await call.json(NetworkConnect))
+        await self._backend.connect(call["id"], requests.network_connect(await call.json(NetworkConnect), call.version))
         return answers.empty(200)
 
     async def disconnect(self, call: Call) -> web.StreamResponse:
