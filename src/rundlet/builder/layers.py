@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.content import ContentStore, Ingest
+from rundlet.storage.feed import in_thread
 from rundlet.storage.layer.changes import Changes
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
@@ -62,8 +63,8 @@ class LayerMaker:
         changes = Changes(rootfs.upper, self._workers, names, quiet=quiet, latest=latest)
         ingest = await asyncio.to_thread(self._content.ingest, f"build-{secrets.token_hex(8)}")
         try:
-            async with aclosing(changes.tar()) as tar:
-                diff_id, size = await _compress(tar, ingest)
+            async with changes.opened() as tar:
+                diff_id, size = await in_thread(changes.stop, _compress, tar, ingest)
             if size <= _EMPTY:
                 return None
             length = ingest.offset
@@ -105,20 +106,16 @@ class LayerMaker:
         return msgspec.structs.replace(layer, chain=chain)
 
 
-async def _compress(tar: AsyncIterator[bytes], ingest: Ingest) -> tuple[Digest, int]:
+def _compress(tar: Iterable[bytes], ingest: Ingest) -> tuple[Digest, int]:
     """Digest and size of the plain tar, of which gzip goes to ``ingest``."""
     compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
     plain = hashlib.sha256()
     size = 0
-
-    def keep(piece: bytes) -> None:
+    for piece in tar:
+        size += len(piece)
         plain.update(piece)
         ingest.write(compressor.compress(piece))
-
-    async for piece in tar:
-        size += len(piece)
-        await asyncio.to_thread(keep, piece)
-    await asyncio.to_thread(lambda: ingest.write(compressor.flush()))
+    ingest.write(compressor.flush())
     return Digest.finish(plain), size
 
 

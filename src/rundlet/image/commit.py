@@ -1,8 +1,6 @@
 """``commit``: what a container changed becomes a layer, and that layer on the container's image a new image."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -14,11 +12,9 @@ from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
-from rundlet.image.streams import chain as joined
 from rundlet.oci.config import ContainerConfig, History, ImageConfig
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-from rundlet.storage.feed import shielded
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.clock import Clock, rfc3339_nano
@@ -52,8 +48,8 @@ class Committer:
         self._leases = leases
         self._clock = clock
 
-    async def commit(self, request: CommitRequest, changes: AsyncIterator[bytes]) -> Image:
-        """Make the image of ``request.parent`` and ``changes`` (a plain layer tar), and name it.
+    async def commit(self, request: CommitRequest, changes: Iterator[bytes]) -> Image:
+        """Make the image of ``request.parent`` and ``changes`` (a plain layer tar, read in a thread), and name it.
 
         Raises MissingBlobError (the parent's layers), LayerError, StorageError, TagToDigestError, and what ``changes``
         raises. Failed or cancelled, it leaves nothing.
@@ -61,7 +57,7 @@ class Committer:
         stack = self._store.layers(request.parent.id) if request.parent is not None else []
         async with self._leases.lease() as lease:
             await lease.hold(*(layer.chain for layer in stack), *(layer.blob.digest for layer in stack))
-            await asyncio.to_thread(self._check, stack)
+            self._check(stack)
             added = await self._layer(request.parent, changes)
             if added is not None:
                 await lease.hold(added.chain, added.blob.digest)
@@ -73,26 +69,15 @@ class Committer:
             if not self._store.content.has(layer.blob.digest):
                 raise MissingBlobError(layer.blob.digest)
 
-    async def _layer(self, parent: Image | None, changes: AsyncIterator[bytes]) -> Layer | None:
+    async def _layer(self, parent: Image | None, changes: Iterator[bytes]) -> Layer | None:
         """None for a container that changed nothing."""
-        # Who reads the changes and who unpacks them are started at the same time.
-        begun = asyncio.ensure_future(_begin(changes))
+        chain = parent.chain if parent is not None else None
         try:
-            async with aclosing(_changed(begun, changes)) as source:
-                result, blob = await unpack_kept(
-                    source,
-                    self._store.content,
-                    self._snapshots,
-                    self._workers,
-                    parent=parent.chain if parent is not None else None,
-                )
+            result, blob = await unpack_kept(
+                _changed(changes), self._store.content, self._snapshots, self._workers, parent=chain
+            )
         except _UnchangedError:
             return None
-        finally:
-            begun.cancel()
-            await shielded(asyncio.wait((begun,)))
-            if not begun.cancelled():
-                begun.exception()  # it has been raised, or what came before it has
         return Layer(result.diff_id, result.chain, result.size, blob)
 
     async def _record(self, request: CommitRequest, stack: Sequence[Layer], added: Layer | None) -> Image:
@@ -138,23 +123,17 @@ class _UnchangedError(InternalError):
         super().__init__("the container changed nothing")
 
 
-async def _begin(changes: AsyncIterator[bytes]) -> bytes:
-    """More than an archive without members, or all there is."""
+def _changed(changes: Iterator[bytes]) -> Iterator[bytes]:
+    """All of the changes. Raises _UnchangedError when there are none."""
     start = b""
-    async for chunk in changes:
+    for chunk in changes:
         start += chunk
         if len(start) > EMPTY_TAR_SIZE:
             break
-    return start
-
-
-async def _changed(begun: asyncio.Future[bytes], changes: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """All of the changes. Raises _UnchangedError when there are none."""
-    start = await begun
-    if len(start) <= EMPTY_TAR_SIZE:
+    else:
         raise _UnchangedError
-    async for chunk in joined(start, changes):
-        yield chunk
+    yield start
+    yield from changes
 
 
 def merge_configs(wanted: ContainerConfig, container: ContainerConfig) -> ContainerConfig:

@@ -5,17 +5,16 @@ A gzip stream is kept as it is, of anything else gzip is made on the way. A late
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Final
 
 from isal import isal_zlib
 
-from rundlet.image.streams import chain, plain
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore, Ingest
+from rundlet.storage.feed import Source
+from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import detect
 from rundlet.storage.layer.unpack import UnpackResult, WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
@@ -26,7 +25,7 @@ _MAGIC_LENGTH: Final = 6
 
 
 async def unpack_kept(
-    source: AsyncIterator[bytes],
+    source: Source,
     content: ContentStore,
     snapshots: Snapshotter,
     workers: WorkerLauncher,
@@ -38,8 +37,7 @@ async def unpack_kept(
     """
     ingest = await asyncio.to_thread(content.ingest, f"kept-{secrets.token_hex(8)}")
     try:
-        async with aclosing(_kept(source, ingest)) as chunks:
-            result = await unpack(chunks, snapshots, workers, parent=parent)
+        result = await unpack(source, snapshots, workers, parent=parent, keeper=_Keeper(ingest))
         size = ingest.offset
         digest = await asyncio.to_thread(ingest.commit)
     finally:
@@ -47,27 +45,38 @@ async def unpack_kept(
     return result, Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, size)
 
 
-async def _kept(source: AsyncIterator[bytes], ingest: Ingest) -> AsyncGenerator[bytes, None]:
-    """What is to be unpacked, after a gzip stream of it has gone to ``ingest``."""
-    start = b""
-    async for chunk in source:
-        start += chunk
-        if len(start) >= _MAGIC_LENGTH:
-            break
-    found = detect(start)
-    whole = chain(start, source)
-    if found == "gzip":
-        async for chunk in whole:
-            await asyncio.to_thread(ingest.write, chunk)
-            yield chunk
-        return
-    compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
+class _Keeper:
+    """Writes a gzip stream of the layer to ``ingest``: its own, or one made of what is in it."""
 
-    def keep(piece: bytes) -> None:
-        ingest.write(compressor.compress(piece))
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._start = b""
+        self._gzip: bool | None = None
+        """Whether the source is gzip; known after the first bytes."""
+        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
+        self._writing = Aside("layer-keep", self._write)
 
-    async with aclosing(whole if found == "none" else plain(whole)) as pieces:
-        async for piece in pieces:
-            yield piece  # first: it is unpacked while it is compressed
-            await asyncio.to_thread(keep, piece)
-    await asyncio.to_thread(lambda: ingest.write(compressor.flush()))
+    def came(self, chunk: bytes) -> None:
+        if self._gzip is None:
+            self._start += chunk
+            if len(self._start) < _MAGIC_LENGTH:
+                return
+            chunk, self._start = self._start, b""
+            self._gzip = detect(chunk) == "gzip"
+        if self._gzip:
+            self._writing.put(chunk)
+
+    def plain(self, piece: bytes) -> None:
+        if not self._gzip:
+            self._writing.put(piece)
+
+    def _write(self, data: bytes) -> None:
+        self._ingest.write(data if self._gzip else self._compressor.compress(data))
+
+    def finish(self) -> None:
+        self._writing.finish()
+        if not self._gzip:
+            self._ingest.write(self._compressor.flush())
+
+    def close(self) -> None:
+        self._writing.close()

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.root
 def _diff(directory: Path, *left_out: str) -> tuple[bytes, list[str]]:
     async def go() -> tuple[bytes, list[str]]:
         changes = Changes(str(directory), ForkLauncher(diff.main, "diff"), left_out)
-        return b"".join([chunk async for chunk in changes.tar()]), changes.skipped
+        async with changes.opened() as tar:
+            data = await asyncio.to_thread(b"".join, tar)
+        return data, changes.skipped
 
     return asyncio.run(go())
 
@@ -104,8 +106,8 @@ def test_errors(tmp_path: Path) -> None:
         return 3
 
     async def go() -> None:
-        async for _chunk in Changes(str(tmp_path), ForkLauncher(dies, "diff")).tar():
-            pass
+        async with Changes(str(tmp_path), ForkLauncher(dies, "diff")).opened() as tar:
+            await asyncio.to_thread(list, tar)
 
     with pytest.raises(LayerError, match=r"without an answer \(status 3\)"):
         asyncio.run(go())
@@ -116,9 +118,37 @@ def test_reader_that_stops(tmp_path: Path) -> None:
     launcher = ForkLauncher(diff.main, "diff")
 
     async def go() -> None:
-        tar = Changes(str(tmp_path), launcher).tar()
-        assert await anext(tar)
-        await tar.aclose()
+        async with Changes(str(tmp_path), launcher).opened() as tar:
+            assert await asyncio.to_thread(next, tar)
+
+    asyncio.run(go())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(launcher.started[0].pid, 0)
+
+
+def test_nothing_is_looked_at_before_it_is_asked_for(tmp_path: Path) -> None:
+    """The worker gets ready while the container does not hold still yet."""
+    (tmp_path / "early").write_bytes(b"1")
+    launcher = ForkLauncher(diff.main, "diff")
+
+    async def go() -> bytes:
+        async with Changes(str(tmp_path), launcher).opened() as tar:
+            while not launcher.started:
+                await asyncio.sleep(0.01)
+            (tmp_path / "early").unlink()
+            (tmp_path / "late").write_bytes(b"2")
+            return await asyncio.to_thread(b"".join, tar)
+
+    with tarfile.open(fileobj=io.BytesIO(asyncio.run(go()))) as archive_:
+        assert archive_.getnames() == ["late"]
+
+
+def test_worker_that_nobody_asks_ends(tmp_path: Path) -> None:
+    launcher = ForkLauncher(diff.main, "diff")
+
+    async def go() -> None:
+        async with Changes(str(tmp_path), launcher).opened():
+            pass
 
     asyncio.run(go())
     with pytest.raises(ChildProcessError):

@@ -28,7 +28,8 @@ def test_apply_and_diff(tmp_path: Path) -> None:
         try:
             result = await unpack(iter([data]), snapshotter, launcher, parent=None)
             changes = Changes(snapshotter.layer(result.chain).path, launcher)
-            tar = b"".join([chunk async for chunk in changes.tar()])
+            async with changes.opened() as chunks:
+                tar = await asyncio.to_thread(b"".join, chunks)
             again = await unpack(iter([tar]), snapshotter, launcher, parent=result.chain)
             path = Path(snapshotter.layer(again.chain).path)
             assert (path / "a/b").read_bytes() == b"x" * 100_000

@@ -1,8 +1,8 @@
 """``commit``: a container's changes as a new image."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
@@ -15,8 +15,9 @@ from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.changes import mount_points
 from rundlet.engine.containers.files import still_there
 from rundlet.engine.containers.lifecycle import Lifecycle
+from rundlet.engine.containers.stillness import still
 from rundlet.engine.context import Context
-from rundlet.errors import ConflictError, InvalidParameterError, NoSuchImageError, RundletError
+from rundlet.errors import ConflictError, InvalidParameterError, NoSuchImageError
 from rundlet.image.changes import apply_changes
 from rundlet.image.commit import CommitRequest, Committer, image_defaults, merge_configs
 from rundlet.image.records import Image
@@ -64,8 +65,8 @@ class CommitService:
             reference=reference,
         )
         files = context.live.of(record.id).files
-        async with files, self._still(record, options.pause), aclosing(self._changes(record)) as tar:
-            image = await self._committer.commit(request, tar)
+        async with files, self._changes(record) as tar, self._still(record, options.pause, tar) as changes:
+            image = await self._committer.commit(request, changes)
         name = reference.with_default_tag().familiar if reference is not None else ""
         if name:
             context.events.publish("image", "tag", str(image.id), {**image.labels, "name": name})
@@ -73,19 +74,34 @@ class CommitService:
         context.events.publish("container", "commit", record.id, {**event_attributes(record), **attributes})
         return str(image.id)
 
-    async def _changes(self, record: Record) -> AsyncGenerator[bytes, None]:
+    @asynccontextmanager
+    async def _changes(self, record: Record) -> AsyncGenerator[Iterator[bytes], None]:
         """One tar of all upper directories."""
         left_out = [path.lstrip("/") for path in mount_points(record)]
         await asyncio.to_thread(self._context.snapshots.settle, record.id)
         layers = hostroot.layers_of(self._context, record)
         places = [("", layers["upper"]), *((sub["destination"], sub["upper"]) for sub in layers.get("below", ()))]
-        for number, (place, upper) in enumerate(places, 1):
-            prefix = f"{place.strip('/')}/" if place else ""
-            changes = Changes(upper, self._context.launcher, left_out, prefix=prefix, more=number < len(places))
-            async with aclosing(changes.tar()) as tar:
-                async for chunk in tar:
-                    yield chunk
+        async with AsyncExitStack() as opened:
+            tars = []
+            for number, (place, upper) in enumerate(places, 1):
+                prefix = f"{place.strip('/')}/" if place else ""
+                changes = Changes(upper, self._context.launcher, left_out, prefix=prefix, more=number < len(places))
+                tars.append(await opened.enter_async_context(changes.opened()))
+            yield self._all_of(tars, record)
+
+    def _all_of(self, tars: Sequence[Iterator[bytes]], record: Record) -> Iterator[bytes]:
+        for tar in tars:
+            yield from tar
         still_there(self._context, record)
+
+    @asynccontextmanager
+    async def _still(self, record: Record, wanted: bool, tar: Iterator[bytes]) -> AsyncGenerator[Iterator[bytes], None]:
+        """``tar``; a running container is paused while it is read, unless that was not wanted."""
+        if not wanted or record.state.status is not Status.RUNNING:
+            yield tar
+            return
+        async with still(self._lifecycle, record.id) as stillness:
+            yield stillness.during(tar)
 
     def _parent(self, record: Record) -> Image | None:
         """None: the container is on a directory of this machine; the new image has what it changed, and no more."""
@@ -95,23 +111,6 @@ class CommitService:
         if image is None:
             raise NoSuchImageError(record.image_id)
         return image
-
-    @asynccontextmanager
-    async def _still(self, record: Record, wanted: bool) -> AsyncIterator[None]:
-        """While its files are read a running container is paused, unless it is already or that was not wanted."""
-        if not wanted or record.state.status is not Status.RUNNING:
-            yield
-            return
-        try:
-            await self._lifecycle.pause(record.id)
-        except ConflictError:
-            yield  # it ended, or somebody paused it, just now; or there is no freezer, as in a user namespace
-            return
-        try:
-            yield
-        finally:
-            with suppress(RundletError):  # it was killed meanwhile
-                await self._lifecycle.unpause(record.id)
 
 
 def _reference(options: CommitOptions) -> Reference | None:

@@ -2,16 +2,20 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import msgspec
 
 from rundlet.storage.errors import LayerError, translated
+from rundlet.storage.feed import shielded
 from rundlet.storage.layer.unpack import WorkerLauncher, WorkerProcess
-from rundlet.storage.pipes import readable, widen
+from rundlet.storage.pipes import widen
 
 WORKER: Final = "diff"
+GO: Final = b"g"
+"""What the gate of the worker is opened with."""
 _CHUNK: Final = 1 << 20
 _ANSWER_LIMIT: Final = 16 << 20
 
@@ -26,7 +30,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Changes:
-    """One upper directory, to be read once by :meth:`tar`."""
+    """One upper directory, to be read once by way of :meth:`opened`."""
 
     def __init__(
         self,
@@ -54,62 +58,78 @@ class Changes:
             "prefix": _texts([prefix])[0],
             "more": more,
         }
+        self._starting: asyncio.Future[WorkerProcess] | None = None
         self.size = 0
-        """After the end of :meth:`tar`: bytes of the files, as Docker counts a layer."""
+        """After the end of the tar: bytes of the files, as Docker counts a layer."""
         self.skipped: list[str] = []
-        """After the end of :meth:`tar`: what a layer can't hold (sockets, names that begin with ``.wh.``)."""
+        """After the end of the tar: what a layer can't hold (sockets, names that begin with ``.wh.``)."""
 
-    async def tar(self) -> AsyncGenerator[bytes, None]:
-        """The plain tar, in chunks of at most a mebibyte; close it when it is not read to its end.
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Iterator[bytes], None]:
+        """The plain tar, in chunks of at most a mebibyte, for one thread, which waits for them.
 
-        Raises: LayerError, StorageError.
+        The worker gets ready at once and looks at the first file when the first chunk is asked for. The iterator raises
+        LayerError when not everything could be read, and StorageError. Leaving the context ends the worker, however far
+        it is; the thread has to be done by then.
         """
-        tar_read, tar_write = os.pipe2(os.O_CLOEXEC)
-        answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
-        worker: WorkerProcess | None = None
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+        (tar, tar_end), (answer, answer_end), (gate, gate_end) = pipes
+        widen(tar_end)
+        starting = self._starting = asyncio.ensure_future(self._start((tar_end, answer_end, gate)))
         try:
-            try:
-                widen(tar_write)
-                worker = await self._start(tar_write, answer_write)
-            finally:
-                os.close(tar_write)
-                os.close(answer_write)
-            while chunk := await _read(tar_read):
-                yield chunk
-            answer = b""
-            while chunk := await _read(answer_read):
-                answer += chunk
-                if len(answer) > _ANSWER_LIMIT:
-                    raise LayerError("the layer's worker talks too much")
-            self._judge(answer, await worker.wait())
-            worker = None
+            yield self._chunks(tar, answer, gate_end, asyncio.get_running_loop())
         finally:
-            os.close(tar_read)
-            os.close(answer_read)
-            if worker is not None:
-                worker.kill()
-                await asyncio.shield(asyncio.ensure_future(worker.wait()))
+            for fd in (tar, answer, gate_end):
+                os.close(fd)
+            await shielded(asyncio.wait((starting,)))
+            if starting.exception() is None:
+                starting.result().kill()
+                await shielded(starting.result().wait())
 
-    async def _start(self, tar_write: int, answer_write: int) -> WorkerProcess:
-        names = os.memfd_create("names", os.MFD_CLOEXEC)
-        directory = -1
+    def stop(self) -> None:
+        """Nobody wants the rest: a thread that reads the tar comes to its end."""
+        starting = self._starting
+        if starting is not None and starting.done() and starting.exception() is None:
+            starting.result().kill()
+
+    def _chunks(self, tar: int, answer: int, gate: int, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+        with suppress(BrokenPipeError):  # it could not be started, or has ended: the answer, or that there is none
+            os.write(gate, GO)
+        while chunk := os.read(tar, _CHUNK):
+            yield chunk
+        text = b""
+        while chunk := os.read(answer, _CHUNK):
+            text += chunk
+            if len(text) > _ANSWER_LIMIT:
+                raise LayerError("the layer's worker talks too much")
+        self._judge(text, lambda: asyncio.run_coroutine_threadsafe(self._status(), loop).result())
+
+    async def _status(self) -> int:
+        assert self._starting is not None
+        return await (await asyncio.shield(self._starting)).wait()
+
+    async def _start(self, ends: tuple[int, int, int]) -> WorkerProcess:
+        """Start the worker with its ends of the pipes, which are closed here. Raises LayerError, StorageError."""
+        names = directory = -1
         try:
+            names = os.memfd_create("names", os.MFD_CLOEXEC)
             data = msgspec.json.encode(self._request)
             if os.write(names, data) != len(data):
                 raise LayerError("too many names to leave out")
             with translated("open", self._directory):
                 directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            return await self._workers.worker(WORKER, (directory, tar_write, answer_write, names))
+            tar, answer, gate = ends
+            return await self._workers.worker(WORKER, (directory, tar, answer, names, gate))
         finally:
-            os.close(names)
-            if directory >= 0:
-                os.close(directory)
+            for fd in (*ends, names, directory):
+                if fd >= 0:
+                    os.close(fd)
 
-    def _judge(self, data: bytes, status: int) -> None:
+    def _judge(self, data: bytes, status: Callable[[], int]) -> None:
         try:
             answer = msgspec.json.decode(data, type=_Answer)
         except msgspec.MsgspecError as exc:
-            raise LayerError(f"the layer's worker ended without an answer (status {status})") from exc
+            raise LayerError(f"the layer's worker ended without an answer (status {status()})") from exc
         if not answer.ok:
             raise LayerError(answer.message)
         self.size = answer.size
@@ -118,13 +138,3 @@ class Changes:
 
 def _texts(names: Iterable[str]) -> list[str]:
     return [os.fsencode(name).decode("latin-1") for name in names]
-
-
-async def _read(fd: int) -> bytes:
-    """The next bytes from a pipe without holding up the event loop; empty at its end."""
-    os.set_blocking(fd, False)
-    while True:
-        try:
-            return os.read(fd, _CHUNK)
-        except BlockingIOError:
-            await readable(fd)

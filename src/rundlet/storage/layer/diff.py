@@ -1,12 +1,13 @@
 """The worker that writes what a container changed, its upper directory, as a layer tar. Standard library, linux.
 
-The launcher forks it with the directory, the write end of a pipe for the tar, the write end of a pipe for the answer
-and a file with a JSON object: names to leave out (``left_out``: mount points that the runtime made; latin-1 text),
-directories that go too when nothing else is in them (``quiet``), the latest time that a member may have (``latest``,
-nanoseconds, or null), what all names begin with (``prefix``), and whether another archive is to follow (``more``: then
-this one has no end). It sees nothing but the directory, read-only. Overlay whiteouts become ``.wh.``
-entries, opaque directories get ``.wh..wh..opq``. What
-a layer can't hold is left out and named in the answer::
+The launcher forks it with the directory, the write end of a pipe for the tar, the write end of a pipe for the answer,
+a file with a JSON object, and the read end of a pipe: a byte from there says that the files hold still and may be
+looked at, its end that nobody wants them. The object has names to leave out (``left_out``: mount points that the
+runtime made; latin-1 text), directories that go too when nothing else is in them (``quiet``), the latest time that a
+member may have (``latest``, nanoseconds, or null), what all names begin with (``prefix``), and whether another archive
+is to follow (``more``: then this one has no end). It sees nothing but the directory, read-only. Overlay whiteouts
+become ``.wh.`` entries, opaque directories get ``.wh..wh..opq``. What a layer can't hold is left out and named in the
+answer::
 
     {"ok": true, "skipped": ["run/socket", "odd/.wh.name"], "size": 4096}
     {"ok": false, "kind": "io", "errno": 5, "message": "read \\"f\\": input/output error"}
@@ -32,9 +33,9 @@ SKIPPED_LIMIT: Final = 1000
 def main(fds: Sequence[int]) -> int:
     """Write the tar; the exit status is 0 when the answer says ok.
 
-    ``fds``: directory, tar, answer, names to leave out.
+    ``fds``: directory, tar, answer, names to leave out, gate.
     """
-    directory, out, answer, names = fds
+    directory, out, answer, names, gate = fds
     result: dict[str, object]
     try:
         keep_only((0, 1, 2, *fds))
@@ -49,6 +50,8 @@ def main(fds: Sequence[int]) -> int:
             request.get("latest"),
             request.get("prefix", "").encode("latin-1"),
         )
+        if not os.read(gate, 1):
+            return 1
         changes.run(more=request.get("more", False))
         result = {"ok": True, "skipped": changes.skipped, "size": changes.size}
     except EntryError as exc:

@@ -3,7 +3,7 @@
 ::
 
     source ──▶ [pump thread: hash source, inflate] ──pipe──▶ worker (layer.apply) ──▶ directory
-                        └──▶ [hash thread: diff ID]
+                        └──▶ [aside: diff ID, and what a keeper does]
 
 Everything is bounded: chunks on their way, pieces between the threads, the pipe. The slowest part sets the pace of the
 rest. Nothing becomes a layer before the size and the digests are right; whatever fails, the directory goes again.
@@ -12,8 +12,6 @@ rest. Nothing becomes a layer before the size and the digests are right; whateve
 import asyncio
 import hashlib
 import os
-import queue
-import threading
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
@@ -26,14 +24,14 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.errors import LayerError, LayerTooLargeError, SizeMismatchError, translated
-from rundlet.storage.feed import Source, in_thread, run_fed, shielded
+from rundlet.storage.feed import Source, run_fed, shielded
+from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
 
 WORKER: Final = "apply"
 _ANSWER_LIMIT: Final = 256 << 20
-_PIECES: Final = 8
 
 
 class WorkerProcess(Protocol):
@@ -52,6 +50,26 @@ class WorkerLauncher(Protocol):
     """Starts workers; ``fds`` stay open in the caller and are the caller's to close."""
 
     async def worker(self, kind: str, fds: Sequence[int]) -> WorkerProcess: ...
+
+
+class Keeper(Protocol):
+    """Is shown a layer while it is unpacked, in the thread that moves it; what it raises ends the unpacking."""
+
+    def came(self, chunk: bytes) -> None:
+        """A chunk of the source, before the plain bytes that it adds."""
+        ...
+
+    def plain(self, piece: bytes) -> None:
+        """Plain bytes; they have gone to the worker."""
+        ...
+
+    def finish(self) -> None:
+        """There was no more."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is shown any more, after :meth:`finish` or without it."""
+        ...
 
 
 class UnpackResult(msgspec.Struct, frozen=True):
@@ -104,18 +122,22 @@ async def unpack(
     expected: Descriptor | None = None,
     hash_source: bool = False,
     after: Awaitable[object] | None = None,
+    keeper: Keeper | None = None,
 ) -> UnpackResult:
     """Make the layer that ``source`` holds, on top of chain ``parent``, and commit it.
 
     ``diff_id`` and ``expected`` (digest and size of ``source`` itself) are verified before the commit where given.
     ``after`` is awaited before the commit, so that the layers of an image may be unpacked together: it is the parent's
-    commit. Cancelled or failed, it leaves nothing behind.
+    commit. ``keeper`` sees everything on its way. Cancelled or failed, it leaves nothing behind.
 
-    Raises: LayerError, DigestMismatchError, SizeMismatchError, StorageError, and whatever ``source`` or ``after`` does.
+    Raises: LayerError, DigestMismatchError, SizeMismatchError, StorageError, and whatever ``source``, ``after`` or
+    ``keeper`` does.
     """
     preparation = await asyncio.to_thread(snapshotter.prepare_layer, parent)
+    ended: asyncio.Future[int] | None = None
     try:
-        pump, answer = await _fill(source, preparation, workers, hash_source=hash_source or expected is not None)
+        hash_source = hash_source or expected is not None
+        pump, answer, ended = await _fill(source, preparation, workers, hash_source=hash_source, keeper=keeper)
         result = _result(pump, answer, parent)
         _verify(result, diff_id, expected)
         if after is not None:
@@ -124,6 +146,9 @@ async def unpack(
     except BaseException:
         await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
         raise
+    finally:
+        if ended is not None:
+            await shielded(ended)
     return result
 
 
@@ -137,7 +162,8 @@ async def unpack_detached(
     """
     preparation = await asyncio.to_thread(snapshotter.prepare_layer, None)
     try:
-        pump, answer = await _fill(source, preparation, workers, hash_source=False, hash_plain=hash_plain)
+        pump, answer, ended = await _fill(source, preparation, workers, hash_source=False, hash_plain=hash_plain)
+        await shielded(ended)
     except BaseException:
         await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
         raise
@@ -176,10 +202,12 @@ async def _fill(
     *,
     hash_source: bool,
     hash_plain: bool = True,
-) -> "tuple[_Pump, _Answer]":
+    keeper: Keeper | None = None,
+) -> "tuple[_Pump, _Answer, asyncio.Future[int]]":
+    """The directory of ``preparation`` with everything in it, and the end of the worker, who has had its say."""
     tar_read, tar_write = os.pipe2(os.O_CLOEXEC)
     answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
-    pump = _Pump(tar_write, hash_source, hash_plain, preparation.limit)
+    pump = _Pump(tar_write, hash_source, hash_plain, preparation.limit, keeper)
     given = [tar_read, answer_write]
     try:
         widen(tar_write)
@@ -199,30 +227,35 @@ async def _fill(
         pump.stopped = True
         worker.kill()
 
+    def work(chunks: Iterable[bytes]) -> bytes:
+        pump.run(chunks)
+        return _read_all(answer_read)
+
+    ended = asyncio.ensure_future(worker.wait())
     try:
-        try:
-            await run_fed(source, pump.run, abort)
-            data = await in_thread(abort, _read_all, answer_read)
-        except BaseException:
-            abort()
-            raise
-        finally:
-            status = await shielded(worker.wait())
-        answer = _decode(data, status)
+        answer = await _judge(await run_fed(source, work, abort), ended)
         if pump.broken:
             raise LayerError("the layer's worker ended before the layer did")
-        await asyncio.to_thread(_mark_opaque, preparation.path, answer.opaque)
+        if answer.opaque:
+            await asyncio.to_thread(_mark_opaque, preparation.path, answer.opaque)
+    except BaseException:
+        abort()
+        await shielded(ended)
+        raise
     finally:
         os.close(answer_read)
-    return pump, answer
+    return pump, answer, ended
 
 
 class _Pump:
     """Runs in a thread of its own: source chunks in, hashes and the worker's pipe out."""
 
-    def __init__(self, pipe: int, hash_source: bool, hash_plain: bool, limit: int | None) -> None:
+    def __init__(
+        self, pipe: int, hash_source: bool, hash_plain: bool, limit: int | None, keeper: Keeper | None
+    ) -> None:
         self._pipe = pipe
         self._limit = limit
+        self._keeper = keeper
         self.inflater = Inflater()
         self.source_hash = hashlib.sha256() if hash_source else None
         self.plain_hash = hashlib.sha256() if hash_plain else None
@@ -235,39 +268,33 @@ class _Pump:
 
     def run(self, chunks: Iterable[bytes]) -> None:
         """Move everything. Raises what the source or the inflater does; a worker that is gone is no error here."""
+        hashing = Aside("layer-hash", self.plain_hash.update) if self.plain_hash is not None else None
         try:
-            if self.plain_hash is None:
-                self._move(chunks, None)
-            else:
-                self._move_and_hash(chunks, self.plain_hash)
+            self._move(chunks, hashing)
+            self.close()  # the worker ends while the rest of it is hashed
+            if hashing is not None:
+                hashing.finish()
+            if self._keeper is not None:
+                self._keeper.finish()
         except BrokenPipeError:
             self.broken = True
         finally:
             self.close()
+            if hashing is not None:
+                hashing.close()
+            if self._keeper is not None:
+                self._keeper.close()
 
-    def _move_and_hash(self, chunks: Iterable[bytes], plain_hash: "hashlib._Hash") -> None:
-        pieces = _Handover()
-
-        def update() -> None:
-            while (piece := pieces.get()) is not None:
-                plain_hash.update(piece)
-
-        hasher = threading.Thread(target=update, name="layer-hash", daemon=True)
-        hasher.start()
-        try:
-            self._move(chunks, pieces)
-        finally:
-            pieces.put(None)
-            hasher.join()
-
-    def _move(self, chunks: Iterable[bytes], pieces: "_Handover | None") -> None:
+    def _move(self, chunks: Iterable[bytes], hashing: Aside | None) -> None:
         for piece in self._inflate(chunks):
-            if pieces is not None:
-                pieces.put(piece)
             self.plain_size += len(piece)
             if self._limit is not None and self.plain_size > self._limit:
                 raise LayerTooLargeError(self._limit)
             self._write(piece)
+            if hashing is not None:
+                hashing.put(piece)
+            if self._keeper is not None:
+                self._keeper.plain(piece)
 
     def close(self) -> None:
         """End the worker's input; twice is fine."""
@@ -282,6 +309,8 @@ class _Pump:
             self.source_size += len(chunk)
             if self.source_hash is not None:
                 self.source_hash.update(chunk)
+            if self._keeper is not None:
+                self._keeper.came(chunk)
             yield from self.inflater.feed(chunk)
         yield from self.inflater.finish()
 
@@ -289,30 +318,6 @@ class _Pump:
         view = memoryview(piece)
         while view:
             view = view[os.write(self._pipe, view) :]
-
-
-class _Handover:
-    """Pieces from one thread to another, at most :data:`_PIECES` on their way.
-
-    Of two queues without a bound, which cost a tenth of one with a bound: the second has the places that are free.
-    """
-
-    def __init__(self) -> None:
-        self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(_PIECES):
-            self._free.put(None)
-
-    def put(self, piece: bytes | None) -> None:
-        """Hand over ``piece`` when there is a place for it; None is the end."""
-        self._free.get()
-        self._pieces.put(piece)
-
-    def get(self) -> bytes | None:
-        """The next piece; its place is free again."""
-        piece = self._pieces.get()
-        self._free.put(None)
-        return piece
 
 
 def _read_all(fd: int) -> bytes:
@@ -326,12 +331,12 @@ def _read_all(fd: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(data: bytes, status: int) -> _Answer:
+async def _judge(data: bytes, ended: "asyncio.Future[int]") -> _Answer:
     """The worker's answer when it is good news. Raises LayerError."""
     try:
         answer = msgspec.json.decode(data, type=_Answer)
     except msgspec.MsgspecError as exc:
-        raise LayerError(f"the layer's worker ended without an answer (status {status})") from exc
+        raise LayerError(f"the layer's worker ended without an answer (status {await ended})") from exc
     if not answer.ok:
         raise LayerError(answer.message)
     return answer
