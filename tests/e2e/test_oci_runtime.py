@@ -638,6 +638,55 @@ def test_events_tell_of_processes_killed_for_memory(runtime: Runtime) -> None:
         watching.stdout.read()
 
 
+def test_memory_of_nodes(runtime: Runtime) -> None:
+    if not os.path.exists("/proc/self/numa_maps"):
+        pytest.skip("a kernel without memory nodes")
+    runtime.config["linux"]["memoryPolicy"] = {
+        "mode": "MPOL_BIND",
+        "nodes": "0",
+        "flags": ["MPOL_F_STATIC_NODES"],
+    }
+    runtime.write("head -n 1 /proc/self/numa_maps; sleep 600")
+    assert runtime.create().returncode == 0, runtime.output()
+    runtime.ok("start", runtime.name)
+    wait_for(lambda: "bind=static:0" in runtime.output())
+    assert "bind=static:0" in runtime.ok("exec", runtime.name, "head", "-n", "1", "/proc/self/numa_maps")
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["own", "joined"])
+def test_interfaces_of_the_machine(runtime: Runtime, joined: bool) -> None:
+    """With what somebody gave them; they go with the network namespace."""
+    ip, name = need("ip"), f"rl{secrets.token_hex(3)}"
+
+    def do(*words: str) -> None:
+        subprocess.run([ip, *words], check=True)
+
+    do("link", "add", f"{name}a", "mtu", "1400", "type", "veth", "peer", "name", f"{name}b")
+    try:
+        do("addr", "add", "192.0.2.7/24", "dev", f"{name}a")
+        do("addr", "add", "2001:db8::7/64", "dev", f"{name}a", "nodad")
+        do("link", "set", f"{name}a", "up")
+        do("link", "set", f"{name}b", "up")
+        runtime.config["linux"]["netDevices"] = {f"{name}a": {"name": "inside0"}}
+        network = next(item for item in runtime.config["linux"]["namespaces"] if item["type"] == "network")
+        if joined:
+            do("netns", "add", name)
+            network["path"] = f"/run/netns/{name}"
+        runtime.write("ip addr show inside0; sleep 600")
+        assert runtime.create().returncode == 0, runtime.output()
+        runtime.ok("start", runtime.name)
+        wait_for(lambda: "2001:db8::7" in runtime.output())
+        said = runtime.output()
+        assert {"inet 192.0.2.7/24", "inet6 2001:db8::7/64"} <= {" ".join(row.split()[:2]) for row in said.splitlines()}
+        assert "mtu 1400" in said
+        assert ",UP" in said
+        runtime.ok("delete", "--force", runtime.name)
+    finally:
+        if joined:
+            subprocess.run([ip, "netns", "del", name], check=False)
+        subprocess.run([ip, "link", "del", f"{name}b"], check=False, capture_output=True)  # mostly gone by then
+
+
 # ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -782,7 +831,27 @@ def test_failed_start_hook_stops_the_container(runtime: Runtime) -> None:
         (lambda c: c["linux"]["namespaces"].append({"type": "pid"}), "duplicate pid namespace"),
         (lambda c: c["linux"]["namespaces"].append({"type": "x"}), "unknown namespace type 'x'"),
         (lambda c: c["linux"].update(cgroupsPath="a.slice:b:c"), "systemd cgroup path"),
-        (lambda c: c["linux"].update(intelRdt={"closID": "x"}), "linux.intelRdt is not supported"),
+        (lambda c: c["linux"].update(intelRdt={"closID": "a/b"}), "invalid intelRdt.closID 'a/b'"),
+        (lambda c: c["linux"].update(memoryPolicy={"nodes": "0"}), "invalid memory policy mode: None"),
+        (
+            lambda c: c["linux"].update(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0-9876543210"}),
+            "invalid memory policy node '0-9876543210'",
+        ),
+        (
+            lambda c: c["linux"].update(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_X"]}),
+            "invalid memory policy flag: 'MPOL_F_X'",
+        ),
+        (
+            lambda c: c["linux"].update(memoryPolicy={"mode": "MPOL_DEFAULT", "nodes": "0-7"}),
+            "set_mempolicy: invalid argument",
+        ),
+        (lambda c: c["linux"].update(netDevices={"rl-nowhere": {}}), "network device 'rl-nowhere' not found"),
+        (lambda c: c["linux"].update(netDevices={"lo": {"name": "a b"}}), "invalid network device name 'a b'"),
+        (lambda c: c["linux"].update(netDevices={"a": {}, "b": {"name": "a"}}), "duplicate network device name"),
+        (
+            lambda c: c["linux"].update(netDevices={"lo": {}}, namespaces=[{"type": "mount"}]),
+            "unable to move network devices without a NET namespace",
+        ),
         (lambda c: c["linux"].update(personality={"domain": "VMS"}), "unknown personality 'VMS'"),
         (lambda c: c["linux"].update(sysctl={"kernel.core_pattern": "x"}), "not in a separate kernel namespace"),
         (lambda c: c["process"].update(ioPriority={"class": "x"}), "invalid ioPriority.class: x"),
@@ -837,7 +906,10 @@ def test_features_names_what_there_is(runtime: Runtime) -> None:
     assert said["linux"]["mountExtensions"] == {"idmap": {"enabled": True}}
     assert "SCMP_ACT_NOTIFY" in said["linux"]["seccomp"]["actions"]
     assert "rro" in said["mountOptions"]
-    assert runtime.ok("--version").splitlines()[1] == "spec: 1.0.2"
+    assert said["ociVersionMax"] == "1.3.0"
+    assert said["linux"]["netDevices"] == {"enabled": True}
+    assert "MPOL_BIND" in said["linux"]["memoryPolicy"]["modes"]
+    assert runtime.ok("--version").splitlines()[1] == "spec: 1.3.0"
 
 
 def test_images_own_python_is_never_run(runtime: Runtime) -> None:

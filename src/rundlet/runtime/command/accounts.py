@@ -12,13 +12,11 @@ from typing import Any, Final
 from rundlet import __version__
 from rundlet.linux import caps, pidfd
 from rundlet.linux.cgroup import stats
-from rundlet.runtime.command import scopes, states
+from rundlet.runtime.command import configs, scopes, states
 from rundlet.runtime.command.arguments import Arguments
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
 
-SPEC_VERSION: Final = "1.0.2"
-_NEWEST_SPEC: Final = "1.2.0"
 _EVENTS: Final = 4096  # bytes; of the kernel's notifications only that there are any counts
 _UNITS: Final = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -236,13 +234,14 @@ def _read(path: str) -> bytes:
 
 def features() -> dict[str, Any]:
     """See: OCI runtime-spec, features.md."""
+    from rundlet.linux import mempolicy
     from rundlet.linux.seccomp import model
     from rundlet.runtime.init import hooks, options
 
     flags = model.known_flags()
     return {
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": _NEWEST_SPEC,
+        "ociVersionMax": configs.NEWEST_SPEC,
         "hooks": list(hooks.KINDS),
         "mountOptions": options.known(),
         "linux": {
@@ -259,8 +258,10 @@ def features() -> dict[str, Any]:
             },
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
+            "memoryPolicy": {"modes": list(mempolicy.MODES), "flags": list(mempolicy.FLAGS)},
             "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"org.rundlet.runtime.version": __version__},
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rundlet.linux import caps, lsm, usermap
-from rundlet.runtime.command import late, properties, scopes
+from rundlet.runtime.command import late, netdevices, properties, resctrl, scopes
 from rundlet.runtime.command.errors import CommandError, RefusedError
 from rundlet.runtime.command.states import DEFAULT_PARENT
 from rundlet.runtime.init import hooks, options
@@ -18,7 +18,8 @@ from rundlet.runtime.init import hooks, options
 Config = dict[str, Any]
 
 FILE: Final = "config.json"
-_REFUSED_LINUX: Final = ("intelRdt", "netDevices", "memoryPolicy")
+NEWEST_SPEC: Final = "1.3.0"
+"""The newest edition of the specification whose every word for Linux is carried out, or refused by name."""
 _NAMESPACES: Final = frozenset({"mount", "pid", "network", "ipc", "uts", "cgroup", "user", "time"})
 # What every container may use, whatever else it is denied: as runc, whose users' configurations leave it out.
 _DEVICES: Final = (
@@ -158,9 +159,6 @@ def check_process(process: object) -> None:
 
 
 def _check_linux(linux: Mapping[str, Any]) -> None:
-    for key in _REFUSED_LINUX:
-        if linux.get(key):
-            raise RefusedError(f"linux.{key}")
     kinds = [entry.get("type") for entry in linux.get("namespaces") or ()]
     for kind in kinds:
         if kind not in _NAMESPACES:
@@ -168,6 +166,8 @@ def _check_linux(linux: Mapping[str, Any]) -> None:
         if kinds.count(kind) > 1:
             raise CommandError(f"duplicate {kind} namespace")
     _check_users(linux)
+    netdevices.check(linux)
+    resctrl.check(linux)
     properties.of_container(linux)
     mounts = [entry for entry in linux.get("namespaces") or () if entry["type"] == "mount"]
     if not mounts or mounts[0].get("path"):
@@ -269,7 +269,8 @@ def resources(linux: Mapping[str, Any]) -> dict[str, Any]:
         wanted["devices"] = rules
     if wanted.get("hugepageLimits"):
         # Written in small letters by some, as Go's decoder takes them.
-        wanted["hugepageLimits"] = [{_HUGE.get(key, key): item[key] for key in item} for item in wanted["hugepageLimits"]]
+        huge = wanted["hugepageLimits"]
+        wanted["hugepageLimits"] = [{_HUGE.get(key, key): item[key] for key in item} for item in huge]
     return wanted
 
 

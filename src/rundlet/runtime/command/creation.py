@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
-from rundlet.runtime.command import configs, filters, gate, imports, late, notify, scopes, states
+from rundlet.runtime.command import configs, filters, gate, imports, late, notify, resctrl, scopes, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.listener import Agent
+from rundlet.runtime.command.netdevices import Mover
 from rundlet.runtime.command.states import State, States
 from rundlet.runtime.init import hooks, plan, report
 from rundlet.runtime.init import main as init_main
@@ -80,11 +81,12 @@ def create(container: str, request: Request) -> tuple[State, list[str]]:
         placed.get("scope"),
     )
     held = states.lock(directory)
+    creation = _Creation(state, request)
     try:
-        created, warnings = _Creation(state, request).run()
-        return created, [*unknown, *warnings]
+        warnings = creation.run()
+        return creation.state, [*unknown, *warnings]
     except BaseException:
-        states.clean_up(state)
+        states.clean_up(creation.state)
         raise
     finally:
         os.close(held)
@@ -103,14 +105,16 @@ def _check_empty(group: Cgroup) -> None:
 
 class _Creation:
     def __init__(self, state: State, request: Request) -> None:
-        self._state = state
+        self.state = state
         self._request = request
         self._hooks: Mapping[str, Any] = state.config.get("hooks") or {}
-        self._agent = Agent.of(state.config["linux"].get("seccomp"))
+        self._agent: Agent | None = None
 
-    def run(self) -> tuple[State, list[str]]:
-        state, config = self._state, self._state.config
+    def run(self) -> list[str]:
+        """Returns warnings. Raises: CommandError; ``state`` says what is to be cleaned up then."""
+        state, config = self.state, self.state.config
         states.save(state)
+        self._agent = Agent.of(config["linux"].get("seccomp"))
         os.mkfifo(state.fifo, 0o622)
         os.chmod(state.fifo, 0o622)  # noqa: S103 - the container's user opens it, by a descriptor that only init has
         specification = configs.specification(state.id, config, {"path": state.cgroup, "scope": state.scope})
@@ -123,10 +127,23 @@ class _Creation:
             except (AttributeError, KeyError, TypeError) as exc:
                 raise CommandError(f"cgroup: invalid resources: {type(exc).__name__}: {exc}") from exc
             program = filters.program(self._request.root, config["linux"].get("seccomp"), config["process"])
+            self._make_classes()
             pid = self._spawn(specification, cgroup, program)
-        state = state._replace(pid=pid, birth=states.born(pid))
-        states.save(state)
-        return state, warnings
+        self.state = self.state._replace(pid=pid, birth=states.born(pid))
+        states.save(self.state)
+        return warnings
+
+    def _make_classes(self) -> None:
+        """Raises: CommandError."""
+        wanted = self.state.config["linux"].get("intelRdt")
+        if wanted is None:
+            return
+        try:
+            found = resctrl.create(wanted, self.state.id, resctrl.mounted())
+        except OSError as exc:
+            raise CommandError(f"intelRdt: {exc}") from exc
+        self.state = self.state._replace(classes=found._asdict())
+        states.save(self.state)
 
     def _spawn(self, specification: dict[str, Any], cgroup: ContainerCgroup, seccomp: bytes) -> int:
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -135,7 +152,7 @@ class _Creation:
         if starter == 0:
             os.close(reading)
             ours.close()
-            child = _Starter(self._state, self._request, specification, cgroup, seccomp, self._agent)
+            child = _Starter(self.state, self._request, specification, cgroup, seccomp, self._agent)
             child.run(writing, theirs.detach())
         os.close(writing)
         theirs.close()
@@ -165,7 +182,7 @@ class _Creation:
                         return self._judge(reports if _pid(reports) else report.parse(data + _rest(reading, starter)))
                 else:
                     message, descriptors, _, _ = socket.recv_fds(line, 64, 2, socket.MSG_CMSG_CLOEXEC)
-                    if not late.serve(message, descriptors, self._state.config, line):
+                    if not late.serve(message, descriptors, self.state.config, line):
                         asked = bool(message)
                         poll.unregister(line)
             pid = _pid(reports)
@@ -177,10 +194,10 @@ class _Creation:
     def _hand_on(self, reports: Sequence[Report]) -> None:
         if self._agent is not None:
             pid = _pid(reports)
-            self._agent.serve(reports, pid, self._state._replace(pid=pid).document(states.CREATING))
+            self._agent.serve(reports, pid, self.state._replace(pid=pid).document(states.CREATING))
 
     def _runtime_hooks(self, pid: int, line: socket.socket) -> None:
-        said = self._state._replace(pid=pid).document(states.CREATING)
+        said = self.state._replace(pid=pid).document(states.CREATING)
         try:
             for kind in ("prestart", "createRuntime"):
                 hooks.run(kind, self._hooks.get(kind) or (), said)
@@ -193,7 +210,7 @@ class _Creation:
         pid = _pid(reports)
         if failed is None and pid and any(item.kind == "ready" for item in reports):
             return pid
-        text = failures.explain(failed, self._state.config["process"]["args"][0])[2]
+        text = failures.explain(failed, self.state.config["process"]["args"][0])[2]
         raise CommandError(f"unable to start container process: error during container init: {text}")
 
 
@@ -247,10 +264,12 @@ class _Starter:
         config = self._state.config
         fifo = os.open(self._state.fifo, os.O_PATH | os.O_CLOEXEC)
         sandbox = Sandbox(self._specification, user=self._joined_users())
+        devices = Mover(config["linux"])
         self._step = "rootfs"
         sandbox.enter()
         self._step = "network"
         sandbox.connect()
+        devices.move()
         self._step = "user"
         user, home = resolve(config["process"], sandbox.rootfs)
         self._step = "namespace"
@@ -262,7 +281,7 @@ class _Starter:
         self._step = "cgroup"
         size = self._specification["stdio"]["size"]
         join, view, birth = (
-            self._cgroup.join_fds(),
+            (*self._cgroup.join_fds(), *self._class_fds()),
             self._cgroup.view(private=entry is not None),
             self._cgroup.birth_fd(),
         )
@@ -293,6 +312,10 @@ class _Starter:
             kept += () if self._agent is None else (self._agent.reading,)
             init_main.run(steps, program, wiring(writing, self._request.console, kept))
         return pid
+
+    def _class_fds(self) -> tuple[int, ...]:
+        classes = self._state.classes
+        return resctrl.Classes(**classes).join_fds() if classes else ()
 
     def _joined_users(self) -> int:
         """The user namespace that the configuration names, -1: none. Raises: OSError."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux import ns, pidfd
-from rundlet.runtime.command import configs, creation, filters, imports, properties, states, subgroups
+from rundlet.runtime.command import configs, creation, filters, imports, properties, resctrl, states, subgroups
 from rundlet.runtime.command.errors import CommandError
 from rundlet.runtime.command.listener import Agent
 from rundlet.runtime.command.states import State
@@ -59,6 +59,8 @@ def execute(state: State, process: Mapping[str, Any], options: Options) -> tuple
         adapt=_adaptation(state, process, options.plain, agent),
     )
     joined, birth = _cgroups(state, options.cgroups)
+    if state.classes:
+        joined += resctrl.Classes(**state.classes).join_fds()
     kinds = {entry["type"] for entry in state.config["linux"].get("namespaces") or ()}
     joining = exec_main.Joining(init, joined, ns.CLONE_NEWTIME if "time" in kinds else 0)
     reading, writing = os.pipe2(os.O_CLOEXEC)

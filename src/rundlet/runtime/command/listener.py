@@ -20,7 +20,6 @@ from rundlet.runtime.init.steps import Context, Step
 
 _NOTIFY: Final = "SCMP_ACT_NOTIFY"
 _FD_NAME: Final = "seccompFd"
-_VERSION: Final = "1.2.0"
 
 
 class NotifyingFilter(NamedTuple):
@@ -72,7 +71,13 @@ class Agent:
         if reported is None or not pid or self._sent:
             return
         self._sent = True
-        document = {"ociVersion": _VERSION, "fds": [_FD_NAME], "pid": pid, "metadata": self._metadata, "state": state}
+        document = {
+            "ociVersion": state["ociVersion"],
+            "fds": [_FD_NAME],
+            "pid": pid,
+            "metadata": self._metadata,
+            "state": state,
+        }
         listener = _taken(pid, reported)
         try:
             self._send(json.dumps(document).encode(), listener)

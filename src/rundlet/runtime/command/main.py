@@ -113,7 +113,9 @@ def main(words: Sequence[str]) -> NoReturn:
 
 def _dispatch(invocation: Invocation, options: Arguments) -> int:
     if options.on("version"):
-        sys.stdout.write(f"rundlet-runtime version {__version__}\nspec: 1.0.2\n")
+        from rundlet.runtime.command import configs
+
+        sys.stdout.write(f"rundlet-runtime version {__version__}\nspec: {configs.NEWEST_SPEC}\n")
         return 0
     if options.on("help") or not options.words or options.words[0] == "help":
         sys.stdout.write(_usage())

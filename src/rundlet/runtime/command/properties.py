@@ -8,11 +8,12 @@ import termios
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux import libc, scheduling
+from rundlet.linux import libc, mempolicy, scheduling
 from rundlet.runtime.command.errors import CommandError
 from rundlet.runtime.init.steps import Context, Step
 
 _DEADLINE: Final = scheduling.POLICIES["SCHED_DEADLINE"]  # only for who may run on every processor
+_PROCESSORS: Final = 1024  # what the C library's sets are made for
 _PERSONALITIES: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
 
 
@@ -87,6 +88,20 @@ class Personality(NamedTuple):
         libc.call("personality", _PERSONALITIES[self.domain], path=self.domain)
 
 
+class MemoryPolicy(NamedTuple):
+    """``linux.memoryPolicy``."""
+
+    mode: int
+    nodes: frozenset[int]
+    step: str = "limit"
+
+    def describe(self) -> str:
+        return f"memory policy {self.mode:#x} of nodes {sorted(self.nodes)}"
+
+    def execute(self, context: Context) -> None:
+        mempolicy.apply(self.mode, self.nodes)
+
+
 class PlainTerminal(NamedTuple):
     """Line ends are the outer terminal's to make, or nobody's where output goes to no terminal: not twice."""
 
@@ -102,7 +117,7 @@ class PlainTerminal(NamedTuple):
 
 
 # The kernel leaves out those that there aren't, and those that the cgroup doesn't give.
-EVERY_PROCESSOR: Final = Processors(frozenset(range(1024)))
+EVERY_PROCESSOR: Final = Processors(frozenset(range(_PROCESSORS)))
 
 
 def of_process(process: Mapping[str, Any]) -> list[Step]:
@@ -124,12 +139,12 @@ def of_container(linux: Mapping[str, Any]) -> list[Step]:
     steps: list[Step] = []
     if time is not None and not time.get("path"):
         steps.append(NewTime({clock: _offset(clock, value or {}) for clock, value in offsets.items()}))
-    return steps + _personality(linux)
+    return steps + _personality(linux) + _memory_policy(linux)
 
 
 def of_exec(linux: Mapping[str, Any], process: Mapping[str, Any]) -> list[Step]:
     """What a further process of the container has. Raises: CommandError."""
-    steps = of_process(process) + _personality(linux)
+    steps = of_process(process) + _personality(linux) + _memory_policy(linux)
     affinity = process.get("execCPUAffinity") or {}
     if affinity.get("final"):
         steps.append(Processors(processors(affinity["final"])))
@@ -149,17 +164,41 @@ def _personality(linux: Mapping[str, Any]) -> list[Step]:
     return [Personality(personality["domain"])]
 
 
+def _memory_policy(linux: Mapping[str, Any]) -> list[Step]:
+    wanted = linux.get("memoryPolicy") or {}
+    if not wanted:
+        return []
+    if wanted.get("mode") not in mempolicy.MODES:
+        raise CommandError(f"invalid memory policy mode: {wanted.get('mode')!r}")
+    mode = mempolicy.MODES[wanted["mode"]]
+    for flag in wanted.get("flags") or ():
+        if flag not in mempolicy.FLAGS:
+            raise CommandError(f"invalid memory policy flag: {flag!r}")
+        mode |= mempolicy.FLAGS[flag]
+    try:
+        nodes = _numbers(wanted["nodes"], mempolicy.NODES) if wanted.get("nodes") else frozenset()
+    except ValueError:
+        raise CommandError(f"invalid memory policy node {wanted['nodes']!r}") from None
+    return [MemoryPolicy(mode, nodes)]
+
+
 def processors(text: str) -> frozenset[int]:
     """``0,2-5``. Raises: CommandError."""
-    found: set[int] = set()
     try:
-        for part in text.split(","):
-            first, _, last = part.strip().partition("-")
-            found.update(range(int(first), int(last or first) + 1))
+        return _numbers(text, _PROCESSORS)
     except ValueError:
-        found.clear()
-    if not found:
-        raise CommandError(f"bad CPU affinity {text!r}")
+        raise CommandError(f"bad CPU affinity {text!r}") from None
+
+
+def _numbers(text: str, limit: int) -> frozenset[int]:
+    """A list of ranges, of numbers below ``limit``. Raises: ValueError, also where there are none."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        numbers = range(int(first), int(last or first) + 1)
+        if not numbers or numbers[-1] >= limit:
+            raise ValueError(text)
+        found.update(numbers)
     return frozenset(found)
 
 

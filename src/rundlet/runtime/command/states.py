@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from rundlet.linux.cgroup import Cgroup, managed, remove_if_empty
-from rundlet.runtime.command import filters, notify
+from rundlet.runtime.command import filters, notify, resctrl
 from rundlet.runtime.command.errors import CommandError, MissingError
 from rundlet.runtime.shim.cgroups import layout
 
@@ -32,7 +32,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
 class State(NamedTuple):
     """One container. ``birth``: when its first process began (field 22 of /proc/PID/stat); 0: there is none yet.
 
-    ``scope`` names what systemd made for it.
+    ``scope`` names what systemd made for it, ``classes`` (:class:`resctrl.Classes`) what it joined there.
     """
 
     id: str
@@ -47,6 +47,7 @@ class State(NamedTuple):
     own_pids: bool
     config: dict[str, Any]
     scope: dict[str, Any] | None = None
+    classes: dict[str, Any] | None = None
 
     @property
     def fifo(self) -> str:
@@ -161,6 +162,8 @@ def clean_up(state: State) -> None:
         parent, _, _ = state.cgroup.rpartition("/")
         if parent == DEFAULT_PARENT:
             remove_if_empty(parent, layout())
+    if state.classes:
+        resctrl.remove(state.classes["made"])
     forget(state)
 
 
