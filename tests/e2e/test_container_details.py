@@ -166,3 +166,16 @@ def test_an_empty_name_fits_all_events(engine: Engine) -> None:
     engine.ok("create", "--name", "any", "busybox", "true")
     window = ("--since", since, "--until", f"{time.time():.6f}")
     assert engine.ok("events", *window, "--filter", "container=", "--format", "{{.Action}}") == "create"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"Image": "", "Env": []}, "no command specified"),
+        ({"HostConfig": {}}, "config cannot be empty in order to create a container"),
+    ],
+)
+def test_a_container_of_nothing(engine: Engine, api: docker.APIClient, body: dict[str, object], message: str) -> None:
+    with pytest.raises(docker.errors.APIError, match=message) as refused:
+        api._result(api._post_json(api._url("/containers/create"), data=body), json=True)
+    assert refused.value.status_code == 400

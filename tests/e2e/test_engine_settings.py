@@ -1,10 +1,12 @@
 """What an engine's settings say about all its containers, about its firewall and about its end."""
 
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import docker
 from tests.e2e.test_networks_both_families import SERVER, fetch
 from tests.engines import Engine, alive, wait_for
 
@@ -33,6 +35,24 @@ def test_what_containers_have_that_ask_for_nothing(new_engine: NewEngine) -> Non
     assert info["Labels"] == ["room=4"] and "name=no-new-privileges" in info["SecurityOptions"]
     for group in (*Path("/sys/fs/cgroup").glob("rundlet-rooms"), *Path("/sys/fs/cgroup").glob("*/rundlet-rooms")):
         group.rmdir()  # the parent is whoever's named it, not the engine's
+
+
+def test_the_cgroup_namespace_of_who_asks_for_none(new_engine: NewEngine) -> None:
+    """On cgroup v1 Docker's default is the host's, which old clients get whatever is configured."""
+    engine, configured = new_engine(), new_engine("--default-cgroupns-mode", "private")
+    unified = engine.ok("info", "-f", "{{.CgroupVersion}}") == "2"
+    namespace = ("busybox", "readlink", "/proc/self/ns/cgroup")
+    hosts = os.readlink(f"/proc/{engine.listener()}/ns/cgroup")
+    assert (engine.ok("run", "--rm", *namespace) == hosts) is not unified
+    assert configured.ok("run", "--rm", *namespace) != hosts
+    assert configured.ok("run", "--rm", "--cgroupns", "host", *namespace) == hosts
+    client = docker.APIClient(base_url=configured.host, version="1.40", timeout=60)
+    try:
+        old = client.create_container("busybox", "true")["Id"]
+    finally:
+        client.close()
+    kept = configured.ok("inspect", "-f", "{{.HostConfig.CgroupnsMode}}", old)
+    assert kept == ("private" if unified else "host")
 
 
 def test_a_firewall_that_is_not_filled(new_engine: NewEngine, port: int) -> None:

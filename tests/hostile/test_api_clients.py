@@ -204,10 +204,17 @@ def test_names_are_names(engine: Engine, name: str) -> None:
     assert (status, "Invalid container name" in text) == (400, True)
 
 
-@pytest.mark.parametrize("parent", ["../../../x", "/../../../tmp/x", "a/../b", "/./x"])
+@pytest.mark.parametrize("parent", ["../../../rundlet-h", "/../../../rundlet-h", "a/../rundlet-h", "/./rundlet-h"])
 def test_cgroup_parent_stays_in_the_hierarchy(engine: Engine, parent: str) -> None:
-    body = {"Image": "busybox", "HostConfig": {"CgroupParent": parent}}
-    assert call(engine, "POST", "/containers/create", body)[0] == 400
+    """As in Docker the dots end at the root of the hierarchy."""
+    identifier = engine.ok("run", "-d", "--cgroupns=host", f"--cgroup-parent={parent}", "busybox", "sleep", "1000")
+    pid = engine.ok("inspect", "-f", "{{.State.Pid}}", identifier)
+    groups = [line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    engine.ok("rm", "-f", identifier)
+    for directory in [Path("/sys/fs/cgroup/rundlet-h"), *Path("/sys/fs/cgroup").glob("*/rundlet-h")]:
+        if directory.is_dir():
+            directory.rmdir()
+    assert f"/rundlet-h/{identifier}" in groups
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,13 @@ class ContainerCreateOptions(Options, frozen=True):
     """``name`` without a leading slash, or empty; ``platform`` as ``os/arch[/variant]``, or empty.
 
     ``shallow_readonly``: a read-only bind leaves what is mounted below it writable, as for clients before 1.44.
+    ``host_cgroups``: on cgroup v1 the host's cgroup namespace is the default, as for clients before 1.41.
     """
 
     name: str = ""
     platform: str = ""
     shallow_readonly: bool = False
+    host_cgroups: bool = False
 
 
 class ContainerCreated(Wire, frozen=True):

@@ -98,8 +98,6 @@ def check(config: ContainerConfig, host: HostConfig) -> None:
     spec.check_capabilities(host.cap_add or (), host.cap_drop or ())
     _check_modes(host)
     _check_names(host)
-    if not {".", ".."}.isdisjoint(host.cgroup_parent.split("/")):
-        raise InvalidParameterError(f"invalid cgroup parent: {host.cgroup_parent}")
     if config.domainname:
         _check_hostname(config.domainname)
     if config.hostname:

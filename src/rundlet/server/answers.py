@@ -59,6 +59,15 @@ def failure(error: BaseException) -> web.Response:
     return json({"message": message}, status)
 
 
+def raw_failure(error: BaseException) -> web.Response:
+    """The message as the stream that was asked for, as Docker answers ``attach``: old clients show it as output."""
+    status, message = errors.describe(error)
+    headers = {**HEADERS, hdrs.CONTENT_TYPE: RAW_STREAM}
+    answer = web.Response(body=f"{message}\r\n".encode(), status=status, headers=headers)
+    answer.force_close()
+    return answer
+
+
 async def open_stream(call: Call, content_type: str, headers: dict[str, str] | None = None) -> web.StreamResponse:
     """An answer whose length is not known; its headers are on the wire when this returns."""
     all_headers = {**HEADERS, hdrs.CONTENT_TYPE: content_type, **(headers or {})}

@@ -103,8 +103,6 @@ async def test_failed_gets(server: Server, path: str, status: int, message: str)
         ("/containers/nope/exec", {}, 400, "No exec command specified"),
         ("/containers/nope/exec", {"Cmd": ["a"]}, 404, "No such container: nope"),
         ("/exec/nope/start", {}, 404, "No such exec instance: nope"),
-        ("/containers/nope/attach", None, 404, "No such container: nope"),
-        ("/containers/nope/attach?detachKeys=bogus", None, 400, "Invalid detach keys (bogus) provided"),
         ("/images/create", None, 400, "one of fromImage and fromSrc is required"),
         ("/images/create?fromImage=denied", None, 401, "pull access denied for denied"),
         ("/auth", {"password": "wrong"}, 401, "unauthorized: incorrect username or password"),
@@ -119,6 +117,17 @@ async def test_failed_posts(server: Server, path: str, body: object, status: int
     answer = await server.request("POST", path, body)
     assert answer.status == status
     assert answer.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [("", 404, b"No such container: nope"), ("?detachKeys=bogus", 400, b"Invalid detach keys (bogus) provided")],
+)
+async def test_a_refused_attach_is_told_as_output(server: Server, query: str, status: int, message: bytes) -> None:
+    """As Docker does: who takes the answer for the stream prints it."""
+    answer = await server.request("POST", f"/containers/nope/attach{query}")
+    assert (answer.status, answer.body) == (status, message + b"\r\n")
+    assert answer.headers["content-type"] == "application/vnd.docker.raw-stream"
 
 
 @pytest.mark.parametrize("noun", ["services", "tasks", "nodes", "secrets", "configs", "swarm"])

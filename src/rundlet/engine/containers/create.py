@@ -54,6 +54,8 @@ class Creator:
         if not body.image and body.host_config is not None and body.host_config.rootfs:
             await self._admit_mounted(body.host_config)
             return await self.create_exactly(body, options, None, merge.merge(body, None))
+        if not body.image:
+            merge.merge(body, None)  # a command that is missing, too, is what Docker tells
         image = self._image(body.image, options.platform)
         await self._context.admission.admit(body.image, image)
         await self._admit_mounted(body.host_config or HostConfig())
@@ -75,7 +77,8 @@ class Creator:
         """A container with ``config`` as it is: nothing of it comes from the image's. No event tells of one that is
         ``hidden``. Raises as :meth:`create`."""
         context = self._context
-        host, warnings = self._host_config(self._user_maps.mode(body.host_config or HostConfig()))
+        wished = _on_old_terms(body.host_config or HostConfig(), options)
+        host, warnings = self._host_config(self._user_maps.mode(wished))
         refusals.check(config, host)
         logdrivers.check(host.log_config)
         resources.check_storage(host.storage_opt or {}, context.layout.root)
@@ -171,7 +174,7 @@ class Creator:
                 ipc_mode=host.ipc_mode or defaults.ipc_mode,
                 cgroupns_mode=host.cgroupns_mode
                 or ("" if host.privileged else defaults.cgroupns_mode)
-                or _cgroup_namespace(privileged=host.privileged),
+                or _default_cgroup_namespace(),
                 masked_paths=host.masked_paths if host.masked_paths is not None else masked,
                 readonly_paths=host.readonly_paths if host.readonly_paths is not None else readonly,
                 pids_limit=pids,
@@ -308,11 +311,18 @@ def _with_address(config: ContainerConfig, networking: NetworkingConfig, network
     return msgspec.structs.replace(config, mac_address=first.mac_address)
 
 
-def _cgroup_namespace(*, privileged: bool) -> str:
-    """Docker's default: on cgroup v2 a container has a namespace of its own even if it is privileged."""
+def _on_old_terms(host: HostConfig, options: ContainerCreateOptions) -> HostConfig:
+    if not options.host_cgroups or host.cgroupns_mode:
+        return host
+    return msgspec.structs.replace(host, cgroupns_mode=_default_cgroup_namespace())
+
+
+def _default_cgroup_namespace() -> str:
+    """Docker's default: a namespace of its own on cgroup v2, whatever its rights, and none on v1, where programs look
+    for the container's ID in ``/proc/self/cgroup``."""
     if not userns.INITIAL:
         return "private"  # no other view of the groups can be mounted there
-    return "host" if privileged and cgroup.detect().version != cgroup.V2 else "private"
+    return "private" if cgroup.detect().version == cgroup.V2 else "host"
 
 
 def _elsewhere(platform: Platform) -> str:

@@ -4,7 +4,7 @@ With systemd's driver a container whose ``--cgroup-parent`` is a slice, or that 
 change between two engines while containers run, so what is there counts before what would be made.
 """
 
-import re
+import posixpath
 from typing import Any, Final
 
 from rundlet.container.record import Record
@@ -72,13 +72,11 @@ def tell_systemd(record: Record, context: Context, resources: dict[str, Any]) ->
 
 
 def checked_parent(parent: str, context: Context) -> str:
-    """As the container keeps it: a path, or with systemd's driver the name of a slice.
+    """As the container keeps it: a path as it was given, or with systemd's driver the name of a slice.
 
     Raises InvalidParameterError, with Docker's words, for what systemd's driver can't put a container in.
     """
-    if context.settings.scopes is None:
-        return re.sub("/+", "/", f"/{parent}").rstrip("/")
-    if parent:
+    if parent and context.settings.scopes is not None:
         try:
             systemd.slice_path(parent)
         except ValueError:
@@ -108,7 +106,8 @@ def _scope_path(record: Record, context: Context) -> str | None:
 
 
 def _own_path(record: Record, context: Context) -> str:
-    parent = documents.host(record).cgroup_parent.strip("/")
+    """Below the hierarchy's root, however many ``..`` a wished parent has."""
+    parent = posixpath.normpath(f"/{_parent(record)}").strip("/")
     return f"/{parent or f'rundlet-{context.layout.instance}'}/{record.id}"
 
 

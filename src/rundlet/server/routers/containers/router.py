@@ -28,7 +28,7 @@ from rundlet.api.containers import (
     WaitResult,
 )
 from rundlet.api.versions import APIVersion
-from rundlet.errors import InvalidParameterError
+from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.server import answers, detach, errors, timestamps
 from rundlet.server.call import Call, container_name, platform
 from rundlet.server.hijack import Hijack
@@ -51,12 +51,13 @@ class ContainerRouter:
     async def create(self, call: Call) -> web.StreamResponse:
         name = container_name(call.text("name"))
         body = await call.json(ContainerCreate)
-        if msgspec.structs.replace(body, host_config=None, networking_config=None) == _NOTHING:
+        if not await _has_config(call, body):
             raise InvalidParameterError("config cannot be empty in order to create a container")
         options = ContainerCreateOptions(
             name=name,
             platform=platform(call) if call.version >= (1, 41) else "",
             shallow_readonly=call.version < (1, 44),
+            host_cgroups=call.version < (1, 41),
         )
         asked, warnings = requests.container_create(body, call.version)
         created = await self._backend.create(asked, options)
@@ -97,8 +98,11 @@ class ContainerRouter:
         return await answers.follow_stream(call, found.chunks, content_type)
 
     async def attach(self, call: Call) -> web.StreamResponse:
-        options, keys = _attach_options(call)
-        attachment = await self._backend.attach(call["name"], options)
+        try:
+            options, keys = _attach_options(call)
+            attachment = await self._backend.attach(call["name"], options)
+        except RundletError as exc:
+            return answers.raw_failure(exc)
         return await Hijack(call).join(attachment, stdin=options.stdin, detach_keys=keys)
 
     async def attach_websocket(self, call: Call) -> web.StreamResponse:
@@ -245,6 +249,14 @@ def _condition(call: Call) -> WaitCondition:
 def _stop_options(call: Call) -> StopOptions:
     signal = call.text("signal") if call.version >= (1, 42) else ""
     return StopOptions(signal=signal, timeout=call.integer("t"))
+
+
+async def _has_config(call: Call, body: ContainerCreate) -> bool:
+    """Whether anything was said of the container itself, be it that its fields are empty."""
+    if msgspec.structs.replace(body, host_config=None, networking_config=None) != _NOTHING:
+        return True
+    said = codec.decode(await call.request.read(), dict[str, object])
+    return not said.keys() <= {"HostConfig", "NetworkingConfig"}
 
 
 def _attach_options(call: Call) -> tuple[AttachOptions, bytes]:
