@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 
 from rundlet.daemon import placement
 from rundlet.daemon.workers import WORKERS
-from rundlet.linux import clean, libc, mount, pidfd
+from rundlet.linux import caps, clean, libc, mount, pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.logger import main as logger
 from rundlet.runtime.protocol import Order
@@ -72,6 +72,7 @@ def _warm_up() -> None:
     except OSError:
         pass  # without a place to write, shims will be a little larger
     logger.remember_importers()
+    caps.last_cap()  # every child needs it, and most have no /proc
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()

@@ -46,6 +46,7 @@ SECBIT_KEEP_CAPS_LOCKED: Final = 1 << 5
 _VERSION_3: Final = 0x20080522
 _AMBIENT_RAISE: Final = 2
 _AMBIENT_CLEAR_ALL: Final = 4
+_found: Final[list[int]] = []
 
 
 def mask(names: Iterable[str]) -> int:
@@ -71,7 +72,13 @@ def names(bits: int) -> list[str]:
 
 
 def last_cap() -> int:
-    """The highest capability number that the running kernel knows."""
+    """The highest capability number that the running kernel knows; asked for once, best while there is a /proc."""
+    if not _found:
+        _found.append(_look_for_last_cap())
+    return _found[0]
+
+
+def _look_for_last_cap() -> int:
     try:
         with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
             return int(file.read())

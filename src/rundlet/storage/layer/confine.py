@@ -195,10 +195,9 @@ def restrict(capabilities: Sequence[str]) -> None:
     """Keep the named capabilities and the system calls on the list, for good. Raises: OSError."""
     _drop_rights(capabilities)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-    program = filter_program()
-    if program:
+    if _PROGRAM:
         try:
-            loader.load(program)
+            loader.load(_PROGRAM)
         except OSError as exc:
             if exc.errno != errno.ENOSYS:  # a kernel built without filters: the rest still holds
                 raise
@@ -243,3 +242,7 @@ def filter_program(machine: str = libc.MACHINE) -> bytes:
     program.append((answer, 0, 0, refuse))
     header = struct.pack(loader.HEADER, loader.MAGIC, 0)
     return header + b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+_PROGRAM: Final = filter_program()
+"""Made once, by the launcher, for all the workers that are forked from it."""

@@ -10,6 +10,11 @@ from rundlet.storage.layer.tar import BLOCK, DIRECTORY, HARDLINK, SYMLINK, Entry
 _PAX_TYPE: Final = b"x"
 _OCTAL_7: Final = 0o7777777
 _OCTAL_11: Final = 0o77777777777
+_MAGIC: Final = b"ustar\x0000"
+_NO_OWNER_NAMES: Final = bytes(64)
+_NO_DEVICE: Final = b"%07o\0%07o\0" % (0, 0)
+_REST: Final = bytes(167)
+_SUM: Final = sum(_MAGIC) + 8 * ord(" ")
 
 
 def encode(entry: Entry) -> bytes:
@@ -63,18 +68,24 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 def _block(entry: Entry, name: bytes, link: bytes, kind: bytes, size: int) -> bytes:
     seconds = entry.mtime_ns // 1_000_000_000
-    header = bytearray(BLOCK)
-    header[0 : len(name)] = name
-    header[100:108] = b"%07o\0" % entry.mode
-    header[108:116] = b"%07o\0" % (entry.uid if entry.uid <= _OCTAL_7 else 0)
-    header[116:124] = b"%07o\0" % (entry.gid if entry.gid <= _OCTAL_7 else 0)
-    header[124:136] = b"%011o\0" % (size if size <= _OCTAL_11 else 0)
-    header[136:148] = b"%011o\0" % (seconds if 0 <= seconds <= _OCTAL_11 else 0)
-    header[148:156] = b" " * 8
-    header[156:157] = kind
-    header[157 : 157 + len(link)] = link
-    header[257:265] = b"ustar\x0000"
-    header[329:337] = b"%07o\0" % entry.major
-    header[337:345] = b"%07o\0" % entry.minor
-    header[148:155] = b"%06o\0" % sum(header)
-    return bytes(header)
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        entry.mode,
+        entry.uid if entry.uid <= _OCTAL_7 else 0,
+        entry.gid if entry.gid <= _OCTAL_7 else 0,
+        size if size <= _OCTAL_11 else 0,
+        seconds if 0 <= seconds <= _OCTAL_11 else 0,
+    )
+    device = b"%07o\0%07o\0" % (entry.major, entry.minor) if entry.major or entry.minor else _NO_DEVICE
+    # Of all bytes, with spaces in place of the sum itself; most of them are zero.
+    checksum = sum(name) + sum(numbers) + sum(kind) + sum(link) + sum(device) + _SUM
+    return b"%b%b%06o\0 %b%b%b%b%b%b" % (
+        name.ljust(100, b"\0"),
+        numbers,
+        checksum,
+        kind,
+        link.ljust(100, b"\0"),
+        _MAGIC,
+        _NO_OWNER_NAMES,
+        device,
+        _REST,
+    )
