@@ -202,10 +202,16 @@ def _complete(program: str, words: list[str], *, described: bool) -> int:
     from rundlet.client.errors import ClientError
 
     settings = Parser(GLOBAL_FLAGS, interspersed=False)
+    rest: list[str] = []
     with suppress(FlagError, HelpRequested):
-        settings.parse(words[:-1])
+        rest = settings.parse(words[:-1])
     context = Context(program, settings.values)
     context.may_start = False
+    if rest == ["buildx"] or not rest or not _is_ours(rest):
+        from rundlet.cli import plugins
+
+        if rest and (plugin := plugins.find(context, rest[0])) is not None:
+            return plugins.complete(context, plugin, words, described=described)
     try:
         completer = Completer(
             GLOBAL_FLAGS, lambda: context.session, lambda: ContextStore(context.config_directory).names()
@@ -215,6 +221,9 @@ def _complete(program: str, words: list[str], *, described: bool) -> int:
         found, directive = [], NO_FILES
     finally:
         context.close()
+    if not rest and words and not words[-1].startswith("-"):
+        taken = (*catalog.NOUNS, *catalog.SHORT_FORMS)
+        found += [(one.name, one.summary) for one in plugins.every(context, taken, words[-1]) if not one.error]
     lines = (f"{name}\t{text}" if text and described else name for name, text in found)
     return _out("".join(f"{line}\n" for line in (*lines, f":{directive}")))
 

@@ -66,13 +66,14 @@ def find(context: Context, name: str) -> Plugin | None:
     return None
 
 
-def every(context: Context, taken: Sequence[str] = ()) -> list[Plugin]:
-    """All programs that look like plugins, sorted; not those that bear the name of a command (``taken``)."""
+def every(context: Context, taken: Sequence[str] = (), start: str = "") -> list[Plugin]:
+    """All programs that look like plugins and whose names begin with ``start``, sorted; not those that bear the name of
+    a command (``taken``)."""
     found: dict[str, str] = {}
     for directory in _directories(context):
         for file, path in _programs(directory):
             name = file.removeprefix(PREFIX)
-            if name not in taken:
+            if name not in taken and name.startswith(start):
                 found.setdefault(name, path)
     return [_ask(name, found[name]) for name in sorted(found)]
 
@@ -89,6 +90,28 @@ def become(context: Context, plugin: Plugin, words: Sequence[str]) -> NoReturn:
     sys.stderr.flush()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the interpreter ignores it, and the next program would inherit that
     os.execve(plugin.path, [plugin.path, *words], environment)
+
+
+def complete(context: Context, plugin: Plugin, words: Sequence[str], *, described: bool) -> int:
+    """What the plugin proposes for its own part of a command line, on our standard output."""
+    import subprocess
+
+    question = "__complete" if described else "__completeNoDesc"
+    environment = {**os.environ, "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": _ourselves()}
+    if context.endpoint() is None and not context.settings["host"]:
+        environment["DOCKER_HOST"] = context.default_host()
+    sys.stdout.flush()
+    try:
+        return subprocess.run(
+            [plugin.path, question, *words],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            check=False,
+            timeout=PATIENCE,
+        ).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return 1
 
 
 def _ourselves() -> str:

@@ -171,3 +171,21 @@ def test_one_engine_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith(expected)
     assert main(["docker", "-H", "unix:///x", "-c", "other", "ps"]) == 1
     assert capsys.readouterr().err == "conflicting options: cannot specify both --host and --context\n"
+
+
+def test_completion_is_the_plugins_own(make: Make) -> None:
+    make("tell")
+    make("other", {"SchemaVersion": "0.1.0"})
+    done = run("__complete", "-D", "tell", "x", "", DOCKER_HOST="unix:///x")
+    assert done.stdout.splitlines()[2:] == ["word=__complete", "word=-D", "word=tell", "word=x", "word="]
+    assert "word=__completeNoDesc\n" in run("__completeNoDesc", "tell", "").stdout
+    assert run("__complete", "te").stdout == "tell\tSays what it was told\n:4\n"
+    assert run("__completeNoDesc", "ot").stdout == ":4\n"  # it is no plugin
+    assert run("__complete", "other", "").stdout == ":4\n"
+
+
+def test_a_plugin_knows_more_verbs_of_buildx(make: Make) -> None:
+    assert run("__completeNoDesc", "buildx", "").stdout == "build\ndu\nprune\n:4\n"
+    make("buildx")
+    assert "word=buildx\nword=\n" in run("__complete", "buildx", "").stdout
+    assert "--no-cache" in run("__completeNoDesc", "buildx", "build", "--no-c").stdout
