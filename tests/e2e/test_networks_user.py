@@ -320,3 +320,30 @@ def _resolver(engine: Engine) -> int:
             except OSError:
                 continue
     raise AssertionError("no resolver runs")
+
+
+def test_a_network_that_is_gone_is_disconnected_by_force(client: Client) -> None:
+    client.ok("network", "create", "lost")
+    client.ok("create", "--name", "box", "--network", "lost", "busybox", "true")
+    client.ok("network", "rm", "lost")
+    refused = client("network", "disconnect", "lost", "box")
+    assert refused.returncode == 1 and "network lost not found" in refused.stderr
+    client.ok("network", "disconnect", "-f", "lost", "box")
+    assert "lost" not in inspected(client, "box")["NetworkSettings"]["Networks"]
+    assert client("network", "disconnect", "-f", "lost", "box").returncode == 1
+
+
+def test_links_and_aliases_of_the_wrong_network(client: Client) -> None:
+    client.ok("network", "create", "own")
+    client.ok("run", "-d", "--name", "there", "--network", "own", "busybox", "sleep", "1000")
+    refused = client("run", "--link", "there", "busybox", "true")
+    assert refused.returncode == 125
+    assert "Cannot link to /there, as it does not belong to the default network" in refused.stderr
+    client.ok("network", "connect", "bridge", "there")
+    client.ok("run", "--rm", "--link", "there", "busybox", "ping", "-c", "1", "there")
+    client.ok("run", "-d", "--name", "alone", "--network", "none", "busybox", "sleep", "1000")
+    for network in ("bridge", "host", "none"):
+        refused = client("network", "connect", "--alias", "a", network, "alone")
+        assert "network-scoped alias is supported only for containers in user defined networks" in refused.stderr
+    mapped = client("run", "--network", "own", "--ip6", "::ffff:10.1.2.3", "busybox", "true")
+    assert mapped.returncode == 125 and "invalid IPv6 address" in mapped.stderr

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rundlet.cli.context import Context
+    from rundlet.cli.main import Invocation
 
 
 def confirm(message: str) -> bool:
@@ -25,6 +26,18 @@ def confirm(message: str) -> bool:
         sys.stdout.write("\n")
         raise CommandError("", 0) from None  # a question that is not answered is a no, not a failure
     return answer.strip().lower() in ("y", "yes")
+
+
+def chosen(call: Invocation) -> list[tuple[str, str]]:
+    """The filters given, and those of ``pruneFilters`` in config.json, as far as they don't contradict them."""
+    given: list[tuple[str, str]] = list(call.flags["filter"])
+    found = list(given)
+    opposite = {"label": "label!", "label!": "label"}
+    for text in call.context.config.get("pruneFilters") or ():
+        name, equals, value = str(text).partition("=")
+        if equals and (opposite.get(name), value) not in given and (name, value) not in found:
+            found.append((name, value))
+    return found
 
 
 def print_removed(context: Context, title: str, names: Iterable[str]) -> None:

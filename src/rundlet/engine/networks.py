@@ -23,6 +23,7 @@ from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
 from rundlet.errors import NotSupportedError
 from rundlet.network.creation import Pool, Request
+from rundlet.network.errors import NetworkNotFoundError
 from rundlet.network.networks import Network as StoredNetwork
 from rundlet.util.clock import rfc3339_nano
 
@@ -51,7 +52,14 @@ class NetworkRouterService:
         await self._connector.connect(self._context.network.network(ref), body)
 
     async def disconnect(self, ref: str, body: NetworkDisconnect) -> None:
-        await self._connector.disconnect(self._context.network.network(ref), body)
+        try:
+            network = self._context.network.network(ref)
+        except NetworkNotFoundError:
+            if not body.force:
+                raise
+            await self._connector.forget(ref, body)
+        else:
+            await self._connector.disconnect(network, body)
 
     async def remove(self, ref: str) -> None:
         self._remove(ref)

@@ -1,9 +1,12 @@
 """The question before something is removed."""
 
 import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from rundlet.cli import pruning
 from rundlet.cli.main import main
 
 
@@ -20,3 +23,19 @@ def test_an_interrupt_is_a_no(noun: str, monkeypatch: pytest.MonkeyPatch, capsys
     shown = capsys.readouterr()
     assert shown.out.endswith("Are you sure you want to continue? [y/N] \n")
     assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([], [("label", "a"), ("label!", "b=1")]),
+        ([("label!", "a")], [("label!", "a"), ("label!", "b=1")]),
+        ([("label", "b=1"), ("until", "1h")], [("label", "b=1"), ("until", "1h"), ("label", "a")]),
+    ],
+)
+def test_filters_of_the_configuration_file(given: list[tuple[str, str]], wanted: list[tuple[str, str]]) -> None:
+    """They hold beside those that are given, and give way to what these say."""
+
+    config = {"pruneFilters": ["label=a", "label!=b=1", "odd"]}
+    call = SimpleNamespace(flags={"filter": given}, context=SimpleNamespace(config=config))
+    assert pruning.chosen(cast(Any, call)) == wanted

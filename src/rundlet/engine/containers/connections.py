@@ -16,7 +16,7 @@ from rundlet.engine.context import Context
 from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
 from rundlet.errors import ConflictError, InvalidParameterError, RundletError
-from rundlet.network.errors import NotConnectedError
+from rundlet.network.errors import NetworkNotFoundError, NotConnectedError
 from rundlet.network.networks import Network
 from rundlet.network.sandbox import Change, parse_mode
 from rundlet.runtime.shimclient import ShimClient
@@ -46,8 +46,8 @@ class Connector:
         live = self._context.live.of(record.id)
         async with live.lock:
             record = self._usable(record.id)
-            self._check(record, network)
             network_modes.check(network, settings)
+            self._check(record, network)
             if is_running(record.state.status) and live.shim is not None:
                 await self._join(record, live.shim, network, settings)
             self._save(record, {**self._asked(record), network.name: _request_only(settings)})
@@ -68,6 +68,16 @@ class Connector:
                 await self._leave(record, live.shim, network)
             self._save(record, {name: settings for name, settings in asked.items() if name != network.name})
         self._context.events.publish("network", "disconnect", network.id, network_event(network, record.id))
+
+    async def forget(self, name: str, body: NetworkDisconnect) -> None:
+        """A network that is gone is none of the container's networks any more. Raises NetworkNotFoundError: it was
+        none."""
+        record = self._context.containers.find(body.container)
+        async with self._context.live.of(record.id).lock:
+            asked = self._asked(record)
+            if name not in asked:
+                raise NetworkNotFoundError(name)
+            self._save(record, {other: settings for other, settings in asked.items() if other != name})
 
     async def reconnect_names(self) -> None:
         """A new resolver runs: every shim with names to look up hands its sockets over. What fails is logged."""

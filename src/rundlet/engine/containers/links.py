@@ -80,12 +80,14 @@ class Links:
         return found
 
     def check_running(self, record: Record) -> None:
-        """Raises InternalError, in Docker's words, for a link to a container that doesn't run."""
+        """Raises InternalError, in Docker's words, for a link to a container that doesn't run, or not there."""
         for link in self.of(record):
             if not is_running(link.child.state.status):
                 raise InternalError(
                     f"Cannot link to a non running container: /{link.child.name} AS /{record.name}/{link.alias}"
                 )
+            if self._network.default_mode == DEFAULT_BRIDGE and not self._address(link.child):
+                raise InternalError(f"Cannot link to /{link.child.name}, as it does not belong to the default network")
 
     def hosts(self, record: Record) -> list[HostEntry]:
         """What goes into the container's /etc/hosts."""

@@ -102,7 +102,7 @@ def check(network: Network, settings: EndpointSettings) -> None:
             )
         if settings.aliases:
             raise EndpointSettingsError(
-                network.name, "network-scoped aliases are only supported for user-defined networks"
+                network.name, "network-scoped alias is supported only for containers in user defined networks"
             )
         if settings.links:
             raise NotSupportedError("Links on the default bridge (--link)")
@@ -123,13 +123,18 @@ def _check_addresses(network: Network, ipam: EndpointIPAMConfig) -> None:
         *(("link-local IP address", 0, text) for text in ipam.link_local_ips or ()),
     ):
         try:
-            good = not text or (not version or ipaddress.ip_address(text).version == version)
-            if text and not version:
-                good = ipaddress.ip_address(text).is_link_local
+            good = not text or _means(ipaddress.ip_address(text), version)
         except ValueError:
             good = False
         if not good:
             raise EndpointSettingsError(network.name, f"invalid {what}: {text}")
+
+
+def _means(address: ipaddress.IPv4Address | ipaddress.IPv6Address, version: int) -> bool:
+    """Whether it is an address of a family (0: of a link, of either)."""
+    if not version:
+        return address.is_link_local
+    return address.version == version and not (address.version == 6 and address.ipv4_mapped)
 
 
 _INTERFACE = "com.docker.network.endpoint.ifname"

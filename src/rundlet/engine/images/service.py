@@ -197,6 +197,8 @@ class ImageService:
                     changes=options.changes,
                     platform=options.platform,
                 )
+                async for _ in chunks:
+                    pass  # what is behind the archive's end: who sends must be able to send it all
             self._publish("import", str(made.image.id), reference.familiar if reference else "")
             return jsonstream.status(str(made.image.id))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.options.filters import filters_query
-from rundlet.cli.pruning import confirm, print_reclaimed, print_removed, total
+from rundlet.cli.pruning import chosen, confirm, print_reclaimed, print_removed, total
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(call: Invocation) -> int:
     reserved = flags["reserved-space"] or flags["keep-storage"]
     query = {
         "all": True if flags["all"] else None,
-        "filters": filters_query(flags["filter"]) if flags["filter"] else None,
+        "filters": filters_query(chosen(call)),
         "keep-storage": reserved or None,
         "reserved-space": reserved or None,
         "max-used-space": flags["max-used-space"] or None,

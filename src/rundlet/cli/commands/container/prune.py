@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.options.filters import filters_query
-from rundlet.cli.pruning import confirm, print_reclaimed, print_removed, total
+from rundlet.cli.pruning import chosen, confirm, print_reclaimed, print_removed, total
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you w
 def run(call: Invocation) -> int:
     if not call.flags["force"] and not confirm(WARNING):
         return 0
-    query = {"filters": filters_query(call.flags["filter"])}
+    query = {"filters": filters_query(chosen(call))}
     answer = call.context.session.post("/containers/prune", query)
     print_removed(call.context, "Deleted Containers:", answer.get("ContainersDeleted") or ())
     print_reclaimed(call.context, total(answer))

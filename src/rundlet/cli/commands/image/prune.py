@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.options.filters import filters_query
-from rundlet.cli.pruning import confirm, print_reclaimed, total
+from rundlet.cli.pruning import chosen, confirm, print_reclaimed, total
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(call: Invocation) -> int:
     flags = call.flags
     if not flags["force"] and not confirm(ALL if flags["all"] else DANGLING):
         return 0
-    filters = [*flags["filter"], ("dangling", "false" if flags["all"] else "true")]
+    filters = [*chosen(call), ("dangling", "false" if flags["all"] else "true")]
     answer = call.context.session.post("/images/prune", {"filters": filters_query(filters)})
     print_deleted(call.context, answer.get("ImagesDeleted") or ())
     print_reclaimed(call.context, total(answer))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.options.filters import filters_query
-from rundlet.cli.pruning import confirm, print_removed
+from rundlet.cli.pruning import chosen, confirm, print_removed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ WARNING = (
 def run(call: Invocation) -> int:
     if not call.flags["force"] and not confirm(WARNING):
         return 0
-    query = {"filters": filters_query(call.flags["filter"])}
+    query = {"filters": filters_query(chosen(call))}
     answer = call.context.session.post("/networks/prune", query)
     print_removed(call.context, "Deleted Networks:", answer.get("NetworksDeleted") or ())
     return 0

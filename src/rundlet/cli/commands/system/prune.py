@@ -5,7 +5,7 @@ from __future__ import annotations
 from rundlet.cli.commands.image.prune import print_deleted
 from rundlet.cli.exit import CommandError
 from rundlet.cli.options.filters import filters_query
-from rundlet.cli.pruning import confirm, print_reclaimed, print_removed, total
+from rundlet.cli.pruning import chosen, confirm, print_reclaimed, print_removed, total
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ def _warning(call: Invocation) -> str:
     )
     lines.append("all build cache" if flags["all"] else "unused build cache")
     text = "WARNING! This will remove:\n" + "".join(f"  - {line}\n" for line in lines)
-    if flags["filter"]:
+    filters = chosen(call)
+    if filters:
         text += "\n  Items to be pruned will be filtered with:\n"
-        text += "".join(f"  - {name}={value}\n" for name, value in flags["filter"])
+        text += "".join(f"  - {name}={value}\n" for name, value in filters)
     return text + "\nAre you sure you want to continue?"
 
 
@@ -44,7 +45,8 @@ def run(call: Invocation) -> int:
         raise CommandError('ERROR: The "until" filter is not supported with "--volumes"')
     if not flags["force"] and not confirm(_warning(call)):
         return 0
-    filters = {"filters": filters_query(flags["filter"])}
+    selected = chosen(call)
+    filters = {"filters": filters_query(selected)}
     answer = session.post("/containers/prune", filters)
     print_removed(context, "Deleted Containers:", answer.get("ContainersDeleted") or ())
     size = total(answer)
@@ -54,8 +56,8 @@ def run(call: Invocation) -> int:
         answer = session.post("/volumes/prune", filters)
         print_removed(context, "Deleted Volumes:", answer.get("VolumesDeleted") or ())
         size += total(answer)
-    chosen = [*flags["filter"], ("dangling", "false" if flags["all"] else "true")]
-    answer = session.post("/images/prune", {"filters": filters_query(chosen)})
+    images = [*selected, ("dangling", "false" if flags["all"] else "true")]
+    answer = session.post("/images/prune", {"filters": filters_query(images)})
     print_deleted(context, answer.get("ImagesDeleted") or ())
     size += total(answer)
     build = {"all": True if flags["all"] else None, **filters}

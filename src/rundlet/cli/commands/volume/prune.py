@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.options.filters import filters_query
-from rundlet.cli.pruning import confirm, print_reclaimed, print_removed, total
+from rundlet.cli.pruning import chosen, confirm, print_reclaimed, print_removed, total
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ALL = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
-    filters = list(flags["filter"])
+    filters = chosen(call)
     if flags["all"]:
         if any(name == "all" for name, _ in filters):
             raise CommandError("conflicting options: cannot specify both --all and --filter all=1", 125)
