@@ -359,7 +359,7 @@ def test_exec_in_a_cgroup_below(runtime: Runtime) -> None:
     runtime.write("sleep 600")
     runtime.create()
     runtime.ok("start", runtime.name)
-    assert "bad sub cgroup path: .." in runtime("exec", "--cgroup", "..", runtime.name, "true").stderr
+    assert "bad sub cgroup path: .. is not a sub cgroup path" in runtime("exec", "--cgroup", "..", runtime.name, "true").stderr
     done = runtime("exec", "--cgroup", "nowhere", runtime.name, "true")
     assert (done.returncode, "no such file or directory" in done.stderr) == (255, True)
     group = Cgroup(f"{runtime.parent}/{runtime.name}", detect())

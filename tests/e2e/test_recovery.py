@@ -180,6 +180,27 @@ def test_a_killed_shim_is_an_exit(new_engine: Callable[..., Engine]) -> None:
     assert os.listdir(engine.layout.shim_sockets) == []
 
 
+def test_a_killed_shim_whose_container_would_not_go_with_it(new_engine: Callable[..., Engine]) -> None:
+    """The kernel forgets who is to die with whom when a set-user-ID program is executed (or a confined one)."""
+    engine = new_engine()
+    own = "mkdir /s; cp /bin/busybox /s/sleep; chmod 4755 /s/sleep; echo u:x:7:7::/: >> /etc/passwd"
+    engine.ok("run", "-d", "--name", "orphan", "busybox", "sh", "-c", f"{own}; exec su -s /s/sleep u 1000")
+    init = engine.host_pid("orphan")
+    wait_for(lambda: Path(f"/proc/{init}/cmdline").read_bytes().startswith(b"sleep"), hint="the program is executed")
+    shim = int(Path(f"/proc/{init}/stat").read_text().rpartition(")")[2].split()[1])
+    pid = engine.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        os.kill(shim, signal.SIGKILL)
+        wait_for(lambda: not alive(shim), hint="the shim is gone")
+        assert alive(init)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: not alive(init), hint="the engine ends it")
+    wait_for(lambda: engine.field("orphan", "{{.State.ExitCode}}") == "137", hint="that is an exit")
+    engine.ok("rm", "orphan")
+
+
 def test_newer_state_is_refused_with_one_line(new_engine: Callable[..., Engine]) -> None:
     import sqlite3
 

@@ -11,13 +11,15 @@ from typing import Any, Final
 
 from rundlet import __version__
 from rundlet.linux import caps, pidfd
-from rundlet.linux.cgroup import stats
+from rundlet.linux.cgroup import V2, Cgroup, stats
+from rundlet.linux.cgroup.files import wait_until
 from rundlet.runtime.command import configs, scopes, states
 from rundlet.runtime.command.arguments import Arguments
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.states import State, States
 
 _EVENTS: Final = 4096  # bytes; of the kernel's notifications only that there are any counts
+_KILLING: Final = 2.0  # seconds for a process to be killed for want of memory
 _UNITS: Final = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -92,13 +94,20 @@ def watch(state: State, arguments: Arguments) -> None:
             return
         if ready:
             os.read(out_of_memory[0], _EVENTS)
-            count = group.oom_kill_count()
+            count = _killed(group, before)
             for _ in range(count - before):
                 _say({"type": "oom", "id": state.id})
             before = count
         else:
             _say_statistics(state)
             due += interval
+
+
+def _killed(group: Cgroup, before: int) -> int:
+    """How many processes were killed for want of memory, after a notice. v1: it comes before they are counted."""
+    if group.layout.version != V2:
+        wait_until(lambda: group.oom_kill_count() > before, _KILLING)
+    return group.oom_kill_count()
 
 
 def _oom_events(state: State) -> list[int]:

@@ -41,7 +41,7 @@ def _places(group: Cgroup, wanted: Sequence[str]) -> dict[str, str]:
         names, separator, path = word.rpartition(":")
         inside = os.path.normpath(path.lstrip("/")) if path.strip("/") else ""
         if inside.split("/")[0] == "..":
-            raise CommandError(f"bad sub cgroup path: {path}")
+            raise CommandError(f"bad sub cgroup path: {path} is not a sub cgroup path")
         for name in names.split(",") if separator else [""]:
             if name and name not in known:
                 raise CommandError(f"unknown controller {name} in --cgroup {word}")

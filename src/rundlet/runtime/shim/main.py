@@ -20,6 +20,7 @@ from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT
 
 _OOM_SCORE: Final = b"-500"
 _LINGER: Final = 30.0  # seconds that attached clients get to take the rest of the output
+_KILLING: Final = 0.5  # seconds for a process to be killed for want of memory
 _STREAMS: Final = (("stdin", STDIN), ("stdout", STDOUT), ("stderr", STDERR))
 
 
@@ -213,6 +214,13 @@ class Shim:
         except OSError:
             return
         if self.container.state == RUNNING and found:
+            self.event("oom")
+        elif self.container.state == RUNNING:
+            self.loop.later(_KILLING, self._look_for_the_killed)
+
+    def _look_for_the_killed(self) -> None:
+        """The kernel of cgroup v1 tells before it kills, and counts after."""
+        if self.container.state == RUNNING and self.container.cgroup.out_of_memory():
             self.event("oom")
 
     def start_failed(self, error: failures.StartError, reply: Reply) -> None:
