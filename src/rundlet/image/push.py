@@ -20,7 +20,7 @@ from rundlet.image.errors import (
 )
 from rundlet.image.leases import Leases
 from rundlet.image.parallel import all_or_none
-from rundlet.image.records import Image, OnProgress, Progress
+from rundlet.image.records import Image, OnProgress, Progress, ignore_progress
 from rundlet.image.store import SMALL, ImageStore
 from rundlet.oci.config import SIZE_LIMIT as CONFIG_LIMIT
 from rundlet.oci.config import ImageConfig
@@ -113,6 +113,22 @@ class Pusher:
             tagged = [reference.with_default_tag()]
         pusher = self._registry.pusher(reference, credentials)
         return [await self._one(pusher, tag, platform, progress) for tag in tagged]
+
+    async def push_content(
+        self, reference: Reference, image: Image, target: Descriptor, *, credentials: Credentials | None = None
+    ) -> None:
+        """Push ``target``, a manifest of ``image`` or an index that has it, without a tag.
+
+        Raises MissingBlobError and the errors of ``registry``.
+        """
+        pusher = self._registry.pusher(reference, credentials)
+        async with self._leases.lease() as lease:
+            await lease.hold(*self._store.blobs(image.id), target.digest)
+            plan = await self._planned(reference, image, target, "")
+            await self._send_blobs(pusher, reference, plan.blobs, ignore_progress)
+            for descriptor in (*plan.manifests, plan.top):
+                data = await self._store.document(descriptor.digest, SIZE_LIMIT)
+                await pusher.put_manifest(data, descriptor, None)
 
     async def _one(
         self, pusher: RepositoryPusher, reference: Reference, platform: str, progress: OnProgress

@@ -68,9 +68,7 @@ class Saver:
             tags = self._store.repository(reference) if reference is not None and reference.name_only else []
             for tag in tags:
                 self._add(plan, self._store.get(tag.canonical), tag, platform)
-            if not tags and (index := self._index_of(name)) is not None:
-                self._add_index(plan, index)
-            elif not tags:
+            if not tags and not self._add_content(plan, name, reference):
                 image = self._store.get(name)
                 named = reference if reference is not None and reference.tag and reference in image.tags else None
                 self._add(plan, image, named, platform)
@@ -87,8 +85,9 @@ class Saver:
             if stands_on(self._store.config(image_id), self._store.config(parent)):
                 plan.docker[image_id] = msgspec.structs.replace(entry, parent=str(parent))
 
-    def _index_of(self, name: str) -> Descriptor | None:
-        """The index that ``name`` is the digest of: what a build of several platforms without a name came to."""
+    def _content_of(self, name: str) -> Descriptor | None:
+        """The manifest or index that ``name`` is the digest of: what a build came to without a name, or packed another
+        way than the image that is here."""
         try:
             digest = Digest.parse(name)
         except InvalidDigestError:
@@ -97,19 +96,39 @@ class Saver:
             return None
         try:
             data = self._content.read(digest, SIZE_LIMIT)
-            decode_any(data, mediatype.OCI_INDEX)
+            document = decode_any(data, "")
         except RundletError:
             return None  # another kind of content
-        return Descriptor.of(mediatype.OCI_INDEX, data)
+        usual = mediatype.OCI_INDEX if isinstance(document, Index) else mediatype.OCI_MANIFEST
+        return Descriptor.of(document.media_type or usual, data)
 
-    def _add_index(self, plan: _Plan, index: Descriptor) -> None:
-        if not self._take_index(plan, index):
-            raise MissingBlobError(index.digest)
-        plan.index.append(index)
-        listed = {entry.digest for entry in self._children(index)}
-        for image in self._store.images():
-            if image.manifest.digest in listed:
-                plan.docker[image.id] = self._docker_entry(image)
+    def _add_content(self, plan: _Plan, name: str, reference: Reference | None) -> bool:
+        """Whether ``name`` is of that kind. Raises MissingBlobError."""
+        tag = None
+        if reference is not None and reference.tag and reference.digest is not None:
+            tag = reference.with_tag(reference.tag)
+        target = self._content_of(str(reference.digest) if tag is not None and reference is not None else name)
+        if target is None:
+            return False
+        entries = [target]
+        if mediatype.is_index(target.media_type):
+            if not self._take_index(plan, target):
+                if tag is not None:
+                    return False  # of an image that is not here for all of its platforms
+                raise MissingBlobError(target.digest)
+            entries = list(self._children(target))
+        else:
+            self._take_manifest(plan, target)
+        plan.index.append(_annotated(target, tag))
+        for entry in entries:
+            manifest = self._document(entry)
+            # Statements about an image are listed beside it.
+            if isinstance(manifest, Manifest) and self._store.find(manifest.config.digest) is not None:
+                layers = [blob_path(layer.digest) for layer in manifest.layers]
+                names = [tag.familiar] if tag is not None else None
+                config = blob_path(manifest.config.digest)
+                plan.docker[manifest.config.digest] = DockerEntry(config=config, repo_tags=names, layers=layers)
+        return True
 
     def _add(self, plan: _Plan, image: Image, tag: Reference | None, platform: str) -> None:
         image = choose(self._store, tag.canonical if tag else str(image.id), platform)

@@ -291,7 +291,9 @@ def _output(exporter: Exporter) -> Output:
     if kind is None:
         raise NotSupportedError(f"output type {exporter.type}")
     attributes = dict(exporter.attributes)
-    if attributes.pop("tar", "true") not in _TRUE:
+    if attributes.get("tar", "true") in _TRUE or kind == "local":
+        attributes.pop("tar", None)
+    elif kind != "oci":
         raise NotSupportedError(f"output type {exporter.type} as a directory")
     # Where a client keeps what it gets is its own business.
     for name in ("dest", "context"):

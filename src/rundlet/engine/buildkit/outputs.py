@@ -22,6 +22,9 @@ from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError
 
 METHOD: Final = "/moby.filesync.v1.FileSend/DiffCopy"
+_EXPORTS: Final = "export"
+"""What clients call the store of an image that goes to a directory."""
+_TRUE: Final = ("true", "1")
 _EXPORTER: Final = "buildkit-attachable-exporter-id"
 _PIECE: Final = 1 << 20
 _KINDS: Final = {
@@ -59,6 +62,10 @@ class OutputSender:
             parts = [one for one in results if one.get("index") == index]
             if not parts:
                 continue
+            if output.attrs.get("tar", "true") not in _TRUE:
+                # Its index is the client's to write, of what it is told about the result.
+                await self._stored(ClientStore(session, _EXPORTS), parts[0]["url"], index=False)
+                continue
             if not session.serves(METHOD):
                 raise InvalidParameterError(f"method {METHOD} not supported by the client")
             if output.type == "local":
@@ -75,15 +82,19 @@ class OutputSender:
             if "cache" not in one:
                 continue
             fields = dict(field.partition("=")[::2] for field in targets[one["cache"]].split(","))
-            workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-            await asyncio.to_thread(workspace.make)
-            try:
-                async with self._opened(one["url"]) as chunks:
-                    described = await ClientStore(session, fields["dest"]).save(chunks, f"{workspace.path}/files/cache")
-            finally:
-                await asyncio.shield(asyncio.to_thread(workspace.remove))
+            described = await self._stored(ClientStore(session, fields["dest"]), one["url"])
             told["cache.manifest"] = json.dumps(described)
         return told
+
+    async def _stored(self, store: ClientStore, url: str, *, index: bool = True) -> dict[str, Any]:
+        """An archive's blobs, one by one, in a store of the client's."""
+        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+        await asyncio.to_thread(workspace.make)
+        try:
+            async with self._opened(url) as chunks:
+                return await store.save(chunks, f"{workspace.path}/files/archive", index=index)
+        finally:
+            await asyncio.shield(asyncio.to_thread(workspace.remove))
 
     async def _send_archive(self, session: Session, index: int, url: str) -> None:
         async with session.channel.call(METHOD, [(_EXPORTER, str(index))]) as call, self._opened(url) as chunks:

@@ -108,8 +108,9 @@ class ClientStore:
             found |= await self._gather(entry.digest, await self.read(entry.digest), documents, depth + 1)
         return found
 
-    async def save(self, archive: AsyncIterator[bytes], spool: str) -> dict[str, Any]:
-        """Put the blobs of an OCI layout's tar into the store, its index as one of them; that one's descriptor.
+    async def save(self, archive: AsyncIterator[bytes], spool: str, *, index: bool = True) -> dict[str, Any]:
+        """Put the blobs of an OCI layout's tar into the store, its index (if ``index``) as one of them; that one's
+        descriptor.
 
         ``spool`` is a path for meanwhile. Raises CallError.
         """
@@ -119,11 +120,12 @@ class ClientStore:
             file.seek(0)
             members = await asyncio.to_thread(_members, file)
             begin, size = members.pop(_INDEX)
-            index = os.pread(file.fileno(), size, begin)
+            listing = os.pread(file.fileno(), size, begin)
             for name, (offset, length) in members.items():
                 await self._write(Digest.parse(f"sha256:{name}"), length, file.fileno(), offset)
-            digest = Digest.of(index)
-            await self._write(digest, size, file.fileno(), begin)
+            digest = Digest.of(listing)
+            if index:
+                await self._write(digest, size, file.fileno(), begin)
         return {"mediaType": mediatype.OCI_INDEX, "digest": str(digest), "size": size}
 
     async def _write(self, digest: Digest, size: int, fd: int, offset: int) -> None:

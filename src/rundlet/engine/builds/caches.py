@@ -16,6 +16,7 @@ from rundlet.builder.steps import CacheSource
 from rundlet.engine.builds import indexes
 from rundlet.engine.builds.bases import credentials_for
 from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.packing import Repacker
 from rundlet.engine.builds.requests import LOCAL
 from rundlet.engine.context import Context
 from rundlet.errors import NotFoundError, RundletError
@@ -173,7 +174,7 @@ class CacheExporter:
         async with self._leases.lease() as lease:
             target = None
             if others:
-                maker = indexes.IndexMaker(self._context, lease)
+                maker = indexes.IndexMaker(self._context, lease, Repacker(self._context, lease, frozenset()))
                 parts = [indexes.Part(one, one.manifest) for one in (image, *others)]
                 target = await maker.finish(parts, indexes.Annotations())
             await images.tag(image, reference, target)

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from rundlet.engine.builds.packing import Packing, Repacker
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.image.leases import Lease
@@ -23,12 +24,6 @@ _IN_TOTO: Final = "application/vnd.in-toto+json"
 _PREDICATE: Final = "in-toto.io/predicate-type"
 _REFERENCE: Final = "vnd.docker.reference.digest"
 _UNKNOWN: Final = Platform("unknown", "unknown")
-_OCI: Final = {
-    mediatype.DOCKER_CONFIG: mediatype.OCI_CONFIG,
-    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
-    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
-    mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
-}
 
 
 class Annotations(msgspec.Struct, frozen=True):
@@ -70,25 +65,26 @@ class Part(msgspec.Struct, frozen=True):
 class IndexMaker:
     """One per build. Everything is written under ``lease``; :meth:`finish` makes it stay with its image."""
 
-    def __init__(self, context: Context, lease: Lease) -> None:
+    def __init__(self, context: Context, lease: Lease, repacker: Repacker) -> None:
         self._context = context
         self._lease = lease
+        self._repacker = repacker
         self._blobs: list[Digest] = []
 
-    async def manifest(self, image: Image, annotations: Annotations) -> Descriptor:
-        """The image's own, or an OCI manifest of the same with annotations."""
-        if not annotations.manifest:
+    async def manifest(self, image: Image, annotations: Annotations, packing: Packing) -> Descriptor:
+        """The image's own, or another manifest of the same: with annotations, or as ``packing`` has it."""
+        if annotations.manifest:
+            packing = msgspec.structs.replace(packing, oci=True)
+        elif packing == Packing():
             return image.manifest
         content = self._context.images.content
         own = Manifest.decode(await asyncio.to_thread(content.read, image.manifest.digest, SIZE_LIMIT))
-        annotated = msgspec.structs.replace(
-            own,
-            media_type=mediatype.OCI_MANIFEST,
-            config=_as_oci(own.config),
-            layers=tuple(_as_oci(layer) for layer in own.layers),
-            annotations={**(own.annotations or {}), **annotations.manifest},
-        )
-        return await self._put(mediatype.OCI_MANIFEST, annotated.encode())
+        found = await self._repacker.packed(own, packing)
+        if annotations.manifest:
+            found = msgspec.structs.replace(found, annotations={**(own.annotations or {}), **annotations.manifest})
+        if found == own:
+            return image.manifest
+        return await self._put(found.media_type or mediatype.OCI_MANIFEST, found.encode())
 
     async def finish(self, parts: Sequence[Part], annotations: Annotations) -> Descriptor:
         """The index of all parts; the first image keeps what it is made of."""
@@ -104,7 +100,7 @@ class IndexMaker:
                 entries.append(await self._attested(part))
         index = Index(2, mediatype.OCI_INDEX, tuple(entries), annotations.index or None)
         found = await self._put(mediatype.OCI_INDEX, index.encode())
-        await self._keep(parts[0].image, [part.image for part in parts[1:]])
+        await self.keep(parts[0].image, [part.image for part in parts[1:]])
         return found
 
     async def _put(self, media_type: str, data: bytes) -> Descriptor:
@@ -132,8 +128,10 @@ class IndexMaker:
             annotations={_REFERENCE: str(part.manifest.digest), ATTESTATION_ANNOTATION: "attestation-manifest"},
         )
 
-    async def _keep(self, image: Image, others: Sequence[Image]) -> None:
+    async def keep(self, image: Image, others: Sequence[Image] = ()) -> None:
+        """What was made, and ``others``, stay as long as ``image`` does."""
         images = self._context.images
+        made = (*self._blobs, *self._repacker.written)
         foreign = [blob for other in others for blob in images.blobs(other.id)]
         foreign += [layer.blob.digest for other in others for layer in images.layers(other.id)]
         await images.put(
@@ -145,11 +143,7 @@ class IndexMaker:
                 image.platform,
                 image.labels,
                 tuple(images.layers(image.id)),
-                tuple(dict.fromkeys((*images.blobs(image.id), *self._blobs, *foreign))),
+                tuple(dict.fromkeys((*images.blobs(image.id), *made, *foreign))),
                 image.parent,
             )
         )
-
-
-def _as_oci(descriptor: Descriptor) -> Descriptor:
-    return msgspec.structs.replace(descriptor, media_type=_OCI.get(descriptor.media_type, descriptor.media_type))

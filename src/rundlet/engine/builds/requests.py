@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from rundlet.api.builds import BuildOptions
+from rundlet.api.builds import BuildOptions, Output
 from rundlet.builder.dockerfile.ast import Dockerfile
 from rundlet.builder.namedcontexts import of_platform
 from rundlet.builder.request import BuildRequest, Limits
-from rundlet.engine.builds import attestations, indexes
+from rundlet.engine.builds import attestations, indexes, packing
+from rundlet.engine.builds.packing import is_true
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -17,7 +18,13 @@ OUTPUTS = frozenset({"image", "docker", "oci", "tar", "local", "cacheonly"})
 SPLIT = "platform-split"
 """The attribute of outputs that are files: each platform's in a directory of its own."""
 _FILES = frozenset({"tar", "local"})
-_ATTRIBUTES = {"image": frozenset({"name", "push"})} | dict.fromkeys(_FILES, frozenset({"name", SPLIT}))
+BY_DIGEST = "push-by-digest"
+"""The attribute of an image that is pushed without a tag, and has no name here."""
+_ATTRIBUTES = dict.fromkeys(_FILES, frozenset({"name", SPLIT})) | {
+    "image": packing.ATTRIBUTES | {"name", "push", BY_DIGEST, "name-canonical"},
+    "docker": packing.ATTRIBUTES | {"name"},
+    "oci": packing.ATTRIBUTES | {"name", "tar"},
+}
 _ALLOWED = frozenset({"network.host", "security.insecure"})
 
 
@@ -38,7 +45,12 @@ def check(options: BuildOptions) -> None:
         for name in output.attrs:
             if name not in _ATTRIBUTES.get(output.type, {"name"}):
                 raise NotSupportedError(f"attribute {name} of output type {output.type}")
-        is_true(output.attrs.get(SPLIT, "true"))
+        for name in (SPLIT, "push", BY_DIGEST, "name-canonical", "tar"):
+            is_true(output.attrs.get(name, "true"))
+        for name in names_of(output) if by_digest(output) else ():
+            if not Reference.parse(name).name_only:
+                raise TaggedByDigestError(Reference.parse(name).canonical)
+    packing.packings(options.outputs)
     indexes.parse_annotations(options.annotations)
     attestations.parse(options.attests)
     if len(platforms(options)) > 1:
@@ -82,6 +94,22 @@ def is_whole(cache_to: str) -> bool:
     return "mode=max" in cache_to.split(",")
 
 
+class TaggedByDigestError(InvalidParameterError):
+    reason = "push-tag-by-digest"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"can't push tagged ref {name} by digest")
+
+
+def by_digest(output: Output) -> bool:
+    """Whether an image is known by its digest only, in its registry and here."""
+    return is_true(output.attrs.get(BY_DIGEST, "false"))
+
+
+def names_of(output: Output) -> list[str]:
+    return [name for name in output.attrs.get("name", "").split(",") if name]
+
+
 def _tag(text: str) -> Reference:
     reference = Reference.parse(text)
     if reference.digest is not None:
@@ -96,7 +124,8 @@ def build_request(
     epoch = options.build_args.get("SOURCE_DATE_EPOCH")
     if epoch and not epoch.isdigit():
         raise InvalidParameterError(f"invalid SOURCE_DATE_EPOCH: {epoch}")
-    names = [tag for output in options.outputs for tag in output.attrs.get("name", "").split(",") if tag]
+    named = (output for output in options.outputs if not by_digest(output))
+    names = [tag for output in named for tag in names_of(output)]
     return BuildRequest(
         dockerfile=dockerfile,
         tags=tuple(dict.fromkeys(_tag(tag) for tag in (*options.tags, *names))),
@@ -161,13 +190,6 @@ def _check_several(options: BuildOptions) -> None:
     for output in options.outputs:
         if not is_true(output.attrs.get(SPLIT, "true")):
             raise NotSupportedError(f"{SPLIT}=false of several platforms")
-
-
-def is_true(text: str) -> bool:
-    """Raises InvalidParameterError."""
-    if text.lower() not in ("true", "1", "false", "0"):
-        raise InvalidParameterError(f"invalid value {text}: neither true nor false")
-    return text.lower() in ("true", "1")
 
 
 def with_platform(request: BuildRequest, platform: Platform, *, given: bool) -> BuildRequest:

@@ -9,19 +9,21 @@ from urllib.parse import quote
 
 import msgspec
 
-from rundlet.api.builds import BuildOptions
+from rundlet.api.builds import BuildOptions, Output
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
 from rundlet.engine.builds.caches import CacheExporter
-from rundlet.engine.builds.requests import LOCAL, SPLIT, cache_reference, is_true, is_whole
+from rundlet.engine.builds.packing import MAIN, is_true
+from rundlet.engine.builds.requests import LOCAL, SPLIT, by_digest, cache_reference, is_whole, names_of
 from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
 from rundlet.errors import InvalidParameterError
 from rundlet.image.records import Image, Progress
 from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.mediatype import is_index
 from rundlet.oci.reference import Reference
 
 _ARCHIVES = {"docker": "/images/get", "oci": "/images/get"}
@@ -40,37 +42,33 @@ class Results:
         request: BuildRequest,
         options: BuildOptions,
         emit: Callable[[Any], None],
-        named: Descriptor | None,
+        targets: Mapping[int, Descriptor],
         platforms: Sequence[Image],
         stages: Sequence[Image],
     ) -> dict[str, Any]:
         """Push what is to be pushed; the answer's ``aux``.
 
-        ``named`` is what the names point at if not the image's own manifest; ``platforms`` are the images of all
-        platforms that were built, ``stages`` the last ones of all stages. Raises what pushing raises.
+        ``targets`` are what the names (MAIN) and the outputs point at if not the image's own manifest; ``platforms``
+        the images of all platforms that were built, ``stages`` the last ones of all stages. Raises what pushing raises.
         """
         image = state.image
         assert image is not None
-        names = [tag.familiar for tag in request.tags]
+        result = targets.get(_shown(options.outputs), image.manifest)
         metadata: dict[str, Any] = {
             "containerimage.config.digest": str(image.id),
-            "containerimage.digest": str((named or image.manifest).digest),
+            "containerimage.digest": str(result.digest),
         }
-        result = named or image.manifest
         described = {"mediaType": result.media_type, "digest": str(result.digest), "size": result.size}
         metadata["containerimage.descriptor"] = base64.b64encode(msgspec.json.encode(described)).decode()
-        if names:
-            metadata["image.name"] = ",".join(tag.canonical for tag in request.tags)
+        known = [*request.tags, *(name for output in options.outputs for name in _digest_names(output))]
+        if known:
+            metadata["image.name"] = ",".join(dict.fromkeys(name.canonical for name in known))
         outputs: list[dict[str, Any]] = []
         for index, output in enumerate(options.outputs):
-            if output.type == "image" and output.attrs.get("push", "false") in ("true", "1"):
-                if not names:
-                    raise InvalidParameterError("tag is needed when pushing to registry")
-                for tag in request.tags:
-                    await self._push(tag, options, emit)
+            if output.type == "image":
+                await self._published(output, targets.get(index, image.manifest), image, request, options, emit)
             elif output.type in _ARCHIVES:
-                # Without a name several platforms are one index all the same.
-                chosen = names or [str(named.digest if named is not None and len(platforms) > 1 else image.id)]
+                chosen = _archived(request.tags, image, targets.get(index), targets.get(MAIN))
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
@@ -94,6 +92,29 @@ class Results:
             built = {str(one.platform): str(one.id) for one in platforms}
             aux |= {"Metadata": metadata, "Outputs": outputs, "Platforms": built}
         return aux
+
+    async def _published(
+        self,
+        output: Output,
+        target: Descriptor,
+        image: Image,
+        request: BuildRequest,
+        options: BuildOptions,
+        emit: Callable[[Any], None],
+    ) -> None:
+        """An image goes to its registries, and gets the names that have its digest in them."""
+        untagged = _digest_names(output)
+        if is_true(output.attrs.get("push", "false")):
+            if not request.tags and not untagged:
+                raise InvalidParameterError("tag is needed when pushing to registry")
+            for tag in () if untagged else request.tags:
+                await self._push(tag, options, emit)
+            for name in untagged:
+                credentials = credentials_for(options.auth, name)
+                await self._rooms.pusher.push_content(name, image, target, credentials=credentials)
+        if is_true(output.attrs.get("name-canonical", "false")):
+            for name in untagged or request.tags:
+                self._context.images.add_digest(image, name.trimmed().with_digest(target.digest))
 
     async def _push(self, reference: Reference, options: BuildOptions, emit: Callable[[Any], None]) -> None:
         def progress(state: Progress) -> None:
@@ -134,6 +155,30 @@ class Results:
             finally:
                 await access.close()
                 await asyncio.shield(asyncio.to_thread(workspace.remove))
+
+
+def _shown(outputs: Sequence[Output]) -> int:
+    """The output that the answer describes: an archive only where no image stays here."""
+    kinds = {index: output.type for index, output in enumerate(outputs)}
+    if not kinds or "image" in kinds.values():
+        return MAIN
+    return next((index for index, kind in kinds.items() if kind in _ARCHIVES), MAIN)
+
+
+def _digest_names(output: Output) -> list[Reference]:
+    """What an image is pushed as without a tag. Raises InvalidReferenceError."""
+    return [Reference.parse(name) for name in names_of(output)] if by_digest(output) else []
+
+
+def _archived(
+    tags: Sequence[Reference], image: Image, target: Descriptor | None, named: Descriptor | None
+) -> list[str]:
+    """What an archive of ``target`` is asked for by; ``named``: what the names point at."""
+    if target == named or target is None:
+        # Without a name several platforms are one index all the same.
+        index = target is not None and is_index(target.media_type)
+        return [tag.familiar for tag in tags] or [str(target.digest if target is not None and index else image.id)]
+    return [f"{tag.canonical}@{target.digest}" for tag in tags] or [str(target.digest)]
 
 
 def _files_of(images: Sequence[Image], attributes: Mapping[str, str]) -> str:

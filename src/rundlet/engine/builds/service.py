@@ -38,6 +38,7 @@ from rundlet.engine.builds.classic import ClassicReporter
 from rundlet.engine.builds.contexts import Read
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
+from rundlet.engine.builds.packing import MAIN, Packing, Repacker, packings
 from rundlet.engine.builds.pruning import BuildCacheService
 from rundlet.engine.builds.requests import build_request, check, platforms, tagged, with_platform
 from rundlet.engine.builds.results import Results
@@ -241,14 +242,15 @@ class BuildService:
         built = await self._solved(found, options, workspace, lent, lease, reporter)
         main = built[-1]
         image = main.image
-        target = await self._index(built, options, found, workspace, lease)
+        targets = await self._targets(built, options, found, workspace, lease)
+        target = targets.get(MAIN)
         context.events.publish("image", "create", str(image.id), {**image.labels, "name": str(image.id)})
         if tagged(options):
             for reference in main.request.tags:
                 await context.images.tag(image, reference, target)
                 context.events.publish("image", "tag", str(image.id), {**image.labels, "name": reference.familiar})
         images, stages = [one.image for one in built], [stage for one in built for stage in one.stages]
-        aux = await self._results.finish(main.state, main.request, options, emit, target, images, stages)
+        aux = await self._results.finish(main.state, main.request, options, emit, targets, images, stages)
         if options.recorded:
             aux["Provenance"] = self._provenance(built, options, found)
         emit(jsonstream.aux(aux))
@@ -285,24 +287,54 @@ class BuildService:
                 built.append(_Built(state, request, began, work.used, work.stages))
         return built
 
-    async def _index(
+    async def _targets(
         self, built: Sequence["_Built"], options: BuildOptions, found: Read, workspace: Workspace, lease: Lease
+    ) -> dict[int, Descriptor]:
+        """What the names (MAIN) and each output are to point at, where that is not the image's own manifest."""
+        kept = frozenset(
+            layer.blob.digest
+            for one in built
+            for base in one.used.values()
+            for layer in self._context.images.layers(base.id)
+        )
+        repacker = Repacker(self._context, lease, kept)
+        made: dict[Packing, Descriptor | None] = {}
+        targets: dict[int, Descriptor] = {}
+        for number, packing in packings(options.outputs).items():
+            if packing not in made:
+                maker = indexes.IndexMaker(self._context, lease, repacker)
+                made[packing] = await self._target(built, options, found, workspace, maker, packing)
+            if (target := made[packing]) is not None:
+                targets[number] = target
+        return targets
+
+    async def _target(
+        self,
+        built: Sequence["_Built"],
+        options: BuildOptions,
+        found: Read,
+        workspace: Workspace,
+        maker: indexes.IndexMaker,
+        packing: Packing,
     ) -> Descriptor | None:
-        """What the names are to point at, if not at an image alone."""
+        """An index, or a manifest that is not the image's own; None for that."""
         wanted = attestations.parse(options.attests)
         annotations = indexes.parse_annotations(options.annotations)
-        if not (wanted or annotations or len(built) > 1):
+        several = bool(wanted or annotations or len(built) > 1)
+        if not several and packing == Packing():
             return None
-        maker = indexes.IndexMaker(self._context, lease)
         parts: list[indexes.Part] = []
         for one in reversed(built):
             now = self._context.clock.now_ns()
             facts = attestations.facts_of(one.request, options, found.text, one.used, one.began, now, wanted)
             names = [tag.familiar for tag in one.request.tags]
-            manifest = await maker.manifest(one.image, annotations)
+            manifest = await maker.manifest(one.image, annotations, packing)
             stated = await self._attester.statements(one.image, manifest.digest, names, wanted, facts, workspace)
             parts.append(indexes.Part(one.image, manifest, stated))
-        return await maker.finish(parts, annotations)
+        if several:
+            return await maker.finish(parts, annotations)
+        await maker.keep(parts[0].image)
+        return parts[0].manifest
 
     def _provenance(self, built: Sequence["_Built"], options: BuildOptions, found: Read) -> dict[str, tuple[str, str]]:
         wanted, now = attestations.parse(options.attests), self._context.clock.now_ns()

@@ -105,7 +105,7 @@ def test_what_is_wrong(attributes: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("attributes", "exporter"),
     [
-        ({}, Exporter("oci", {"tar": "false"})),
+        ({}, Exporter("docker", {"tar": "false"})),
         ({}, Exporter("estargz")),
         ({"frontend.caps": "moby.buildkit.frontend.nothing"}, Exporter("tar")),
         ({"hostname-of-nothing": "x"}, Exporter("tar")),

@@ -1,0 +1,131 @@
+"""How an image leaves a build: media types, compression, pushed by its digest, as a directory."""
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.building import Context
+from tests.e2e.buildx import Files, Store, buildx
+from tests.engines import Done, Engine
+from tools.registry import Registry
+
+from rundlet.api.buildkit import Exporter
+
+OCI = "application/vnd.oci.image"
+DOCKER = "application/vnd.docker"
+FILE = "FROM busybox\nCOPY a /a\n"
+
+
+@pytest.fixture
+def context(engine: Engine, tmp_path: Path) -> Context:
+    return Context(engine, tmp_path / "context").dockerfile(FILE).write("a", f"a\n{tmp_path}\n" * 500)
+
+
+class Archive:
+    """An image as it came out."""
+
+    def __init__(self, path: Path) -> None:
+        with tarfile.open(path) as archive:
+            self.members = {one.name: archive.extractfile(one).read() for one in archive if one.isreg()}  # type: ignore[union-attr]
+        [self.entry] = json.loads(self.members["index.json"])["manifests"]
+        self.manifest: dict[str, Any] = json.loads(self.blob(self.entry["digest"]))
+        self.types = [layer["mediaType"] for layer in self.manifest["layers"]]
+
+    def blob(self, digest: str) -> bytes:
+        return self.members[f"blobs/sha256/{digest.removeprefix('sha256:')}"]
+
+    def starts(self) -> list[bytes]:
+        """The first bytes of each layer."""
+        return [self.blob(layer["digest"])[:4] for layer in self.manifest["layers"]]
+
+
+def built(context: Context, output: str, *words: str) -> Archive:
+    path = context.path.parent / "out.tar"
+    done = context.build("-o", f"{output},dest={path}", *words)
+    assert done.returncode == 0, done.stderr
+    return Archive(path)
+
+
+def test_oci_archives_have_ocis_types_and_load_again(context: Context) -> None:
+    plain = built(context, "type=oci")
+    assert plain.entry["mediaType"] == plain.manifest["mediaType"] == f"{OCI}.manifest.v1+json"
+    assert plain.types == [f"{OCI}.layer.v1.tar+gzip"] * 2
+    assert plain.manifest["config"]["mediaType"] == f"{OCI}.config.v1+json"
+    named = built(context, "type=oci", "-t", "packed:1")
+    assert named.entry["annotations"]["io.containerd.image.name"] == "docker.io/library/packed:1"
+    assert named.entry["digest"] == plain.entry["digest"]
+    context.engine.ok("rmi", "packed:1")
+    context.engine.ok("load", "-i", str(context.path.parent / "out.tar"))
+    assert context.run("head", "-c", "2", "/a", image="packed:1") == "a"
+    other = built(context, "type=oci,oci-mediatypes=false")
+    assert other.types == [f"{DOCKER}.image.rootfs.diff.tar.gzip"] * 2
+    turned = built(context, "type=docker,oci-mediatypes=true")
+    assert turned.entry["digest"] == plain.entry["digest"]
+
+
+def test_compression_is_of_what_the_build_made_unless_it_is_forced(context: Context) -> None:
+    zstd = built(context, "type=oci,compression=zstd", "-t", "packed:2")
+    assert zstd.types == [f"{OCI}.layer.v1.tar+gzip", f"{OCI}.layer.v1.tar+zstd"]
+    assert zstd.starts()[1] == b"\x28\xb5\x2f\xfd"
+    forced = built(context, "type=oci,compression=zstd,force-compression=true", "-t", "packed:2")
+    assert forced.types == [f"{OCI}.layer.v1.tar+zstd"] * 2
+    context.engine.ok("rmi", "packed:2")
+    context.engine.ok("load", "-i", str(context.path.parent / "out.tar"))
+    assert context.run("head", "-c", "2", "/a", image="packed:2") == "a"
+    plain = built(context, "type=docker,compression=uncompressed,force-compression=true")
+    assert plain.types == [f"{DOCKER}.image.rootfs.diff.tar"] * 2
+    diff_ids = json.loads(plain.blob(plain.manifest["config"]["digest"]))["rootfs"]["diff_ids"]
+    assert [layer["digest"] for layer in plain.manifest["layers"]] == diff_ids
+    best = built(context, "type=docker,compression-level=9")
+    least = built(context, "type=docker,compression-level=1")
+    sizes = [one.manifest["layers"][1]["size"] for one in (best, least)]
+    assert sizes[0] < sizes[1]
+
+
+def refused(context: Context, output: str) -> str:
+    done: Done = context.build("-o", output)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_what_is_refused(context: Context) -> None:
+    out = f"dest={context.path.parent / 'out.tar'}"
+    assert "compression estargz is not supported by Rundlet" in refused(context, f"type=oci,{out},compression=estargz")
+    assert "unsupported layer compression type lz4" in refused(context, f"type=oci,{out},compression=lz4")
+    assert "non-integer value x specified" in refused(context, f"type=oci,{out},compression-level=x")
+    assert "gzip goes from 0 to 9" in refused(context, f"type=oci,{out},compression-level=10")
+    assert "can't push tagged ref docker.io/library/a:1 by digest" in refused(
+        context, "type=image,name=a:1,push-by-digest=true,push=true"
+    )
+
+
+def test_pushed_by_digest_and_known_by_it(context: Context, registry: Registry, tmp_path: Path) -> None:
+    """As workflows do it that build each platform elsewhere, and put an index together of the digests."""
+    engine, name = context.engine, f"{registry.address}/by/digest"
+    meta = tmp_path / "meta"
+    words = f"type=image,name={name},push-by-digest=true,name-canonical=true,push=true,compression=zstd"
+    done = context.build("-o", words, "--metadata-file", str(meta))
+    assert done.returncode == 0, done.stderr
+    digest = json.loads(meta.read_text())["containerimage.digest"]
+    assert json.loads(meta.read_text())["image.name"] == name
+    image = json.loads(meta.read_text())["containerimage.config.digest"]
+    assert engine.ok("image", "inspect", "-f", "{{.RepoTags}} {{.RepoDigests}}", image) == f"[] [{name}@{digest}]"
+    assert f"{name}:latest" not in engine.ok("images", "--format", "{{.Repository}}:{{.Tag}}")
+    engine.ok("rmi", image)
+    assert engine.ok("pull", "-q", f"{name}@{digest}") == f"{name}@{digest}"
+    assert context.run("head", "-c", "2", "/a", image=f"{name}@{digest}") == "a"
+    engine.ok("rmi", f"{name}@{digest}")
+
+
+async def test_a_directory_of_the_clients(engine: Engine, context: Context) -> None:
+    """``type=oci,tar=false``: the client's store gets the blobs, and its index is the client's to write."""
+    store = Store()
+    files = Files({"context": context.path, "dockerfile": context.path})
+    async with buildx(engine.socket, files, store=store) as client:
+        response = await client.solve("r1", {}, Exporter("oci", {"tar": "false", "name": "packed:3"}))
+    manifest = json.loads(store.blobs[response["containerimage.digest"]])
+    assert {one["digest"] for one in (manifest["config"], *manifest["layers"])} < set(store.blobs)
+    assert len(store.blobs) == 4
+    engine.ok("rmi", "packed:3")
