@@ -247,6 +247,8 @@ def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int
         return _out(texts.noun_help(program, " ".join(words)))
     for count in (3, 2, 1):
         name = catalog.resolve(tuple(words[:count])) if len(words) >= count else ""
+        if name and len(words) > count and not words[count].startswith("-"):
+            raise CommandError(f"unknown help topic: {' '.join(words[count:])}")
         if name:
             return _out(texts.command_help(program, " ".join(words[:count]), _load(name)))
     raise CommandError(f"unknown help topic: {' '.join(words)}")

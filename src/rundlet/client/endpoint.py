@@ -66,6 +66,9 @@ class Endpoint:
             raise ClientError(f"unable to resolve docker endpoint: invalid bind address format: {self.url}")
         self.address = name.strip("[]") or "127.0.0.1"
         self.port = int(port)
+        if not colon:
+            # As errors name it, Docker's way.
+            self.url = f"{self.scheme}://{name or 'localhost'}:{port}{self.prefix}"
         if self.scheme == "https" and self.tls is None:
             self.tls = TlsSettings("", "", "", verify=True)
 
