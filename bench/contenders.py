@@ -168,7 +168,7 @@ class Rundlet:
         return self.command("push", "-q", image)
 
     def version(self) -> str:
-        return f"rundlet {run(self.command('version', '-f', '{{.Server.Version}}'))}"
+        return f"rundlet {run(self.command('version', '-f', '{{.Client.Version}}'))}"
 
     def engine_processes(self) -> list[int]:
         assert self._process is not None

@@ -195,7 +195,7 @@ def demo() -> None:
         show.title(f"The image: {source.description}")
         if source.tar is not None:
             show.step("making it (kept for the next time)", time.monotonic() - start)
-        show.run("version", "--format", "Rundlet {{.Server.Version}}: the engine is up")
+        show.run("version", "--format", "Rundlet {{(index .Server.Components 0).Version}}: the engine is up")
         image = "debian" if source.tar is None else "demo"
         if source.tar is None:
             show.run("pull", image, lines=2)

@@ -195,7 +195,7 @@ class CacheUsage(Wire, frozen=True):
     """One record of ``df``'s build cache. Sizes in bytes; times RFC 3339."""
 
     id: str = always("", name="ID")
-    parent: str = ""
+    parents: tuple[str, ...] = ()
     type: str = always("")
     description: str = always("")
     in_use: bool = always(False)

@@ -24,6 +24,8 @@ class APIVersion(NamedTuple):
 
 MINIMUM: Final = APIVersion(1, 24)
 MAXIMUM: Final = APIVersion(1, 51)
+RELEASE: Final = "28.5.2"
+"""Docker's, the last that speaks no newer version. Clients compare an engine's version with the oldest they can use."""
 # What skopeo, buildah and podman ask for when they move an archive (`docker-daemon:`), as Debian 12 has them.
 ARCHIVES_MINIMUM: Final = APIVersion(1, 22)
 
@@ -157,7 +159,11 @@ def disk_usage(document: Document, version: APIVersion) -> None:
     for item in document["Containers"] or ():
         container_summary(item, version)
     if version < (1, 42):
-        document["BuilderSize"] = 0
+        cache = document["BuildCache"] or ()
+        document["BuilderSize"] = sum(item["Size"] for item in cache)
+        for item in cache:
+            if parents := item.pop("Parents", ()):
+                item["Parent"] = parents[0]
 
 
 def _used_image(document: Document, version: APIVersion) -> None:

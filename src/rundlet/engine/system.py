@@ -40,6 +40,9 @@ from rundlet.linux.cgroup.layout import V2
 from rundlet.registry import Credentials, Registry
 from rundlet.util.clock import rfc3339_nano
 
+VERSION = f"{versions.RELEASE}+rundlet{__version__}"
+"""What clients compare: Testcontainers, minikube and others refuse engines that are older than the Docker they know."""
+
 
 class SystemService:
     """``containers``, ``images`` and ``volumes`` give the lists that ``df`` shows.
@@ -83,7 +86,7 @@ class SystemService:
         return Version(
             platform=PlatformName(name="Rundlet Engine"),
             components=(Component(name="Engine", version=__version__, details=details),),
-            version=__version__,
+            version=VERSION,
             api_version=str(versions.MAXIMUM),
             min_api_version=str(versions.MINIMUM),
             go_version=f"python{platform.python_version()}",
@@ -162,7 +165,7 @@ class SystemService:
             no_proxy=os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")),
             name=socket.gethostname(),
             labels=settings.labels,
-            server_version=__version__,
+            server_version=VERSION,
             runtimes=runtimes,
             default_runtime=settings.default_runtime,
             init_binary="rundlet-init",

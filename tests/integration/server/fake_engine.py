@@ -70,6 +70,7 @@ from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.networks import (
     Network,
     NetworkConnect,
+    NetworkContainer,
     NetworkCreate,
     NetworkCreated,
     NetworkDisconnect,
@@ -515,7 +516,7 @@ class FakeImages:
         yield jsonstream.status(text)
 
     async def push(self, options: PushOptions) -> AsyncIterator[JSONMessage]:
-        self.auth = options.auth
+        self.auth, self.platform = options.auth, options.platform
         return self._one(f"The push refers to repository [{options.name}]")
 
     async def tag(self, ref: str, repo: str, tag: str) -> None:
@@ -562,7 +563,8 @@ class FakeNetworks:
         return list(self.all.values())
 
     async def inspect(self, ref: str, options: NetworkInspectOptions) -> Network:
-        return self.find(ref)
+        found = next((network for network in self.all.values() if network.id == ref), None) or self.find(ref)
+        return msgspec.structs.replace(found, containers={"c1": NetworkContainer(name="x")})
 
     async def create(self, body: NetworkCreate) -> NetworkCreated:
         self.all[body.name] = Network(name=body.name, id=ids.new_id(), driver=body.driver or "bridge")
@@ -643,6 +645,7 @@ class FakeSystem:
 
     def __init__(self) -> None:
         self.subscribers = 0
+        self.kinds: frozenset[str] = frozenset()
 
     builder_version = "1"
 
@@ -653,14 +656,18 @@ class FakeSystem:
         return Info(id="fake", name="host", server_version="28.2.2", driver="overlay2", n_cpu=2)
 
     async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
+        self.kinds = options.kinds
         return DiskUsage()
 
     async def events(self, options: EventsOptions) -> AsyncIterator[Event]:
         self.subscribers += 1
-        return self._events()
+        return self._events(options)
 
-    async def _events(self) -> AsyncIterator[Event]:
+    async def _events(self, options: EventsOptions) -> AsyncIterator[Event]:
         try:
+            if "image" in options.filters.get("type"):
+                yield Event(type="image", action="create")
+                yield Event(type="image", action="tag")
             for number in range(2):
                 actor = EventActor(id="c1", attributes={"name": "x"})
                 yield Event(status="start", id="c1", type="container", action="start", actor=actor, time=number + 1)

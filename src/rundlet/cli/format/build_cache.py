@@ -51,7 +51,7 @@ FIELDS = {
     "InUse": ("IN USE", _truth("InUse")),
     "LastUsedAt": ("LAST USED AT", _at("LastUsedAt")),
     "LastUsedSince": ("LAST USED", _since("LastUsedAt")),
-    "Parent": ("PARENT", lambda item, full: item.get("Parent", "")),
+    "Parent": ("PARENT", lambda item, full: ", ".join(item.get("Parents", ()))),
     "Shared": ("SHARED", _truth("Shared")),
     "Size": ("SIZE", lambda item, full: human_size(item.get("Size") or 0, 3)),
     "UsageCount": ("USAGE", lambda item, full: str(item.get("UsageCount", 0))),

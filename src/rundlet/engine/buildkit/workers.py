@@ -196,5 +196,5 @@ def _record(item: CacheUsage) -> UsageRecord:
         description=item.description,
         record_type=item.type,
         shared=item.shared,
-        parents=(item.parent,) if item.parent else (),
+        parents=item.parents,
     )

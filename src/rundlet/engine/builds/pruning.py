@@ -115,7 +115,7 @@ class BuildCacheService:
 def _step(record: CacheRecord, image: Image, used: bool) -> CacheUsage:
     return CacheUsage(
         id=image.id.encoded,
-        parent=image.parent.encoded if image.parent is not None else "",
+        parents=(image.parent.encoded,) if image.parent is not None else (),
         type="regular",
         description=record.description,
         in_use=used,
@@ -155,7 +155,7 @@ def _context(kept: KeptContext) -> CacheUsage:
 def _matches(item: CacheUsage, filters: Filters) -> bool:
     wanted: dict[str, Callable[[str], bool]] = {
         "id": item.id.startswith,
-        "parent": item.parent.startswith,
+        "parent": lambda wanted: any(parent.startswith(wanted) for parent in item.parents),
         "type": item.type.__eq__,
         "description": item.description.__contains__,
     }

@@ -114,6 +114,8 @@ class ContainerRouter:
             await self._backend.inspect(call["name"], ContainerInspectOptions())
             raise
         options, keys = _attach_options(call)
+        if call.version < (1, 42):  # which stream was not asked for yet
+            options = msgspec.structs.replace(options, stdin=True, stdout=True, stderr=True)
         attachment = await self._backend.attach(call["name"], options)
         return await client.join(attachment, stdin=options.stdin, detach_keys=keys)
 

@@ -48,14 +48,16 @@ class ImageRouter:
 
     async def inspect(self, call: Call) -> web.StreamResponse:
         manifests = call.version >= APIVersion(1, 48) and call.flag("manifests")
-        if manifests and call.text("platform"):
+        chosen = platform(call) if call.version >= APIVersion(1, 49) else ""
+        if manifests and chosen:
             raise InvalidParameterError("conflicting options: manifests and platform options cannot both be set")
-        options = ImageInspectOptions(manifests=manifests, platform=platform(call))
+        options = ImageInspectOptions(manifests=manifests, platform=chosen)
         found = await self._backend.inspect(call["name"], options)
         return answers.json(versions.adapted(found, _inspected_as(call), versions.image_inspect, versions.IMAGE_SINCE))
 
     async def history(self, call: Call) -> web.StreamResponse:
-        return answers.json(await self._backend.history(call["name"], platform(call)))
+        chosen = platform(call) if call.version >= APIVersion(1, 48) else ""
+        return answers.json(await self._backend.history(call["name"], chosen))
 
     async def layers(self, call: Call) -> web.StreamResponse:
         """Rundlet's own: what each layer does to the files below it."""
@@ -82,7 +84,8 @@ class ImageRouter:
         return await answers.progress_stream(call, await self._backend.import_image(options, call.body()))
 
     async def push(self, call: Call) -> web.StreamResponse:
-        options = PushOptions(name=call["name"], tag=call.text("tag"), platform=platform(call), auth=call.auth())
+        chosen = platform(call) if call.version >= APIVersion(1, 46) else ""
+        options = PushOptions(name=call["name"], tag=call.text("tag"), platform=chosen, auth=call.auth())
         return await answers.progress_stream(call, await self._backend.push(options))
 
     async def tag(self, call: Call) -> web.StreamResponse:
@@ -94,7 +97,7 @@ class ImageRouter:
         if not name.strip():
             raise InvalidParameterError("image name cannot be blank")
         options = ImageRemoveOptions(
-            force=call.flag("force"), no_prune=call.flag("noprune"), platforms=_many_platforms(call)
+            force=call.flag("force"), no_prune=call.flag("noprune"), platforms=_many_platforms(call, APIVersion(1, 50))
         )
         return answers.json(await self._backend.remove(name, options))
 
@@ -112,11 +115,13 @@ class ImageRouter:
 
     async def save(self, call: Call) -> web.StreamResponse:
         names = (call["name"],) if "name" in call.variables else call.texts("names")
-        chunks = await self._backend.save(SaveOptions(names=names, platforms=_many_platforms(call)))
+        chunks = await self._backend.save(SaveOptions(names=names, platforms=_many_platforms(call, APIVersion(1, 48))))
         return await answers.bytes_stream(call, chunks, answers.TAR)
 
     async def load(self, call: Call) -> web.StreamResponse:
-        options = LoadOptions(quiet=call.flag("quiet", default=True), platforms=_many_platforms(call))
+        options = LoadOptions(
+            quiet=call.flag("quiet", default=True), platforms=_many_platforms(call, APIVersion(1, 48))
+        )
         # Docker's clients look for what is wrong with an archive in the answer, never at its status.
         messages = await self._backend.load(options, call.body())
         return await answers.progress_stream(call, messages, refuse=False)
@@ -124,10 +129,10 @@ class ImageRouter:
 
 def _pull_options(call: Call) -> PullOptions:
     return PullOptions(
-        name=call.text("fromImage"),
+        name=call.text("fromImage").removesuffix(":"),  # as ``pull -a`` may send it
         tag=call.text("tag"),
         all_tags=call.flag("allTags"),
-        platform=platform(call),
+        platform=platform(call) if call.version >= APIVersion(1, 32) else "",
         auth=call.auth(),
     )
 
@@ -140,8 +145,9 @@ def _list_filters(call: Call) -> Filters:
     return chosen
 
 
-def _many_platforms(call: Call) -> tuple[str, ...]:
-    return platforms(call) or platforms(call, "platforms")
+def _many_platforms(call: Call, since: APIVersion) -> tuple[str, ...]:
+    """None before ``since``: older clients sent what no engine looked at."""
+    return (platforms(call) or platforms(call, "platforms")) if call.version >= since else ()
 
 
 def _inspected_as(call: Call) -> APIVersion:

@@ -1,6 +1,7 @@
 """``/networks``."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from aiohttp import web
 
@@ -12,10 +13,14 @@ from rundlet.api.networks import (
     NetworkInspectOptions,
     NetworkListOptions,
 )
+from rundlet.errors import InvalidParameterError
 from rundlet.server import answers
 from rundlet.server.call import Call
 from rundlet.server.routers.networks.backend import NetworkBackend
 from rundlet.server.routing import Route
+
+_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE: Final = frozenset({"", "0", "f", "F", "FALSE", "false", "False"})
 
 
 class NetworkRouter:
@@ -26,10 +31,12 @@ class NetworkRouter:
 
     async def list(self, call: Call) -> web.StreamResponse:
         found = await self._backend.list(NetworkListOptions(filters=call.filters(filters.NETWORKS)))
+        if call.version < (1, 28):  # with the containers on each, which are for inspect since
+            found = [await self._backend.inspect(network.id, NetworkInspectOptions()) for network in found]
         return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
 
     async def inspect(self, call: Call) -> web.StreamResponse:
-        options = NetworkInspectOptions(verbose=call.flag("verbose"), scope=call.text("scope"))
+        options = NetworkInspectOptions(verbose=_verbose(call.text("verbose")), scope=call.text("scope"))
         found = await self._backend.inspect(call["id"], options)
         return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
 
@@ -51,6 +58,15 @@ class NetworkRouter:
 
     async def prune(self, call: Call) -> web.StreamResponse:
         return answers.json(await self._backend.prune(call.filters(filters.NETWORKS_PRUNE)))
+
+
+def _verbose(text: str) -> bool:
+    """As Go's ``strconv.ParseBool``. Raises InvalidParameterError."""
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise InvalidParameterError(
+        f'invalid value for verbose: {text}: strconv.ParseBool: parsing "{text}": invalid syntax'
+    )
 
 
 def routes(backend: NetworkBackend) -> Iterable[Route]:

@@ -1,12 +1,12 @@
 """``/_ping``, ``/version``, ``/info``, ``/system/df``, ``/events``, ``/auth``."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Final, get_args
 
 from aiohttp import web
 
 from rundlet.api import filters, versions
-from rundlet.api.events import EventsOptions
+from rundlet.api.events import Event, EventsOptions
 from rundlet.api.images import AuthConfig
 from rundlet.api.system import DiskUsageKind, DiskUsageOptions
 from rundlet.errors import InvalidParameterError
@@ -41,7 +41,8 @@ class SystemRouter:
         return answers.json(versions.adapted(found, call.version, versions.info, versions.INFO_SINCE))
 
     async def disk_usage(self, call: Call) -> web.StreamResponse:
-        found = await self._backend.disk_usage(DiskUsageOptions(kinds=frozenset(map(_kind, call.texts("type")))))
+        kinds = call.texts("type") if call.version >= (1, 42) else ()
+        found = await self._backend.disk_usage(DiskUsageOptions(kinds=frozenset(map(_kind, kinds))))
         return answers.json(versions.adapted(found, call.version, versions.disk_usage, versions.DISK_USAGE_SINCE))
 
     async def events(self, call: Call) -> web.StreamResponse:
@@ -55,10 +56,22 @@ class SystemRouter:
                 f"`since` time ({call.text('since')}) cannot be after `until` time ({call.text('until')})"
             )
         found = await self._backend.events(options)
+        if call.version < (1, 46):
+            found = _without_made_images(found)
         return await answers.follow_stream(call, answers.encoded(found), answers.JSON)
 
     async def login(self, call: Call) -> web.StreamResponse:
         return answers.json(await self._backend.login(await call.json(AuthConfig)))
+
+
+async def _without_made_images(found: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    """Since 1.46 events tell of an image that was built, also of one without a name."""
+    try:
+        async for event in found:
+            if (event.type, event.action) != ("image", "create"):
+                yield event
+    finally:
+        await answers.close(found)
 
 
 def _kind(text: str) -> DiskUsageKind:
