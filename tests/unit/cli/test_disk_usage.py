@@ -1,9 +1,14 @@
 """``system df -v`` with a format: the same objects that its tables show, each with its columns."""
 
+import json
 from typing import Any
 
-from rundlet.cli.commands.system.df import _verbose
+import pytest
+
+from rundlet.cli.exit import CommandError
 from rundlet.cli.format.disk_usage import verbose_document, verbose_text
+from rundlet.cli.format.templated import Format
+from rundlet.util.template.json_text import encode
 
 USAGE: dict[str, Any] = {
     "Images": [
@@ -32,12 +37,16 @@ USAGE: dict[str, Any] = {
 }
 
 
+def shown(usage: dict[str, Any], template: str) -> str:
+    return Format(template).render(verbose_document(usage))
+
+
 def test_templates_see_every_object() -> None:
     template = "{{range .Images}}{{.Repository}} {{.UniqueSize}} {{.SharedSize}}{{end}} {{len .Containers}}"
-    assert _verbose(USAGE, template) == "box 600B 400B 0"
-    assert _verbose(USAGE, "{{range .Volumes}}{{.Name}} {{.Links}} {{.Size}}{{end}}") == "data 1 2kB"
+    assert shown(USAGE, template) == "box 600B 400B 0"
+    assert shown(USAGE, "{{range .Volumes}}{{.Name}} {{.Links}} {{.Size}}{{end}}") == "data 1 2kB"
     cache = "{{range .BuildCache}}{{.ID}} {{.CreatedAt}} {{.InUse}}{{end}}"
-    assert _verbose(USAGE, cache) == "b" * 64 + "* 2026-01-02 03:04:05.5 +0000 UTC true"
+    assert shown(USAGE, cache) == "b" * 64 + "* 2026-01-02 03:04:05.5 +0000 UTC true"
 
 
 def test_an_image_has_one_row_and_the_cache_is_in_order_of_use() -> None:
@@ -51,13 +60,27 @@ def test_an_image_has_one_row_and_the_cache_is_in_order_of_use() -> None:
     ]
     usage = USAGE | {"Images": [named, unnamed], "BuildCache": cache}
     template = "{{range .Images}}{{.Repository}}:{{.Tag}} {{end}}{{range .BuildCache}}{{.ID}} {{end}}"
-    assert _verbose(usage, template).split() == ["a:1", "<none>:<none>", "3", "1", "2"]
+    assert shown(usage, template).split() == ["a:1", "<none>:<none>", "3", "1", "2"]
 
 
 def test_json_and_tables() -> None:
-    document = verbose_document(USAGE)
-    assert [sorted(document)] == [["BuildCache", "Containers", "Images", "Volumes"]]
+    document = json.loads(encode(verbose_document(USAGE)))
+    assert list(document) == ["Images", "Containers", "Volumes", "BuildCache"]
     assert document["Images"][0]["ID"] == "sha256:" + "a" * 64
     text = verbose_text(USAGE)
     assert "bbbbbbbbbbbb*   regular" in text
     assert "Build cache usage: 3B" in text
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{.Nope}}", "can't evaluate field Nope in type *formatter.diskUsageContext"),
+        ("{{range .Images}}{{.Nope}}{{end}}", "can't evaluate field Nope in type *formatter.imageContext"),
+        ("{{range .BuildCache}}{{.Nope}}{{end}}", "can't evaluate field Nope in type *formatter.buildCacheContext"),
+    ],
+)
+def test_what_an_object_has_not(template: str, message: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        shown(USAGE, template)
+    assert caught.value.message.endswith(message)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from rundlet.cli.exit import CommandError
 from rundlet.cli.format.containers import display_ports, ellipsis
+from rundlet.cli.format.natural import natural
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.format.table import layout
 from rundlet.cli.format.times import go_timestamp, parse_rfc3339, timestamp
@@ -112,3 +114,46 @@ def test_ports() -> None:
         {"PrivatePort": 9001, "PublicPort": 9001, "IP": "0.0.0.0", "Type": "udp"},
     ]
     assert display_ports(ports) == "443/tcp, 0.0.0.0:9000-9001->9000-9001/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
+
+
+ROWS: Any = {"Name": ("NAME", lambda item, full: item), "Platform": ("PLATFORM", lambda item, full: None)}
+
+
+def rows_shown(capsys: pytest.CaptureFixture[str], template: str) -> str:
+    def label(item: str, name: str) -> str:
+        return f"{item}-{name}"
+
+    methods = {"Label": label}
+    print_rows(None, ["c"], ROWS, ("Name",), template=template, methods=methods, type_name="x.row")  # type: ignore[arg-type]
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{.Name}} {{.Platform}} {{json .}}", 'c <nil> {"Name":"c","Platform":null}\n'),
+        ('table {{.Name}}\t{{.Label "x.y-z"}}', "NAME      y z\nc         c-x.y-z\n"),
+        ("table {{json .}}", '\n{"Name":"c","Platform":null}\n'),
+        ("table {{upper .Name}}", "NAME\nC\n"),
+    ],
+)  # fmt: skip
+def test_rows_through_templates(capsys: pytest.CaptureFixture[str], template: str, text: str) -> None:
+    assert rows_shown(capsys, template) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{.Nope}}", "at <.Nope>: can't evaluate field Nope in type *x.row"),
+        ("{{.Label}}", "at <.Label>: wrong number of args for Label: want 1 got 0"),
+        ("{{.Label 5}}", "at <5>: expected string; found 5"),
+    ],
+)
+def test_what_rows_have_not(capsys: pytest.CaptureFixture[str], template: str, message: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        rows_shown(capsys, template)
+    assert caught.value.message.endswith(message)
+
+
+def test_names_are_listed_by_the_numbers_in_them() -> None:
+    assert sorted(["b10", "b9", "51a", "9a", "a"], key=natural) == ["9a", "51a", "a", "b9", "b10"]

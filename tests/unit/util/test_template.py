@@ -76,6 +76,9 @@ GOLDENS = [
     ),
     ("{{0x10}} {{1_000}} {{1e3}} {{-5}} {{+1}} {{.5}}", "16 1000 1000 -5 1 0.5"),
     ("{{.Labels.missing}}", "<no value>"),
+    ("{{.Name | }}", "/web"),
+    ('{{upper "stra\u00dfe"}}', "STRA\u00dfE"),
+    ('{{printf "%[2]d %[1]d" 1 2}}', "2 1"),
     ("{{true}} {{false}}", "true false"),
     ("{{.Nope}} {{.State.Nope}} {{.Nope.More}}", "<no value> <no value> <no value>"),
 ]
@@ -93,8 +96,9 @@ PARSE_ERRORS = [
     ("{{range .Args}}", ":1:15:", "unexpected EOF"),
     ("a\n{{end}}", ":2:2:", "unexpected {{end}}"),
     ("{{else}}", ":1:2:", "unexpected {{else}}"),
-    ("{{.X | }}", ":1:7:", "missing value for command"),
     ("{{$x}}", ":1:2:", 'undefined variable "$x"'),
+    ("{{| .X}}", ":1:2:", 'unexpected "|" in command'),
+    ("é{{foo}}", ":1:4:", 'function "foo" not defined'),
     ("{{(.X}}", ":1:5:", "unclosed left paren"),
     ("{{.X)}}", ":1:4:", "unexpected right paren"),
     ('{{"abc}}', ":1:2:", "unterminated quoted string"),
@@ -148,6 +152,11 @@ RUN_ERRORS = [
     ('{{define "t"}}{{template "t"}}{{end}}{{template "t"}}', "exceeded maximum template depth"),
     ("{{join .Name 1}}", "at <.Name>: wrong type for value; expected []string; got string"),
     ("{{1 2}}", "can't give argument to non-function 1"),
+    ("{{$x = 5}}", "at <5>: undefined variable: $x"),
+    ("{{(.State).Nope}}", ':1:3: executing "" at <.State>: map has no entry for key "Nope"'),
+    ('{{pad "x" -1 2}}', "error calling pad: strings: negative Repeat count"),
+    ('{{slice "abc" 1 2 3}}', "error calling slice: cannot 3-index slice a string"),
+    ('{{index "abc" 3}}', "error calling index: reflect: string index out of range"),
 ]
 
 
@@ -233,3 +242,17 @@ def test_pad_has_a_limit() -> None:
     with pytest.raises(ExecutionError, match="error calling pad: more than 1048576 blanks"):
         functions.pad("x", 1 << 40, 0)
     assert functions.pad("x", 2, 1) == "  x "
+
+
+def test_a_template_with_a_name_says_it() -> None:
+    with pytest.raises(TemplateError, match=r"^template: version:1: unclosed action"):
+        compile_template("{{.X", name="version")
+    with pytest.raises(TemplateError, match=r'^template: version:1:2: executing "version" at <\.X>: '):
+        compile_template("{{.X}}", name="version").render({}, strict=True)
+
+
+def test_what_comes_before_an_error_is_written() -> None:
+    out: list[str] = []
+    with pytest.raises(TemplateError):
+        compile_template("a{{.Name}}{{.Nope}}b").execute(DATA, out.append, strict=True)
+    assert "".join(out) == "a/web"

@@ -37,8 +37,10 @@ def run(call: Invocation) -> int:
     if kind in NOT_SUPPORTED:
         raise CommandError(f"inspecting a {kind} is not supported by Rundlet")
     if call.given("type") and kind not in PATHS:
+        from rundlet.util.template.lexer import go_quote
+
         known = ", ".join(f'"{name}"' for name in sorted((*PATHS, *NOT_SUPPORTED)))
-        problem = f'unknown type: "{kind}"' if kind else "type is empty"
+        problem = f"unknown type: {go_quote(kind)}" if kind else "type is empty"
         raise CommandError(f"{problem}: must be one of {known}")
     kinds = [kind] if kind else list(PATHS)
 

@@ -58,15 +58,10 @@ def run(call: Invocation) -> int:
 
 def _formatted(template: str, client: dict[str, Any], server: dict[str, Any] | None) -> None:
     data = {"Client": client, "Server": server}
-    if template == "json":
-        from rundlet.client.wire import dumps
-
-        sys.stdout.write(dumps(data) + "\n")
-        return
-    from rundlet.cli.format.templated import compile_format
+    from rundlet.cli.format.templated import Format
     from rundlet.cli.format.types import decoded
 
-    sys.stdout.write(compile_format(template).render(decoded("system.versionInfo", data)) + "\n")
+    Format("{{json .}}" if template == "json" else template, name="version").print(decoded("system.versionInfo", data))
 
 
 def _line(label: str, value: Any, indent: str = " ") -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rundlet.cli.format import build_cache, containers, images, volumes
 from rundlet.cli.format.table import layout
 from rundlet.cli.format.units import human_size
+from rundlet.util.template.schema import Type
+from rundlet.util.template.values import MISSING, Object, Pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ FIELDS = {
     "TotalCount": ("TOTAL", lambda row, full: row["TotalCount"]),
     "Type": ("TYPE", lambda row, full: row["Type"]),
 }
+
+RAW_ROWS = (
+    ("type", "Type"),
+    ("total", "TotalCount"),
+    ("active", "Active"),
+    ("size", "Size"),
+    ("reclaimable", "Reclaimable"),
+)
 
 
 def _row(kind: str, total: int, active: int, size: int, reclaimable: int, *, percent: bool = True) -> dict[str, str]:
@@ -105,23 +115,54 @@ def verbose_text(usage: Any) -> str:
     return text + f"\nBuild cache usage: {size}\n\n" + layout([head_cache, *cached])
 
 
-class Document(dict[str, "Any"]):
+class _Columns(Object):
+    """One object as its columns."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self._columns = columns
+
+    def field(self, name: str) -> Any:
+        return self._columns.get(name, MISSING)
+
+    def document(self) -> dict[str, Any]:
+        return self._columns
+
+
+class Document(Object):
     """All objects with their columns, for templates and JSON."""
 
+    __slots__ = ("lists",)
+
     type_name = "*formatter.diskUsageContext"
+
+    def __init__(self, **lists: tuple[str, list[dict[str, Any]]]) -> None:
+        """Each with what Docker calls one of its objects."""
+        self.lists = {
+            name: [Pointer(Type("pointer", f"*{kind}"), _Columns(row)) for row in rows]
+            for name, (kind, rows) in lists.items()
+        }
+
+    def field(self, name: str) -> Any:
+        return self.lists.get(name, MISSING)
+
+    def document(self) -> dict[str, Any]:
+        return dict(self.lists)
 
 
 def verbose_document(usage: Any) -> Document:
     """-v with a format: ``{{range .Images}}{{.Repository}}{{end}}``."""
-    found = images.first_rows(usage.get("Images") or [])
+    running = [
+        _columns(item, containers.FIELDS) | {"Size": human_size(item.get("SizeRw") or 0)}
+        for item in usage.get("Containers") or []
+    ]
+    kept = [_columns(item, volumes.FIELDS) for item in usage.get("Volumes") or []]
     return Document(
-        Images=[_image(row) for row in found],
-        Containers=[
-            _columns(item, containers.FIELDS) | {"Size": human_size(item.get("SizeRw") or 0)}
-            for item in usage.get("Containers") or []
-        ],
-        Volumes=[_columns(item, volumes.FIELDS) for item in usage.get("Volumes") or []],
-        BuildCache=[_columns(item, build_cache.FIELDS) for item in _built(usage)],
+        Images=("formatter.imageContext", [_image(row) for row in images.first_rows(usage.get("Images") or [])]),
+        Containers=("formatter.ContainerContext", running),
+        Volumes=("formatter.volumeContext", kept),
+        BuildCache=("formatter.buildCacheContext", [_columns(item, build_cache.FIELDS) for item in _built(usage)]),
     )
 
 

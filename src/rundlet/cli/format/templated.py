@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.table import layout
 from rundlet.util.template import TemplateError, compile_template
-from rundlet.util.template.values import MISSING, Object
+from rundlet.util.template.functions import text_argument
+from rundlet.util.template.schema import Type
+from rundlet.util.template.values import MISSING, Method, Object, Pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +32,12 @@ class Format:
         text: str,
         functions: Mapping[str, Callable[..., Any]] | None = None,
         unparsed: tuple[str, int] = (_UNPARSED, 64),
+        *,
+        name: str = "",
     ) -> None:
         """``unparsed``: how the message for a text that is no template begins, and the exit status."""
         try:
-            self._template: Template = compile_template(text, functions)
+            self._template: Template = compile_template(text, functions, name=name)
         except TemplateError as exc:
             raise CommandError(f"{unparsed[0]}: {exc}", unparsed[1]) from exc
 
@@ -43,6 +48,22 @@ class Format:
         except TemplateError as exc:
             raise CommandError(f"{_UNPARSED}: {exc}") from exc
 
+    def print(self, value: Any, end: str = "\n") -> None:
+        """To standard output, with the end of the line also behind what could not be filled. Raises CommandError."""
+        try:
+            self._template.execute(value, sys.stdout.write)
+        except TemplateError as exc:
+            raise CommandError(str(exc)) from exc
+        finally:
+            sys.stdout.write(end)
+
+    def header(self, titles: Object) -> str:
+        """What comes before an error, which the rows will tell if it is theirs, too."""
+        out: list[str] = []
+        with contextlib.suppress(TemplateError):
+            self._template.execute(titles, out.append)
+        return "".join(out)
+
 
 def compile_format(text: str) -> Format:
     """Raises CommandError."""
@@ -52,6 +73,9 @@ def compile_format(text: str) -> Format:
 def unescape(text: str) -> str:
     """Docker's formats of lists know ``\\t`` and ``\\n`` outside of actions too."""
     return text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
+
+
+_POINTER = Type("pointer", "*v1.Platform")
 
 
 class _Row(Object):
@@ -77,9 +101,12 @@ class _Row(Object):
     def field(self, name: str) -> Any:
         if name in self._methods:
             method, item = self._methods[name], self._item
-            return lambda *arguments: method(item, *arguments)
+            return Method(lambda label: method(item, text_argument(label, 0)))
         field = self._fields.get(name)
-        return MISSING if field is None else field[1](self._item, self._full)
+        if field is None:
+            return MISSING
+        value = field[1](self._item, self._full)
+        return Pointer(_POINTER, None) if value is None else value
 
     def document(self) -> dict[str, Any]:
         return {name: self.field(name) for name in sorted(self._fields)}
@@ -109,7 +136,7 @@ def print_templated(
     compiled = Format(text, {"json": _json}, (_UNPARSED, 1))
     lines: list[str] = []
     if table:
-        lines.append(_header(text, fields, methods or {}))
+        lines.append(_header(text, fields))
     for item in items:
         lines.append(compiled.render(_Row(item, fields, methods or {}, type_name, full=full)))
     if not table:
@@ -129,18 +156,33 @@ def _nothing(*_: Any) -> str:
     return ""
 
 
-def _header(text: str, fields: Mapping[str, Field], methods: Mapping[str, Callable[..., Any]]) -> str:
+class _Titles(Object):
+    """The columns' titles; what has none is no error there."""
+
+    __slots__ = ("_titles",)
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        self._titles = {name: field[0] for name, field in fields.items()}
+
+    def field(self, name: str) -> Any:
+        return (
+            Method(lambda label: _label_title(text_argument(label, 0))) if name == "Label" else self._titles.get(name)
+        )
+
+    def document(self) -> dict[str, Any]:
+        return dict(self._titles)
+
+
+def _header(text: str, fields: Mapping[str, Field]) -> str:
     """The template run over the columns' titles, with functions that leave them as they are."""
-    titles: dict[str, Any] = {name: field[0] for name, field in fields.items()}
-    titles |= dict.fromkeys(methods, _label_title)
 
     def same(value: Any, *_: Any) -> Any:
-        return value
+        return text_argument(value, 0)
 
     functions: dict[str, Callable[..., Any]] = dict.fromkeys(
         ("json", "split", "join", "title", "lower", "upper", "truncate"), same
     )
-    return Format(text, functions).render(titles)
+    return Format(text, functions).header(_Titles(fields))
 
 
 def _label_title(name: str) -> str:

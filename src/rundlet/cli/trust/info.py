@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from rundlet.cli.format.natural import natural
 from rundlet.trust.metadata import RELEASES, ROOT, TARGETS
 
 TYPE_CHECKING = False
@@ -52,8 +51,3 @@ def admin_keys(trusted: TrustedSet) -> dict[str, list[str]]:
 
 def signer_name(role: str) -> str:
     return role.removeprefix(f"{TARGETS}/")
-
-
-def natural(text: str) -> list[tuple[bool, int | str]]:
-    """A sort key: numbers within text by their value."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", text) if part]

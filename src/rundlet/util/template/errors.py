@@ -4,9 +4,10 @@ from __future__ import annotations
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
-    """Line (from 1) and column (from 0, as Go counts) of ``offset``."""
+    """Line (from 1) and column (from 0, in bytes, as Go counts) of ``offset``."""
     line = text.count("\n", 0, offset) + 1
-    return line, offset - text.rfind("\n", 0, offset) - 1
+    before = text[text.rfind("\n", 0, offset) + 1 : offset]
+    return line, len(before.encode("utf-8", "surrogateescape"))
 
 
 class TemplateError(Exception):
@@ -15,8 +16,13 @@ class TemplateError(Exception):
     def __init__(self, text: str, offset: int, message: str, *, executing: bool = False) -> None:
         self.line, self.column = line_and_column(text, offset)
         self.message = message
-        place = f"{self.line}:{self.column}" if executing else f"{self.line}"
-        super().__init__(f"template: :{place}: {message}")
+        self._place = f"{self.line}:{self.column}" if executing else f"{self.line}"
+        super().__init__(f"template: :{self._place}: {message}")
+
+    def named(self, name: str) -> TemplateError:
+        """The same, of the template of that name."""
+        self.args = (f"template: {name}:{self._place}: {self.message}",)
+        return self
 
 
 class ExecutionError(Exception):

@@ -12,6 +12,7 @@ from rundlet.util.template.values import (
     MISSING,
     Boxed,
     Map,
+    Method,
     Object,
     Pointer,
     indirect,
@@ -33,15 +34,17 @@ _NONE = object()
 
 
 def _last(node: nodes.Node) -> nodes.Node:
-    """What Go looked at last: the field that a pipeline of one operand is."""
-    if isinstance(node, nodes.Pipeline) and len(node.commands[-1].operands) == 1:
-        return node.commands[-1].operands[0]
+    """What Go looked at last within a pipeline: its errors point there."""
+    while isinstance(node, nodes.Pipeline):
+        node = node.commands[-1].operands[-1]
     return node
 
 
 def _member(collection: Any, value: Any) -> Any:
     """An element as Go has it: of a map or list of anything it is boxed."""
     kind = getattr(collection, "type", None)
+    if isinstance(value, (Object, Pointer)):
+        return value
     return Boxed(value) if kind is None or kind.elem.kind == "interface" else value
 
 
@@ -56,26 +59,39 @@ class _Continue(Exception):
 class Template:
     """A parsed template; may be rendered any number of times."""
 
-    def __init__(self, text: str, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
-        """Raises TemplateError when ``text`` is no template. ``functions`` take the place of those of the same name."""
+    def __init__(self, text: str, functions: Mapping[str, Callable[..., Any]] | None = None, *, name: str = "") -> None:
+        """Raises TemplateError when ``text`` is no template.
+
+        ``functions`` take the place of those of the same name. ``name``: the template's, for its errors.
+        """
         self.text = text
+        self.name = name
         self.functions = dict(FUNCTIONS)
-        for name, function in (functions or {}).items():
-            self.functions[name] = (function, *FUNCTIONS.get(name, (None, 0, -1))[1:])
-        parser = Parser(text, self.functions)
-        self.body = parser.parse()
+        for key, function in (functions or {}).items():
+            self.functions[key] = (function, *FUNCTIONS.get(key, (None, 0, -1))[1:])
+        try:
+            parser = Parser(text, self.functions)
+            self.body = parser.parse()
+        except TemplateError as exc:
+            raise exc.named(name) from None
         self.definitions = parser.definitions
 
     def render(self, data: Any, *, strict: bool = False) -> str:
         """The template's output for ``data``. ``strict``: no key of a map may be missing. Raises TemplateError."""
         out: list[str] = []
-        _Run(self, data, out.append, 0, strict=strict).list(self.body, data)
+        self.execute(data, out.append, strict=strict)
         return "".join(out)
 
+    def execute(self, data: Any, write: Callable[[str], object], *, strict: bool = False) -> None:
+        """The same, written piece by piece: what comes before an error is written. Raises TemplateError."""
+        _Run(self, data, write, 0, strict=strict).list(self.body, data)
 
-def compile_template(text: str, functions: Mapping[str, Callable[..., Any]] | None = None) -> Template:
+
+def compile_template(
+    text: str, functions: Mapping[str, Callable[..., Any]] | None = None, *, name: str = ""
+) -> Template:
     """Parse ``text``. Raises TemplateError."""
-    return Template(text, functions)
+    return Template(text, functions, name=name)
 
 
 class _Run:
@@ -91,7 +107,9 @@ class _Run:
         self._variables: list[list[Any]] = [["$", data]]
 
     def _fail(self, node: nodes.Node, message: str) -> TemplateError:
-        return TemplateError(self._template.text, node.offset, f'executing "" at <{node}>: {message}', executing=True)
+        name = self._template.name
+        said = f"executing {go_quote(name)} at <{node}>: {message}"
+        return TemplateError(self._template.text, node.offset, said, executing=True).named(name)
 
     # Statements
 
@@ -187,11 +205,13 @@ class _Run:
     def _lookup(self, name: str) -> Any:
         return next(entry[1] for entry in reversed(self._variables) if entry[0] == name)
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: Any) -> bool:
+        """False when there is no such variable."""
         for entry in reversed(self._variables):
             if entry[0] == name:
                 entry[1] = value
-                return
+                return True
+        return False
 
     # Expressions
 
@@ -202,7 +222,8 @@ class _Run:
         if declare:
             for name in node.variables:
                 if node.assign:
-                    self._set(name, value)
+                    if not self._set(name, value):
+                        raise self._fail(_last(node), f"undefined variable: {name}")
                 else:
                     self._variables.append([name, value])
         return value
@@ -220,7 +241,8 @@ class _Run:
                     return self._without_arguments(first, base, arguments)
             elif isinstance(first, nodes.Chain):
                 base = self._operand(dot, first.operand)
-            return self._fields(first, base, first.names, arguments)
+            place = _last(first.operand) if isinstance(first, nodes.Chain) else first
+            return self._fields(place, base, first.names, arguments)
         if rest or final is not _NONE:
             raise self._fail(first, f"can't give argument to non-function {first}")
         if isinstance(first, nodes.Literal) and first.value is None:
@@ -276,11 +298,21 @@ class _Run:
         found = value.field(name)
         if found is MISSING:
             raise self._fail(node, f"can't evaluate field {name} in type {kind}")
-        if callable(found):
-            return self._apply(node, name, found, list(arguments.values()) if arguments is not None else [])
+        if isinstance(found, Method):
+            return self._method(node, name, found, arguments)
         if arguments:
             raise self._fail(node, f"{name} has arguments but cannot be invoked as function")
         return found
+
+    def _method(self, node: nodes.Node, name: str, method: Method, arguments: _Arguments | None) -> Any:
+        given = list(arguments.values()) if arguments is not None else []
+        if len(given) != method.parameters:
+            message = f"wrong number of args for {name}: want {method.parameters} got {len(given)}"
+            raise self._fail(node, message)
+        try:
+            return self._apply(node, name, method.function, given)
+        except ArgumentError as exc:
+            raise self._misfit(node, arguments.operands if arguments is not None else (), exc) from exc
 
     def _entry(self, node: nodes.Node, value: dict[str, Any], name: str, arguments: _Arguments | None) -> Any:
         if arguments:
@@ -353,14 +385,14 @@ class _Arguments:
     def __init__(self, run: _Run, dot: Any, operands: Sequence[nodes.Node], final: Any) -> None:
         self._run = run
         self._dot = dot
-        self._operands = operands
+        self.operands = operands
         self._final = final
 
     def __bool__(self) -> bool:
-        return bool(self._operands) or self._final is not _NONE
+        return bool(self.operands) or self._final is not _NONE
 
     def values(self) -> Iterator[Any]:
-        for node in self._operands:
+        for node in self.operands:
             yield self._run._operand(self._dot, node)
         if self._final is not _NONE:
             yield self._final

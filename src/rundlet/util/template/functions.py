@@ -45,7 +45,8 @@ def _mismatch(value: Any, position: int, wanted: str) -> ArgumentError:
     return ArgumentError(f"wrong type for value; expected {wanted}; got {type_name(value)}", position, wanted)
 
 
-def _text(value: Any, position: int) -> str:
+def text_argument(value: Any, position: int) -> str:
+    """An argument that must be a string. Raises ArgumentError."""
     value = _given(value, position, "string")
     if not isinstance(value, str) or type_name(value) != "string":
         raise _mismatch(value, position, "string")
@@ -78,7 +79,7 @@ def sprintln(*arguments: Any) -> str:
 
 
 def format_(form: Any, *arguments: Any) -> str:
-    return sprintf(_text(form, 0), arguments)
+    return sprintf(text_argument(form, 0), arguments)
 
 
 def length(value: Any) -> int:
@@ -107,7 +108,7 @@ def index(value: Any, *keys: Any) -> Any:
             value = _entry(value, key)
         elif isinstance(value, (list, tuple, str)):
             items: Any = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-            value = items[_position(key, len(items))]
+            value = items[_position(key, len(items), "string" if isinstance(value, str) else "slice")]
         else:
             raise ExecutionError(f"error calling index: can't index item of type {type_name(value)}")
     return value
@@ -130,7 +131,7 @@ def _entry(value: dict[str, Any], key: Any) -> Any:
     return decode(value.type.elem, None)
 
 
-def _position(key: Any, size: int) -> int:
+def _position(key: Any, size: int, kind: str) -> int:
     if key is None or key is MISSING:
         raise ExecutionError("error calling index: cannot index slice/array with nil")
     if isinstance(key, bool) or not isinstance(key, int):
@@ -139,7 +140,7 @@ def _position(key: Any, size: int) -> int:
         raise ExecutionError(f"error calling index: index out of range: {key}")
     if key == size:
         # Go's own check lets this one pass, and what it asks then says it in other words.
-        raise ExecutionError("error calling index: reflect: slice index out of range")
+        raise ExecutionError(f"error calling index: reflect: {kind} index out of range")
     return key
 
 
@@ -150,7 +151,8 @@ def slice_(value: Any, *bounds: Any) -> Any:
     if not isinstance(value, (str, list, tuple)):
         raise ExecutionError(f"error calling slice: can't slice item of type {type_name(value)}")
     if len(bounds) > (2 if isinstance(value, str) else 3):
-        raise ExecutionError(f"error calling slice: too many slice indexes: {len(bounds)}")
+        many = "cannot 3-index slice a string" if len(bounds) == 3 else f"too many slice indexes: {len(bounds)}"
+        raise ExecutionError(f"error calling slice: {many}")
     items: Any = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     numbers = [_position_in_slice(bound) for bound in bounds]
     first = numbers[0] if numbers else 0
@@ -241,7 +243,7 @@ def json(value: Any) -> str:
 
 def split(text: Any, separator: Any) -> Slice:
     """Go's strings.Split: an empty separator gives the letters."""
-    text, separator = _text(text, 0), _text(separator, 1)
+    text, separator = text_argument(text, 0), text_argument(separator, 1)
     return Slice(_STRINGS, text.split(separator) if separator else list(text))
 
 
@@ -249,14 +251,14 @@ def join(parts: Any, separator: Any) -> str:
     parts = _given(parts, 0, "[]string")
     if not isinstance(parts, Slice) or parts.type.elem is None or parts.type.elem.name != "string":
         raise _mismatch(parts, 0, "[]string")
-    return _text(separator, 1).join(parts)
+    return text_argument(separator, 1).join(parts)
 
 
 def title(text: Any) -> str:
     """Go's strings.Title: upper case at the beginning of each word, the rest left alone."""
     out = []
     previous = " "
-    for letter in _text(text, 0):
+    for letter in text_argument(text, 0):
         inside = previous.isalnum() or previous == "_" or (ord(previous) > 0x7F and not previous.isspace())
         out.append(letter if inside else letter.title())
         previous = letter
@@ -264,24 +266,32 @@ def title(text: Any) -> str:
 
 
 def lower(text: Any) -> str:
-    return _text(text, 0).lower()
+    return text_argument(text, 0).lower()
+
+
+def _upper_letter(letter: str) -> str:
+    changed = letter.upper()
+    return changed if len(changed) == 1 else letter
 
 
 def upper(text: Any) -> str:
-    return _text(text, 0).upper()
+    # Letter by letter: Go has no upper case of several letters for one.
+    return "".join(map(_upper_letter, text_argument(text, 0)))
 
 
 def pad(text: Any, before: Any, after: Any) -> str:
     """Blanks around a text that is not empty."""
-    inner = _text(text, 0)
+    inner = text_argument(text, 0)
     if max(_number(before, 1), _number(after, 2)) > MOST_BLANKS:
         raise ExecutionError(f"error calling pad: more than {MOST_BLANKS} blanks")
+    if inner and min(before, after) < 0:
+        raise ExecutionError("error calling pad: strings: negative Repeat count")
     return " " * before + inner + " " * after if inner else inner
 
 
 def truncate(text: Any, width: Any) -> str:
     """The first bytes of a text."""
-    encoded, most = _text(text, 0).encode("utf-8", "surrogateescape"), _number(width, 1)
+    encoded, most = text_argument(text, 0).encode("utf-8", "surrogateescape"), _number(width, 1)
     if most < 0:
         raise ExecutionError(f"error calling truncate: runtime error: slice bounds out of range [:{most}]")
     return encoded[:most].decode("utf-8", "surrogateescape")

@@ -53,7 +53,8 @@ class Parser:
     def _unexpected(self, token: lexer.Token, where: str) -> TemplateError:
         if token.kind == lexer.END:
             return self._error(token.offset, "unexpected EOF")
-        shown = f"<{token.value}>" if token.kind == lexer.KEYWORD else lexer.go_quote(token.value)
+        word = token.kind == lexer.KEYWORD or self._is(token, ".")
+        shown = f"<{token.value}>" if word else lexer.go_quote(token.value)
         if token.kind == lexer.RIGHT:
             shown = '"}}"'
         elif token.kind == lexer.KEYWORD:
@@ -200,7 +201,11 @@ class Parser:
         while True:
             first = self._skip_space()
             if first.kind == lexer.RIGHT or self._is(first, ")"):
+                if commands:
+                    break  # Go lets a last bar stand.
                 raise self._error(first.offset, f"missing value for {where}")
+            if self._is(first, "|"):
+                raise self._unexpected(first, where)
             commands.append(self._command(where))
             if commands[1:] and not isinstance(
                 commands[-1].operands[0], (nodes.Function, nodes.Field, nodes.Variable, nodes.Chain)
@@ -226,9 +231,6 @@ class Parser:
             mark = self._skip_space()
             if self._is(mark, ":=") or self._is(mark, "="):
                 self._next()
-                if mark.value == "=":
-                    for name in names:
-                        self._known(name, token.offset)
                 return names, mark.value == "="
             if self._is(mark, ",") and where == "range" and len(names) < 2:
                 self._next()

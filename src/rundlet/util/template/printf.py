@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rundlet.util.template.lexer import go_quote
-from rundlet.util.template.printing import go_float, go_string, go_syntax, string_method
+from rundlet.util.template.printing import address, go_float, go_string, go_syntax, string_method
 from rundlet.util.template.values import MISSING, Object, Pointer, Struct, type_name
 
 TYPE_CHECKING = False
@@ -42,6 +42,7 @@ def sprintf(form: str, arguments: Sequence[Any]) -> str:
     out: list[str] = []
     used = 0
     index = 0
+    reordered = False
     while index < len(form):
         percent = form.find("%", index)
         if percent < 0:
@@ -49,6 +50,7 @@ def sprintf(form: str, arguments: Sequence[Any]) -> str:
             break
         out.append(form[index:percent])
         directive, index, used, notes = _parse(form, percent + 1, arguments, used)
+        reordered = reordered or form[index - 1] == "]"
         out.append(notes)
         if index >= len(form):
             out.append("%!(NOVERB)")
@@ -62,7 +64,7 @@ def sprintf(form: str, arguments: Sequence[Any]) -> str:
         else:
             out.append(_one(directive, verb, arguments[used]))
             used += 1
-    if used < len(arguments):
+    if used < len(arguments) and not reordered:
         extra = ", ".join(_described(value) for value in arguments[used:])
         out.append(f"%!(EXTRA {extra})")
     return "".join(out)
@@ -90,7 +92,16 @@ def _parse(form: str, index: int, arguments: Sequence[Any], used: int) -> tuple[
         if bad:
             notes += "%!(BADPREC)"
         directive.precision = max(directive.precision, 0)
+    if form[index : index + 1] == "[":
+        index, used = _indexed(form, index, used)
     return directive, index, used, notes
+
+
+def _indexed(form: str, index: int, used: int) -> tuple[int, int]:
+    """``[2]`` before a verb: the argument that comes next (from 1)."""
+    end = form.find("]", index)
+    number = form[index + 1 : end]
+    return (end + 1, int(number) - 1) if end > 0 and number.isdigit() and number != "0" else (index, used)
 
 
 def _number(form: str, index: int, arguments: Sequence[Any], used: int) -> tuple[int, int, int, bool]:
@@ -120,6 +131,8 @@ def _one(directive: Directive, verb: str, value: Any, depth: int = 0) -> str:
         return directive.pad(go_syntax(value))
     if verb in "vs" and (string_method(value) is not None):
         return directive.pad(go_string(value))
+    if verb == "p" and isinstance(value, Pointer):
+        return directive.pad(address(value) if value.target is not None else "%!p(<nil>)")
     if verb == "v" and isinstance(value, (list, tuple, dict, Object, Pointer)):
         return directive.pad(go_string(value, names="+" in directive.flags))
     text = _members(directive, verb, value, depth + 1)

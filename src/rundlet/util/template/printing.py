@@ -107,6 +107,8 @@ def _composite(value: Any, *, names: bool, depth: int) -> str:
         return "map[" + " ".join(members) + "]"
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(go_string(member, names=names, depth=depth) for member in value) + "]"
+    if isinstance(value, Object):
+        return _composite(value.document(), names=names, depth=depth)
     return str(value)
 
 

@@ -33,9 +33,10 @@ class Type:
     """``kind`` is bool, int, uint, float, string, slice, array, map, pointer, struct, interface or time.
 
     ``name`` is how Go writes the type; ``methods`` are called with the value first; ``text`` is its String method.
+    ``sorted``: a struct whose JSON has its fields in alphabetical order.
     """
 
-    __slots__ = ("_fields", "elem", "fields_of", "key", "kind", "length", "methods", "name", "named", "text")
+    __slots__ = ("_fields", "elem", "fields_of", "key", "kind", "length", "methods", "name", "named", "sorted", "text")
 
     def __init__(
         self, kind: str, name: str, *, elem: Type | None = None, key: Type | None = None, length: int = 0
@@ -46,6 +47,7 @@ class Type:
         self.key = key
         self.length = length
         self.named = False
+        self.sorted = False
         self.fields_of: Callable[[], list[FieldType]] | None = None
         self._fields: list[FieldType] | None = None
         self.methods: Mapping[str, Callable[..., Any]] = {}
@@ -141,6 +143,7 @@ class Schema:
         made_of, lines = self._blocks[text]
         if made_of.startswith("struct"):
             named = Type("struct", made_of if " {" in made_of else text)
+            named.sorted = made_of == "struct sorted"
             named.fields_of = lambda: [self._field(line.split()) for line in lines]
         else:
             under = self.type(made_of)

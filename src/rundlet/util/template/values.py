@@ -38,12 +38,22 @@ class Object:
     type_name = ""
 
     def field(self, name: str) -> Any:
-        """A field's value, a method (callable), or MISSING."""
+        """A field's value, a Method, or MISSING."""
         raise NotImplementedError
 
     def document(self) -> dict[str, Any]:
         """What ``{{json .}}`` shows of it."""
         raise NotImplementedError
+
+
+class Method:
+    """A field that is a method, with the number of its parameters."""
+
+    __slots__ = ("function", "parameters")
+
+    def __init__(self, function: Callable[..., Any], parameters: int = 1) -> None:
+        self.function = function
+        self.parameters = parameters
 
 
 class Struct(Object):
@@ -76,7 +86,7 @@ class Struct(Object):
                 out.update(inner.document() if isinstance(inner, Struct) else {})
             elif one.key and not (one.omit_empty and _empty(one, value)):
                 out[one.key] = value
-        return out
+        return dict(sorted(out.items())) if self.type.sorted else out
 
 
 def _empty(field: FieldType, value: Any) -> bool:

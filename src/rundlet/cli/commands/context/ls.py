@@ -7,6 +7,7 @@ import os
 from rundlet.cli import context_store
 from rundlet.cli.context_store import ContextStore
 from rundlet.cli.exit import CommandError
+from rundlet.cli.format.natural import natural
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.shared_flags import TABLE_FORMAT
 
@@ -20,9 +21,10 @@ USAGE = "[OPTIONS]"
 SHORT = "List contexts"
 ARGS = (0, 0)
 FLAGS = (TABLE_FORMAT, ("quiet", "q", "bool", "Only show context names"))
+# Docker has no title for the field of the current one.
 COLUMNS = ("Name", "Description", "DockerEndpoint", "Error")
 FIELDS = {
-    "Current": ("CURRENT", lambda item, full: item["Current"]),
+    "Current": ("<no value>", lambda item, full: item["Current"]),
     "Description": ("DESCRIPTION", lambda item, full: item["Description"]),
     "DockerEndpoint": ("DOCKER ENDPOINT", lambda item, full: item["DockerEndpoint"]),
     "Error": ("ERROR", lambda item, full: item["Error"]),
@@ -39,7 +41,7 @@ def run(call: Invocation) -> int:
     if all(item["Name"] != current for item in items):
         error = f'context "{current}": context not found'
         items.append({"Name": current, "Description": "", "DockerEndpoint": "", "Error": error, "Current": True})
-    items.sort(key=lambda item: str(item["Name"]))
+    items.sort(key=lambda item: natural(str(item["Name"])))
     quiet, template = call.flags["quiet"], call.flags["format"]
     if not quiet and template in ("", "table"):
         for item in items:

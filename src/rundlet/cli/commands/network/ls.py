@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.format.containers import label
+from rundlet.cli.format.natural import natural
 from rundlet.cli.format.networks import COLUMNS, FIELDS, RAW_ROWS
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.options.filters import filters_query
@@ -28,7 +29,7 @@ def run(call: Invocation) -> int:
     items = call.context.session.get("/networks", {"filters": filters_query(flags["filter"])})
     print_rows(
         call.context,
-        sorted(items, key=lambda item: str(item["Name"])),
+        sorted(items, key=lambda item: natural(str(item["Name"]))),
         FIELDS,
         COLUMNS,
         template=flags["format"] or call.context.config.get("networksFormat") or "",

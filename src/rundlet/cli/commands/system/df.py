@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from rundlet.cli.exit import CommandError
-from rundlet.cli.format.disk_usage import FIELDS, summary, verbose_document, verbose_text
-from rundlet.cli.format.rows import print_rows
+from rundlet.cli.format.disk_usage import FIELDS, RAW_ROWS, summary, verbose_document, verbose_text
+from rundlet.cli.format.rows import print_rows, split_format
 from rundlet.cli.shared_flags import TABLE_FORMAT
 
 TYPE_CHECKING = False
@@ -24,31 +23,31 @@ FLAGS = (
 )
 
 
-def _verbose(usage: Any, template: str) -> str:
+def _verbose(usage: Any, template: str) -> None:
     """Raises CommandError."""
-    if template in ("", "table"):
-        return verbose_text(usage)
+    kind, template = split_format(template)
+    if not template and kind != "json":
+        sys.stdout.write(verbose_text(usage))
+        return
     document = verbose_document(usage)
-    if template == "json":
+    if kind == "json":
         from rundlet.cli.format.rows import html_safe
-        from rundlet.client.wire import dumps
+        from rundlet.util.template.json_text import encode
 
-        return html_safe(dumps(document)) + "\n"
+        sys.stdout.write(html_safe(encode(document)))
+        return
     from rundlet.cli.format.templated import Format, unescape
 
-    try:
-        return Format(unescape(template)).render(document)
-    except CommandError as exc:
-        raise CommandError(exc.message.removeprefix("template parsing error: ")) from exc
+    Format(unescape(template), unparsed=("template parsing error", 1)).print(document, end="")
 
 
 def run(call: Invocation) -> int:
     flags = call.flags
     usage = call.context.session.get("/system/df")
     if flags["verbose"]:
-        sys.stdout.write(_verbose(usage, flags["format"]))
+        _verbose(usage, flags["format"])
         return 0
     columns = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
     kind = "formatter.diskUsageImagesContext"
-    print_rows(call.context, summary(usage), FIELDS, columns, template=flags["format"], type_name=kind)
+    print_rows(call.context, summary(usage), FIELDS, columns, template=flags["format"], type_name=kind, raw=RAW_ROWS)
     return 0

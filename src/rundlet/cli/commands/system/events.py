@@ -61,9 +61,7 @@ def _renderer(template: str) -> Callable[[dict[str, Any]], str]:
     if not template:
         return line
     if template == "json":
-        from rundlet.client.wire import dumps
-
-        return dumps
+        template = "{{json .}}"
     from rundlet.cli.format.templated import Format
     from rundlet.cli.format.types import decoded
 

@@ -35,7 +35,7 @@ def run(call: Invocation) -> int:
     except ClientError as exc:
         error = exc
     if template:
-        client |= {"Debug": bool(call.context.settings["debug"]), "Warnings": None}
+        client |= {"ApiVersion": "", "Debug": bool(call.context.settings["debug"]), "Warnings": None}
         _formatted(template, found or {}, client, error)
         return 1 if error else 0
     from rundlet.cli.format.info import info_text
@@ -55,12 +55,7 @@ def _formatted(template: str, found: dict[str, Any], client: dict[str, Any], err
     data: dict[str, Any] = {**found, "ClientInfo": client}
     if error is not None:
         data["ServerErrors"] = [str(error)]
-    if template == "json":
-        from rundlet.client.wire import dumps
-
-        sys.stdout.write(dumps(data) + "\n")
-        return
     from rundlet.cli.format.templated import compile_format
     from rundlet.cli.format.types import decoded
 
-    sys.stdout.write(compile_format(template).render(decoded("system.dockerInfo", data)) + "\n")
+    compile_format("{{json .}}" if template == "json" else template).print(decoded("system.dockerInfo", data))

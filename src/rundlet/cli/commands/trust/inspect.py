@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from rundlet.cli.exit import CommandError
+from rundlet.cli.format.natural import natural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _text(call: Invocation, remote: str) -> str:
         text = f"\nNo signatures for {remote}\n\n"
     signers = info.signer_keys(trusted)
     if signers:
-        listed = [(name, ", ".join(key[:12] for key in signers[name])) for name in sorted(signers, key=info.natural)]
+        listed = [(name, ", ".join(key[:12] for key in signers[name])) for name in sorted(signers, key=natural)]
         text += f"\nList of signers and their keys for {remote}\n\n" + layout([("SIGNER", "KEYS"), *listed])
     text += f"\nAdministrative keys for {remote}\n\n"
     keys = info.admin_keys(trusted)

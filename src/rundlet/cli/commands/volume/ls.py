@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.containers import label
+from rundlet.cli.format.natural import natural
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.format.volumes import COLUMNS, FIELDS, RAW_ROWS
 from rundlet.cli.options.filters import filters_query
@@ -33,7 +34,7 @@ def run(call: Invocation) -> int:
         call.context.warn(f"WARNING: {warning}")
     print_rows(
         call.context,
-        sorted(answer.get("Volumes") or (), key=lambda item: str(item["Name"])),
+        sorted(answer.get("Volumes") or (), key=lambda item: natural(str(item["Name"]))),
         FIELDS,
         COLUMNS,
         template=flags["format"] or call.context.config.get("volumesFormat") or "",

@@ -104,7 +104,7 @@ system.ContainerdNamespaces struct
  Containers string
  Plugins string
 registry.NetIPNet string
-registry.ServiceConfig struct
+registry.ServiceConfig struct sorted
  AllowNondistributableArtifactsCIDRs []*registry.NetIPNet ?
  AllowNondistributableArtifactsHostnames []string ?
  InsecureRegistryCIDRs []*registry.NetIPNet
