@@ -38,6 +38,7 @@ def test_settings_change_while_containers_run(new_engine: NewEngine, tmp_path: P
         insecure_registries=["loose.example:5000"],
         runtimes={"other": {"path": "/bin/false"}},
         mtu=1400,
+        max_concurrent_downloads=2,
     )
     wait_for(lambda: info(engine)["Labels"] == ["room=2"])
     now = info(engine)
@@ -49,6 +50,7 @@ def test_settings_change_while_containers_run(new_engine: NewEngine, tmp_path: P
         said = engine.ok("events", "--since", "0", "--until", f"{time.time():.9f}", "--filter", chosen)
         assert f"daemon reload {now['ID']} " in said and 'labels=["room=2"]' in said
     assert "change with the engine's next start: network" in engine.log.read_text()
+    assert "Reset Max Concurrent Downloads: 2" in engine.log.read_text()
     reload_with(engine, path, labels=["room=3"], surprise=True)
     wait_for(lambda: "don't match any configuration option: surprise" in engine.log.read_text())
     assert info(engine)["Labels"] == ["room=2"]

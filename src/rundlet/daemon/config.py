@@ -178,6 +178,7 @@ def _file(path: str, *, required: bool) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: want a JSON object")
+    document = {key: value for key, value in document.items() if value is not None}
     others.check(path, document)
     for key, value in document.items():
         kind = _FILE_KEYS.get(key)

@@ -45,15 +45,16 @@ class Reloader:
         try:
             wanted = self._load()
             chosen = with_changes(self.config, wanted)
+            service.set_level(chosen.effective_log_level)
             self._apply(chosen)
         except (RundletError, OSError) as error:
+            service.set_level(self.config.effective_log_level)
             _log.error("the configuration stays as it is: %s", error)
             return
         kept = unchanged(chosen, wanted)
         if kept:
             _log.warning("these settings change with the engine's next start: %s", ", ".join(kept))
         self.config = chosen
-        service.set_level(chosen.effective_log_level)
         described = attributes(chosen)
         _log.info("reloaded configuration: %s", json.dumps(described))
         self._events.publish("daemon", "reload", self._engine, described)

@@ -165,6 +165,12 @@ def test_bad_file(tmp_path: Path, document: object, message: str) -> None:
         load(["--config-file", write(tmp_path, document)], {}, 0)
 
 
+def test_null_in_the_file_says_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, {"max-concurrent-uploads": None, "labels": None, "debug": True})
+    config = load(["--config-file", path], {}, 0)
+    assert (config.moving.uploads, config.labels, config.debug) == (5, (), True)
+
+
 def test_flag_and_file_conflict(tmp_path: Path) -> None:
     path = write(tmp_path, {"bip": "10.0.0.1/8"})
     with pytest.raises(ConfigError, match="both as a flag and in the configuration file: bip"):

@@ -1,5 +1,6 @@
 """What of the configuration a running engine can have otherwise, and who is told."""
 
+import logging
 from dataclasses import dataclass
 
 from rundlet.daemon.config import Config
@@ -11,6 +12,8 @@ from rundlet.image.layers import LayerImporter
 from rundlet.image.push import Pusher
 from rundlet.registry import Registry
 from rundlet.registry.retry import Retry
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,14 @@ class Changes:
         self.registry.reconfigure(servers, Retry(attempts=config.moving.attempts), credentials)
         self.layers.limit(config.moving.downloads)
         self.pusher.limit(config.moving.uploads)
+        tell_of_limits(config, "Reset ")
+
+
+def tell_of_limits(config: Config, verb: str = "") -> None:
+    """Of pulls and pushes, in dockerd's words: who has changed them looks for these in the log."""
+    _log.debug("%sMax Concurrent Downloads: %d", verb, config.moving.downloads)
+    _log.debug("%sMax Concurrent Uploads: %d", verb, config.moving.uploads)
+    _log.debug("%sMax Download Attempts: %d", verb, config.moving.attempts)
 
 
 def check(config: Config) -> None:

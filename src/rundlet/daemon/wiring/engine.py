@@ -9,7 +9,7 @@ from rundlet.daemon.recovery import Recovery
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.daemon.wiring.builds import Builds
 from rundlet.daemon.wiring.builds import join as join_builds
-from rundlet.daemon.wiring.changes import Changes
+from rundlet.daemon.wiring.changes import Changes, tell_of_limits
 from rundlet.daemon.wiring.containers import Containers
 from rundlet.daemon.wiring.containers import join as join_containers
 from rundlet.daemon.wiring.grounds import Grounds, lay
@@ -77,6 +77,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
     containers = join_containers(context, grounds, leases, tasks, outside=outside is not None)
     images = join_images(context, grounds, leases)
     builds = join_builds(context, grounds, images, containers, leases, tasks)
+    tell_of_limits(config)
     return Engine(
         context=context,
         backends=_backends(context, grounds, containers, images, builds),
