@@ -1,10 +1,14 @@
 """Containers that misbehave, and clients that do."""
 
+import contextlib
 import os
 import pty
 import re
+import resource
+import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.engines import Engine, rundlet_command, wait_for
@@ -205,3 +209,34 @@ def test_detach_keys_of_the_configuration(engine: Engine) -> None:
         )
     finally:
         settings.unlink()
+
+
+def connected(engine: Engine) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(60)
+    client.connect(engine.socket)
+    return client
+
+
+def pings(client: socket.socket) -> bool:
+    client.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
+    return client.recv(4096).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_more_clients_than_descriptors(new_engine: Callable[..., Engine]) -> None:
+    """Those that are in are served, the others wait, the log stays short; and then all is as before."""
+    engine = new_engine(image=False)
+    free = 8
+    limit = len(os.listdir(f"/proc/{engine.pid}/fd")) + free
+    with connected(engine) as first, contextlib.ExitStack() as crowd:
+        assert pings(first)
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        for _ in range(5 * free):
+            crowd.enter_context(connected(engine))
+        wait_for(lambda: engine.log.read_text().count("new clients have to wait") > 1, hint="the engine tries again")
+        assert pings(first)
+        assert len(engine.log.read_text().splitlines()) < 100, engine.log.read_text()[:3000]
+        assert "Traceback" not in engine.log.read_text()
+        crowd.close()
+        with connected(engine) as last:
+            assert pings(last)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rundlet.container.state import is_running
-from rundlet.daemon import activation, listening, placement, service, transfers, wiring
+from rundlet.daemon import activation, housekeeping, listening, placement, service, transfers, wiring
 from rundlet.daemon.config import Config, load
 from rundlet.daemon.errors import StartError
 from rundlet.daemon.lock import acquire, check_owner
@@ -31,8 +31,6 @@ from rundlet.util.layout import Layout
 _log = logging.getLogger(__name__)
 BACKLOG = 512
 PARENT_TRIES, PARENT_SECONDS = 20, 0.05
-SWEEP_SECONDS = 30.0
-SWEEP_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +126,14 @@ async def _serve(
         await server.listen(one, tls if one.family != socket.AF_UNIX else None)
     stop = asyncio.Event()
     reloader = Reloader(config, starter.load, engine.changes.apply, engine.context.events, wiring.engine_id(layout))
+    asyncio.get_running_loop().set_exception_handler(service.on_failure)
     service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
     if keeper is not None:
         asyncio.get_running_loop().add_reader(keeper, _keeper_gone, keeper, stop)
     service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
     _watch_firewall(engine)
-    engine.tasks.spawn(_housekeeping(engine), name="housekeeping")
-    engine.tasks.spawn(_sweeping(engine), name="sweeping")
+    housekeeping.begin(engine)
     if engine.policy is not None:
         engine.tasks.spawn(engine.policy.run(), name="image policy")
     if config.live_restore:
@@ -214,35 +212,6 @@ async def _remove_parent_cgroup(engine: Engine, layout: Layout) -> None:
         if running or not parent.exists():
             return
         await asyncio.sleep(PARENT_SECONDS)
-
-
-async def _housekeeping(engine: Engine) -> None:
-    """What need not be done at once: unreferenced content, durable layers, links that outlived their containers."""
-    await asyncio.to_thread(engine.context.snapshots.sweep)
-    await engine.garbage.collect()
-    while True:
-        await asyncio.to_thread(engine.content.sync)
-        await asyncio.to_thread(engine.context.snapshots.sync)
-        await asyncio.to_thread(engine.context.snapshots.sweep)
-        await asyncio.to_thread(engine.context.network.sweep)
-        engine.context.containers.flush()
-        engine.lifecycle.give_back_leftovers()
-        engine.lifecycle.sweep_cgroups()
-        await asyncio.sleep(SWEEP_SECONDS)
-
-
-async def _sweeping(engine: Engine) -> None:
-    """Clear up behind containers soon after their end: their addresses are free again, many at a time."""
-    released = asyncio.Event()
-    engine.context.network.on_release = released.set
-    while True:
-        await released.wait()
-        await asyncio.sleep(SWEEP_PAUSE)
-        released.clear()
-        try:
-            await asyncio.to_thread(engine.context.network.sweep)
-        except RundletError as error:
-            _log.warning("%s", error)
 
 
 def _watch_firewall(engine: Engine) -> None:

@@ -1,5 +1,7 @@
 """How the engine's process behaves: logging, signals, and the word to whoever started it."""
 
+import asyncio
+import errno
 import json
 import logging
 import os
@@ -8,11 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from rundlet.daemon.errors import FlagError
 from rundlet.errors import RundletError
 
+_log = logging.getLogger(__name__)
 MISUSED: Final = 125
 """The exit status for a wrong command line, Docker's."""
 
@@ -25,6 +28,15 @@ _LEVELS = {
 }
 _NAMES = {number: name for name, number in _LEVELS.items()} | {logging.WARNING: "warning"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class _Text(logging.Formatter):
+    """One line an event, whatever is in it: names that clients make up must not look like lines of their own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = _NAMES.get(record.levelno, record.levelname.lower())
+        line = f'time="{self.formatTime(record, _TIME)}" level={level} msg={json.dumps(record.getMessage())}'
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class _Json(logging.Formatter):
@@ -44,8 +56,7 @@ class _Json(logging.Formatter):
 def set_up_logging(level: str, kind: str = "text") -> None:
     """One line an event on standard error, times in UTC. ``kind``: ``text`` or ``json``."""
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter('time="%(asctime)s" level=%(levelname)s msg="%(message)s"', _TIME)
-    formatter = _Json() if kind == "json" else text
+    formatter = _Json() if kind == "json" else _Text()
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -58,6 +69,15 @@ def set_up_logging(level: str, kind: str = "text") -> None:
 def set_level(level: str) -> None:
     """What is logged from now on: Docker's word for it."""
     logging.getLogger().setLevel(_LEVELS[level])
+
+
+def on_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What went wrong in the event loop where nobody waits for it: one line for what the machine lacks."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        _log.warning("%s: new clients have to wait", error)
+    else:
+        loop.default_exception_handler(context)
 
 
 def on_stop(loop_add: Callable[[int, Callable[[], None]], None], stop: Callable[[], None]) -> None:

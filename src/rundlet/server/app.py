@@ -48,6 +48,11 @@ _KEEP_ALIVE: Final = 3600.0
 _SHUTDOWN: Final = 5.0
 _CUT: Final = 0.05
 """Seconds for streams that are under way at the end; aiohttp takes 0 for no limit at all."""
+_WAITING: Final = 512
+"""Clients that the kernel keeps until they are taken in."""
+_AT_ONCE: Final = 1
+"""How many of them are taken in at a time. When no descriptor is free, asyncio tries as often as this in a row, and a
+second later as often again for each of these: with more than one, nothing else would be done any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +109,14 @@ class APIServer:
         if sock.family == socket.AF_UNIX:
             # From 3.13 on asyncio would remove the path at the end: it may be a service manager's.
             keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-            server = await loop.create_unix_server(self._server, sock=sock, backlog=512, **keep)
+            server = await loop.create_unix_server(self._server, sock=sock, backlog=_AT_ONCE, **keep)
         else:
             factory: Callable[[], asyncio.BaseProtocol] = self._server
             if tls is not None:
                 factory = gate = TlsGate(tls, self._server)
                 self._gates.append(gate)
-            server = await loop.create_server(factory, sock=sock, backlog=512)
+            server = await loop.create_server(factory, sock=sock, backlog=_AT_ONCE)
+        sock.listen(_WAITING)
         self._listeners.append(server)
 
     async def close(self) -> None:

@@ -48,7 +48,7 @@ class PolicyKeeper:
         while True:
             try:
                 await self.apply()
-            except RundletError as error:
+            except (OSError, RundletError) as error:
                 _log.warning("removing unused images: %s", error)
             await asyncio.sleep(pause)
 
