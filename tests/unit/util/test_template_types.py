@@ -56,6 +56,7 @@ web.Site struct
  Seen map[string]struct{} ?
  Inner web.Inner
  Anything any ?
+ Known map[string]any(web.Inner) ?
  Most []*web.Limit ?
  +web.Limits
 web.Inner struct { Name string }
@@ -84,6 +85,7 @@ DOCUMENT: dict[str, Any] = {
     "Every": 90 * 10**9,
     "Seen": {"/data": {}},
     "Inner": {"Name": "n"},
+    "Known": {"one": {"Name": "k"}},
     "Anything": {"deep": [1, None]},
     "Most": [{"Name": "nofile", "Most": 5}],
     "Memory": 64,
@@ -102,6 +104,7 @@ GOLDENS = [
     ("{{.Labels.x}} {{.Labels.y}} [{{index .Labels `y`}}]", "1 <no value> []"),
     ("{{.Size}} {{.Seen}} {{.Inner}} {{.Init}} {{.Health}}", "[24 0] map[/data:{}] {n} <nil> <nil>"),
     ("{{.Every}} {{.Every.Seconds}} {{.Anything}} {{.Anything.deep}}", "1m30s 90 map[deep:[1 <nil>]] [1 <nil>]"),
+    ("{{.Known.one.Name}} {{.Known}}", "k map[one:{k}]"),
     ("{{.Created}} {{.Created.Year}}", "2026-11-23 06:38:48.17 +0000 UTC 2026"),
     ("{{with .Health}}{{.Status}}{{else}}none{{end}}{{if .Inner}} always{{end}}", "none always"),
     ("{{index .Most 0}} {{(index .Most 0).Name}}", "nofile=5 nofile"),
@@ -125,7 +128,7 @@ def test_goldens(text: str, expected: str) -> None:
 def test_json_has_the_fields_of_the_type_in_its_order() -> None:
     shown = compile_template("{{json .}}").render(SITE)
     assert list(json.loads(shown)) == (
-        "Id Created Ports Mode Words Labels Size Every Seen Inner Anything Most Memory NanoCpus".split()
+        "Id Created Ports Mode Words Labels Size Every Seen Inner Anything Known Most Memory NanoCpus".split()
     )
     assert compile_template("{{json .}}").render(EMPTY) == (
         '{"Id":"","Created":"0001-01-01T00:00:00Z","Ports":null,"Mode":"","Words":null,"Labels":null,'
@@ -151,6 +154,7 @@ ERRORS = [
     ("{{upper .Labels.nope}}", "invalid value; expected string"),
     ("{{len .Health}}", "error calling len: len of nil pointer"),
     ("{{range .Health}}{{end}}", "range over nil pointer"),
+    ("{{.Known.one.Nope}}", "can't evaluate field Nope in type interface {}"),
     ("{{.Mode `x`}}", "Mode has arguments but cannot be invoked as function"),
     ("{{eq .Words .Words}}", "error calling eq: non-comparable type [a b]: web.Words"),
     ("{{eq .Inner .Words}}", "error calling eq: non-comparable types"),

@@ -43,9 +43,9 @@ def _last(node: nodes.Node) -> nodes.Node:
 def _member(collection: Any, value: Any) -> Any:
     """An element as Go has it: of a map or list of anything it is boxed."""
     kind = getattr(collection, "type", None)
-    if isinstance(value, (Object, Pointer)):
-        return value
-    return Boxed(value) if kind is None or kind.elem.kind == "interface" else value
+    if kind is None:
+        return value if isinstance(value, (Object, Pointer)) else Boxed(value)
+    return Boxed(value) if kind.elem.kind == "interface" else value
 
 
 class _Break(Exception):
