@@ -4,16 +4,18 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from rundlet.builder.errors import BuildError
+from rundlet.builder.gitlogin import login_settings
 from rundlet.image.records import OnProgress, Progress
 from rundlet.oci.digest import Digest
 from rundlet.transport import HttpClient
@@ -140,32 +142,41 @@ def _time(text: str) -> int:
 
 
 async def clone(
-    source: GitSource, directory: str, *, keep_metadata: bool, submodules: bool = True, on_line: Callable[[str], None]
+    source: GitSource,
+    directory: str,
+    *,
+    keep_metadata: bool,
+    submodules: bool = True,
+    secrets: Mapping[str, bytes],
+    on_line: Callable[[str], None],
 ) -> str:
-    """Check ``source`` out into ``directory``; the commit. Raises BuildError with what git said.
+    """Check ``source`` out into ``directory``; the commit. ``secrets`` of the build may open it.
+
+    Raises BuildError with what git said.
 
     git runs with an environment of its own, asks nobody anything, and speaks http, https, git and ssh only.
     """
     reference = source.reference or "HEAD"
     if reference.startswith("-") or source.url.startswith("-"):
         raise BuildError(f"invalid git reference: {reference}")
-    await _git(directory, "init", "-q", on_line=on_line)
-    await _git(directory, "remote", "add", "origin", source.url, on_line=on_line)
+    git = partial(_git, directory, login_settings(source.url, secrets), on_line=on_line)
+    await git("init", "-q")
+    await git("remote", "add", "origin", source.url)
     try:
-        await _git(directory, "fetch", "-q", "--depth", "1", "origin", reference, on_line=on_line)
+        await git("fetch", "-q", "--depth", "1", "origin", reference)
         found = "FETCH_HEAD"
     except BuildError:
         # A server that gives no single commits, no short histories, or a commit's beginning only.
         if _COMMIT.match(reference):
-            await _git(directory, "fetch", "-q", "--tags", "origin", on_line=on_line)
+            await git("fetch", "-q", "--tags", "origin")
             found = reference
         else:
-            await _git(directory, "fetch", "-q", "origin", reference, on_line=on_line)
+            await git("fetch", "-q", "origin", reference)
             found = "FETCH_HEAD"
-    await _git(directory, "checkout", "-q", "--detach", found, on_line=on_line)
+    await git("checkout", "-q", "--detach", found)
     if submodules and source.submodules and os.path.exists(f"{directory}/.gitmodules"):
-        await _git(directory, "submodule", "update", "-q", "--init", "--recursive", "--depth", "1", on_line=on_line)
-    commit = (await _git(directory, "rev-parse", "HEAD", on_line=on_line)).strip()
+        await git("submodule", "update", "-q", "--init", "--recursive", "--depth", "1")
+    commit = (await git("rev-parse", "HEAD")).strip()
     if not commit.startswith(source.commit):
         raise BuildError(f"expected checksum to match {source.commit}, got {commit}")
     if not (keep_metadata or source.keep_metadata):
@@ -175,7 +186,7 @@ async def clone(
     return commit
 
 
-async def _git(directory: str, *words: str, on_line: Callable[[str], None]) -> str:
+async def _git(directory: str, login: Mapping[str, str], *words: str, on_line: Callable[[str], None]) -> str:
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": directory,
@@ -189,6 +200,7 @@ async def _git(directory: str, *words: str, on_line: Callable[[str], None]) -> s
             for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
             if name in os.environ
         },
+        **login,
     }
     try:
         process = await asyncio.create_subprocess_exec(

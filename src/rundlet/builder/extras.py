@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import posixpath
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
@@ -34,10 +34,13 @@ _CHUNK: Final = 1 << 20
 class AddExtras:
     """One per build."""
 
-    def __init__(self, http: HttpClient, workspace: Workspace, reporter: Reporter) -> None:
+    def __init__(
+        self, http: HttpClient, workspace: Workspace, reporter: Reporter, secrets: Mapping[str, bytes]
+    ) -> None:
         self._http = http
         self._workspace = workspace
         self._reporter = reporter
+        self._secrets = secrets
 
     async def pieces(self, instruction: ast.Add, place: Place, step: Step) -> list[Piece]:
         """See transfers.Extras."""
@@ -107,7 +110,8 @@ class AddExtras:
         def say(line: str) -> None:
             self._reporter.output(step, 2, f"{line}\n".encode())
 
-        commit = await clone(source, directory, keep_metadata=instruction.keep_git_dir, on_line=say)
+        keep = instruction.keep_git_dir
+        commit = await clone(source, directory, keep_metadata=keep, secrets=self._secrets, on_line=say)
         if instruction.checksum and not commit.startswith(instruction.checksum):
             raise BuildError(f"expected checksum to match {instruction.checksum}, got {commit}")
         words = [word for word in source.directory.split("/") if word not in ("", ".", "..")]

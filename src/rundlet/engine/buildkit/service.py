@@ -69,7 +69,7 @@ class BuildKitService:
         self._history = History(context.layout.build_history, context.clock)
         self._historian = Historian(self._history, context.images.content)
         self._questions = Questions(self._runs, context)
-        self._trees = Trees(context, http)
+        self._trees = Trees(context, http, self._sessions)
         self._jobs = Jobs()
         self._workers = WorkerService(context, builds)
         self._server = Server(self._methods(), progress.describe)

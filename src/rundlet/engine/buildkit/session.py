@@ -6,7 +6,7 @@ here.
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 from rundlet.api.buildkit_session import (
@@ -53,6 +53,11 @@ class Session:
 
     def serves(self, method: str) -> bool:
         return method.lower() in self._methods
+
+    async def secrets(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Those of ``names`` that the client has. Raises CallError, InvalidParameterError."""
+        asked = {name: await self.secret(name) for name in names}
+        return {name: value for name, value in asked.items() if value is not None}
 
     async def secret(self, name: str) -> bytes | None:
         """None if the client has none of that name. Raises CallError, InvalidParameterError."""

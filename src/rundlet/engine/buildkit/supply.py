@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from rundlet.api.builds import BuildProgress, ContextListing, Vertex, VertexStatus
 from rundlet.api.images import AuthConfig
 from rundlet.builder.dockerfile import ast
+from rundlet.builder.downloads import git_source
 from rundlet.builder.errors import BuildError
+from rundlet.builder.gitlogin import secret_names
 from rundlet.builder.ignore import NAME as IGNORE_FILE
 from rundlet.builder.ignore import Patterns
 from rundlet.builder.workspace import Workspace
@@ -113,7 +115,7 @@ class SessionSupply:
         try:
             async with AsyncExitStack() as stack:
                 if plan.remote:
-                    await self._remote(workspace, emit)
+                    await self._remote(workspace, lent.secrets, emit)
                 read = await self._dockerfile(workspace, emit)
                 if not plan.remote:
                     await self._local(stack, workspace, read.ignore, emit)
@@ -132,7 +134,7 @@ class SessionSupply:
     async def inspected(self, workspace: Workspace, emit: Emit) -> Read:
         """The Dockerfile alone, of a context that is the client's. Raises BuildError, CallError, DockerfileError."""
         if self._plan.remote:
-            await self._remote(workspace, emit)
+            await self._remote(workspace, {}, emit)
         return await self._dockerfile(workspace, emit)
 
     def _of(self, directory: str) -> Session:
@@ -239,7 +241,7 @@ class SessionSupply:
             async with aclosing(ClientStore(self._session, stored.store).archive(stored.digest)) as archive:
                 await receive(workspace, archive)
 
-    async def _remote(self, workspace: Workspace, emit: Emit) -> None:
+    async def _remote(self, workspace: Workspace, secrets: dict[str, bytes], emit: Emit) -> None:
         remote = self._plan.remote
         step = Transfer(emit, self._context.clock, "[internal] load remote build context")
         with step.going_on("transferring context:"):
@@ -247,7 +249,8 @@ class SessionSupply:
                 async with aclosing(self._session.upload(urlsplit(remote).path)) as body:
                     await receive(workspace, body)
             else:
-                await bring(workspace, remote, self._http, lambda _state: None, lambda _line: None)
+                secrets |= await self._session.secrets(secret_names(remote))
+                await bring(workspace, remote, self._http, secrets, lambda _state: None, lambda _line: None)
 
     # ── what is lent ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -264,6 +267,11 @@ class SessionSupply:
                 name = mount.id or "default"
                 if name not in lent.agents and await self._session.has_agent(name):
                     lent.agents[name] = _AgentLines(self._session, name, self._tasks)
+        adds = [item for stage in dockerfile.stages for item in stage.instructions if isinstance(item, ast.Add)]
+        for source in (*(name for add in adds for name in add.sources), *self._plan.options.contexts.values()):
+            git = git_source(source)
+            if git is not None:
+                lent.secrets |= await self._session.secrets(secret_names(git.url))
         for host in self._registries(dockerfile):
             user, secret = await self._session.credentials("registry-1.docker.io" if host == "docker.io" else host)
             if secret:

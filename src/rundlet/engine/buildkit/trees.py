@@ -8,10 +8,13 @@ from typing import Final
 from rundlet.api.buildkit import Definition, ReadFileRequest, ReadFileResponse
 from rundlet.api.buildkit_session import FileStat, StatFileRequest, StatFileResponse
 from rundlet.api.protobuf import decode, encode
+from rundlet.builder.downloads import git_source
+from rundlet.builder.gitlogin import secret_names
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit.filesync import go_mode
 from rundlet.engine.buildkit.graphs import location_of, source_of
 from rundlet.engine.buildkit.jobs import Job
+from rundlet.engine.buildkit.session import Sessions
 from rundlet.engine.builds.contexts import bring, fetch_context
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotFoundError, NotSupportedError
@@ -28,9 +31,10 @@ _TREES: Final = 20
 class Trees:
     """One per engine."""
 
-    def __init__(self, context: Context, http: HttpClient) -> None:
+    def __init__(self, context: Context, http: HttpClient, sessions: Sessions) -> None:
         self._context = context
         self._http = http
+        self._sessions = sessions
         self._trees: dict[str, tuple[Job, Workspace]] = {}
 
     async def add(self, job: Job, definition: Definition) -> str:
@@ -46,10 +50,12 @@ class Trees:
         await settled(asyncio.to_thread(workspace.make))
         name = f"tree-{workspace.name}"
         self._trees[name] = (job, workspace)
+        names = secret_names(url) if git_source(url) is not None and job.session else ()
+        secrets = await (await self._sessions.get(job.session)).secrets(names) if names else {}
         if source.unpacked:
-            await bring(workspace, url, self._http, lambda _state: None, lambda _line: None)
+            await bring(workspace, url, self._http, secrets, lambda _state: None, lambda _line: None)
         else:
-            await fetch_context(workspace, url, self._http, source.attributes.get("http.filename", ""))
+            await fetch_context(workspace, url, self._http, secrets, source.attributes.get("http.filename", ""))
         return name
 
     async def release(self, job: Job) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -60,17 +60,22 @@ async def receive(workspace: Workspace, body: AsyncIterator[bytes], place: str =
 
 
 async def bring(
-    workspace: Workspace, remote: str, http: HttpClient, progress: OnProgress, say: Callable[[str], None]
+    workspace: Workspace,
+    remote: str,
+    http: HttpClient,
+    secrets: Mapping[str, bytes],
+    progress: OnProgress,
+    say: Callable[[str], None],
 ) -> bool:
     """Make what ``remote`` names the context: a git repository, an archive, or a Dockerfile alone (True), which then
-    has the default name.
+    has the default name. ``secrets`` of the build may open a repository.
 
     Raises BuildError, TransportError, BadContextError.
     """
     git = git_source(remote)
     if git is not None:
         directory = await asyncio.to_thread(workspace.directory, "git")
-        await clone(git, directory, keep_metadata=False, on_line=say)
+        await clone(git, directory, keep_metadata=False, secrets=secrets, on_line=say)
         await asyncio.to_thread(_adopt, workspace, directory, git.directory, remote)
         return False
     if not is_http(remote):
@@ -91,7 +96,9 @@ async def bring(
     return False
 
 
-async def fetch_context(workspace: Workspace, url: str, http: HttpClient, name: str = "") -> None:
+async def fetch_context(
+    workspace: Workspace, url: str, http: HttpClient, secrets: Mapping[str, bytes], name: str = ""
+) -> None:
     """Make what ``url`` names the only thing in the context: a repository's files, or one file, as ``name`` or under
     its own name.
 
@@ -100,7 +107,7 @@ async def fetch_context(workspace: Workspace, url: str, http: HttpClient, name: 
     git = git_source(url)
     if git is not None:
         directory = await asyncio.to_thread(workspace.directory, "git")
-        await clone(git, directory, keep_metadata=False, on_line=lambda _line: None)
+        await clone(git, directory, keep_metadata=False, secrets=secrets, on_line=lambda _line: None)
         await asyncio.to_thread(_adopt, workspace, directory, git.directory, url)
         return
     directory = await asyncio.to_thread(workspace.directory, "download")

@@ -108,7 +108,7 @@ class Lendings:
             workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
             await settled(asyncio.to_thread(workspace.make))
             lent.contexts[url] = workspace
-            await fetch_context(workspace, url, http)
+            await fetch_context(workspace, url, http, lent.secrets)
 
     def add_agent(self, session: str, name: str) -> Attachment:
         """A line to the client's agent; its engine's end waits for a step that speaks on it."""

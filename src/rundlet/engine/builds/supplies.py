@@ -40,7 +40,7 @@ class RequestSupply:
         """See :class:`Supply`."""
         options = self._options
         async with self._kept.using(options.context, workspace) as announced:
-            alone = await self._context_of(workspace, emit)
+            alone = await self._context_of(workspace, lent, emit)
             found = await asyncio.to_thread(
                 read_dockerfile,
                 workspace.context,
@@ -53,7 +53,7 @@ class RequestSupply:
                 workspace.memo = announced.memo
             yield found
 
-    async def _context_of(self, workspace: Workspace, emit: Emit) -> bool:
+    async def _context_of(self, workspace: Workspace, lent: Lent, emit: Emit) -> bool:
         """Whether it is a Dockerfile alone."""
         options = self._options
         if not options.remote or options.remote == "client-session":
@@ -67,4 +67,4 @@ class RequestSupply:
             if not options.rich:
                 emit(jsonstream.stream(f"{line}\n"))
 
-        return await bring(workspace, options.remote, self._http, progress, say)
+        return await bring(workspace, options.remote, self._http, lent.secrets, progress, say)

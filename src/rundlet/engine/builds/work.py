@@ -110,7 +110,7 @@ class Work:
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
         inputs = {name: workspace.context for name, workspace in self._lent.contexts.items()}
         finder = SourceFinder(request, self._workspace, solver, bases, context.images, self._lease, inputs)
-        extras = AddExtras(rooms.http, self._workspace, self._reporter)
+        extras = AddExtras(rooms.http, self._workspace, self._reporter, self._lent.secrets)
         solver.transfers = Transfers(
             recorder,
             self._workspace,
