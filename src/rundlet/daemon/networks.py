@@ -12,6 +12,7 @@ from rundlet.network.networks import STANDARD_MTU
 from rundlet.network.options import DaemonOptions
 
 FLAGS: dict[str, tuple[str, str]] = {
+    "allow-direct-routing": ("allow-direct-routing", "bool"),
     "bip": ("bip", "str"),
     "bridge": ("bridge", "str"),
     "default-address-pool": ("default-address-pools", "pool"),
@@ -38,6 +39,7 @@ FLAGS: dict[str, tuple[str, str]] = {
 """flag → (key in daemon.json, kind), as in ``config``."""
 
 KEYS: dict[str, type] = {
+    "allow-direct-routing": bool,
     "bip": str,
     "bridge": str,
     "default-address-pools": list,
@@ -84,6 +86,7 @@ def options(values: Mapping[str, Any]) -> DaemonOptions:
         gateway=_address(values, "default-gateway", 4),
         gateway_v6=_address(values, "default-gateway-v6", 6),
         binding=_binding(values),
+        direct=values.get("allow-direct-routing", False),
         icc=values.get("icc", True),
         masquerade=values.get("ip-masq", True),
         forwarding=values.get("ip-forward", True),

@@ -7,7 +7,6 @@ from rundlet.daemon.errors import ConfigError
 _NO_SWARM = "there is no swarm"
 _NO_CONTAINERD = "there is no containerd"
 _REFUSED: Final = {
-    "allow-direct-routing": "want the network option com.docker.network.bridge.trusted_host_interfaces",
     "allow-nondistributable-artifacts": "foreign layers are never pushed",
     "api-cors-header": "browsers don't ask the engine",
     "authorization-plugins": "there are no plugins",

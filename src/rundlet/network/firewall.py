@@ -105,10 +105,12 @@ class LinkedPort(msgspec.Struct, frozen=True):
 class Firewall:
     """Keeps the table. Methods raise OSError that names the step; the kernel applies all of a call or nothing."""
 
-    def __init__(self, instance: str, families: Collection[int] = FAMILIES) -> None:
-        """``families`` (4, 6): the others' packets are somebody else's to filter and to translate."""
+    def __init__(self, instance: str, families: Collection[int] = FAMILIES, *, direct: bool = False) -> None:
+        """``families`` (4, 6): the others' packets are somebody else's to filter and to translate. ``direct``:
+        published ports answer at the containers' own addresses, too, whoever asks."""
         self.table = f"rundlet_{instance}"
         self.families = frozenset(families)
+        self._direct = direct
         self._linked: frozenset[LinkedPort] = frozenset()
         self._nft = nft.Nft()
         self._monitor: nft.Monitor | None = None
@@ -163,8 +165,8 @@ class Firewall:
         _add_sets(batch)
         _add_chains(batch, close_other_forwarding, frozenset(FAMILIES) - self.families)
         for network in networks:
-            _add_network(batch, network)
-        _each_map(batch.add_elements, publications)
+            _add_network(batch, network, direct=self._direct)
+        _each_map(batch.add_elements, self._opening(publications))
         batch.add_elements(LINKED, map(_linked_element, self._linked))
         self._nft.commit(batch)
 
@@ -183,19 +185,19 @@ class Firewall:
     def add(self, network: BridgeNetwork) -> None:
         """One network more. Raises OSError ENOENT when the table is gone."""
         batch = self._batch()
-        _add_network(batch, network)
+        _add_network(batch, network, direct=self._direct)
         self._commit(batch)
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """Add ports. Raises OSError ENOENT when the table is gone, EEXIST when a port leads elsewhere."""
         batch = self._batch()
-        _each_map(batch.add_elements, publications)
+        _each_map(batch.add_elements, self._opening(publications))
         self._commit(batch)
 
     def unpublish(self, publications: Sequence[Publication]) -> None:
         """Remove ports. Raises OSError ENOENT when one is not there; then none is removed."""
         batch = self._batch()
-        _each_map(batch.delete_elements, publications)
+        _each_map(batch.delete_elements, self._opening(publications))
         self._commit(batch)
 
     def remove(self) -> None:
@@ -204,6 +206,14 @@ class Firewall:
         batch.add_table()
         batch.delete_table()
         self._nft.commit(batch)
+
+    def _opening(self, publications: Iterable[Publication]) -> Iterable[Publication]:
+        """With those at the containers' own addresses. What is for this machine alone stays so."""
+        every = list(publications)
+        if not self._direct:
+            return every
+        near = [one for one in every if one.host_port and not _is_loopback(one.host_address)]
+        return dict.fromkeys(every + [msgspec.structs.replace(one, host_address="", host_port=0) for one in near])
 
     def _commit(self, batch: Batch) -> None:
         """A change of the table, if there is to be one."""
@@ -352,14 +362,18 @@ def _add_postrouting(batch: Batch, aside: Collection[int]) -> None:
         )
 
 
-def _add_network(batch: Batch, network: BridgeNetwork) -> None:
+def _is_loopback(address: str) -> bool:
+    return bool(address) and ipaddress.ip_address(address).is_loopback
+
+
+def _add_network(batch: Batch, network: BridgeNetwork, *, direct: bool) -> None:
     name = nftexpr.interface_bytes(network.bridge)
     chain = f"entering_{network.bridge}"
     batch.add_chain(chain)
     loopback = nftexpr.in_subnet(nftexpr.load_ipv4_saddr(), "127.0.0.0", 8)
     batch.add_rule(chain, nftexpr.ipv4(), loopback, nftexpr.masquerade())
     for subnet in network.subnets:
-        _add_subnet(batch, network, subnet, chain)
+        _add_subnet(batch, network, subnet, chain, direct=direct)
     batch.add_elements(BRIDGES, [Element(name)])
     if network.icc:
         batch.add_elements(WITHIN, [Element(name + name)])
@@ -372,7 +386,7 @@ def _add_network(batch: Batch, network: BridgeNetwork) -> None:
     batch.add_elements(_ENTERING, [Element(name, verdict)])
 
 
-def _add_subnet(batch: Batch, network: BridgeNetwork, one: BridgeSubnet, chain: str) -> None:
+def _add_subnet(batch: Batch, network: BridgeNetwork, one: BridgeSubnet, chain: str, *, direct: bool) -> None:
     subnet = ipaddress.ip_network(one.subnet)
     v4 = subnet.version == 4
     family = nftexpr.ipv4() if v4 else nftexpr.ipv6()
@@ -390,7 +404,7 @@ def _add_subnet(batch: Batch, network: BridgeNetwork, one: BridgeSubnet, chain: 
         batch.add_rule("postrouting", family, own, out, nftexpr.snat_to(one.source), comment=f"out of {network.bridge}")
     elif one.masquerade:
         batch.add_elements(MASQUERADED if v4 else MASQUERADED6, addresses)
-    if (one.masquerade and one.mode == "nat") or network.internal:
+    if (one.masquerade and one.mode == "nat" and not direct) or network.internal:
         # Where answers come for the containers' own addresses, the forward chain alone keeps the rest out.
         batch.add_elements(CONTAINERS if v4 else CONTAINERS6, addresses)
 

@@ -24,6 +24,8 @@ class DaemonOptions(msgspec.Struct, frozen=True):
     gateway_v6: str = ""
     binding: str = ""
     """The address that ports are published on where none is given; empty: all."""
+    direct: bool = False
+    """Other machines reach published ports at the containers' own addresses, too."""
     icc: bool = True
     masquerade: bool = True
     forwarding: bool = True

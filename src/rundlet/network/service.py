@@ -61,7 +61,7 @@ class NetworkService:
         self._options = options or DaemonOptions()
         self._networks = NetworkStore(database, clock)
         self._endpoints = EndpointStore(database)
-        self._firewall = Firewall(instance, self._options.families)
+        self._firewall = Firewall(instance, self._options.families, direct=self._options.direct)
         self._host = Host(database, instance, self._networks, self._endpoints, self._firewall, options=self._options)
         self._names = NameTables(names) if names else None
         self._joiner = Joiner(

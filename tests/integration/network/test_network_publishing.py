@@ -117,6 +117,21 @@ def test_a_neighbour_reaches_a_container_by_published_ports_only(lab: Lab) -> No
 
 
 @on_a_machine
+def test_published_ports_at_containers_own_addresses_where_that_is_allowed(lab: Lab) -> None:
+    neighbour = lab.neighbour()
+    service = lab.service(direct=True)
+    inside, address = container(lab, service, "web", "8080:80", "8081:80", "127.0.0.1:8082:81")
+    lab.serve(inside, "tcp", 81)
+    lab.serve(inside, "tcp", 82)
+    lab.inside(neighbour, lambda: shell(f"ip route add 172.17.0.0/16 via {HOST}"))
+    assert lab.ask(neighbour, "tcp", address, 80) == NEIGHBOUR
+    assert lab.ask(neighbour, "tcp", HOST, 8080) == lab.ask(neighbour, "tcp", HOST, 8081) == NEIGHBOUR
+    assert lab.ask(neighbour, "tcp", address, 81, 0.3) == lab.ask(neighbour, "tcp", address, 82, 0.3) == ""
+    service.release("web")
+    assert lab.ask(neighbour, "tcp", address, 80, 0.3) == ""
+
+
+@on_a_machine
 def test_a_frame_from_a_container_never_reaches_the_hosts_loopback(lab: Lab) -> None:
     """CVE-2020-8558."""
     service = lab.service()

@@ -19,6 +19,7 @@ ARGS = (0, 0)
 RAW = True
 FLAGS = (
     ("add-runtime", "", "NAME=PATH", "Register an OCI runtime"),
+    ("allow-direct-routing", "", "bool", "Let other machines reach published ports at the containers' own addresses"),
     ("bip", "", "string", "IP address and prefix of the default bridge"),
     ("bridge", "b", "string", 'Bridge that the default network is on; "none": no default network'),
     ("cdi-spec-dir", "", "list", "Directory of CDI specifications (default /etc/cdi and /var/run/cdi)"),
