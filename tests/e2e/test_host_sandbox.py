@@ -100,6 +100,22 @@ def test_this_machines_own_root(engine: Engine) -> None:
     changed = engine.ok("diff", "box").splitlines()
     assert {f"A /etc/{mark}", f"A /root/{mark}"} <= set(changed)
     assert len(changed) <= 4, changed
+    # The upper directory lies in the lower one here.
+    assert mark in engine.ok("cp", f"box:/etc/{mark}", "-")
+
+
+def test_mounts_of_the_users_cover_those_of_the_machine(engine: Engine, tree: Path, scratch: Path) -> None:
+    """No place to mount them at is made in what the user mounts."""
+    inner = tree / "usr/memory"
+    inner.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(inner)], check=True)
+    try:
+        run = ("run", "--rm", "--rootfs", str(tree))
+        assert "memory" in engine.ok(*run, "ls", "/usr")
+        engine.ok(*run, "-v", f"{scratch}:/usr/", "touch", "/usr/mine")
+        assert [path.name for path in scratch.iterdir()] == ["mine"]
+    finally:
+        subprocess.run(["umount", "-l", str(inner)], check=True)
 
 
 def test_refusals(engine: Engine, tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ class BundleMaker:
             mapped=users is not None,
         )
         named = {mount["destination"] for mount in user_mounts}
-        own = [mount for mount in [*hostroot.mounts_of(record), *etc_mounts] if mount["destination"] not in named]
+        own = [mount for mount in etc_mounts if mount["destination"] not in named]
+        own += hostroot.mounts_of(record, named)
         if users is not None:
             own = [mount | {"options": [*mount["options"], "idmap"]} for mount in own]
         return SpecRequest(

@@ -156,11 +156,19 @@ def layers_of(context: Context, record: Record) -> Layers:
     return found
 
 
-def mounts_of(record: Record) -> list[dict[str, Any]]:
-    """What is mounted over the view, as OCI mounts."""
+def mounts_of(record: Record, covered: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """What is mounted over the view, as OCI mounts.
+
+    Not where the user's mounts ``covered`` it anyway: a place to mount it at would be made in what the user mounts.
+    """
     root = record.rootfs
     if root is None:
         return []
+    kept = [other.rstrip("/") for other in covered]
+    return [item for item in _mounts(root) if not any(_inside(item["destination"], other) for other in kept)]
+
+
+def _mounts(root: HostRoot) -> list[dict[str, Any]]:
     covers = dict.fromkeys(root.hidden, "mode=0700,size=4k,ro")
     found = [
         {

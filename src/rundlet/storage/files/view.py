@@ -112,7 +112,13 @@ def _whole(layers: Layers, *, readonly: bool) -> int:
 
 def _overlay(layers: Layers | Sub, *, readonly: bool) -> int:
     if readonly:
-        return mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
+        try:
+            return mount.overlay([layers["upper"], *layers["lower"]], readonly=True)
+        except OSError as exc:
+            # No two lower directories may lie one in the other, as they do where the machine's own root is one. Made
+            # to be written it is fine, and nobody will: the mount is read-only in the end.
+            if exc.errno != errno.ELOOP:
+                raise
     return mount.overlay(layers["lower"], layers["upper"], layers["work"])
 
 
