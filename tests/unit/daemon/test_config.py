@@ -134,7 +134,8 @@ def test_network_options() -> None:
     )
     assert made.defaults == {"bridge": {MTU: "1300"}}
     assert networks.resolver(values).nameservers == ("192.0.2.3",)
-    told = load(["--ip-forward=false", "--default-gateway=172.17.0.9"], {}, 0).network
+    told = load(["--ip-forward=false", "--default-gateway=172.17.0.9", "--allow-direct-routing"], {}, 0).network
+    assert networks.options(told).direct and not made.direct
     assert (networks.options(told).forwarding, networks.options(told).gateway) == (False, "172.17.0.9")
     assert networks.proxied(values) and not networks.proxied(load(["--userland-proxy=false"], {}, 0).network)
 
@@ -163,6 +164,24 @@ def test_file(tmp_path: Path) -> None:
 def test_bad_file(tmp_path: Path, document: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(["--config-file", write(tmp_path, document)], {}, 0)
+
+
+def test_what_of_the_build_cache_goes(tmp_path: Path) -> None:
+    rules = [
+        {"keepStorage": "1GB", "filter": ["unused-for=2200h", "type=regular"]},
+        {"all": True},
+        {"keepDuration": "2h"},
+    ]
+    collected = {"enabled": True, "defaultKeepStorage": "20GB", "policy": rules}
+    first, second, third = load(["--config-file", write(tmp_path, {"builder": {"gc": collected}})], {}, 0).build_rules
+    assert (first.reserved_space, second.reserved_space, third.reserved_space) == (1 << 30, 20 << 30, 20 << 30)
+    assert first.filters.values == {"unused-for": ("2200h",), "type": ("regular",)}
+    assert (second.filters.values, third.filters.values) == ({}, {"unused-for": ("2h",)})
+    # As the tests of buildx write it: names in any case, and nothing in it.
+    empty = {"builder": {"Entitlements": {}}}
+    assert load(["--config-file", write(tmp_path, empty)], {}, 0).build_rules == ()
+    off = {"builder": {"gc": {"enabled": False, "defaultKeepStorage": "20GB"}}}
+    assert load(["--config-file", write(tmp_path, off)], {}, 0).build_rules == ()
 
 
 def test_null_in_the_file_says_nothing(tmp_path: Path) -> None:
