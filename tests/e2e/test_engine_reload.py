@@ -91,3 +91,23 @@ def test_settings_are_looked_through(engine: Engine, tmp_path: Path) -> None:
     assert status == 1 and "the following directives don't match any configuration option: unknown-option" in said
     assert look(default_runtime="none") == (1, "rundlet: specified default runtime 'none' does not exist")
     assert look(registry_mirrors=["ftp://m.example"])[0] == 1
+
+
+def test_build_cache_goes_by_itself(new_engine: NewEngine, tmp_path: Path) -> None:
+    """When a build has ended, and at the start; what an image stands on stays."""
+    path, context = tmp_path / "daemon.json", tmp_path / "context"
+    path.write_text(json.dumps({"builder": {"gc": {"enabled": True, "policy": [{"all": True}]}}}))
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM busybox AS one\nRUN echo one > /one\nFROM busybox\nRUN echo two > /two\n")
+    engine = new_engine("--config-file", str(path))
+    engine.ok("build", "-t", "kept", str(context))
+    engine.ok("build", "-t", "gone", "--target", "one", str(context))
+    engine.ok("rmi", "gone")
+    engine.ok("build", "-t", "kept", str(context))
+
+    def left() -> list[str]:
+        return [str(one) for one in json.loads(engine.ok("system", "df", "-v", "--format", "json"))["BuildCache"]]
+
+    wait_for(lambda: not any("echo one" in row for row in left()))
+    assert any("echo two" in row for row in left())
+    assert "builder prune" not in engine.ok("events", "--since", "0", "--until", f"{time.time():.9f}")

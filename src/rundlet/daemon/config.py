@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rundlet.daemon import cgroups, defaults, flags, gcpolicy, networks, others, registries, runtimes, sizes, transfers
+from rundlet.daemon import (
+    buildergc,
+    cgroups,
+    defaults,
+    flags,
+    gcpolicy,
+    networks,
+    others,
+    registries,
+    runtimes,
+    sizes,
+    transfers,
+)
 from rundlet.daemon.errors import ConfigError
 from rundlet.daemon.transfers import Transfers
 from rundlet.engine.containers.defaults import ContainerDefaults
@@ -31,6 +43,7 @@ class Config:
     ``runtime_args`` go before a runtime's own arguments.
     ``buildkit``: clients are told to build by its protocol unless they are told otherwise.
     ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
+    ``build_rules``: what of the build cache goes by itself.
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
     ``tls`` and ``tlsverify`` are None where nothing was said. ``network`` has the keys of ``networks``, as in the file.
@@ -54,6 +67,7 @@ class Config:
     mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mirror_logins: dict[str, registries.Login] = field(default_factory=dict)
     gc: ImagePolicy | None = None
+    build_rules: buildergc.Policy = ()
     max_layer_size: int = MAX_LAYER_SIZE
     log_level: str = "info"
     log_format: str = "text"
@@ -136,6 +150,7 @@ _FILE_KEYS: dict[str, type] = {
     "insecure-registries": list,
     "registries": dict,
     "gc": dict,
+    "builder": dict,
     "max-layer-size": object,
     "log-level": str,
     "log-format": str,
@@ -218,6 +233,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     if "max-layer-size" in document:
         document["max-layer-size"] = sizes.parse("max-layer-size", document["max-layer-size"])
     policy = gcpolicy.parse(document.pop("gc")) if "gc" in document else None
+    rules = buildergc.parse(document.pop("builder", {}))
     paths, arguments = runtimes.parse(document.pop("runtimes", {}))
     paths |= given.pop("runtimes", {})
     every = {**document, **given}
@@ -238,6 +254,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         mirrors=mirrors,
         mirror_logins=logins,
         gc=policy,
+        build_rules=rules,
         network=network,
         containers=containers,
         moving=moving,

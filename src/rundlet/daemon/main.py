@@ -136,6 +136,8 @@ async def _serve(
     housekeeping.begin(engine)
     if engine.policy is not None:
         engine.tasks.spawn(engine.policy.run(), name="image policy")
+    if engine.collector is not None:
+        engine.tasks.spawn(engine.collector.run(), name="build cache policy")
     if config.live_restore:
         engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
     gc.collect()
@@ -176,6 +178,7 @@ async def _check_storage(engine: Engine) -> None:
 
 async def _close(config: Config, layout: Layout, engine: Engine, server: APIServer, launcher: Launcher) -> None:
     """Containers run on, and the next engine finds them, unless ``live-restore`` is off."""
+    _log.debug("daemon configured with a %d seconds minimum shutdown timeout", config.shutdown_timeout)
     if not config.live_restore:
         await shutdown.stop_all(engine.context, engine.lifecycle, config.shutdown_timeout)
     await engine.buildkit.close()

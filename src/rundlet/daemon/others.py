@@ -33,7 +33,7 @@ _ONE_ANSWER: Final[dict[str, tuple[Any, str]]] = {
 _FEATURES: Final = {"cdi": True, "containerd-snapshotter": False}
 _CHECKED_BEFORE: Final = "overlay2.override_kernel_check"
 """An option that Docker itself has not looked at for years, and that many files still have."""
-KEYS: Final = (*_REFUSED, *_ONE_ANSWER, "builder", "features", "storage-opts")
+KEYS: Final = (*_REFUSED, *_ONE_ANSWER, "features", "storage-opts")
 
 
 def check(where: str, document: dict[str, Any]) -> None:
@@ -53,10 +53,6 @@ def _reason(key: str, value: object) -> str:
     if key in _ONE_ANSWER:
         answer, reason = _ONE_ANSWER[key]
         return "" if value == answer and type(value) is type(answer) else reason
-    if key == "builder":
-        collected = value.get("gc") if isinstance(value, dict) and set(value) == {"gc"} else None
-        off = isinstance(collected, dict) and collected.get("enabled") is False
-        return "" if off else "`rundlet builder prune --keep-storage` makes room, and the key gc does for images"
     if key == "storage-opts":
         kept = value if isinstance(value, list) else [value]
         other = [str(one) for one in kept if str(one).partition("=")[0] != _CHECKED_BEFORE]

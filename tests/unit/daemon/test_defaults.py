@@ -72,7 +72,12 @@ def test_flags_and_keys_say_the_same(tmp_path: Path) -> None:
         ),
         ({"features": {"buildkit": 1}}, "buildkit: want true or false"),
         ({"storage-opts": ["overlay2.size=3G"]}, "storage-opts is not supported by Rundlet: overlay2.size=3G"),
-        ({"builder": {"gc": {"enabled": True}}}, "builder is not supported by Rundlet: `rundlet builder prune"),
+        ({"builder": {"gc": {"enabled": True}}}, "builder: gc: want defaultKeepStorage, or another limit, or a policy"),
+        ({"builder": {"gc": {"enabled": True, "keep": 1}}}, "builder: gc: keep: there are enabled, policy"),
+        ({"builder": {"gc": {"enabled": True, "defaultKeepStorage": "x"}}}, "invalid size: 'x'"),
+        ({"builder": {"gc": {"enabled": True, "policy": [{"filter": ["x=1"]}]}}}, "filter: x=1: want unused-for=168h"),
+        ({"builder": {"gc": {"enabled": True, "policy": [{"few": 1}]}}}, "builder: gc: policy: few: there are all"),
+        ({"builder": {"entitlements": {"security-insecure": True}}}, "builder: entitlements is not supported"),
         ({"host-gateway-ip": "10.0.0.1", "host-gateway-ips": ["10.0.0.2"]}, "want one of them"),
     ],
 )

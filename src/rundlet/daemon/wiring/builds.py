@@ -11,6 +11,7 @@ from rundlet.daemon.wiring.containers import Containers
 from rundlet.daemon.wiring.grounds import Grounds
 from rundlet.daemon.wiring.images import Images
 from rundlet.engine.buildkit.gate import BuildKitGate
+from rundlet.engine.builds.collecting import CacheCollector
 from rundlet.engine.builds.runner import ContainerRunner
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.builds.work import BuildRooms
@@ -25,6 +26,7 @@ class Builds:
 
     service: BuildService
     buildkit: BuildKitGate
+    collector: CacheCollector | None
 
 
 def join(
@@ -48,4 +50,6 @@ def join(
         return await images.service.save(SaveOptions(names=names))
 
     service = BuildService(context, rooms)
-    return Builds(service, BuildKitGate(context, service, grounds.http, save))
+    rules = grounds.config.build_rules
+    collector = CacheCollector(service, rules) if rules else None
+    return Builds(service, BuildKitGate(context, service, grounds.http, save), collector)

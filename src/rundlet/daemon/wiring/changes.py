@@ -34,6 +34,7 @@ class Changes:
         self.layers.limit(config.moving.downloads)
         self.pusher.limit(config.moving.uploads)
         tell_of_limits(config, "Reset ")
+        _log.debug("Reset Shutdown Timeout: %d", config.shutdown_timeout)
 
 
 def tell_of_limits(config: Config, verb: str = "") -> None:

@@ -17,6 +17,7 @@ from rundlet.daemon.wiring.images import Images
 from rundlet.daemon.wiring.images import join as join_images
 from rundlet.daemon.wiring.settings import settings
 from rundlet.engine.buildkit.gate import BuildKitGate
+from rundlet.engine.builds.collecting import CacheCollector
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.live import Registry as LiveRegistry
@@ -64,6 +65,7 @@ class Engine:
     builds: BuildService
     buildkit: BuildKitGate
     changes: Changes
+    collector: CacheCollector | None
 
 
 def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink | None = None) -> Engine:
@@ -96,6 +98,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         builds=builds.service,
         buildkit=builds.buildkit,
         changes=Changes(context, grounds.registry, images.layers, images.rooms.pusher, outside),
+        collector=builds.collector,
     )
 
 

@@ -48,7 +48,7 @@ class BuildCacheService:
         found += [(_mount(mount), mount.used_ns) for mount in await asyncio.to_thread(self._mounts.all)]
         return found + [(_context(kept), kept.used_ns) for kept in self._contexts.all()]
 
-    async def prune(self, options: BuildPruneOptions) -> BuildPruned:
+    async def prune(self, options: BuildPruneOptions, *, told: bool = True) -> BuildPruned:
         """Remove what is not in use, the longest unused first, until no more is left than ``options`` allow.
 
         ``everything`` also forgets how what is in use was made. Raises InvalidParameterError.
@@ -80,7 +80,8 @@ class BuildCacheService:
             waiting = left
         gone = [record.image for record in records.values()] if options.everything and not filters.values else []
         await asyncio.to_thread(self._cache.forget, gone)
-        self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+        if told:
+            self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
         return BuildPruned(caches_deleted=tuple(deleted) or None, space_reclaimed=freed)
 
     async def _remove(self, item: CacheUsage) -> bool:

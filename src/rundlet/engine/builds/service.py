@@ -86,6 +86,8 @@ class BuildService:
         self._rooms = rooms
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.ended = asyncio.Event()
+        """Set by each build's end."""
         self.lendings = Lendings(context)
         self.kept = KeptContexts(context.layout, context.clock)
         self._attester = attestations.Attester(context)
@@ -104,9 +106,9 @@ class BuildService:
         check(options)
         return self._messages(options, supply)
 
-    async def prune(self, options: BuildPruneOptions) -> BuildPruned:
-        """Raises InvalidParameterError."""
-        return await self._pruning.prune(options)
+    async def prune(self, options: BuildPruneOptions, *, told: bool = True) -> BuildPruned:
+        """``told``: an event says so. Raises InvalidParameterError."""
+        return await self._pruning.prune(options, told=told)
 
     async def usage(self) -> Sequence[CacheUsage]:
         return await self._pruning.usage()
@@ -164,6 +166,7 @@ class BuildService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _task: queue.put_nowait(None))
+        task.add_done_callback(lambda _task: self.ended.set())
         if options.build_id:
             self._running[options.build_id] = task
         said = False
