@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,32 @@ def test_starting_on_a_full_disk(small: Engine) -> None:
     filler.unlink()
     assert small.ok("ps", "-a", "--format", "{{.Names}}") == "alive"
     assert small.ok("run", "--rm", "--name", "new", "busybox", "echo", "again") == "again"
+
+
+def test_room_is_made_on_a_disk_that_others_filled(small: Engine) -> None:
+    """Removing something is written down, too: some room is set aside for that."""
+    small.ok("network", "create", "--subnet", "10.213.7.0/24", "mine")
+    small.ok("run", "-d", "--name", "alive", "--network", "mine", "-v", "/data", "busybox", "sleep", "1000")
+    for name in ("one", "two", "three"):
+        small.ok("create", "--name", name, "-v", f"{name}-data:/data", "busybox", "true")
+    small.ok("tag", "busybox", "another")
+    small.ok("commit", "one", "changed")
+    wait_for(lambda: Path(f"{small.layout.database}-reserve").exists(), hint="room is set aside")
+    fd = os.open(small.directory / "filler", os.O_WRONLY | os.O_CREAT)
+    with suppress(OSError):
+        while os.write(fd, b"\0" * 4096):
+            pass
+    os.close(fd)
+    assert "no space left on device" in small.cli("tag", "busybox", "more").stderr
+    small.ok("rm", "one")
+    small.ok("rm", "-f", "alive")
+    small.ok("rmi", "another", "changed")
+    small.ok("network", "rm", "mine")
+    small.ok("container", "prune", "-f")
+    small.ok("volume", "prune", "-af")
+    small.ok("rmi", "busybox")
+    lists = (("ps", "-aq"), ("volume", "ls", "-q"), ("images", "-aq"), ("network", "ls", "-q", "-f", "type=custom"))
+    assert [small.ok(*one) for one in lists] == [""] * 4
 
 
 def test_an_engine_starts_on_a_full_disk(busybox_tar: Path) -> None:

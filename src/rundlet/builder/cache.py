@@ -99,7 +99,7 @@ class BuildCache:
 
     def forget(self, images: list[Digest]) -> None:
         """Drop the rows of ``images``, and those whose image is gone."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.executemany("DELETE FROM build_cache WHERE image = ?", [(str(image),) for image in images])
             cursor.execute("DELETE FROM build_cache WHERE image NOT IN (SELECT id FROM images)")
 

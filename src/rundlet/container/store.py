@@ -189,9 +189,14 @@ class ContainerStore:
         return renamed
 
     def bury(self, container_id: str) -> None:
-        """First step of a removal: from here on a restart of the engine finishes it."""
+        """First step of a removal: from here on a restart of the engine finishes it. It may have been taken before."""
         directory = self._layout.container(container_id)
-        os.rename(f"{directory}/{RECORD}", f"{directory}/{TOMBSTONE}")
+        tombstone = f"{directory}/{TOMBSTONE}"
+        try:
+            os.rename(f"{directory}/{RECORD}", tombstone)
+        except FileNotFoundError:
+            if not os.path.exists(tombstone):
+                raise
 
     def forget(self, container_id: str) -> None:
         """Last step of a removal: the directory and the name."""

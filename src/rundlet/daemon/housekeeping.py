@@ -44,6 +44,7 @@ def begin(engine: Engine) -> None:
     layers = Duty("remove what is left of layers", in_thread(context.snapshots.sweep))
     addresses = Duty("clear up behind containers on networks", in_thread(context.network.sweep))
     duties = (
+        Duty("set room aside for removals", in_thread(engine.database.keep_reserve)),
         Duty("bring contents to the disk", in_thread(engine.content.sync)),
         Duty("bring layers to the disk", in_thread(context.snapshots.sync)),
         layers,

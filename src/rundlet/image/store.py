@@ -306,7 +306,7 @@ class ImageStore:
         """Remove names (tags or digests) in one transaction; absent ones are fine."""
 
         def write() -> None:
-            with self.database.transaction() as cursor:
+            with self.database.transaction(freeing=True) as cursor:
                 for reference in references:
                     column, value = (
                         ("tag", reference.tag) if reference.digest is None else ("digest", str(reference.digest))
@@ -333,7 +333,7 @@ class ImageStore:
         """Remove an image's row and its names. Its content is the caller's to release."""
 
         def write() -> None:
-            with self.database.transaction() as cursor:
+            with self.database.transaction(freeing=True) as cursor:
                 for table in ("image_tags", "image_digests"):
                     cursor.execute(f"DELETE FROM {table} WHERE image = ?", (str(image_id),))  # noqa: S608
                 cursor.execute("DELETE FROM images WHERE id = ?", (str(image_id),))

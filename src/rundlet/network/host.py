@@ -203,13 +203,13 @@ class Host:
         if freed and tracked():
             with Conntrack() as conntrack:
                 conntrack.forget_addresses({address for _, address in freed})
-        with self._database.transaction(durable=False) as cursor:
+        with self._database.transaction(durable=False, freeing=True) as cursor:
             ipam.free(cursor, freed)
         return len(freed)
 
     def remove(self) -> None:
         """Remove everything of ours from the kernel, and all endpoints."""
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             for container_id in {made.container_id for made in self._endpoints.all()}:
                 endpoint.delete_container(cursor, container_id)
         # Each step is taken, whatever became of the one before: last in, first out.

@@ -111,7 +111,7 @@ class Joiner:
             self._names.forget(container_id)
 
     def forget(self, containers: Iterable[str]) -> None:
-        with self._database.transaction(durable=False) as cursor:
+        with self._database.transaction(durable=False, freeing=True) as cursor:
             for container_id in containers:
                 endpoint.delete_container(cursor, container_id)
 

@@ -244,7 +244,7 @@ class NetworkStore:
             raise NetworkExistsError(network.name) from exc
 
     def delete(self, network_id: str) -> None:
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM networks WHERE id = ?", (network_id,))
 
 

@@ -345,7 +345,7 @@ class NetworkService:
         with kernel_errors():
             self._host.remove_links(network)
         self._networks.delete(network.id)
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             ipam.forget(cursor, network.id)
         with kernel_errors():
             self._host.discard(network)

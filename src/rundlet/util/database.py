@@ -2,19 +2,25 @@
 
 Rooms declare their tables as ``SCHEMA`` tuples of SQL; the wiring hands all of them to :meth:`Database.open`. The
 schema's version is SQLite's ``user_version``: an older one is migrated in one transaction, a newer one is refused.
+
+Removing something is a write, too, which a full disk refuses just when removing is what helps. Some room is therefore
+set aside in a file beside the database, which goes when a transaction that is ``freeing`` finds none.
 """
 
 import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 from rundlet.errors import InternalError
 
 VERSION = 1
 IN_MEMORY = ":memory:"
+_RESERVE: Final = 1 << 20
+"""Bytes: a removal writes some 50,000 of them, and each gives more room than it takes."""
+_PLENTY: Final = 16 * _RESERVE
 
 
 class NewerStateError(InternalError):
@@ -42,8 +48,9 @@ class StateError(InternalError):
 class Database:
     """A connection shared by the engine's threads; statements are serialised by a lock."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str = IN_MEMORY) -> None:
         self._connection = connection
+        self._reserve = "" if path == IN_MEMORY else f"{path}-reserve"
         self._lock = threading.RLock()
 
     @classmethod
@@ -63,7 +70,7 @@ class Database:
         connection.execute(f"PRAGMA journal_mode={'WAL' if shared_memory else 'DELETE'}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        database = cls(connection)
+        database = cls(connection, path)
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
             connection.close()
@@ -77,13 +84,16 @@ class Database:
         return database
 
     @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Cursor]:
+    def transaction(self, *, durable: bool = True, freeing: bool = False) -> Iterator[sqlite3.Cursor]:
         """All or nothing; nested use is an error. Raises what the body raises after rolling back, StateError.
 
         What is not ``durable`` survives this process, but perhaps not a loss of power: for what means nothing after a
-        boot, and is written while somebody waits. The next durable transaction makes it so.
+        boot, and is written while somebody waits. The next durable transaction makes it so. What is ``freeing`` room
+        may use what is set aside.
         """
         with self._lock:
+            if freeing:
+                self._make_room()
             try:
                 cursor = self._connection.cursor()
                 cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
@@ -99,6 +109,24 @@ class Database:
             except sqlite3.OperationalError as exc:
                 raise StateError(exc) from exc
 
+    def keep_reserve(self) -> None:
+        """Set room aside for removals, where there is plenty of it and none is set aside yet. Raises OSError."""
+        if not self._reserve or os.path.exists(self._reserve) or _free(self._reserve) < _PLENTY:
+            return
+        fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _RESERVE)
+        finally:
+            os.close(fd)
+
+    def _make_room(self) -> None:
+        if not self._reserve or _free(self._reserve) >= _RESERVE:
+            return
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(FileNotFoundError):
+            os.unlink(self._reserve)
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a read."""
         with self._lock:
@@ -107,3 +135,9 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _free(path: str) -> int:
+    """Bytes that are free where ``path`` is or will be."""
+    status = os.statvfs(os.path.dirname(path))
+    return status.f_bavail * status.f_frsize

@@ -153,7 +153,7 @@ class VolumeStore:
         containers = users(name)
         if containers:
             raise VolumeInUseError(name, containers)
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM volumes WHERE name = ?", (name,))
         del self._volumes[name]
         return volume

@@ -91,9 +91,11 @@ async def test_a_name_that_an_image_has_already_waits_for_no_disk(
     waited: list[bool] = []
     transaction = Database.transaction
 
-    def watched(database: Database, *, durable: bool = True) -> AbstractContextManager[sqlite3.Cursor]:
+    def watched(
+        database: Database, *, durable: bool = True, freeing: bool = False
+    ) -> AbstractContextManager[sqlite3.Cursor]:
         waited.append(durable)
-        return transaction(database, durable=durable)
+        return transaction(database, durable=durable, freeing=freeing)
 
     monkeypatch.setattr(Database, "transaction", watched)
     index = Descriptor(mediatype.OCI_INDEX, Digest.of(b"index"), 10)

@@ -174,13 +174,13 @@ class OverlaySnapshotter:
 
     def _forget(self, name: str) -> bool:
         """Remove the row of a preparation; whether it was there."""
-        with self._database.transaction(durable=False) as cursor:
+        with self._database.transaction(durable=False, freeing=True) as cursor:
             cursor.execute("DELETE FROM layers WHERE name = ? AND state = 'preparing'", (name,))
             return cursor.rowcount > 0
 
     def remove_layer(self, chain: Digest) -> None:
         name = os.path.basename(os.path.dirname(self.layer(chain).path))
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("SELECT chain FROM layers WHERE parent = ?", (str(chain),))
             if row := cursor.fetchone():
                 raise LayerInUseError(chain, f"layer {row[0]}" if row[0] else "a layer being unpacked")
@@ -270,7 +270,7 @@ class OverlaySnapshotter:
         # Files before the row: on a full disk the row can only go once there is room again. The container's record is
         # a tombstone by now, so a removal that is cut off here is finished at the next start.
         self._remove_directory(name)
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM container_snapshots WHERE container = ?", (container_id,))
             cursor.execute("DELETE FROM mounted_layers WHERE container = ?", (container_id,))
 
@@ -301,7 +301,7 @@ class OverlaySnapshotter:
 
     def check(self) -> list[Digest]:
         dropped = self._drop_damaged()
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM layers WHERE state = 'preparing'")
         known = {
             name
@@ -334,7 +334,7 @@ class OverlaySnapshotter:
             for chain, name, durable, boot in rows
             if (not durable and boot != self._boot) or not os.path.isdir(f"{self._root}/{name}/fs")
         ]
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.executemany("DELETE FROM layers WHERE chain = ?", [(chain,) for chain in bad])
         return sorted(Digest.parse(chain) for chain in bad)
 
