@@ -583,7 +583,9 @@ async def test_the_worker_and_its_cache(engine: Engine, context: Path) -> None:
         await client.solve("r1", {})
         [worker] = decode(WorkersResponse, await client.control.ask(f"{CONTROL}/ListWorkers", b"")).record
         assert worker.platforms[0].os == "linux"
-        assert decode(InfoResponse, await client.control.ask(f"{CONTROL}/Info", encode(Empty()))).version
+        version = decode(InfoResponse, await client.control.ask(f"{CONTROL}/Info", encode(Empty()))).version
+        assert version is not None
+        assert version.version.startswith("v0.25.2+rundlet.")
         before = await _usage(client)
         assert before > 2
         async with client.control.call(f"{CONTROL}/Prune") as call:

@@ -77,6 +77,10 @@ _TRUTHS: Final = {
 _FIELDS: Final = frozenset({"id", "type", "description"})
 
 
+_RELEASE: Final = "0.25.2"
+"""Of BuildKit's releases the one whose protocol this is: clients ask older ones for less."""
+
+
 class WorkerService:
     """Methods of the services Control and LLBBridge."""
 
@@ -85,7 +89,7 @@ class WorkerService:
         self._builds = builds
         instance = context.layout.instance.encode()
         self._id = hashlib.sha256(instance).hexdigest()[:25]
-        self._version = Version("rundlet", f"v{rundlet.__version__}", "")
+        self._version = Version("rundlet", f"v{_RELEASE}+rundlet.{rundlet.__version__}", "")
 
     async def list(self, call: ServerCall) -> None:
         await call.request()
