@@ -283,6 +283,12 @@ async def test_words_of_refusals(client: Client, server: LyingRegistry) -> None:
         await client.resolve(server)
 
 
+async def test_a_layer_that_is_gone_is_no_missing_manifest(client: Client, server: LyingRegistry) -> None:
+    server.answers[BLOB_PATH] = says(b'{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}', 404)
+    with pytest.raises(RegistryError, match=r"^blob unknown: blob unknown to registry$"):
+        await client.blob(server)
+
+
 async def test_tags_that_never_end(client: Client, server: LyingRegistry) -> None:
     server.answers["app/tags/list"] = says(b'{"tags":["a"]}', Link='</v2/app/tags/list?n=1&last=a>; rel="next"')
     with pytest.raises(BadAnswerError, match="does not end"):
@@ -403,6 +409,30 @@ async def test_token_that_is_none(client: Client, server: LyingRegistry, body: b
     server.answers["/token"] = says(body)
     with pytest.raises(AuthenticationError, match="token"):
         await client.resolve(server)
+
+
+@pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="http://{host}/token",service="x"'])
+async def test_what_one_repository_asks_for_is_not_asked_of_another(
+    client: Client, server: LyingRegistry, challenge: str
+) -> None:
+    asks = challenge.format(host=server.host)
+    server.answers["private/manifests/1"] = says(b"{}", 401, WWW_Authenticate=asks)
+    server.answers["/token"] = says(b"", 500)
+    server.answers[TAG_PATH] = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
+    registry = client.registry()
+    for _ in range(2):
+        with pytest.raises(RundletError):
+            await registry.fetcher(server.name("private:1")).resolve(server.name("private:1"))
+        found = await registry.fetcher(server.name()).resolve(server.name())
+        assert found.digest == Digest.of(MANIFEST)
+
+
+async def test_public_repository_of_a_registry_with_a_password(client: Client, server: LyingRegistry) -> None:
+    server.answers[""] = says(b"{}", 401, WWW_Authenticate='Basic realm="x"')
+    server.answers[TAG_PATH] = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
+    assert (await client.resolve(server)).digest == Digest.of(MANIFEST)
+    await client.resolve(server, SECRET)
+    assert set(server.authorizations()) == {"Basic YW5uOnBhc3M="}
 
 
 async def test_insufficient_scope_is_access_denied(client: Client, server: LyingRegistry) -> None:

@@ -127,7 +127,7 @@ class Connection:
                     return
                 content = await response.read(ERROR_LIMIT)
                 stayed = at_home and origin(response.url) == origin(home)
-                if fresh or not stayed or not self._server.authorizer.learn(response):
+                if fresh or not stayed or not self._server.authorizer.learn(response, scopes):
                     raise from_answer(401, response.reason, response.headers, content)
 
     async def _authorization(self, method: str, url: str, scopes: tuple[str, ...], *, fresh: bool) -> str | None:

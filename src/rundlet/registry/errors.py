@@ -185,7 +185,7 @@ def for_pull(exc: RundletError, reference: Reference, registry: str) -> RundletE
         return PullAccessDeniedError(reference.familiar_name, exc.message)
     if exc.code == "NAME_UNKNOWN":
         return RepositoryUnknownError(reference.familiar_name, exc.message)
-    if exc.code == "MANIFEST_UNKNOWN" or exc.answered == 404:
+    if exc.code == "MANIFEST_UNKNOWN" or (exc.answered == 404 and exc.code != "BLOB_UNKNOWN"):
         cause = exc.message if exc.code else "manifest unknown: manifest unknown"
         return ManifestUnknownError(reference.familiar, cause)
     return exc

@@ -89,34 +89,45 @@ class Authorizer:
     def __init__(self, http: HttpClient, clock: Clock | None = None) -> None:
         self._http = http
         self._clock = clock or SystemClock()
-        self._challenges: dict[Origin, tuple[Challenge, ...]] = {}
+        self._challenges: dict[tuple[Origin, tuple[str, ...]], tuple[Challenge, ...]] = {}
         self._tokens: dict[_Need, _Token] = {}
         self._locks: dict[_Need, asyncio.Lock] = {}
 
-    def learn(self, response: Response) -> tuple[Challenge, ...]:
-        """Remember what a 401 offers; the challenges, empty when there are none."""
+    def learn(self, response: Response, scopes: tuple[str, ...] = ()) -> tuple[Challenge, ...]:
+        """Remember what a 401 offers; the challenges, empty when there are none.
+
+        ``scopes``: of the request; what one repository asks for says nothing of another. None: of the whole registry.
+        """
         found = tuple(challenges_of(response.headers))
         if found:
-            self._challenges[origin(response.url)] = found
+            self._challenges[origin(response.url), scopes] = found
         return found
+
+    def _asked(self, url: str, scopes: tuple[str, ...]) -> tuple[Challenge, ...]:
+        here = origin(url)
+        return self._challenges.get((here, scopes)) or self._challenges.get((here, ()), ())
 
     async def header(
         self, url: str, scopes: tuple[str, ...], credentials: Credentials | None, *, verify: bool, fresh: bool = False
     ) -> str | None:
-        """The ``Authorization`` for ``url``, or None when its registry asked for nothing yet.
+        """The ``Authorization`` for ``url``, or None when its registry asked for nothing yet, or for what nobody gave.
 
-        ``fresh`` ignores a cached token (the registry just refused it). Raises AuthenticationError, TransportError.
+        ``fresh``: the registry just refused what was sent, a cached token is ignored.
+
+        Raises AuthenticationError, TransportError.
         """
         if credentials is not None and credentials.registry_token:
             return f"Bearer {credentials.registry_token}"
-        challenges = self._challenges.get(origin(url), ())
+        challenges = self._asked(url, scopes)
         bearer = next((c for c in challenges if c.scheme == "bearer"), None)
         if bearer is not None:
             return f"Bearer {await self._token(url, bearer, scopes, credentials, verify=verify, fresh=fresh)}"
         if any(c.scheme == "basic" for c in challenges):
-            if credentials is None or not (credentials.username or credentials.password):
+            if credentials is not None and (credentials.username or credentials.password):
+                return basic(credentials)
+            # The registry wants a password; this repository may be for everybody.
+            if fresh:
                 raise AuthenticationError(url, "no basic auth credentials")
-            return basic(credentials)
         return None
 
     async def _token(
@@ -173,7 +184,7 @@ class Authorizer:
 
     async def refresh_token(self, url: str, credentials: Credentials, *, verify: bool) -> str:
         """The identity token for a log-in at ``url``, empty where the server has none. Raises AuthenticationError."""
-        bearer = next((c for c in self._challenges.get(origin(url), ()) if c.scheme == "bearer"), None)
+        bearer = next((c for c in self._asked(url, ()) if c.scheme == "bearer"), None)
         if bearer is None:
             return ""
         service = bearer.parameters.get("service", "")
