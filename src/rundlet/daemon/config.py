@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rundlet.daemon import (
+    addresses,
     buildergc,
     cgroups,
     defaults,
@@ -43,6 +44,7 @@ class Config:
     ``runtime_args`` go before a runtime's own arguments.
     ``buildkit``: clients are told to build by its protocol unless they are told otherwise.
     ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
+    ``metrics_addr``: where Prometheus is answered, as HOST:PORT; empty: nowhere.
     ``build_rules``: what of the build cache goes by itself.
     ``mirrors`` are by registry, ``mirror_logins`` by the mirrors' hosts.
     ``rootless``: the ordinary user (uid) whose engine this is, inside namespaces of its own; -1: none's.
@@ -62,6 +64,7 @@ class Config:
     hosts: tuple[str, ...] = ()
     pidfile: str = ""
     group: str = "rundlet"
+    metrics_addr: str = ""
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -146,6 +149,7 @@ _FILE_KEYS: dict[str, type] = {
     "hosts": list,
     "pidfile": str,
     "group": str,
+    "metrics-addr": str,
     "registry-mirrors": list,
     "insecure-registries": list,
     "registries": dict,
@@ -277,6 +281,10 @@ def _validate(config: Config) -> None:
     for host in config.hosts:
         if not host.startswith(("unix://", "tcp://", "fd://")):
             raise ConfigError(f"invalid host {host}: want unix:///path, tcp://address:port or fd://")
+    if config.metrics_addr:
+        addresses.host_and_port("metrics-addr", config.metrics_addr)
+    if config.metrics_addr and config.rootless >= 0:
+        raise ConfigError("metrics-addr is for root's engine: an ordinary user's has a network of its own")
     networks.options(config.network)
     networks.resolver(config.network)
     cgroups.check(config.exec_opts)

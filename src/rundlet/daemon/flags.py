@@ -12,6 +12,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "host": ("hosts", "list"),
     "pidfile": ("pidfile", "str"),
     "group": ("group", "str"),
+    "metrics-addr": ("metrics-addr", "str"),
     "registry-mirror": ("registry-mirrors", "list"),
     "insecure-registry": ("insecure-registries", "list"),
     "log-level": ("log-level", "str"),

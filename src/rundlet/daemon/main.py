@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rundlet.container.state import is_running
-from rundlet.daemon import activation, housekeeping, listening, placement, service, transfers, wiring
+from rundlet.daemon import activation, addresses, housekeeping, listening, placement, service, transfers, wiring
 from rundlet.daemon.config import Config, load
 from rundlet.daemon.errors import StartError
 from rundlet.daemon.lock import acquire, check_owner
@@ -22,10 +22,12 @@ from rundlet.daemon.reload import Reloader
 from rundlet.daemon.rootless.link import KeeperLink
 from rundlet.daemon.wiring import Engine
 from rundlet.engine.containers import shutdown
+from rundlet.engine.metrics import CONTENT_TYPE
 from rundlet.errors import RundletError
 from rundlet.linux import cgroup
 from rundlet.runtime.launch import Launcher
 from rundlet.server.app import APIServer
+from rundlet.server.metering import MetricsServer
 from rundlet.util.layout import Layout
 
 _log = logging.getLogger(__name__)
@@ -121,7 +123,8 @@ async def _serve(
         await engine.proxy.ensure()
     if not config.live_restore:
         await engine.recovery.restart_policies()  # they ran until the last engine ended: they do when this one answers
-    server = APIServer(engine.backends)
+    server = APIServer(engine.backends, engine.metrics.observe if config.metrics_addr else None)
+    await _serve_metrics(config, engine)
     for one in sockets:
         await server.listen(one, tls if one.family != socket.AF_UNIX else None)
     stop = asyncio.Event()
@@ -160,6 +163,17 @@ def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
     _log.error("the keeper of the namespaces was killed: ending; containers run on, the next command starts an engine")
     asyncio.get_running_loop().remove_reader(keeper)
     stop.set()
+
+
+async def _serve_metrics(config: Config, engine: Engine) -> None:
+    """Raises StartError."""
+    if config.metrics_addr:
+        metrics = MetricsServer(engine.metrics.render, CONTENT_TYPE)
+        try:
+            await metrics.listen(*addresses.host_and_port("metrics-addr", config.metrics_addr))
+        except OSError as error:
+            raise StartError(f"cannot listen on {config.metrics_addr}: {error.strerror or error}") from error
+        engine.tasks.spawn(metrics.run(), name="metrics")
 
 
 async def _check_storage(engine: Engine) -> None:

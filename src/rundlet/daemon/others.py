@@ -18,7 +18,6 @@ _REFUSED: Final = {
     "cpu-rt-period": "its control group is not the engine's to limit",
     "cpu-rt-runtime": "its control group is not the engine's to limit",
     "init-path": "--init is a program of its own",
-    "metrics-addr": "there are no metrics, but those of `stats` and `events`",
     "node-generic-resources": _NO_SWARM,
     "oom-score-adjust": "want OOMScoreAdjust= of its service",
     "swarm-default-advertise-addr": _NO_SWARM,

@@ -36,6 +36,8 @@ class EventBus:
         self._history: deque[Event] = deque(maxlen=HISTORY)
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self._hidden: set[str] = set()
+        self.total = 0
+        """How many there have been."""
 
     def hide(self, container_id: str) -> None:
         """Nothing is said of a container, and of networks when it comes and goes, until :meth:`reveal`."""
@@ -49,6 +51,7 @@ class EventBus:
             return
         event = Event(kind, action, actor, dict(attributes or {}), self._clock.now_ns())
         self._history.append(event)
+        self.total += 1
         for queue in self._subscribers:
             if queue.full():
                 queue.get_nowait()

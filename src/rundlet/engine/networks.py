@@ -1,6 +1,7 @@
 """Networks, as the API's clients see them."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from rundlet.api.filters import Filters, InvalidFilterError
@@ -83,7 +84,8 @@ class NetworkRouterService:
                 continue
             if "label!" in filters and filters.labels(network.labels, "label!"):
                 continue
-            removed.append(self._remove(network.id).name)
+            with contextlib.suppress(NetworkNotFoundError):  # someone else was quicker
+                removed.append(self._remove(network.id).name)
             await asyncio.sleep(0)  # a bridge takes the kernel a while: others' requests go between
         self._context.events.publish("network", "prune", "", {"reclaimed": "0"})
         return NetworksPruned(networks_deleted=tuple(removed) or None)

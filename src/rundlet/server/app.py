@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from rundlet.server.connection import Server
 from rundlet.server.dispatch import Dispatcher
+from rundlet.server.metering import Observe, timed
 from rundlet.server.routers.builds.backend import BuildBackend, BuildKitBackend
 from rundlet.server.routers.builds.router import routes as build_routes
 from rundlet.server.routers.containers.backend import ContainerBackend
@@ -87,8 +88,10 @@ def all_routes(backends: Backends) -> Iterable[Route]:
 class APIServer:
     """Serves the Engine API on any number of listening sockets."""
 
-    def __init__(self, backends: Backends) -> None:
-        self._dispatcher = Dispatcher(RouteTable(all_routes(backends)))
+    def __init__(self, backends: Backends, observe: Observe | None = None) -> None:
+        """``observe`` is told how long some actions took."""
+        routes = all_routes(backends)
+        self._dispatcher = Dispatcher(RouteTable(routes if observe is None else timed(routes, observe)))
         self._server = Server(
             self._dispatcher,
             request_factory=_make_request,

@@ -46,6 +46,7 @@ class Containers:
     connector: Connector
     resolver: ResolverKeeper
     proxy: ProxyKeeper
+    health: HealthMonitor
 
 
 def join(context: Context, grounds: Grounds, leases: Leases, tasks: TaskGroup, *, outside: bool) -> Containers:
@@ -61,7 +62,8 @@ def join(context: Context, grounds: Grounds, leases: Leases, tasks: TaskGroup, *
     resolver.on_started = connector.reconnect_names
     proxy.on_started = connector.reconnect_ports
     starter = Starter(context, bundles, networking, etc, execs, resolver, proxy)
-    lifecycle = Lifecycle(context, starter, HealthMonitor(context, execs), tasks)
+    health = HealthMonitor(context, execs)
+    lifecycle = Lifecycle(context, starter, health, tasks)
     views = Views(context, networking, execs)
     creator = Creator(context, user_maps(grounds.config, grounds.layout, grounds.containers))
     committer = Committer(grounds.images, grounds.snapshots, grounds.launcher, leases, grounds.clock)
@@ -81,4 +83,4 @@ def join(context: Context, grounds: Grounds, leases: Leases, tasks: TaskGroup, *
         changes=ChangesService(context, files),
         commit=CommitService(context, lifecycle, committer),
     )
-    return Containers(service, creator, lifecycle, views, execs, connector, resolver, proxy)
+    return Containers(service, creator, lifecycle, views, execs, connector, resolver, proxy, health)

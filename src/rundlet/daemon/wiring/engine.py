@@ -25,6 +25,7 @@ from rundlet.engine.context import Context, Current
 from rundlet.engine.distribution import DistributionService
 from rundlet.engine.events import EventBus
 from rundlet.engine.images.policy import PolicyKeeper
+from rundlet.engine.metrics import Metrics
 from rundlet.engine.networks import NetworkRouterService
 from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
@@ -66,6 +67,7 @@ class Engine:
     buildkit: BuildKitGate
     changes: Changes
     collector: CacheCollector | None
+    metrics: Metrics
 
 
 def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink | None = None) -> Engine:
@@ -99,6 +101,7 @@ def build(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLin
         buildkit=builds.buildkit,
         changes=Changes(context, grounds.registry, images.layers, images.rooms.pusher, outside),
         collector=builds.collector,
+        metrics=Metrics(context, engine_id(layout), containers.health),
     )
 
 

@@ -54,6 +54,9 @@ class HealthMonitor:
         self.on_unhealthy: Callable[[str], None] = lambda _container_id: None
         """Called with the container's ID when its health has turned so that it is to be started again."""
 
+    checks = failures = 0
+    """How many there have been."""
+
     def begin(self, record: Record, live: Live) -> None:
         """The container has been started (or found running)."""
         self.end(live)
@@ -105,6 +108,8 @@ class HealthMonitor:
         return HealthResult(start=start, end=rfc3339_nano(self._context.clock.now_ns()), exit_code=code, output=text)
 
     def _take(self, record: Record, live: Live, result: HealthResult, retries: int, *, forgiving: bool) -> None:
+        self.checks += 1
+        self.failures += result.exit_code != 0
         before = live.health or Health(status=STARTING, log=())
         log = (*(before.log or ()), result)[-KEPT_RESULTS:]
         status, streak = before.status, before.failing_streak

@@ -73,6 +73,7 @@ FLAGS = (
     ("max-concurrent-downloads", "", "int", "Layers that are fetched at once (default 3)"),
     ("max-concurrent-uploads", "", "int", "Layers of a push that are sent at once (default 5)"),
     ("max-download-attempts", "", "int", "How often a request to a registry is tried (default 5)"),
+    ("metrics-addr", "", "string", "Address where Prometheus is answered (HOST:PORT; /metrics)"),
     ("mtu", "", "int", "MTU of the default bridge"),
     ("no-new-privileges", "", "bool", "Containers that don't say otherwise gain no privileges"),
     ("no-proxy", "", "string", "Hosts that are reached without a proxy"),
