@@ -108,6 +108,28 @@ def test_links_stay_inside(client: Client, container: str, scratch: Path) -> Non
     assert (scratch / "as-it-is").is_symlink() or (client.official and "invalid symlink" in done.stderr)
 
 
+def test_a_link_that_is_followed_gives_its_own_name(client: Client, container: str, scratch: Path) -> None:
+    client.ok("cp", "-L", f"{container}:/d/link", str(scratch))
+    assert (scratch / "link").read_text() == "file\n" and not (scratch / "link").is_symlink()
+    (scratch / "own").symlink_to("link")
+    client.ok("cp", "-L", str(scratch / "own"), f"{container}:/tmp/")
+    assert tar_out(client, container, "/tmp/own")["own"].isreg()
+
+
+def test_a_link_at_the_destination_stays(client: Client, container: str, scratch: Path) -> None:
+    (scratch / "there").write_text("old\n")
+    (scratch / "directory").mkdir()
+    for name, leads in (("to-file", "there"), ("to-new", "new"), ("to-directory", "directory"), ("to-tree", "tree")):
+        (scratch / name).symlink_to(leads)
+    for name in ("to-file", "to-new", "to-directory"):
+        client.ok("cp", f"{container}:/d/f", str(scratch / name))
+        assert (scratch / name).is_symlink()
+    for path in ("there", "new", "directory/f"):
+        assert (scratch / path).read_text() == "file\n"
+    client.ok("cp", f"{container}:/d/inner", str(scratch / "to-tree"))
+    assert (scratch / "to-tree").is_symlink() and (scratch / "tree/g").is_file()
+
+
 def test_what_is_not_there(client: Client, container: str, scratch: Path) -> None:
     said = refused(client, "cp", f"{container}:/no/such", str(scratch))
     older = f"No such container:path: {container}:/no/such"

@@ -68,15 +68,19 @@ def copy_from(call: Invocation, container: str, path: str, target: str) -> None:
         for piece in _archive(call, container, path).chunks():
             write_all(1, piece)
         return
+    shown = target
+    if os.path.islink(target):
+        target = os.path.realpath(target)  # a link stays; what it leads to is made, or written over
     parent = os.path.dirname(target.rstrip("/")) or ("/" if target.startswith("/") else ".")
     if not os.path.isdir(parent):
         raise CommandError(f'invalid output path: directory "{parent}" does not exist')
+    asked = path
     if call.flags["follow-link"]:
         path = _followed(call, container, path)
     response = _archive(call, container, path)
     found = _stat_of(response)
     is_directory = bool(found["mode"] & GO_DIRECTORY)
-    directory, name = _destination(path, target, is_directory=is_directory)
+    directory, name = _destination(asked, target, is_directory=is_directory)
     first = posixpath.basename(posixpath.normpath(path)) if posixpath.normpath(path) != "/" else ""
 
     def rename(member: str) -> str:
@@ -91,7 +95,7 @@ def copy_from(call: Invocation, container: str, path: str, target: str) -> None:
 
     source = Pieces(response.chunks())
     unpack(source, directory, rename, owners=call.flags["archive"])
-    _report(call, source.count, target)
+    _report(call, source.count, shown)
 
 
 def _archive(call: Invocation, container: str, path: str) -> Response:
@@ -99,11 +103,12 @@ def _archive(call: Invocation, container: str, path: str) -> Response:
 
 
 def _followed(call: Invocation, container: str, path: str) -> str:
-    """The path that a symbolic link in the container leads to."""
+    """The path that a symbolic link in the container leads to, with the ends that ask for a directory's content."""
     found = _container_stat(call, container, path)
     if found is None or not found["mode"] & GO_SYMLINK:
         return path
-    return posixpath.join(posixpath.dirname(path), found["linkTarget"])
+    plain = path.removesuffix("/.").rstrip("/")
+    return posixpath.join(posixpath.dirname(plain), found["linkTarget"]) + path[len(plain) :]
 
 
 def _destination(path: str, target: str, *, is_directory: bool) -> tuple[str, str]:
@@ -138,6 +143,7 @@ def copy_to(call: Invocation, path: str, container: str, target: str) -> None:
     if path == "-":
         _put_stdin(call, container, target, found)
         return
+    asked = path
     if call.flags["follow-link"]:
         path = os.path.realpath(path) + ("/." if path.endswith("/.") else "")
     try:
@@ -145,7 +151,7 @@ def copy_to(call: Invocation, path: str, container: str, target: str) -> None:
     except OSError as exc:
         raise CommandError(f"lstat {path}: {(exc.strerror or '').lower()}") from exc
     is_directory = os.path.isdir(path) and not (os.path.islink(path) and not path.endswith("/"))
-    directory, name = _container_destination(path, target, found, is_directory=is_directory)
+    directory, name = _container_destination(asked, target, found, is_directory=is_directory)
 
     from rundlet.cli.packing import pack
 

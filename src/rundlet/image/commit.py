@@ -12,7 +12,7 @@ from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
-from rundlet.oci.config import ContainerConfig, History, ImageConfig
+from rundlet.oci.config import ContainerConfig, Healthcheck, History, ImageConfig
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.storage.layer.unpack import WorkerLauncher
@@ -137,7 +137,8 @@ def _changed(changes: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def merge_configs(wanted: ContainerConfig, container: ContainerConfig) -> ContainerConfig:
-    """``wanted`` with the container's values where it has none, by Docker's rules for ``commit``."""
+    """``wanted`` with the container's values where it has none, by Docker's rules for ``commit``: the container's time
+    to stop and its shell are not among them."""
     names = {item.partition("=")[0] for item in wanted.env or ()}
     entrypoint, cmd = wanted.entrypoint, wanted.cmd
     if not entrypoint:
@@ -151,13 +152,18 @@ def merge_configs(wanted: ContainerConfig, container: ContainerConfig) -> Contai
         labels={**(container.labels or {}), **(wanted.labels or {})} or None,
         entrypoint=entrypoint,
         cmd=cmd,
-        healthcheck=wanted.healthcheck or container.healthcheck,
+        healthcheck=_merged_check(wanted.healthcheck, container.healthcheck),
         working_dir=wanted.working_dir or container.working_dir,
         volumes={**(container.volumes or {}), **(wanted.volumes or {})} or None,
         stop_signal=wanted.stop_signal or container.stop_signal,
-        stop_timeout=wanted.stop_timeout if wanted.stop_timeout is not None else container.stop_timeout,
-        shell=wanted.shell or container.shell,
     )
+
+
+def _merged_check(wanted: Healthcheck | None, container: Healthcheck | None) -> Healthcheck | None:
+    if wanted is None or container is None:
+        return wanted or container
+    said = {name: value for name in Healthcheck.__struct_fields__ if (value := getattr(wanted, name))}
+    return msgspec.structs.replace(container, **said)
 
 
 def image_defaults(config: ContainerConfig) -> ContainerConfig:

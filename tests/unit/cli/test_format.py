@@ -7,10 +7,14 @@ import pytest
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.containers import display_ports, ellipsis
+<<<<<<< ours
 from rundlet.cli.format.natural import natural
+=======
+from rundlet.cli.format.points import timestamp
+>>>>>>> theirs
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.format.table import layout
-from rundlet.cli.format.times import go_timestamp, parse_rfc3339, timestamp
+from rundlet.cli.format.times import go_timestamp, parse_rfc3339
 from rundlet.cli.format.units import bytes_size, human_duration, human_size
 
 
@@ -101,8 +105,34 @@ def test_timestamps_for_the_api() -> None:
     assert timestamp("2013-01-02T13:23:37Z") == "1357133017.000000000"
     assert timestamp("2026-01-02T13:23:37.123456789Z") == "1767360217.123456789"
     assert timestamp("2026-01-02T13:23:37.5+01:00") == "1767356617.500000000"
-    with pytest.raises(ValueError, match="failed to parse"):
-        timestamp("soon")
+    assert timestamp("2026-01-02T13Z") == timestamp("2026-01-02T14:00+01:00") == "1767358800.000000000"
+    assert timestamp("2026-01-02Z") == "1767312000.000000000"
+    assert timestamp("0") == "0"
+    local = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
+    assert timestamp("2026-01-02T03:04:05.25") == f"{local:.0f}.250000000"
+    assert timestamp("2026-01-02T3") == f"{local - 4 * 60 - 5:.0f}.000000000"
+    assert timestamp("2026-01-02") == f"{local - 3 * 3600 - 4 * 60 - 5:.0f}.000000000"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("soon", 'failed to parse value as time or duration: "soon"'),
+        ("1.2.3", 'failed to parse value as time or duration: "1.2.3"'),
+        ("-1", 'parsing time "-1" as "2006-01-02": cannot parse "-1" as "2006"'),
+        ("2006-1-2", 'parsing time "2006-1-2" as "2006-01-02": cannot parse "1-2" as "01"'),
+        ("2006-13-02", 'parsing time "2006-13-02": month out of range'),
+        ("2006-02-29", 'parsing time "2006-02-29": day out of range'),
+        ("2006-01-02x", 'parsing time "2006-01-02x": extra text: "x"'),
+        ("2006-01-02T15:04:0Z", 'as "2006-01-02T15:04:05Z07:00": cannot parse "0Z" as "05"'),
+        ("2006-01-02T15:04+1:00", 'as "2006-01-02T15:04Z07:00": cannot parse "+1:00" as "Z07:00"'),
+        ("2006-01-02T15:04.5", 'as "2006-01-02T15:04:05.999999999": cannot parse ".5" as ":"'),
+    ],
+)
+def test_times_that_there_are_not(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        timestamp(text)
+    assert str(refused.value).endswith(message)
 
 
 def test_ports() -> None:

@@ -1,4 +1,4 @@
-"""RFC 3339 times of the API, and what users write for --since and --until."""
+"""RFC 3339 times of the API, as programs and as people read them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
 
-def _days(year: int, month: int, day: int) -> int:
+def days_since_epoch(year: int, month: int, day: int) -> int:
     """Days since 1970-01-01 in the proleptic Gregorian calendar."""
     before = year - 1
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
@@ -29,7 +29,7 @@ def parse_rfc3339(text: str) -> float:
         offset = sign * (int(clock[-5:-3]) * 3600 + int(clock[-2:]) * 60)
         clock = clock[:-6]
     hour, minute, second = clock.split(":")
-    return _days(year, month, day) * 86400 + int(hour) * 3600 + int(minute) * 60 + float(second) - offset
+    return days_since_epoch(year, month, day) * 86400 + int(hour) * 3600 + int(minute) * 60 + float(second) - offset
 
 
 def go_time(seconds: float) -> str:
@@ -58,45 +58,3 @@ def rfc3339(seconds: float) -> str:
     local = time.localtime(seconds)
     zone = time.strftime("%z", local)
     return time.strftime("%Y-%m-%dT%H:%M:%S", local) + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")
-
-
-_LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
-
-
-def timestamp(text: str) -> str:
-    """What the API takes for a user's --since or --until: ``42m`` (ago), a date, a time, or seconds.
-
-    Raises ValueError when it is none of them.
-    """
-    from rundlet.cli.values import duration_ns
-
-    if not text:
-        return ""
-    if text.replace(".", "", 1).isdigit():
-        return text
-    try:
-        ago = duration_ns(text)
-    except ValueError:
-        pass
-    else:
-        return str(int(time.time() - ago / 1e9))
-    # A fraction is taken as text: a float of this size is exact to a quarter of a microsecond only.
-    before, dot, after = text.partition(".")
-    digits = len(after) - len(after.lstrip("0123456789"))
-    fraction, whole = after[:digits], before + after[digits:]
-    try:
-        if dot and not fraction:
-            raise ValueError
-        seconds = parse_rfc3339(whole) if whole[-1] == "Z" or whole[-6:-5] in ("+", "-") else _local(whole)
-    except (ValueError, IndexError) as exc:
-        raise ValueError(f'failed to parse value as time or duration: "{text}"') from exc
-    return f"{int(seconds)}.{fraction[:9].ljust(9, '0')}"
-
-
-def _local(text: str) -> float:
-    for layout in _LAYOUTS:
-        try:
-            return time.mktime(time.strptime(text, layout))
-        except ValueError:
-            continue
-    raise ValueError(text)

@@ -60,7 +60,7 @@ def run(call: Invocation) -> int:
 def _time(text: str, name: str) -> str | None:
     if not text:
         return None
-    from rundlet.cli.format.times import timestamp
+    from rundlet.cli.format.points import timestamp
 
     try:
         return timestamp(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.format.times import rfc3339, timestamp
+from rundlet.cli.format.points import timestamp
+from rundlet.cli.format.times import rfc3339
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.shared_flags import LINE_FORMAT
 
