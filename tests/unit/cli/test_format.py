@@ -7,11 +7,8 @@ import pytest
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.format.containers import display_ports, ellipsis
-<<<<<<< ours
 from rundlet.cli.format.natural import natural
-=======
 from rundlet.cli.format.points import timestamp
->>>>>>> theirs
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.format.table import layout
 from rundlet.cli.format.times import go_timestamp, parse_rfc3339
