@@ -3,6 +3,14 @@
 import os
 
 
+def failure(error: OSError) -> str:
+    """What the machine says, in Docker's form: ``/path: no space left on device``. Names that are no text are made one."""
+    said = (error.strerror or str(error)).lower()
+    if not isinstance(error.filename, str | bytes):
+        return said
+    return f"{os.fsencode(error.filename).decode(errors='replace')}: {said}"
+
+
 def sync_directory(path: str) -> None:
     """Make a rename inside ``path`` durable against loss of power."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -26,6 +26,7 @@ from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InternalError, NoSuchContainerError, NotFoundError, RundletError
 from rundlet.runtime import state as runtime_state
 from rundlet.runtime.shimclient import ShimClient, ShimGoneError
+from rundlet.util import fs
 from rundlet.util.tasks import TaskGroup
 
 _log = logging.getLogger(__name__)
@@ -383,7 +384,7 @@ class Lifecycle:
         async with live.lock:
             record = self._context.containers.by_id(record.id)
             if record.state.status is Status.PAUSED:
-                raise ConflictError(f"container {reference} is already paused")
+                raise ConflictError(f"Container {record.id} is already paused")
             if record.state.status is not Status.RUNNING or live.shim is None:
                 raise NotRunningError(record.id)
             processes.check_freezer(record, self._context)
@@ -449,7 +450,8 @@ class Lifecycle:
             dead = msgspec.structs.replace(record.state, status=Status.DEAD, error=str(error))
             if self._context.containers.has(record.id):
                 self._context.containers.save(record.with_state(dead))
-            failure = InternalError(f"cannot remove container {record.id}: {error}")
+            why = fs.failure(error) if isinstance(error, OSError) else error
+            failure = InternalError(f"cannot remove container {record.id}: {why}")
             live.fail_removal(failure)
             raise failure from error
         self._context.live.forget(record.id, record.state.exit_code)
