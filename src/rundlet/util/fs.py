@@ -4,7 +4,7 @@ import os
 
 
 def failure(error: OSError) -> str:
-    """What the machine says, in Docker's form: ``/path: no space left on device``. Names that are no text are made one."""
+    """What the machine says, in Docker's form: ``/path: no space left on device``; names that are no text made one."""
     said = (error.strerror or str(error)).lower()
     if not isinstance(error.filename, str | bytes):
         return said
