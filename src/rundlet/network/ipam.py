@@ -146,6 +146,17 @@ def allocate_from(
     raise failure or PoolExhaustedError("")
 
 
+def of_mac(cursor: sqlite3.Cursor, network_id: str, pool: Subnet, mac: str) -> str:
+    """The IPv6 address that a chosen hardware address makes, as Docker has it: its end. Empty where that is taken, or
+    the subnet has no room for it."""
+    if not mac or pool.prefix > _LONGEST_WITH_MAC:
+        return ""
+    number = int(ipaddress.ip_network(pool.subnet).network_address) + int(mac.replace(":", ""), 16)
+    if number in _reserved(pool) or _Book(cursor, network_id, 6).taken(number):
+        return ""
+    return str(_numbered(number, 6))
+
+
 def forget(cursor: sqlite3.Cursor, network_id: str) -> None:
     """Forget a network's pools: it is gone, or has other subnets now."""
     for table in ("ipam_addresses", "ipam_cursors", "ipam6_addresses", "ipam6_cursors"):
@@ -171,6 +182,7 @@ def free(cursor: sqlite3.Cursor, addresses: Iterable[tuple[str, str]]) -> None:
         cursor.execute(f"DELETE FROM {table} WHERE network_id = ? AND address = ?", row)  # noqa: S608
 
 
+_LONGEST_WITH_MAC = 80
 _PREFIXES = {4: "ipam", 6: "ipam6"}
 
 

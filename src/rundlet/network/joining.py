@@ -292,6 +292,8 @@ class Joiner:
                 if requested:
                     raise ipam.NotInSubnetsError(requested)
                 continue
+            if version == 6 and not requested and network.driver == "bridge":
+                requested = ipam.of_mac(cursor, network.id, pools[0], wanted.mac)
             try:
                 address, pool = ipam.allocate_from(cursor, network.id, pools, made.id, requested=requested or None)
             except PoolExhaustedError as exc:

@@ -149,3 +149,17 @@ def test_an_engines_own_ipv6_pool() -> None:
     assert network.subnet_of(ipaddress.IPv6Network("fd00::/8"))
     assert pool != ipam.local_pool("0123abce")[0]
     assert str(ipam.choose_subnet([next(network.subnets(new_prefix=64))], [(pool, size)])) != str(network)
+
+
+def test_an_address_of_a_hardware_address(database: Database) -> None:
+    pool, mac = Subnet("2001:db8:1::/64", "2001:db8:1::1"), "aa:bb:cc:dd:ee:ff"
+
+    def made(mac: str, pool: Subnet = pool) -> str:
+        with database.transaction() as cursor:
+            return ipam.of_mac(cursor, "net", pool, mac)
+
+    assert made(mac) == "2001:db8:1::aabb:ccdd:eeff"
+    give(database, "one", pool, requested=made(mac))
+    assert made(mac) == ""  # somebody has it
+    assert made("") == made("00:00:00:00:00:01") == ""  # the gateway's
+    assert made(mac, Subnet("2001:db8:1::/96", "2001:db8:1::1")) == ""
