@@ -293,9 +293,11 @@ class Joiner:
                     raise ipam.NotInSubnetsError(requested)
                 continue
             if version == 6 and not requested and network.driver == "bridge":
-                requested = ipam.of_mac(cursor, network.id, pools[0], wanted.mac)
+                chosen = ipam.of_mac(cursor, network.id, pools[0], wanted.mac)
+            else:
+                chosen = requested
             try:
-                address, pool = ipam.allocate_from(cursor, network.id, pools, made.id, requested=requested or None)
+                address, pool = ipam.allocate_from(cursor, network.id, pools, made.id, requested=chosen or None)
             except PoolExhaustedError as exc:
                 raise PoolExhaustedError(f"{network.name} ({network.id})", version) from exc
             fields[f"address{suffix}"], fields[f"prefix{suffix}"] = address, pool.prefix
