@@ -19,6 +19,7 @@ from rundlet.builder.gitlogin import login_settings
 from rundlet.image.records import OnProgress, Progress
 from rundlet.oci.digest import Digest
 from rundlet.transport import HttpClient
+from rundlet.transport.errors import without_password
 from rundlet.transport.http import Request
 
 _GIT_HOSTS: Final = ("github.com/",)
@@ -107,7 +108,8 @@ async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progr
     size = 0
     async with http.send(Request("GET", url)) as response:
         if response.status != 200:
-            raise BuildError(f"failed to GET {url} with status {response.status} {response.reason}".rstrip())
+            place = without_password(url)
+            raise BuildError(f"failed to GET {place} with status {response.status} {response.reason}".rstrip())
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() and len(length) < 19 else 0
         with open(path, "xb") as file:

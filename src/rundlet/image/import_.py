@@ -25,6 +25,7 @@ from rundlet.registry.errors import from_answer
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import HttpClient, Request
+from rundlet.transport.errors import without_password
 from rundlet.util.clock import Clock, rfc3339_nano
 
 ERROR_LIMIT = 64 << 10
@@ -120,7 +121,7 @@ async def download(http: HttpClient, url: str, progress: OnProgress) -> AsyncGen
             body = await response.read(ERROR_LIMIT)
             raise from_answer(response.status, response.reason, response.headers, body)
         # Said only now: an error before it becomes the whole answer, with its own status.
-        progress(Progress(f"Downloading from {address}"))
+        progress(Progress(f"Downloading from {without_password(address)}"))
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() and len(length) < 19 else 0
         done = 0

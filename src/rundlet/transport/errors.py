@@ -28,6 +28,14 @@ _ERRNO_WORDS = {
 }
 
 
+_PASSWORD = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
+
+
+def without_password(text: str) -> str:
+    """``text`` with the passwords of addresses in it as Go's HTTP client shows them: messages are logged and kept."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
 class TransportError(InternalError):
     """A request did not get its whole answer.
 
@@ -38,7 +46,7 @@ class TransportError(InternalError):
     reason = "transport"
 
     def __init__(self, method: str, url: str, kind: Kind, detail: str) -> None:
-        super().__init__(f'{method.capitalize()} "{url}": {detail}')
+        super().__init__(without_password(f'{method.capitalize()} "{url}": {detail}'))
         self.method = method
         self.url = url
         self.kind = kind

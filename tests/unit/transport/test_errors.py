@@ -61,3 +61,12 @@ def test_dialling(error: OSError, kind: str, words: str) -> None:
 def test_later(error: Exception, kind: str, temporary: bool) -> None:
     translated = translate(error, "HEAD", "http://a/")
     assert (translated.kind, translated.temporary) == (kind, temporary)
+
+
+def test_passwords_of_addresses_are_in_no_message() -> None:
+    url = "https://anna:se:cret@reg.example:5000/v2/?next=a@b"
+    error = translate(aiohttp.InvalidURL(url), "GET", url)
+    assert "cret" not in str(error)
+    assert str(error).startswith('Get "https://anna:***@reg.example:5000/v2/?next=a@b": ')
+    plain = "https://anna@reg.example:5000/v2/a:b@sha256:00"
+    assert str(translate(TimeoutError(), "GET", plain)).startswith(f'Get "{plain}": ')
