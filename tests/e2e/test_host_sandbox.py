@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,26 @@ def test_this_machines_own_root(engine: Engine) -> None:
     assert len(changed) <= 4, changed
     # The upper directory lies in the lower one here.
     assert mark in engine.ok("cp", f"box:/etc/{mark}", "-")
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["stopped", "running"])
+def test_export_has_nothing_of_the_engines_own_directory(engine: Engine, tree: Path, runs: bool) -> None:
+    """Its upper directory, which lies in what it is a view of, would be there once more."""
+    around = os.path.dirname(engine.layout.root)
+    assert str(tree.parent) == around, "the tree is beside the engine's directory"
+    name = os.path.basename(engine.layout.root)
+    program = f"/{tree.name}/bin/busybox"
+    command = ["sleep", "600"] if runs else ["touch", "/made"]
+    engine.ok("run", *(["-d"] if runs else []), "--name", "box", "--rootfs", around, "--entrypoint", program, *command)
+    if runs:
+        engine.ok("exec", "box", program, "touch", "/made")
+    with engine.popen("export", "box") as exporting:
+        assert exporting.stdout is not None
+        with tarfile.open(fileobj=exporting.stdout, mode="r|") as archive:
+            entries = {entry.name.rstrip("/") for entry in archive}
+    assert {"made", program.strip("/"), name} <= entries
+    assert not [entry for entry in entries if entry.startswith(f"{name}/")]
+    assert not Path(around, "made").exists()
 
 
 def test_mounts_of_the_users_cover_those_of_the_machine(engine: Engine, tree: Path, scratch: Path) -> None:

@@ -81,15 +81,16 @@ class ContainerFiles:
         live.writers.discard(access)
 
     def _place(self, record: Record) -> Place:
+        hidden = [] if record.rootfs is None else record.rootfs.hidden
         if is_running(record.state.status):
-            state = record.state
-            return Place(pid=state.pid, owner=record.id, parent=state.shim_pid, mapped=record.user_map is not None)
+            state, mapped = record.state, record.user_map is not None
+            return Place(pid=state.pid, owner=record.id, parent=state.shim_pid, mapped=mapped, hidden=hidden)
         layers = self._layers(record, self._binds(record))
         if record.state.started_ns:
-            return Place(layers=layers)
+            return Place(layers=layers, hidden=hidden)
         # Docker makes it with the container. With users of its own it is made by one of them, at the start.
         directory = documents.config(record).working_dir if record.user_map is None else ""
-        return Place(layers=layers, first_time=True, working_directory=directory)
+        return Place(layers=layers, first_time=True, working_directory=directory, hidden=hidden)
 
     def _layers(self, record: Record, binds: list[Bind]) -> Layers:
         layers = hostroot.layers_of(self._context, record)

@@ -53,7 +53,7 @@ class Place(msgspec.Struct, frozen=True):
     no groups: its number may have gone to another process.
     ``first_time``: it never ran, so that its mount points may have to be made even to read, and so may its
     ``working_directory`` ("": none is). ``mapped``: it has a user namespace of its own, by whose numbers its files are
-    read and written while it runs.
+    read and written while it runs. ``hidden`` are directories that it gets to see nothing of.
     """
 
     pid: int = 0
@@ -63,6 +63,7 @@ class Place(msgspec.Struct, frozen=True):
     first_time: bool = False
     working_directory: str = ""
     mapped: bool = False
+    hidden: Sequence[str] = ()
 
 
 class PutRequest(msgspec.Struct, frozen=True):
@@ -292,6 +293,7 @@ class FileAccess:
 
     async def _start(self, request: dict[str, Any], *, sending: bool) -> None:
         request["layers"] = self._place.layers
+        request["hidden"] = list(self._place.hidden)
         request["first_time"] = self._place.first_time
         request["working_directory"] = self._place.working_directory
         memory = os.memfd_create("request", os.MFD_CLOEXEC)

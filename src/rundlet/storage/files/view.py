@@ -52,11 +52,11 @@ class Layers(TypedDict):
     """Where all of it is as plain files: nothing is mounted then."""
 
 
-def enter_running(namespaces: Sequence[int], *, readonly: bool, submounts: bool) -> int:
+def enter_running(namespaces: Sequence[int], *, readonly: bool, submounts: bool, hidden: Sequence[str] = ()) -> int:
     """Enter a copy of a container's mount namespace; without ``submounts`` only its root file system.
 
-    ``namespaces``, which are closed, are that one and perhaps its user namespace. Returns a descriptor of the root.
-    Raises: OSError.
+    ``namespaces``, which are closed, are that one and perhaps its user namespace. ``hidden`` are directories that the
+    container has covered. Returns a descriptor of the root. Raises: OSError.
     """
     mounts, *users = namespaces
     for user in users:
@@ -75,13 +75,14 @@ def enter_running(namespaces: Sequence[int], *, readonly: bool, submounts: bool)
         libc.pivot_root(".", ".")
         mount.umount(".", mount.MNT_DETACH)
         os.chdir("/")
+        _cover(hidden)
     return _opened_root(readonly)
 
 
-def enter_stopped(layers: Layers, *, readonly: bool) -> int:
+def enter_stopped(layers: Layers, *, readonly: bool, hidden: Sequence[str] = ()) -> int:
     """Mount the container's root and go there; with ``readonly`` nothing of its upper directory is touched.
 
-    Returns a descriptor of the root. Raises: OSError.
+    ``hidden`` are directories that the container would cover. Returns a descriptor of the root. Raises: OSError.
     """
     libc.unshare(_NAMESPACES)
     roots.isolate(mount.MS_PRIVATE)
@@ -100,6 +101,7 @@ def enter_stopped(layers: Layers, *, readonly: bool) -> int:
     os.fchdir(root)
     os.close(root)
     roots.pivot()
+    _cover(hidden)
     return _opened_root(readonly)
 
 
@@ -177,6 +179,22 @@ def _bind(root: int, source: int, bind: Bind) -> None:
     finally:
         os.close(where)
         os.close(source)
+
+
+def _cover(places: Sequence[str]) -> None:
+    """Show nothing of what is there."""
+    for place in places:
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            where = path.open_in_root(root, place, os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        finally:
+            os.close(root)
+        tree = mount.new_filesystem("tmpfs", {"source": "tmpfs", "mode": "0700", "size": "4k"})
+        mount.move_mount(tree, where)
+        os.close(tree)
+        os.close(where)
 
 
 def _opened_root(readonly: bool) -> int:

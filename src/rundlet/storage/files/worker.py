@@ -96,8 +96,9 @@ def main(fds: Sequence[int]) -> int:
 def _enter(request: dict[str, Any], namespaces: list[int]) -> int:
     readonly = request["op"] not in _WRITES and not request.get("first_time")
     if namespaces:
-        return view.enter_running(namespaces, readonly=readonly, submounts=request["op"] != "export")
-    root = view.enter_stopped(request["layers"], readonly=readonly)
+        whole = request["op"] != "export"
+        return view.enter_running(namespaces, readonly=readonly, submounts=whole, hidden=request["hidden"])
+    root = view.enter_stopped(request["layers"], readonly=readonly, hidden=request["hidden"])
     if not readonly and request.get("working_directory"):
         try:
             os.close(path.makedirs_in_root(root, request["working_directory"]))
