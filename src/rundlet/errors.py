@@ -88,6 +88,18 @@ class UnavailableError(RundletError):
     reason = "unavailable"
 
 
+class NotSwarmManagerError(UnavailableError):
+    """Rundlet is never part of a swarm, and answers so to what needs one."""
+
+    reason = "not-swarm-manager"
+
+    def __init__(self) -> None:
+        super().__init__(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+            "to swarm and try again."
+        )
+
+
 class NoSuchImageError(NotFoundError):
     reason = "no-such-image"
 

@@ -62,6 +62,9 @@ def test_who_names_other_networks_alone_is_not_on_the_default_one(engine: Engine
         assert engine.field("alone", "{{json .NetworkSettings.Networks}}").count("NetworkID") == 1
         assert mac in engine.ok("exec", "alone", "ip", "link", "show", "eth0")
         assert engine.field("alone", "{{.HostConfig.NetworkMode}}") == "bridge"
+        engine.ok("stop", "-t", "0", "alone")
+        shown = engine.field("alone", "{{with .NetworkSettings.Networks.own}}{{.NetworkID}} {{.EndpointID}}{{end}}")
+        assert shown == engine.ok("network", "inspect", "-f", "{{.ID}} ", "own").strip()  # it was on it
     finally:
         engine.cli("rm", "-f", "alone")
         engine.ok("network", "rm", "own")

@@ -1,6 +1,10 @@
 """Errors about containers, in the words a Docker user knows."""
 
+from typing import Final
+
 from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotModifiedError
+
+_RENAME: Final = "Error when allocating new name"
 
 
 class NameInUseError(ConflictError):
@@ -62,3 +66,17 @@ class AlreadyStoppedError(NotModifiedError):
 
     def __init__(self) -> None:
         super().__init__("container already stopped")
+
+
+class NewNameInUseError(ConflictError):
+    reason = "name-in-use"
+
+    def __init__(self, error: NameInUseError) -> None:
+        super().__init__(f"{_RENAME}: {error}")
+
+
+class InvalidNewNameError(InvalidParameterError):
+    reason = "invalid-name"
+
+    def __init__(self, error: InvalidNameError) -> None:
+        super().__init__(f"{_RENAME}: {error}")

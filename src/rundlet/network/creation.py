@@ -6,9 +6,15 @@ from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
-from rundlet.errors import NotSupportedError
+from rundlet.errors import NotSupportedError, NotSwarmManagerError
 from rundlet.network import networks
-from rundlet.network.errors import NetworkConfigError, NetworkForbiddenError, PoolOverlapError, PredefinedNetworkError
+from rundlet.network.errors import (
+    NetworkConfigError,
+    NetworkDriverError,
+    NetworkForbiddenError,
+    PoolOverlapError,
+    PredefinedNetworkError,
+)
 from rundlet.network.ipam import IPNetwork, overlap
 from rundlet.network.networks import (
     BRIDGE_NAME,
@@ -105,7 +111,8 @@ def normalised(request: Request) -> Request:
 
 
 def check(request: Request) -> None:
-    """Raises PredefinedNetworkError, NetworkForbiddenError, NetworkConfigError, NotSupportedError."""
+    """Raises PredefinedNetworkError, NetworkForbiddenError, NetworkConfigError, NetworkDriverError,
+    NotSwarmManagerError, NotSupportedError."""
     if not request.name.strip():
         raise NetworkConfigError("invalid name: name is empty")
     if request.name in (*networks.PREDEFINED, "default"):
@@ -115,7 +122,7 @@ def check(request: Request) -> None:
     if request.driver in _SINGLE and not request.config_only:
         raise NetworkForbiddenError(f'only one instance of "{request.driver}" network is allowed')
     if request.driver not in _DRIVERS and not request.config_only:
-        raise NotSupportedError(f"network driver {request.driver}")
+        raise NotSwarmManagerError if request.driver == "overlay" else NetworkDriverError(request.driver)
     if request.config_only and (request.internal or request.attachable or request.config_from):
         raise NetworkForbiddenError(
             "configuration network can only contain network specific fields. Network operator fields like "

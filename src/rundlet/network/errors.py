@@ -15,6 +15,16 @@ class NetworkNotFoundError(NotFoundError):
         self.reference = reference
 
 
+class NetworkDriverError(NotFoundError):
+    """A driver that is not among ours would be a plugin, and there are none."""
+
+    reason = "no-such-network-driver"
+
+    def __init__(self, driver: str) -> None:
+        super().__init__(f'plugin "{driver}" not found')
+        self.driver = driver
+
+
 class NetworkExistsError(ConflictError):
     reason = "network-exists"
 

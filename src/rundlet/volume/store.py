@@ -115,7 +115,8 @@ class VolumeStore:
         Raises InvalidVolumeNameError, VolumeOptionError, NotFoundError (for a driver), VolumeCreateError.
         """
         if driver not in ("", "local"):
-            raise NotFoundError(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+            made = f"create {name}" if name else "create"
+            raise NotFoundError(f'{made}: error looking up volume plugin {driver}: plugin "{driver}" not found')
         known = self._volumes.get(name)
         if known is not None:
             return known

@@ -66,6 +66,9 @@ async def test_what_needs_a_swarm(server: Server, endpoint: str) -> None:
         ("POST /plugins/x/set", 404, 'plugin "x" not found'),
         ("POST /plugins/x/upgrade", 404, 'plugin "x" not found'),
         ("DELETE /plugins/x", 404, 'plugin "x" not found'),
+        ("GET /containers/x/checkpoints", 501, "checkpoint ls is not supported by Rundlet"),
+        ("POST /containers/x/checkpoints", 501, "checkpoint create is not supported by Rundlet"),
+        ("DELETE /containers/x/checkpoints/y", 501, "checkpoint rm is not supported by Rundlet"),
     ],
 )
 async def test_what_is_refused(server: Server, endpoint: str, status: int, message: str) -> None:

@@ -5,11 +5,11 @@ import ipaddress
 import msgspec
 import pytest
 
-from rundlet.errors import NotSupportedError, RundletError
+from rundlet.errors import RundletError
 from rundlet.network import creation, ipam, sandbox
 from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Endpoint
-from rundlet.network.errors import PoolOverlapError
+from rundlet.network.errors import NetworkDriverError, PoolOverlapError
 from rundlet.network.names import Server, servers
 from rundlet.network.networks import (
     DEFAULT_MARK,
@@ -53,7 +53,8 @@ def test_what_is_fine(request_: Request) -> None:
         (Request(" "), 400, "name is empty"),
         (Request("bridge"), 403, "operation is not permitted on predefined bridge network"),
         (Request("a", "host"), 403, 'only one instance of "host" network is allowed'),
-        (Request("a", "overlay"), 501, "network driver overlay"),
+        (Request("a", "overlay"), 503, "This node is not a swarm manager"),
+        (Request("a", "nope"), 404, 'plugin "nope" not found'),
         (Request("a", options={"com.docker.network.advertise_addr_ms": "9"}), 501, "advertise_addr_ms of networks"),
         (Request("a", options={DEFAULT_MARK: "true"}), 403, "the network bridge alone is the default one"),
         (Request("a", "macvlan", options={"macvlan_mode": "odd"}), 400, "requested macvlan_mode 'odd' is not valid"),
@@ -150,7 +151,7 @@ def test_who_is_asked_from_where() -> None:
 
 
 def test_drivers_that_others_have_are_named() -> None:
-    with pytest.raises(NotSupportedError, match="weave"):
+    with pytest.raises(NetworkDriverError, match="weave"):
         creation.check(Request("a", "weave"))
 
 

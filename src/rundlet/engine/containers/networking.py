@@ -136,7 +136,8 @@ class Networking:
             return asked
         names = self.dns_names(record, asked) if network.has_names else None
         if endpoint is None:
-            shown = network.id if is_running(record.state.status) and network.predefined else ""
+            # Who was on it once is told so: clients compare it with the network that the name means now.
+            shown = network.id if record.state.started_ns else ""
             return msgspec.structs.replace(asked, network_id=shown, dns_names=names)
         return msgspec.structs.replace(
             asked,

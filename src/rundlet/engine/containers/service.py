@@ -32,7 +32,13 @@ from rundlet.api.filters import Filters
 from rundlet.api.stats import ContainerStats
 from rundlet.api.streams import Archive, Attachment, LogStream
 from rundlet.container import names
-from rundlet.container.errors import NotRunningError
+from rundlet.container.errors import (
+    InvalidNameError,
+    InvalidNewNameError,
+    NameInUseError,
+    NewNameInUseError,
+    NotRunningError,
+)
 from rundlet.container.state import Status, is_running
 from rundlet.engine.containers import waiting
 from rundlet.engine.containers.archive import ArchiveService
@@ -149,10 +155,15 @@ class ContainerService:
         record = self._context.containers.find(ref)
         if not name:
             raise InvalidParameterError("Neither old nor new names may be empty")
-        name = names.validate(name)
-        if record.name == name:
+        if record.name == name.removeprefix("/"):
             raise InvalidParameterError("Renaming a container with the same name as its current name")
-        renamed = self._context.containers.rename(record, name)
+        try:
+            name = names.validate(name)
+            renamed = self._context.containers.rename(record, name)
+        except InvalidNameError as exc:
+            raise InvalidNewNameError(exc) from exc
+        except NameInUseError as exc:
+            raise NewNameInUseError(exc) from exc
         self._context.network.rename(record.id, name)
         attributes = {**event_attributes(renamed), "oldName": f"/{record.name}"}
         self._context.events.publish("container", "rename", record.id, attributes)

@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -33,7 +34,7 @@ from rundlet.api.jsonstream import JSONMessage
 from rundlet.engine.context import Context
 from rundlet.engine.images import anatomy, streams, views
 from rundlet.engine.times import parse_until
-from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
+from rundlet.errors import ForbiddenError, InvalidParameterError, NotSupportedError, RundletError
 from rundlet.image import history, variants
 from rundlet.image.errors import AmbiguousTagError
 from rundlet.image.import_ import Importer, download
@@ -48,6 +49,9 @@ from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Credentials, Registry
 from rundlet.transport import HttpClient
+
+_NO_IMAGE: Final = "scratch"
+"""Where Dockerfiles begin that begin with nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ class ImageService:
 
     async def pull(self, options: PullOptions) -> AsyncIterator[JSONMessage]:
         reference = _joined(options.name, options.tag)
+        if reference.familiar_name == _NO_IMAGE:
+            raise ForbiddenError(f"'{_NO_IMAGE}' is a reserved name")
         credentials = _credentials(options.auth)
         if options.platform:
             Platform.parse(options.platform)

@@ -180,8 +180,11 @@ def _header(call: Call, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
 
 
 def _check_upgrade(call: Call) -> None:
-    if call.header("Upgrade").lower() != _H2C:
-        raise InvalidParameterError(f"{call.request.path} needs a connection that is upgraded to {_H2C}")
+    protocol = call.header("Upgrade")
+    if not protocol:
+        raise InvalidParameterError("no upgrade proto in request")
+    if protocol.lower() != _H2C:
+        raise InvalidParameterError(f"protocol {protocol} not supported")
 
 
 def routes(backend: BuildBackend, buildkit: BuildKitBackend) -> Iterable[Route]:

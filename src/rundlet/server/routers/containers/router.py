@@ -33,6 +33,7 @@ from rundlet.server import answers, detach, errors, timestamps
 from rundlet.server.call import Call, container_name, platform
 from rundlet.server.hijack import Hijack
 from rundlet.server.routers.containers.backend import ContainerBackend
+from rundlet.server.routers.refusal import refused
 from rundlet.server.routers.sizes import terminal_size
 from rundlet.server.routing import Route, WhenClientLeaves
 from rundlet.server.websocket import WebSocketAttach
@@ -162,10 +163,7 @@ class ContainerRouter:
         return answers.empty(200)
 
     async def rename(self, call: Call) -> web.StreamResponse:
-        name = container_name(call.text("name"))
-        if not name:
-            raise InvalidParameterError("Neither old nor new names may be empty")
-        await self._backend.rename(call["name"], name)
+        await self._backend.rename(call["name"], call.text("name"))
         return answers.empty()
 
     async def pause(self, call: Call) -> web.StreamResponse:
@@ -319,4 +317,7 @@ def routes(backend: ContainerBackend) -> Iterable[Route]:
     yield Route("POST", "/containers/{name}/resize", router.resize)
     yield Route("POST", "/containers/{name}/rename", router.rename)
     yield Route("POST", "/containers/{name}/update", router.update)
+    yield Route("GET", "/containers/{name}/checkpoints", refused("checkpoint ls"))
+    yield Route("POST", "/containers/{name}/checkpoints", refused("checkpoint create"))
+    yield Route("DELETE", "/containers/{name}/checkpoints/{checkpoint}", refused("checkpoint rm"))
     yield Route("DELETE", "/containers/{name}", router.remove)

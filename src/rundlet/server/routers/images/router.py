@@ -107,7 +107,7 @@ class ImageRouter:
     async def search(self, call: Call) -> web.StreamResponse:
         limit = call.integer("limit") or 0
         if not 0 <= limit <= 100:
-            raise InvalidParameterError(f"invalid limit: limit {limit} is outside the range of [1, 100]")
+            raise InvalidParameterError(f"limit {limit} is outside the range of [1, 100]")
         options = SearchOptions(
             term=call.text("term"), limit=limit, filters=call.filters(filters.IMAGES_SEARCH), auth=call.auth()
         )

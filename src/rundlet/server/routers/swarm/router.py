@@ -4,20 +4,10 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from rundlet.errors import UnavailableError
+from rundlet.errors import NotSwarmManagerError, UnavailableError
 from rundlet.server.call import Call
 from rundlet.server.routers.refusal import refused
 from rundlet.server.routing import Route
-
-
-class NotSwarmManagerError(UnavailableError):
-    reason = "not-swarm-manager"
-
-    def __init__(self) -> None:
-        super().__init__(
-            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
-            "to swarm and try again."
-        )
 
 
 class NotInSwarmError(UnavailableError):
