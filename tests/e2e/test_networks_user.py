@@ -345,5 +345,9 @@ def test_links_and_aliases_of_the_wrong_network(client: Client) -> None:
     for network in ("bridge", "host", "none"):
         refused = client("network", "connect", "--alias", "a", network, "alone")
         assert "network-scoped alias is supported only for containers in user defined networks" in refused.stderr
+    odd = client("network", "connect", "--driver-opt", "odd", "own", "alone")
+    assert odd.returncode == 1
+    if not client.older:
+        assert "invalid key/value pair format in driver options" in odd.stderr
     mapped = client("run", "--network", "own", "--ip6", "::ffff:10.1.2.3", "busybox", "true")
     assert mapped.returncode == 125 and "invalid IPv6 address" in mapped.stderr

@@ -88,9 +88,13 @@ def test_cluster_volumes_are_refused(engine: Engine, flag: str) -> None:
 
 
 def test_volumes(engine: Engine) -> None:
-    assert "--cluster is not supported by Rundlet" in engine.cli("volume", "ls", "--cluster").stderr
     assert 'plugin "nope" not found' in engine.cli("volume", "create", "--driver", "nope", "v").stderr
     assert engine.ok("volume", "create", "--driver", "local", "--label", "a=b", "--name", "vol") == "vol"
+    # There is no swarm, so no volume is one of its cluster's.
+    assert engine.ok("volume", "ls", "--cluster").split() == "VOLUME NAME GROUP DRIVER AVAILABILITY STATUS".split()
+    both = engine.cli("volume", "create", "--name", "a", "b")
+    assert "cannot specify a volume-name through both --name and as a positional arg" in both.stderr
+    assert engine.cli("volume", "prune", "-f", "--all", "--filter", "all=1").returncode == 1
     refused = engine.cli("volume", "update", "--availability", "active", "vol")
     assert "cluster volumes" in refused.stderr
     assert engine.ok("volume", "ls", "--filter", "label=a=b", "--format", "{{.Driver}} {{.Name}}") == "local vol"

@@ -77,7 +77,7 @@ def endpoint_options(text: str) -> dict[str, str]:
         if not equals:
             raise CommandError(f'invalid argument "{text}" for "--docker" flag: {field} must be formatted as key=value')
         if key not in ("host", "from", "skip-tls-verify", *_TLS_KEYS):
-            raise CommandError(f"unable to create docker endpoint config: {key}: unrecognized config key")
+            raise CommandError(f"unable to create docker endpoint config: unrecognized config key: {key}")
         found[key] = value
     return found
 

@@ -101,8 +101,8 @@ def test_certificates_travel_with_an_export(directory: Path) -> None:
     [
         (("create", "x"), "is invalid, names are validated against regexp"),
         (("create", "default", "--docker", "host=unix:///x"), '"default" is a reserved context name'),
-        (("create", "one"), "docker endpoint configuration is required"),
-        (("create", "one", "--docker", "foo=1"), "unrecognized config key"),
+        (("create", "one", "--docker", "ca=/x"), "docker endpoint configuration is required"),
+        (("create", "one", "--docker", "foo=1"), "unrecognized config key: foo"),
         (("create", "one", "--docker", "host=odd://x"), "invalid bind address format"),
         (("create", "one", "--docker", "host=tcp://x:1,ca=/nonexistent"), "no such file or directory"),
         (("use", "none"), 'context "none": context not found: open '),
@@ -165,3 +165,17 @@ def test_descriptions_and_copies(capsys: Output) -> None:
     assert context("ls", "--format", "{{.Name}}:{{.Description}}") == 0
     assert "two:second" in capsys.readouterr().out
     assert context("rm", "--force", "one", "two", "none") == 0
+
+
+def test_a_context_of_the_one_in_use(directory: Path, capsys: Output) -> None:
+    """Who says nothing about the engine gets a copy."""
+    create("remote", "tcp://192.0.2.1:2376")
+    assert context("use", "remote") == 0
+    assert context("create", "more", "--description", "the same") == 0
+    capsys.readouterr()
+    assert context("inspect", "more") == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["Endpoints"]["docker"]["Host"], shown["Metadata"]["Description"]) == (
+        "tcp://192.0.2.1:2376",
+        "the same",
+    )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 COLUMNS = ("Driver", "Name")
+CLUSTER_COLUMNS = ("Name", "Group", "Driver", "Availability", "Status")
 RAW_ROWS = (("name", "Name"), ("driver", "Driver"))
 
 

@@ -27,6 +27,8 @@ def run(call: Invocation) -> int:
         raise CommandError(f'context "{name}" already exists')
     options = context_store.endpoint_options(flags["docker"]) if flags["docker"] else {}
     source = flags["from"] or options.get("from", "")
+    if not source and not flags["docker"]:
+        source = call.context.context_name()  # without a word about it, a copy of the one in use
     if source and set(options) - {"from"}:
         raise CommandError("cannot use --docker flag when --from is set" if flags["from"] else "conflicting options")
     if source:

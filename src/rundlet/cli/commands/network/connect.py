@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rundlet.cli.exit import CommandError
 from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
@@ -41,7 +42,14 @@ def run(call: Invocation) -> int:
         if flags[flag]:
             settings[key] = flags[flag]
     if flags["driver-opt"]:
-        settings["DriverOpts"] = dict(text.partition("=")[::2] for text in flags["driver-opt"])
+        settings["DriverOpts"] = _pairs(flags["driver-opt"])
     body = {"Container": container, "EndpointConfig": settings}
     call.context.session.post(f"/networks/{quote(network)}/connect", body=body)
     return 0
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    """Raises CommandError."""
+    if not all("=" in text for text in texts):
+        raise CommandError("invalid key/value pair format in driver options")
+    return {key.strip(): value.strip() for key, _, value in (text.partition("=") for text in texts)}

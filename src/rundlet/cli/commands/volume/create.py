@@ -61,7 +61,7 @@ def run(call: Invocation) -> int:
             raise CommandError(f"--{name} (cluster volumes) is not supported by Rundlet")
     if call.args and flags["name"]:
         raise CommandError(
-            "conflicting options: cannot specify a volume name through both --name and as a positional arg"
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
         )
     body = {
         "Name": call.args[0] if call.args else flags["name"],

@@ -33,7 +33,7 @@ def run(call: Invocation) -> int:
     filters = chosen(call)
     if flags["all"]:
         if any(name == "all" for name, _ in filters):
-            raise CommandError("conflicting options: cannot specify both --all and --filter all=1", 125)
+            raise CommandError("conflicting options: cannot specify both --all and --filter all=1")
         filters.append(("all", "true"))
     if not flags["force"] and not confirm(ALL if flags["all"] else UNUSED):
         return 0

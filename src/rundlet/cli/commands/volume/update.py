@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
 
-USAGE = "[OPTIONS] VOLUME"
+USAGE = "[OPTIONS] [VOLUME]"
 SHORT = "Update a volume (cluster volumes only)"
 ARGS = (1, 1)
 FLAGS = (("availability", "", "string", 'Cluster Volume availability ("active", "pause", "drain")', "active"),)
@@ -18,7 +18,7 @@ FLAGS = (("availability", "", "string", 'Cluster Volume availability ("active", 
 def run(call: Invocation) -> int:
     volume = call.context.session.get(f"/volumes/{quote(call.args[0])}")
     if not volume.get("ClusterVolume"):
-        raise CommandError("Can only update cluster volumes")
+        raise CommandError("can only update cluster volumes")
     call.context.session.json(
         "PUT", f"/volumes/{quote(call.args[0])}", body={"Spec": {"Availability": call.flags["availability"]}}
     )
