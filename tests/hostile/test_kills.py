@@ -1,6 +1,7 @@
 """SIGKILL for the engine, the launcher, shims and containers at random moments, under load: what is left is true."""
 
 import contextlib
+import hashlib
 import os
 import random
 import signal
@@ -88,6 +89,67 @@ class Load:
             self.done += 1
 
 
+class MixedLoad(Load):
+    """Besides containers: builds, and images that come from archives and go again."""
+
+    def __init__(self, engine: Engine, archive: Path) -> None:
+        super().__init__(engine)
+        self._archive = archive
+
+    def _work(self, number: int) -> None:
+        work = (super()._work, super()._work, self._build, self._load)[number]
+        work(number)
+
+    def _build(self, number: int) -> None:
+        context = self.engine.directory / f"context{number}"
+        context.mkdir()
+        turn = 0
+        while not self.over.is_set():
+            turn += 1
+            (context / "file").write_bytes(os.urandom(100_000))
+            (context / "Dockerfile").write_text(
+                "FROM busybox\nCOPY file /file\n"
+                f"RUN --mount=type=cache,target=/kept cp /file /kept && echo {turn} > /turn\n"
+            )
+            self.engine.cli("build", "-q", "-t", f"built{turn}", str(context), timeout=40)
+            self.engine.cli(
+                "run", "--rm", "-v", f"data{turn}:/data", f"built{turn}", "cp", "/file", "/data", timeout=40
+            )
+            self.engine.cli("commit", f"w0-{turn}", f"committed{turn}", timeout=40)
+            if turn % 2:
+                self.engine.cli("rmi", "-f", f"built{turn}", timeout=40)
+            self.done += 1
+
+    def _load(self, number: int) -> None:
+        turn = 0
+        while not self.over.is_set():
+            turn += 1
+            saved = self.engine.directory / f"saved{number}"
+            self.engine.cli("import", str(self._archive), f"imported{turn}", timeout=40)
+            self.engine.cli("save", "-o", str(saved), f"imported{turn}", timeout=40)
+            self.engine.cli("rmi", f"imported{turn}", timeout=40)
+            self.engine.cli("load", "-q", "-i", str(saved), timeout=40)
+            if turn % 2:
+                self.engine.cli("image", "prune", "-f", timeout=40)
+            self.done += 1
+
+
+def check_store(engine: Engine) -> None:
+    """What the digests say is there; when all images are removed, so is what they were made of."""
+    bring_up(engine)
+    engine.remove_containers()
+    blobs = Path(engine.layout.content) / "blobs" / "sha256"
+    for blob in blobs.iterdir():
+        with contextlib.suppress(FileNotFoundError), blob.open("rb") as file:  # it may just be removed
+            assert hashlib.file_digest(file, "sha256").hexdigest() == blob.name
+    for kind in ("builder", "image", "volume"):
+        engine.ok(kind, "prune", "-af")
+    assert engine.ok("images", "-aq") == engine.ok("volume", "ls", "-q") == ""
+    wait_for(lambda: os.listdir(blobs) == [], hint="blobs are gone")
+    kept = (engine.layout.snapshots, f"{engine.layout.content}/ingest", f"{engine.layout.root}/builds")
+    wait_for(lambda: [os.listdir(path) for path in kept] == [[]] * len(kept), hint="no half-made layer, blob, context")
+
+
 @pytest.fixture
 def victim(new_engine: Callable[..., Engine]) -> Iterator[Engine]:
     engine = new_engine()
@@ -138,13 +200,22 @@ def check(engine: Engine) -> None:
     engine.remove_containers()
     assert os.listdir(f"{engine.layout.root}/containers") == []
     assert os.listdir(engine.layout.shim_sockets) == []
-    layers = [name for name in os.listdir(f"{engine.layout.root}/snapshots") if len(name) == 12]
+
+
+def check_layers(engine: Engine) -> None:
+    """Of containers that were removed nothing is left: the image's layer only."""
+    layers = [name for name in os.listdir(engine.layout.snapshots) if len(name) == 12]
     assert len(layers) == 1, layers
 
 
-def storm(engine: Engine, strike: Callable[[random.Random], None], pause: tuple[float, float]) -> None:
+def storm(
+    engine: Engine,
+    strike: Callable[[random.Random], None],
+    pause: tuple[float, float],
+    load: Load | None = None,
+) -> None:
     chance = random.Random(1)
-    with Load(engine) as load:
+    with load or Load(engine) as load:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             time.sleep(chance.uniform(*pause))
@@ -164,6 +235,7 @@ def test_engine(victim: Engine) -> None:
             victim.kill()
 
     storm(victim, strike, (0.2, 1.5))
+    check_layers(victim)
 
 
 @pytest.mark.timeout(180)
@@ -175,10 +247,11 @@ def test_others(victim: Engine, name: str) -> None:
             kill(chance.choice(found))
 
     storm(victim, strike, (0.05, 0.5))
+    check_layers(victim)
 
 
-@pytest.mark.timeout(180)
-def test_everything(victim: Engine) -> None:
+@pytest.mark.timeout(300)
+def test_everything(victim: Engine, busybox_tar: Path) -> None:
     left = [4]
 
     def strike(chance: random.Random) -> None:
@@ -192,4 +265,5 @@ def test_everything(victim: Engine) -> None:
         if found:
             kill(chance.choice(found))
 
-    storm(victim, strike, (0.05, 0.8))
+    storm(victim, strike, (0.05, 0.8), MixedLoad(victim, busybox_tar))
+    check_store(victim)
