@@ -7,30 +7,36 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from rundlet.network.proxy.clients import own_socket
 from rundlet.network.serving.loop import Loop
 
-_SIZE: Final = 1 << 20  # bytes of a pipe
+_SIZE: Final = 256 << 10  # bytes of a pipe: what has come is passed on while it is in the cache
 _TURNS: Final = 16  # pieces in a row, before it is others' turn
 _MUCH: Final = 1 << 16  # bytes that came at once: more of them will
 _LOOKS: Final = 5
 """Times to let others run and look again, after much has come: to sleep and to be woken takes longer than that."""
 _EVENTS: Final = 0x1 | 0x4 | (1 << 31)  # EPOLLIN | EPOLLOUT | EPOLLET
+_OUT: Final = 0x4
 _SPLICE: Final = 0x1 | 0x2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 
 class _Direction:
-    """From one socket into the other; ``waiting`` bytes in the pipe are what the other did not take yet."""
+    """From one socket into the other; ``waiting`` bytes in the pipe are what the other did not take yet.
 
-    __slots__ = ("done", "ended", "pipe", "sink", "source", "waiting")
+    ``heard`` says that the source may have something: asking one that has nothing would take a pipe each time.
+    """
+
+    __slots__ = ("done", "ended", "heard", "pipe", "sink", "source", "waiting")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
         self.pipe: tuple[int, int] | None = None
         self.waiting = 0
+        self.heard = False
         self.ended = False
         self.done = False
 
@@ -46,6 +52,7 @@ class _Direction:
             elif looks:
                 looks -= 1
                 os.sched_yield()
+                self.heard = True
             else:
                 if not self.waiting:
                     self.close()
@@ -70,11 +77,14 @@ class _Direction:
 
     def _fill(self) -> bool:
         """False when nothing has come. Raises: OSError."""
+        if not self.heard:
+            return False
         if self.pipe is None:
             self.pipe = _pipe()
         try:
             length = os.splice(self.source.fileno(), self.pipe[1], _SIZE, flags=_SPLICE)
         except BlockingIOError:
+            self.heard = False
             return False
         if length:
             self.waiting = length
@@ -127,8 +137,8 @@ class Relay:
         self._directions = (_Direction(client, server), _Direction(server, client))
         self._connected = False
         self._open = True
-        for end in self._ends:
-            loop.add(end.fileno(), _EVENTS, self._ready)
+        for end, direction in zip(self._ends, self._directions, strict=True):
+            loop.add(end.fileno(), _EVENTS, partial(self._event, direction))
 
     def close(self) -> None:
         if not self._open:
@@ -141,7 +151,13 @@ class Relay:
             direction.close()
         self._gone(self)
 
-    def _ready(self, _events: int = 0) -> None:
+    def _event(self, direction: _Direction, events: int) -> None:
+        """Something happened to the socket that ``direction`` comes from."""
+        if events & ~_OUT:
+            direction.heard = True
+        self._ready()
+
+    def _ready(self) -> None:
         if not self._open:
             return
         try:
