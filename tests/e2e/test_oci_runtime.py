@@ -359,7 +359,10 @@ def test_exec_in_a_cgroup_below(runtime: Runtime) -> None:
     runtime.write("sleep 600")
     runtime.create()
     runtime.ok("start", runtime.name)
-    assert "bad sub cgroup path: .. is not a sub cgroup path" in runtime("exec", "--cgroup", "..", runtime.name, "true").stderr
+    assert (
+        "bad sub cgroup path: .. is not a sub cgroup path"
+        in runtime("exec", "--cgroup", "..", runtime.name, "true").stderr
+    )
     done = runtime("exec", "--cgroup", "nowhere", runtime.name, "true")
     assert (done.returncode, "no such file or directory" in done.stderr) == (255, True)
     group = Cgroup(f"{runtime.parent}/{runtime.name}", detect())
@@ -449,6 +452,24 @@ def test_users_of_its_own(runtime: Runtime, tmp_path: Path) -> None:
     assert runtime.ok("exec", runtime.name, "sh", "-c", "cat /proc/self/uid_map").split() == ["0", "200000", "65536"]
     after = os.stat("/dev/null")
     assert (after.st_uid, after.st_gid) == (null.st_uid, null.st_gid) == (0, 0)
+
+
+def test_devices_of_users_of_its_own(runtime: Runtime) -> None:
+    """With the owners and modes of the configuration, also such as the machine has no node for."""
+    give_users(runtime)
+    runtime.config["linux"]["devices"] = [
+        {"path": "/dev/own", "type": "c", "major": 1, "minor": 5, "uid": 10, "gid": 11, "fileMode": 0o604},
+        {"path": "/elsewhere/ram", "type": "b", "major": 1, "minor": 5},
+        {"path": "/dev/pipe", "type": "p", "uid": 12},
+    ]
+    runtime.config["linux"]["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
+    stat = "stat -c '%u:%g %a %t:%T' /dev/own /elsewhere/ram; stat -c %F:%u /dev/pipe"
+    runtime.write(f"{stat}; head -c 3 /dev/own | wc -c", user={"uid": 0, "gid": 0})
+    said = runtime.ok("run", "--bundle", str(runtime.bundle), runtime.name)
+    assert said.splitlines() == ["10:11 604 1:5", "0:0 666 1:5", "fifo:12", "3"]
+    runtime.config["linux"]["devices"][0]["uid"] = 70000
+    runtime.write()
+    assert "the container has no user or group 70000" in runtime.create().stderr
 
 
 def test_users_of_another_container(runtime: Runtime, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from rundlet.linux import libc, ns, passwd
 from rundlet.linux.cgroup import Cgroup
-from rundlet.runtime.command import configs, filters, gate, imports, late, notify, resctrl, scopes, states
+from rundlet.runtime.command import configs, filters, gate, imports, late, nodes, notify, resctrl, scopes, states
 from rundlet.runtime.command.errors import CommandError, UsageError
 from rundlet.runtime.command.listener import Agent
 from rundlet.runtime.command.netdevices import Mover
@@ -287,6 +287,8 @@ class _Starter:
         )
         if sandbox.pid_namespace >= 0:
             libc.setns(sandbox.pid_namespace, ns.CLONE_NEWPID)
+        self._step = "device"
+        made = nodes.make(config["linux"], sandbox.users, self._state.directory)
         self._step = "user"
         tree = self._enter_users(sandbox, user)
         prepared = plan.Prepared(
@@ -301,14 +303,20 @@ class _Starter:
             tree,
         )
         self._step = "internal"
-        steps, gate_ = self._plan(prepared, line_fd, fifo)
+        steps, gate_ = self._plan(prepared, made, line_fd, fifo)
         process = config["process"]
         variables = environment([*(process.get("env") or ()), *listening()], home)
         program = Program(process["args"], variables, gate=gate_._replace(variables=variables))
         self._step = "namespace"
         pid, _ = libc.clone3(flags & ~ns.CLONE_NEWTIME | _CLONE_PARENT, pidfd=False, cgroup_fd=birth)
         if pid == 0:
-            kept = (*prepared.descriptors(), fifo, line_fd, *range(_STDIO, _STDIO + self._request.preserved))
+            kept = (
+                *prepared.descriptors(),
+                *made.values(),
+                fifo,
+                line_fd,
+                *range(_STDIO, _STDIO + self._request.preserved),
+            )
             kept += () if self._agent is None else (self._agent.reading,)
             init_main.run(steps, program, wiring(writing, self._request.console, kept))
         return pid
@@ -328,12 +336,14 @@ class _Starter:
             sandbox.users.give(tuple(range(_STDIO)), user.uid, user.gid)
         return sandbox.enter_users(self._state.config["process"])
 
-    def _plan(self, prepared: plan.Prepared, line_fd: int, fifo: int) -> tuple[list[Any], gate.StartGate]:
+    def _plan(
+        self, prepared: plan.Prepared, made: Mapping[str, int], line_fd: int, fifo: int
+    ) -> tuple[list[Any], gate.StartGate]:
         config = self._state.config
         wanted = config.get("hooks") or {}
         line = Synchronizer(line_fd)
         asking = any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer", "startContainer"))
-        steps = plan.unguarded(plan.build(config, self._state.id, prepared))
+        steps = plan.unguarded(nodes.adapt(plan.build(config, self._state.id, prepared), made))
         steps = gate.adapt(
             steps, config, line if asking else None, keyring=self._request.keyring, plain=self._request.plain
         )

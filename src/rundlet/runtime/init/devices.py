@@ -52,7 +52,7 @@ class MakeDevices(NamedTuple):
         context.null = _own_null(context)
 
     def _node(self, context: Context, node: Node) -> None:
-        directory, name, close = _parent(context, node.path)
+        directory, name, close = parent(context, node.path)
         kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(node.kind, stat.S_IFCHR)
         number = 0 if node.kind == "p" else os.makedev(node.major, node.minor)
         try:
@@ -182,7 +182,7 @@ def _places(where: str, kind: int, number: int) -> Iterator[str]:
             yield f"/dev/{name}"
 
 
-def _parent(context: Context, name: str) -> tuple[int, str, bool]:
+def parent(context: Context, name: str) -> tuple[int, str, bool]:
     """The directory descriptor for ``name``, its last part, and whether to close the descriptor."""
     directory, _, last = name.rpartition("/")
     if directory == "/dev" and context.dev >= 0:
