@@ -45,7 +45,7 @@ def containers(values: Mapping[str, Any]) -> ContainerDefaults:
     name = values.get("seccomp-profile", "") or BUILTIN_SECCOMP
     return ContainerDefaults(
         shm_size=sizes.parse("default-shm-size", _number(values.get("default-shm-size", DEFAULT_SHM))) or DEFAULT_SHM,
-        ipc_mode=_one_of(values, "default-ipc-mode", ("private", "shareable")) or "private",
+        ipc_mode=_ipc_mode(values.get("default-ipc-mode", "")) or "private",
         cgroupns_mode=_one_of(values, "default-cgroupns-mode", ("private", "host")),
         cgroup_parent=_cgroup(values.get("cgroup-parent", "")),
         ulimits=tuple(_ulimit(name, value) for name, value in sorted(values.get("default-ulimits", {}).items())),
@@ -78,6 +78,12 @@ def _one_of(values: Mapping[str, Any], key: str, words: tuple[str, ...]) -> str:
     chosen: str = values.get(key, "")
     if chosen and chosen not in words:
         raise ConfigError(f"{key}: {chosen}: want {' or '.join(words)}")
+    return chosen
+
+
+def _ipc_mode(chosen: str) -> str:
+    if chosen not in ("", "private", "shareable"):
+        raise ConfigError(f"default IPC mode setting {chosen} is not supported: want private or shareable")
     return chosen
 
 

@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
             placement.leave()
         asyncio.run(_run(config, Starter(ready_fd, notifier, supervised, activated, read)))
     except (RundletError, OSError) as error:
-        return service.give_up(error, ready_fd)
+        return service.give_up(error, ready_fd, looking="--validate" in argv)
     return 0
 
 

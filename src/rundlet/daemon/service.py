@@ -98,10 +98,14 @@ def tell(fd: int, text: str) -> None:
         os.close(fd)
 
 
-def give_up(error: RundletError | OSError, ready_fd: int) -> int:
-    """Say on standard error, and to whoever started the engine, why there is none. Returns the exit status."""
+def give_up(error: RundletError | OSError, ready_fd: int, *, looking: bool = False) -> int:
+    """Say on standard error, and to whoever started the engine, why there is none. Returns the exit status.
+
+    ``looking``: none was to be, its settings were only looked through.
+    """
     misused = isinstance(error, FlagError)
-    print(error if misused else f"rundlet: {error}", file=sys.stderr)
+    what = "" if looking else "failed to start daemon: "  # dockerd's words, which scripts look for
+    print(error if misused else f"rundlet: {what}{error}", file=sys.stderr)
     tell(ready_fd, f"error: {error}")
     return MISUSED if misused else 1
 

@@ -48,7 +48,7 @@ def test_flags_and_keys_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"default-ipc-mode": "host"}, "default-ipc-mode: host: want private or shareable"),
+        ({"default-ipc-mode": "host"}, "default IPC mode setting host is not supported: want private"),
         ({"default-cgroupns-mode": "x"}, "default-cgroupns-mode: x"),
         ({"default-shm-size": "lots"}, "default-shm-size: invalid size"),
         ({"default-ulimits": {"nofile": {"Soft": 9, "Hard": 3}}}, "default-ulimits: nofile"),
