@@ -46,6 +46,10 @@ def test_what_can_not_be_saved_or_loaded(client: Client, scratch: Path) -> None:
     done = client("load", "-i", str(nonsense))
     assert done.returncode == 1
     assert "archive" in done.stderr
+    for verb in (("load", "-i"), ("import",)):
+        done = client(*verb, str(scratch))
+        assert done.returncode == 1
+        assert f"read {scratch}: is a directory" in done.stderr
 
 
 # ── with Docker's own engine ─────────────────────────────────────────────────────────────────────────────────

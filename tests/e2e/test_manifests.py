@@ -80,6 +80,6 @@ def test_what_is_not_there(engine: Engine, own: OwnRegistry) -> None:
     done = engine.cli("manifest", "inspect", f"{own.address}/no/such:1")
     assert (done.returncode, done.stderr.strip()) == (1, f"no such manifest: {own.address}/no/such:1")
     done = engine.cli("manifest", "push", f"{own.address}/no/such:1")
-    assert (done.returncode, done.stderr.strip()) == (1, f"{own.address}/no/such:1 not found")
+    assert (done.returncode, done.stderr.strip()) == (1, f"No such manifest: {own.address}/no/such:1")
     done = engine.cli("manifest", "create", f"{own.address}/no/list:1", f"{own.address}/no/such:1")
     assert (done.returncode, done.stderr.strip()) == (1, f"no such manifest: {own.address}/no/such:1")

@@ -41,6 +41,10 @@ def test_login_push_and_logout(client: Client, tmp_path: Path) -> None:
         assert "unauthorized" in wrong.stderr.lower()
         done = client.ok("login", "-u", USER, "--password-stdin", running.address, stdin=PASSWORD)
         assert "Login Succeeded" in done
+        again = client("login", running.address)
+        assert again.returncode == 0
+        assert "Login Succeeded" in again.stdout
+        assert "Authenticating with existing credentials..." in again.stdout + again.stderr
         client.ok("push", name)
         client.ok("rmi", name)
         client.ok("pull", "-q", name)

@@ -24,6 +24,13 @@ def check_platform_flags(flags: Any) -> None:
     """Values that only this side looks at. Raises RunError."""
     if flags["pull"] not in PULL_POLICIES:
         raise RunError(f'invalid pull option: \'{flags["pull"]}\': must be one of "always", "missing" or "never"')
+    if flags["platform"]:
+        from rundlet.cli.platforms import platform_json
+
+        try:
+            platform_json(flags["platform"], "error parsing specified platform: ")
+        except CommandError as exc:
+            raise RunError(exc.message) from exc
     if flags["rootfs-image"] and not flags["rootfs"]:
         raise RunError("--rootfs-image needs --rootfs")
 

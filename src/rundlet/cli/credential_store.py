@@ -40,9 +40,12 @@ def store(context: Context, server: str, username: str, password: str, token: st
     from binascii import b2a_base64
 
     text = f"{username}:{'' if token else password}"
-    auths[server] = {"auth": b2a_base64(text.encode(), newline=False).decode()}
+    entry = {"auth": b2a_base64(text.encode(), newline=False).decode()}
     if token:
-        auths[server]["identitytoken"] = token
+        entry["identitytoken"] = token
+    if auths.get(server) == entry:
+        return ""
+    auths[server] = entry
     return WARNING.format(_write(context, config))
 
 

@@ -27,9 +27,14 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LISTS = (DOCKER_LIST, OCI_INDEX)
 
 
-def image_name(text: str) -> ImageName:
-    """With a tag or a digest. Raises CommandError."""
-    return parse(text).with_default_tag()
+def image_name(text: str, what: str = "") -> ImageName:
+    """With a tag or a digest. ``what``: of which the name is, for its error. Raises CommandError."""
+    try:
+        return parse(text).with_default_tag()
+    except CommandError as exc:
+        if what:
+            raise CommandError(f"{what} {text}: {exc.message}") from exc
+        raise
 
 
 # ── in registries ────────────────────────────────────────────────────────────────────────────────────────────

@@ -39,10 +39,14 @@ def hint(program: str) -> str:
 
 
 def pull_or_explain(context: Context, name: ImageName, out: TextIO, *, platform: str = "", quiet: bool = False) -> None:
-    """As :func:`pull`; a failure ends with the hint. Raises CommandError."""
+    """As :func:`pull`; where the registry can't be reached the failure ends with the hint. Raises CommandError."""
     try:
         pull(context, name, out, platform=platform, quiet=quiet)
     except ApiError as exc:
-        raise CommandError(f"{exc}\n{hint(context.program)}") from exc
+        raise CommandError(_explained(str(exc), context)) from exc
     except CommandError as exc:
-        raise CommandError(f"{exc.message}\n{hint(context.program)}", exc.code) from exc
+        raise CommandError(_explained(exc.message, context), exc.code) from exc
+
+
+def _explained(said: str, context: Context) -> str:
+    return f"{said}\n{hint(context.program)}" if "dial tcp" in said else said

@@ -1,8 +1,9 @@
-"""Archives that the engine sends, into a file or to standard output."""
+"""Archives: those that the engine sends, into a file or to standard output, and those that it is sent."""
 
 from __future__ import annotations
 
 import os
+import stat
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.streams import write_all
@@ -29,6 +30,8 @@ def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
         raise CommandError(f"failed to {verb}: invalid output path: stat {directory}: no such file or directory")
     if os.path.isdir(output):
         raise CommandError(f"failed to {verb}: cannot write to a directory")
+    if os.path.exists(output) and stat.S_ISCHR(os.stat(output).st_mode):
+        raise CommandError(f"failed to {verb}: cannot write to a character device file")
     response = request()
     if os.path.exists(output) and not os.path.isfile(output):
         # A device or a pipe: written in place.
@@ -49,3 +52,15 @@ def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
 
 def _writer(fd: int) -> Callable[[bytes | memoryview], None]:
     return lambda piece: write_all(fd, piece)
+
+
+def open_input(path: str) -> int:
+    """A descriptor of an archive to be sent. Raises CommandError, also for a directory."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise CommandError(f"open {path}: {(exc.strerror or '').lower()}") from exc
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise CommandError(f"read {path}: is a directory")
+    return fd

@@ -13,6 +13,8 @@ from rundlet.errors import InvalidParameterError
 
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _PATTERN: Final = "^[A-Za-z0-9_.-]+$"
+_SYSTEM: Final = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?", re.ASCII)
+_SYSTEM_PATTERN: Final = r"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$"
 _SYSTEMS: Final = frozenset(
     "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows "
     "zos".split()
@@ -59,25 +61,36 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     def parse(cls, specifier: str) -> Self:
         """Read ``os``, ``arch``, ``os/arch`` or ``os/arch/variant``; what is left out is the host's.
 
+        A system may have its version in parentheses.
+
         Raises InvalidPlatformError with the words Docker uses.
         """
         parts = specifier.split("/")
-        if len(parts) > 3:
-            raise InvalidPlatformError(specifier, f'"{specifier}": cannot parse platform specifier')
-        for part in parts:
+        found = _SYSTEM.fullmatch(parts[0])
+        if found is None:
+            raise InvalidPlatformError(
+                specifier,
+                f'"{parts[0]}" is an invalid OS component of "{specifier}": '
+                f'OSAndVersion specifier component must match "{_SYSTEM_PATTERN}"',
+            )
+        system, version = found[1], found[2] or ""
+        for part in parts[1:]:
             if not _COMPONENT.fullmatch(part):
                 raise InvalidPlatformError(
                     specifier,
                     f'"{part}" is an invalid component of "{specifier}": '
                     f'platform specifier component must match "{_PATTERN}"',
                 )
+        if len(parts) > 3:
+            raise InvalidPlatformError(specifier, f'"{specifier}": cannot parse platform specifier')
         if len(parts) > 1:
             variant = parts[2] if len(parts) == 3 else ""
-            return cls._normal(_system(parts[0]), parts[1], variant)
-        word = parts[0].lower()
-        if _system(word) in _SYSTEMS:
+            made = cls._normal(_system(system), parts[1], variant)
+            return msgspec.structs.replace(made, os_version=version)
+        word = specifier.lower()
+        if _system(system.lower()) in _SYSTEMS:
             host = cls.host()
-            return cls(host.architecture, _system(word), host.variant)
+            return cls(host.architecture, _system(system.lower()), host.variant, version)
         architecture, _variant = _architecture(word, "")
         if architecture in _ARCHITECTURES:
             return cls._normal("linux", word, "")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from rundlet.cli.credentials import config_key
+from rundlet.cli.credentials import config_key, lookup
 from rundlet.cli.exit import CommandError
 from rundlet.cli.reference import DOCKER_HUB, INDEX_SERVER
+from rundlet.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,34 @@ def server_key(args: list[str]) -> str:
 
 def run(call: Invocation) -> int:
     server = server_key(call.args)
+    _check(call)
+    if not call.given("username") and not call.given("password") and _again(call, server):
+        return 0
     username, password = _ask(call)
+    _login(call, server, username, password)
+    return 0
+
+
+def _again(call: Invocation, server: str) -> bool:
+    """Log in with what is stored; False when nothing is, or when it holds no longer."""
+    try:
+        known = lookup(call.context, server)
+    except CommandError:
+        return False
+    if not (known.get("username") and known.get("password")):
+        return False
+    call.context.warn(f"Authenticating with existing credentials... [Username: {known['username']}]")
+    try:
+        _login(call, server, known["username"], known["password"])
+    except ApiError as exc:
+        told = "Stored credentials invalid or expired"
+        call.context.warn(told if exc.status == 401 else f"Login did not succeed, error: {exc}")
+        return False
+    return True
+
+
+def _login(call: Invocation, server: str, username: str, password: str) -> None:
+    """Raises ApiError, CommandError."""
     body = {"username": username, "password": password, "serveraddress": server}
     answer = call.context.session.post("/auth", body=body) or {}
     from rundlet.cli.credential_store import store
@@ -42,22 +70,29 @@ def run(call: Invocation) -> int:
     if warning:
         call.context.warn(warning)
     call.context.say(answer.get("Status") or "Login Succeeded")
-    return 0
+
+
+def _check(call: Invocation) -> None:
+    """Raises CommandError for flags that do not go together."""
+    flags = call.flags
+    if call.given("password-stdin"):
+        if call.given("password"):
+            raise CommandError("conflicting options: cannot specify both --password and --password-stdin")
+        if not call.given("username"):
+            raise CommandError("the --password-stdin option requires --username to be set")
+    for name in ("username", "password"):
+        if call.given(name) and not flags[name]:
+            raise CommandError(f"{name} is empty")
 
 
 def _ask(call: Invocation) -> tuple[str, str]:
     """User name and password from the flags, standard input or the terminal. Raises CommandError."""
     flags = call.flags
-    if flags["password-stdin"]:
-        if flags["password"]:
-            raise CommandError("--password and --password-stdin are mutually exclusive")
-        if not flags["username"]:
-            raise CommandError("the --password-stdin option requires --username to be set")
-        text = sys.stdin.read()
-        return flags["username"].strip(), text.removesuffix("\n").removesuffix("\r")
-    if flags["password"]:
-        call.context.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
     username, password = flags["username"].strip(), flags["password"]
+    if password:
+        call.context.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
+    if flags["password-stdin"]:
+        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     if not (username and password) and not os.isatty(0):
         raise CommandError("Error: Cannot perform an interactive login from a non TTY device")
     if not username:

@@ -33,7 +33,6 @@ def _description(item: Any, full: bool) -> str:
 
 FIELDS = {
     "Description": ("DESCRIPTION", _description),
-    "IsAutomated": ("AUTOMATED", lambda item, full: "[OK]" if item.get("is_automated") else ""),
     "IsOfficial": ("OFFICIAL", lambda item, full: "[OK]" if item.get("is_official") else ""),
     "Name": ("NAME", lambda item, full: item.get("name", "")),
     "StarCount": ("STARS", lambda item, full: str(item.get("star_count", 0))),
@@ -44,11 +43,25 @@ def run(call: Invocation) -> int:
     flags, term = call.flags, call.args[0]
     first, slash, _ = term.partition("/")
     domain = first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
+    if any(key == "is-automated" for key, _value in flags["filter"]):
+        call.context.warn(
+            'WARNING: the "is-automated" filter is deprecated, and searching for "is-automated=true" will not yield '
+            "any results in future."
+        )
     query = {"term": term, "limit": flags["limit"] or None, "filters": filters_query(flags["filter"])}
     response = call.context.session.request(
         "GET", "/images/search", query=query, headers=registry_headers(call.context, domain)
     )
     items = response.json() or []
     columns = ("Name", "Description", "StarCount", "IsOfficial")
-    print_rows(call.context, items, FIELDS, columns, template=flags["format"], full=flags["no-trunc"])
+    print_rows(
+        call.context,
+        items,
+        FIELDS,
+        columns,
+        template=flags["format"],
+        full=flags["no-trunc"],
+        type_name="registry.searchContext",
+        in_json={"IsOfficial": lambda item, full: "true" if item.get("is_official") else "false"},
+    )
     return 0

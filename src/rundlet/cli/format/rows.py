@@ -33,10 +33,12 @@ def print_rows(
     methods: Mapping[str, Callable[..., Any]] | None = None,
     type_name: str = "formatter.Context",
     raw: Sequence[tuple[str, str]] = (),
+    in_json: Mapping[str, Callable[[Any, bool], Any]] | None = None,
 ) -> None:
     """Print ``items``: ``template`` is --format, ``quiet`` the one field that -q prints, ``columns`` the default.
 
-    ``type_name``: of an item, for messages. ``raw``: the labels and fields of ``--format raw``, where a list has it.
+    ``in_json``: what some columns are computed with there. ``type_name``: of an item, for messages.
+    ``raw``: the labels and fields of ``--format raw``, where a list has it.
     """
     kind, template = split_format(template)
     if quiet and (kind == "" or (kind == TABLE and not template)):
@@ -47,13 +49,22 @@ def print_rows(
         rows += [[visible(str(fields[name][1](item, full))) for name in columns] for item in items]
         sys.stdout.write(layout(rows))
     elif kind == "json":
-        _print_json(items, fields, full=full)
+        _print_json(items, fields, in_json or {}, full=full)
     elif raw and template == "raw":
         _print_raw(items, fields, raw, quiet, full=full)
     else:
         from rundlet.cli.format.templated import print_templated
 
-        print_templated(items, fields, template, table=kind == TABLE, full=full, methods=methods, type_name=type_name)
+        print_templated(
+            items,
+            fields,
+            template,
+            table=kind == TABLE,
+            full=full,
+            methods=methods,
+            type_name=type_name,
+            in_json=in_json,
+        )
 
 
 def split_format(text: str) -> tuple[str, str]:
@@ -80,11 +91,17 @@ def _print_raw(
         sys.stdout.write("".join(lines) + ("" if quiet else "\n"))
 
 
-def _print_json(items: Iterable[Any], fields: Mapping[str, Field], *, full: bool) -> None:
+def _print_json(
+    items: Iterable[Any],
+    fields: Mapping[str, Field],
+    in_json: Mapping[str, Callable[[Any, bool], Any]],
+    *,
+    full: bool,
+) -> None:
     from rundlet.util.template.json_text import encode
 
     for item in items:
-        row = {name: fields[name][1](item, full) for name in sorted(fields)}
+        row = {name: in_json.get(name, fields[name][1])(item, full) for name in sorted(fields)}
         sys.stdout.write(html_safe(encode(row)) + "\n")
 
 

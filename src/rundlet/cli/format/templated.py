@@ -81,7 +81,7 @@ _POINTER = Type("pointer", "*v1.Platform")
 class _Row(Object):
     """A row whose columns are computed when a template asks for them."""
 
-    __slots__ = ("_fields", "_full", "_item", "_methods", "type_name")
+    __slots__ = ("_fields", "_full", "_in_json", "_item", "_methods", "type_name")
 
     def __init__(
         self,
@@ -91,8 +91,10 @@ class _Row(Object):
         type_name: str,
         *,
         full: bool,
+        in_json: Mapping[str, Callable[[Any, bool], Any]] | None = None,
     ) -> None:
         self.type_name = f"*{type_name}"
+        self._in_json = in_json or {}
         self._item = item
         self._fields = fields
         self._methods = methods
@@ -109,7 +111,10 @@ class _Row(Object):
         return Pointer(_POINTER, None) if value is None else value
 
     def document(self) -> dict[str, Any]:
-        return {name: self.field(name) for name in sorted(self._fields)}
+        return {
+            name: self._in_json[name](self._item, self._full) if name in self._in_json else self.field(name)
+            for name in sorted(self._fields)
+        }
 
 
 def _json(value: Any) -> str:
@@ -128,6 +133,7 @@ def print_templated(
     full: bool,
     methods: Mapping[str, Callable[..., Any]] | None = None,
     type_name: str = "formatter.Context",
+    in_json: Mapping[str, Callable[[Any, bool], Any]] | None = None,
 ) -> None:
     """Print each item through ``template``; ``table`` adds the header and aligns. ``methods`` are functions of the
     item that take arguments in the template (``{{.Label "x"}}``); ``type_name`` is what Docker calls an item where the
@@ -138,7 +144,8 @@ def print_templated(
     if table:
         lines.append(_header(text, fields))
     for item in items:
-        lines.append(compiled.render(_Row(item, fields, methods or {}, type_name, full=full)))
+        row = _Row(item, fields, methods or {}, type_name, full=full, in_json=in_json)
+        lines.append(compiled.render(row))
     if not table:
         sys.stdout.write("".join(line + "\n" for line in lines))
         return

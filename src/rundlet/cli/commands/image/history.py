@@ -32,9 +32,9 @@ def run(call: Invocation) -> int:
     flags = call.flags
     query = None
     if flags["platform"]:
-        from rundlet.cli.commands.image.inspect import platform_json
+        from rundlet.cli.platforms import platform_json
 
-        query = {"platform": platform_json(flags["platform"])}
+        query = {"platform": platform_json(flags["platform"], "invalid platform: ")}
     items = call.context.session.get(f"/images/{quote(call.args[0], '/:@')}/history", query)
     created = "CreatedSince" if flags["human"] else "CreatedAt"
     print_rows(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
 from rundlet.cli.reference import parse
+from rundlet.cli.saving import open_input
 from rundlet.client.filebody import FileBody
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 USAGE = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]"
 SHORT = "Import the contents from a tarball to create a filesystem image"
-ARGS = (1, 2)
+ARGS = (1, -1)
 FLAGS = (
     ("change", "c", "list", "Apply Dockerfile instruction to the created image"),
     ("message", "m", "string", "Set commit message for imported image"),
@@ -28,6 +28,8 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
+    if len(call.args) > 2:
+        raise CommandError(f"one archive and one name are imported: {call.args[2]} is too much")
     source = call.args[0]
     query: dict[str, Any] = {
         "fromSrc": "-",
@@ -36,10 +38,7 @@ def run(call: Invocation) -> int:
         "platform": flags["platform"] or None,
     }
     if len(call.args) > 1:
-        try:
-            name = parse(call.args[1]).with_default_tag()
-        except CommandError as exc:
-            raise CommandError(f"Error response from daemon: {exc.message}") from exc
+        name = parse(call.args[1]).with_default_tag()
         query["repo"], query["tag"] = name.familiar_name, name.tag
     if source.startswith(("http://", "https://")):
         query["fromSrc"] = source
@@ -47,9 +46,6 @@ def run(call: Invocation) -> int:
     elif source == "-":
         stream = FileBody(0)
     else:
-        try:
-            stream = FileBody(os.open(source, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as exc:
-            raise CommandError(f"open {source}: {(exc.strerror or '').lower()}") from exc
+        stream = FileBody(open_input(source))
     show(call.context.session.stream("POST", "/images/create", query=query, stream=stream), sys.stdout)
     return 0

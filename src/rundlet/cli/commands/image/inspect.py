@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rundlet.cli.inspecting import inspect_all
 from rundlet.cli.shared_flags import INSPECT_FORMAT
-from rundlet.client.wire import dumps, quote
+from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,16 +28,12 @@ FLAGS = (
 )
 
 
-def platform_json(text: str) -> str | None:
-    """``linux/arm64/v8`` as the API's platform parameter."""
-    if not text:
-        return None
-    keys = ("os", "architecture", "variant")
-    return dumps(dict(zip(keys, text.split("/"), strict=False)))
-
-
 def run(call: Invocation) -> int:
-    query = {"platform": platform_json(call.flags["platform"])} if call.flags.get("platform") else None
+    query = None
+    if call.flags["platform"]:
+        from rundlet.cli.platforms import platform_json
+
+        query = {"platform": platform_json(call.flags["platform"])}
 
     def find(name: str) -> tuple[Any, str]:
         return call.context.session.get(f"/images/{quote(name, '/:@')}/json", query), "image.InspectResponse"

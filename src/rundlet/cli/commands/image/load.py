@@ -7,6 +7,7 @@ import sys
 
 from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
+from rundlet.cli.saving import open_input
 from rundlet.client.filebody import FileBody
 
 TYPE_CHECKING = False
@@ -34,10 +35,7 @@ def run(call: Invocation) -> int:
     flags = call.flags
     path = flags["input"]
     if path:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as exc:
-            raise CommandError(f"open {path}: {(exc.strerror or '').lower()}") from exc
+        fd = open_input(path)
     elif os.isatty(0):
         raise CommandError("requested load from stdin, but stdin is empty")
     else:
@@ -45,9 +43,8 @@ def run(call: Invocation) -> int:
     quiet = flags["quiet"] or not os.isatty(1)
     query: dict[str, Any] = {"quiet": quiet}
     if flags["platform"]:
-        from rundlet.cli.commands.image.inspect import platform_json
+        from rundlet.cli.platforms import platforms_json
 
-        platforms = flags["platform"] if isinstance(flags["platform"], list) else [flags["platform"]]
-        query["platform"] = [platform_json(text) for text in platforms]
+        query["platform"] = platforms_json(flags["platform"], "invalid platform: ")
     show(call.context.session.stream("POST", "/images/load", query=query, stream=FileBody(fd)), sys.stdout)
     return 0

@@ -29,9 +29,9 @@ def run(call: Invocation) -> int:
     flags, errors, fatal = call.flags, [], False
     query = {"force": flags["force"] or None, "noprune": flags["no-prune"] or None}
     if flags.get("platform"):
-        from rundlet.cli.commands.image.inspect import platform_json
+        from rundlet.cli.platforms import platforms_json
 
-        query["platforms"] = [platform_json(text) for text in flags["platform"]]
+        query["platforms"] = platforms_json(flags["platform"])
     for name in call.args:
         try:
             entries = call.context.session.delete(f"/images/{quote(name, '/:@')}", query)

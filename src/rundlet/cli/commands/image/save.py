@@ -27,10 +27,9 @@ FLAGS = (
 def run(call: Invocation) -> int:
     query: dict[str, Any] = {"names": call.args}
     if call.flags["platform"]:
-        from rundlet.cli.commands.image.inspect import platform_json
+        from rundlet.cli.platforms import platforms_json
 
-        chosen = call.flags["platform"]
-        query["platform"] = [platform_json(text) for text in (chosen if isinstance(chosen, list) else [chosen])]
+        query["platform"] = platforms_json(call.flags["platform"], "invalid platform: ")
     save_body(
         lambda: call.context.session.request("GET", "/images/get", query=query), call.flags["output"], "save image"
     )

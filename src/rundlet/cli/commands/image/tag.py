@@ -14,14 +14,21 @@ USAGE = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"
 SHORT = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
 ARGS = (2, 2)
 FLAGS = ()
+INTERSPERSED = False
+
+
+def _invalid(text: str) -> str:
+    return f'Error parsing reference: "{text}" is not a valid repository/tag'
 
 
 def run(call: Invocation) -> int:
     source, target = call.args
+    if not source:
+        raise CommandError(f"{_invalid(source)}: invalid reference format")
     try:
         name = parse(target)
     except CommandError as exc:
-        raise CommandError(f'Error parsing reference: "{target}" is not a valid repository/tag: {exc.message}') from exc
+        raise CommandError(f"{_invalid(target)}: {exc.message}") from exc
     if name.digest:
         raise CommandError("refusing to create a tag with a digest reference")
     name = name.with_default_tag()

@@ -35,7 +35,8 @@ _VALID = {
 
 
 def run(call: Invocation) -> int:
-    name, image = image_name(call.args[0]), image_name(call.args[1])
+    name = image_name(call.args[0], "annotate: error parsing name for manifest list")
+    image = image_name(call.args[1], "annotate: error parsing name for manifest")
     found = read_image(call.context, name, image)
     if found is None:
         raise CommandError(f"manifest for image {image} does not exist in {name}")

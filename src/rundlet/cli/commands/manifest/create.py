@@ -20,7 +20,7 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     context, insecure = call.context, call.flags["insecure"]
-    name = image_name(call.args[0])
+    name = image_name(call.args[0], "error parsing name for manifest list")
     if read_list(context, name) and not call.flags["amend"]:
         raise CommandError("refusing to amend an existing manifest list with no --amend flag")
     images = [image_name(text) for text in call.args[1:]]

@@ -26,7 +26,7 @@ def run(call: Invocation) -> int:
     target = image_name(call.args[0])
     images = read_list(context, target)
     if not images:
-        raise CommandError(f"{target} not found")
+        raise CommandError(f"No such manifest: {target}")
     for image in images:
         _check(image, target)
     for image in images:
