@@ -1,12 +1,17 @@
-"""What an import is sent behind the end of its archive."""
+"""What an import is sent behind the end of its archive, and what a server says that has none."""
 
+import contextlib
 import http.client
+import http.server
 import io
 import json
 import socket
 import tarfile
+import threading
 from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from tests.engines import Engine
 
 TAIL = 32 << 20  # bytes: more than any buffer on the way holds
@@ -23,15 +28,48 @@ def test_all_that_is_sent_is_taken(engine: Engine) -> None:
         for _ in range(TAIL >> 20):
             yield bytes(1 << 20)
 
+    status, text = posted(engine, "/images/create?fromSrc=-", body())
+    said = [json.loads(line) for line in text.splitlines()]
+    assert status == 200 and said[-1]["status"].startswith("sha256:")
+    engine.ok("rmi", said[-1]["status"])
+
+
+def posted(engine: Engine, path: str, body: Iterator[bytes] | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("localhost", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(60)
     connection.sock.connect(engine.socket)
-    try:
-        connection.request("POST", "/images/create?fromSrc=-", body(), encode_chunked=True)
+    with contextlib.closing(connection):
+        connection.request("POST", path, body, encode_chunked=body is not None)
         answer = connection.getresponse()
-        said = [json.loads(line) for line in answer.read().splitlines()]
-    finally:
-        connection.close()
-    assert answer.status == 200 and said[-1]["status"].startswith("sha256:")
-    engine.ok("rmi", said[-1]["status"])
+        return answer.status, answer.read()
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """``/404/…`` is answered with 404."""
+
+    def do_GET(self) -> None:
+        self.send_error(int(self.path.split("/")[1]), "No", "not\there")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("said", "status"), [(404, 404), (403, 403), (400, 400), (401, 401), (410, 500), (502, 500)])
+def test_a_server_without_the_archive(engine: Engine, refusing: str, said: int, status: int) -> None:
+    """With or without a scheme."""
+    for source in (f"http://{refusing}/{said}/file.tar", f"{refusing}/{said}/file.tar"):
+        found, answer = posted(engine, f"/images/create?fromSrc={source}")
+        message = json.loads(answer)["message"]
+        assert (found, "\t" in message) == (status, False)
+        assert message.startswith(f"failed to GET http://{refusing}/{said}/file.tar with status {said} No: ")

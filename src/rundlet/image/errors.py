@@ -1,6 +1,6 @@
 """Errors about images, in the words a Docker user knows."""
 
-from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotFoundError
+from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotFoundError, RundletError
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.util.ids import short
@@ -148,3 +148,13 @@ class TagToDigestError(InvalidParameterError):
 
     def __init__(self) -> None:
         super().__init__("refusing to create a tag with a digest reference")
+
+
+class RemoteArchiveError(RundletError):
+    """What a server says of an archive that was to be imported; what only the server can be blamed for is a 500."""
+
+    reason = "remote-archive"
+
+    def __init__(self, address: str, status: int, reason: str, body: str) -> None:
+        super().__init__(f"failed to GET {address} with status {status} {reason}".rstrip() + f": {body.strip()}")
+        self.status = status if status in (400, 401, 403, 404) else InternalError.status

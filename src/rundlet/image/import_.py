@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 import msgspec
 
 from rundlet.image.changes import apply_changes
+from rundlet.image.errors import RemoteArchiveError
 from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
@@ -21,7 +22,7 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Manifest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-from rundlet.registry.errors import from_answer
+from rundlet.registry.errors import printable
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import HttpClient, Request
@@ -114,12 +115,13 @@ def _config(section: ContainerConfig, platform: Platform, diff_id: Digest, creat
 
 
 async def download(http: HttpClient, url: str, progress: OnProgress) -> AsyncGenerator[bytes, None]:
-    """The bytes under ``url``, for an import from there. Raises TransportError, RegistryError."""
+    """The bytes under ``url``, for an import from there. Raises TransportError, RemoteArchiveError."""
     address = url if "://" in url else f"http://{url}"
     async with http.send(Request("GET", address)) as response:
         if response.status != 200:
             body = await response.read(ERROR_LIMIT)
-            raise from_answer(response.status, response.reason, response.headers, body)
+            told = printable(body.decode(errors="replace"))
+            raise RemoteArchiveError(without_password(address), response.status, printable(response.reason), told)
         # Said only now: an error before it becomes the whole answer, with its own status.
         progress(Progress(f"Downloading from {without_password(address)}"))
         length = response.headers.get("Content-Length", "")

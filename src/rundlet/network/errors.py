@@ -116,7 +116,7 @@ class PoolExhaustedError(InternalError):
         self.version = version
 
 
-class NoFreeSubnetError(InternalError):
+class NoFreeSubnetError(InvalidParameterError):
     """Every predefined address pool overlaps with an address or route of this host."""
 
     reason = "no-free-subnet"
