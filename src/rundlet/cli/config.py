@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def config_directory(setting: str) -> str:
-    """--config, else ``$DOCKER_CONFIG``, else ``~/.docker``."""
-    return setting or os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
-
-
 def read_config(directory: str) -> dict[str, Any]:
     """The contents of config.json; nothing when there is none. Raises CommandError when it can't be read."""
     path = f"{directory}/config.json"

@@ -28,9 +28,7 @@ class Context:
 
     @property
     def config_directory(self) -> str:
-        from rundlet.cli.config import config_directory
-
-        return config_directory(self.settings["config"])
+        return paths.config_directory(self.settings["config"])
 
     @property
     def config(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rundlet.cli.context import Context
 
 TOKEN_USER = "<token>"  # noqa: S105 - the user name by which helpers mark an identity token
+NOBODY = "e30="
+"""What :func:`encode` makes of no credentials; base64 is a library that takes a while to load."""
 NOT_FOUND = "credentials not found in native keychain"
 
 

@@ -1,4 +1,4 @@
-"""Where this user's own engine keeps its state and its socket.
+"""Where this user's own engine keeps its state and its socket, and the command line its configuration.
 
 The same rules as ``rundlet.util.layout`` (a test compares them), computed here without its imports because every
 command needs the socket's path.
@@ -57,3 +57,8 @@ def private_directory() -> str:
 
 def engine_socket() -> str:
     return f"{run_directory()}/rundlet.sock"
+
+
+def config_directory(setting: str) -> str:
+    """--config, else ``$DOCKER_CONFIG``, else ``~/.docker``."""
+    return setting or os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")

@@ -96,3 +96,7 @@ def test_a_detected_helper_that_fails_says_nothing_of_a_pull(context: Any, progr
     assert credentials.registry_headers(context, SERVER) == {}
     with pytest.raises(CommandError, match="autolaunch"):
         credential_store.store(context, SERVER, "someone", "secret", "")
+
+
+def test_nobody_is_what_no_credentials_are_encoded_as() -> None:
+    assert credentials.encode({}) == credentials.NOBODY
