@@ -79,3 +79,20 @@ def test_an_explicit_buildkit_is_none_of_it(context: Context) -> None:
     assert "exporting to image" in done.stderr
     done = context.engine.cli("build", "--progress=plain", str(context.path), env={"DOCKER_BUILDKIT": "1"})
     assert "exporting to image" in done.stderr
+
+
+def test_every_stage_is_carried_out_one_after_the_other(context: Context) -> None:
+    stage = "FROM busybox\nCOPY a /a\n"
+    context.dockerfile(f"{stage}LABEL stage=first\n{stage}FROM busybox\nLABEL a=b\n").write("a", str(context.path))
+    done = classic(context, "-t", "t", str(context.path))
+    assert done.returncode == 0, done.stderr
+    assert "Step 7/7 : LABEL a=b" in done.stdout
+    assert done.stdout.count(" ---> Using cache") == 1  # the second stage finds what the first one has made
+    # Images without a name, and not hidden as the steps before them.
+    [found] = context.engine.ok("images", "-q", "--filter", "label=stage=first", "--no-trunc").splitlines()
+    assert context.engine.ok("image", "inspect", "-f", "{{.RepoTags}}", found) == "[]"
+    done = classic(context, "--target", "0", "-q", str(context.path))
+    assert done.stdout.strip() == found
+    context.dockerfile("FROM busybox\nFROM busybox\nCOPY --from=1 /a /\n")
+    done = classic(context, str(context.path))
+    assert "invalid from flag value 1: refers to current build stage" in done.stderr

@@ -145,6 +145,15 @@ class ManySourcesError(BuildError):
         )
 
 
+class OwnStageError(InvalidParameterError):
+    """``--from`` with the number of the stage that it is in, in the classic builder's words."""
+
+    reason = "build-own-stage"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"invalid from flag value {name}: refers to current build stage")
+
+
 class CyclicStagesError(InvalidParameterError):
     """Stages that need one another."""
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from rundlet.builder.dockerfile.ast import Copy, Dockerfile, Instruction, Run, Stage
-from rundlet.builder.errors import CyclicStagesError
+from rundlet.builder.errors import CyclicStagesError, OwnStageError
 from rundlet.builder.namedcontexts import named
 
 
@@ -26,16 +26,21 @@ class PlannedStage(msgspec.Struct, frozen=True):
 
 
 def plan(
-    dockerfile: Dockerfile, target: str, bases: Mapping[int, tuple[str, str]], contexts: Mapping[str, str]
+    dockerfile: Dockerfile,
+    target: str,
+    bases: Mapping[int, tuple[str, str]],
+    contexts: Mapping[str, str],
+    *,
+    every: bool = False,
 ) -> list[PlannedStage]:
-    """The stages that ``target`` needs, in the file's order.
+    """The stages that ``target`` needs, or ``every`` one up to it (the classic builder's way), in the file's order.
 
     ``bases`` has the expanded FROM and platform of every stage; a name in ``contexts`` comes before a stage's. Raises
-    DockerfileError (no such target), CyclicStagesError.
+    DockerfileError (no such target), CyclicStagesError, OwnStageError.
     """
     wanted = dockerfile.stage(target)
     found: dict[int, PlannedStage] = {}
-    waiting = [wanted.index]
+    waiting = list(range(wanted.index + 1)) if every else [wanted.index]
     while waiting:
         index = waiting.pop()
         if index in found:
@@ -46,7 +51,7 @@ def plan(
         needs = {
             number
             for name in sources(stage.instructions)
-            if (number := _stage_of(dockerfile, name, index, contexts, numbers=True)) is not None
+            if (number := _source_of(dockerfile, name, index, contexts, classic=every)) is not None
         }
         if base_stage is not None:
             needs.add(base_stage)
@@ -71,6 +76,17 @@ def find_stage(
 ) -> int | None:
     """The stage that ``name`` means in stage ``before``; None for something from outside. Raises CyclicStagesError."""
     return _stage_of(dockerfile, name, before, contexts, numbers=numbers)
+
+
+def _source_of(
+    dockerfile: Dockerfile, name: str, before: int, contexts: Mapping[str, str], *, classic: bool
+) -> int | None:
+    try:
+        return _stage_of(dockerfile, name, before, contexts, numbers=True)
+    except CyclicStagesError as exc:
+        if classic and name == str(before):
+            raise OwnStageError(name) from exc
+        raise
 
 
 def _stage_of(

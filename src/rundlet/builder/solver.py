@@ -98,7 +98,8 @@ class Solver:
             if not base:
                 raise DockerfileError(f"base name ({stage.base}) should not be blank", stage.position.line)
             bases[stage.index] = (base, expander.word(stage.platform))
-        planned = plan(dockerfile, self._request.target, bases, self._request.contexts)
+        every = not self._request.buildkit
+        planned = plan(dockerfile, self._request.target, bases, self._request.contexts, every=every)
         return [self._with_labels(each) if each.stage is self._target else each for each in planned]
 
     @property
@@ -149,10 +150,9 @@ class Solver:
         loop = asyncio.get_running_loop()
         for planned in self._planned:
             self._stages[planned.stage.index] = loop.create_future()
-        tasks = [
-            loop.create_task(self._stage(planned, steps[planned.stage.index]), name=f"stage {planned.name}")
-            for planned in self._planned
-        ]
+        # By the classic builder's rules a stage finds what the one before it has made.
+        groups = [[planned] for planned in self._planned] if self._request.buildkit else [self._planned]
+        tasks = [loop.create_task(self._in_order(group, steps), name=f"stage {group[-1].name}") for group in groups]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
@@ -186,6 +186,10 @@ class Solver:
     async def state_of(self, index: int) -> StageState:
         """The last state of stage ``index``, when it is there."""
         return await asyncio.shield(self._stages[index])
+
+    async def _in_order(self, group: list[PlannedStage], steps: Mapping[int, list[Step]]) -> None:
+        for planned in group:
+            await self._stage(planned, steps[planned.stage.index])
 
     async def _stage(self, planned: PlannedStage, steps: list[Step]) -> None:
         state = await self._located(steps[0], lambda: self._from(planned, steps[0]))

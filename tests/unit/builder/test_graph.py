@@ -4,7 +4,7 @@ import pytest
 
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.parser import parse
-from rundlet.builder.errors import CyclicStagesError
+from rundlet.builder.errors import CyclicStagesError, OwnStageError
 from rundlet.builder.graph import PlannedStage, plan
 
 FILE = """FROM a AS base
@@ -28,6 +28,16 @@ def test_only_what_the_target_needs() -> None:
     assert [stage.name for stage in planned(FILE)] == ["base", "one", "two", "stage-4"]
     assert [stage.name for stage in planned(FILE, "one")] == ["base", "one"]
     assert [stage.name for stage in planned(FILE, "2")] == ["base", "one", "two"]
+
+
+def test_the_classic_builder_carries_all_of_them_out() -> None:
+    dockerfile = parse(FILE.encode())
+    bases = {stage.index: (stage.base, "") for stage in dockerfile.stages}
+    assert [stage.stage.index for stage in plan(dockerfile, "", bases, {}, every=True)] == [0, 1, 2, 3, 4]
+    assert [stage.stage.index for stage in plan(dockerfile, "two", bases, {}, every=True)] == [0, 1, 2]
+    own = parse(b"FROM a\nFROM b\nCOPY --from=1 / /\n")
+    with pytest.raises(OwnStageError, match="invalid from flag value 1: refers to current build stage"):
+        plan(own, "", {0: ("a", ""), 1: ("b", "")}, {}, every=True)
 
 
 def test_what_a_stage_waits_for() -> None:

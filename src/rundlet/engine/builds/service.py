@@ -258,7 +258,9 @@ class BuildService:
             aux["Provenance"] = self._provenance(built, options, found)
         emit(jsonstream.aux(aux))
         for one in built:
-            await asyncio.to_thread(self._settle, one.image)
+            # What the classic builder's stages come to are images like others, but for their names.
+            for result in {image.id: image for image in (one.image, *(() if options.rich else one.stages))}.values():
+                await asyncio.to_thread(self._settle, result)
         return main.state
 
     async def _solved(
