@@ -16,7 +16,8 @@ from rundlet.storage.pipes import widen
 WORKER: Final = "diff"
 GO: Final = b"g"
 """What the gate of the worker is opened with."""
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 256 << 10
+"""Bytes that are read at once at most: as many are asked for each time, whatever comes, and large blocks are slow."""
 _ANSWER_LIMIT: Final = 16 << 20
 
 
@@ -66,7 +67,7 @@ class Changes:
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Iterator[bytes], None]:
-        """The plain tar, in chunks of at most a mebibyte, for one thread, which waits for them.
+        """The plain tar, in chunks, for one thread, which waits for them.
 
         The worker gets ready at once and looks at the first file when the first chunk is asked for. The iterator raises
         LayerError when not everything could be read, and StorageError. Leaving the context ends the worker, however far
