@@ -66,6 +66,11 @@ def listen(config: Config, layout: Layout, activated: Sequence[socket.socket]) -
     return [*activated, *(_bind(address, config) for address in addresses)]
 
 
+def paths(bound: Sequence[socket.socket]) -> list[str]:
+    """Where the unix sockets among them are."""
+    return [os.fsdecode(one.getsockname()) for one in bound if one.family == socket.AF_UNIX]
+
+
 def is_own(bound: socket.socket, layout: Layout) -> bool:
     """Whether it is bound to the engine's own path, perhaps by another of its names."""
     if bound.family != socket.AF_UNIX:

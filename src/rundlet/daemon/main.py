@@ -114,6 +114,7 @@ async def _serve(
     tls = listening.tls_context(config)
     sockets = listening.listen(config, layout, starter.activated)
     names = [activation.address(one) for one in sockets]
+    paths = listening.paths([one for one in sockets if one not in starter.activated])
     await _check_storage(engine)
     engine.context.network.start()
     await engine.recovery.run(list(engine.unfinished))
@@ -152,9 +153,9 @@ async def _serve(
         await stop.wait()
     finally:
         starter.notifier.stopping()
-        if not any(listening.is_own(one, layout) for one in starter.activated):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(layout.engine_socket)
+        for path in paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         await asyncio.shield(_close(reloader.config, layout, engine, server, launcher))
 
 

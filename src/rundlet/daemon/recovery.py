@@ -6,7 +6,7 @@ is given back. A container's record may be older than its shim: an engine can di
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -97,7 +97,7 @@ class Recovery:
         await asyncio.gather(self._start_by_policy(), *(self._restart(container_id) for container_id in cut_off))
 
     async def _start_by_policy(self) -> None:
-        for record in list(self._context.containers):
+        for record in _needed_first(list(self._context.containers)):
             policy = documents.host(record).restart_policy.name
             wanted = policy == "always" or (policy == "unless-stopped" and not record.state.manually_stopped)
             idle = not is_running(record.state.status) and not record.state.start_again
@@ -191,6 +191,34 @@ class Recovery:
                 self._remove_snapshot(container_id)
         self._context.volumes.sweep()
         remove_leftovers(self._context.layout)
+
+
+def _needed_first(records: Sequence[Record]) -> list[Record]:
+    """In an order in which what a container is linked to, or shares namespaces with, comes before it."""
+    known = {name: record for record in records for name in (record.id, record.name)}
+    ordered: dict[str, Record] = {}
+    seen: set[str] = set()
+
+    def visit(record: Record) -> None:
+        if record.id in seen:
+            return
+        seen.add(record.id)
+        for name in _needs(record):
+            if name in known:
+                visit(known[name])
+        ordered[record.id] = record
+
+    for record in records:
+        visit(record)
+    return list(ordered.values())
+
+
+def _needs(record: Record) -> list[str]:
+    """Names or IDs of containers that must run before this one."""
+    host = documents.host(record)
+    modes = (host.network_mode, host.ipc_mode, host.pid_mode)
+    shared = [mode.partition(":")[2] for mode in modes if mode.startswith("container:")]
+    return [*shared, *(link.partition(":")[0] for link in host.links or ())]
 
 
 def load(layout: Layout) -> tuple[ContainerStore, list[str]]:
