@@ -96,3 +96,14 @@ def test_every_stage_is_carried_out_one_after_the_other(context: Context) -> Non
     context.dockerfile("FROM busybox\nFROM busybox\nCOPY --from=1 /a /\n")
     done = classic(context, str(context.path))
     assert "invalid from flag value 1: refers to current build stage" in done.stderr
+
+
+def test_a_volume_where_a_file_is(context: Context) -> None:
+    for text, refused in (
+        ("RUN touch /foo\nVOLUME /foo", True),
+        ("RUN touch /foo && mkdir /bar\nRUN rm /foo && mkdir /foo\nVOLUME /foo /bar /new", False),
+        ("RUN mkdir /a && touch /a/foo\nRUN rm -rf /a && mkdir /a\nVOLUME /a/foo", False),
+    ):
+        done = classic(context, "--no-cache", "-", stdin=f"FROM busybox\n{text}\n")
+        assert ("cannot mount volume over existing file, file exists /" in done.stderr) is refused, (text, done.stderr)
+        assert (done.returncode != 0) is refused

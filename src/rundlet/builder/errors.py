@@ -145,6 +145,13 @@ class ManySourcesError(BuildError):
         )
 
 
+class VolumeOverFileError(BuildError):
+    reason = "build-volume-over-file"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"cannot mount volume over existing file, file exists {path}")
+
+
 class OwnStageError(InvalidParameterError):
     """``--from`` with the number of the stage that it is in, in the classic builder's words."""
 

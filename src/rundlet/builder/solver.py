@@ -338,6 +338,8 @@ class Solver:
         instruction = instruction.expanded(expander)
         change = apply(state, instruction)
         if change is not None:
+            if isinstance(instruction, ast.Volume) and not self._request.buildkit:
+                await self.transfers.check_volumes(state, instruction.paths)
             work = Work(step, state, change.state, f"{NOP} {change.comment}", cacheable=cacheable)
             return await self._recorder.metadata(work)
         if isinstance(instruction, ast.Workdir):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import posixpath
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Protocol
@@ -17,6 +18,7 @@ from rundlet.builder.errors import (
     NoSourcesError,
     SourceNotFoundError,
     TransferError,
+    VolumeOverFileError,
 )
 from rundlet.builder.globs import has_pattern, source_of
 from rundlet.builder.ignore import BadPatternError, Patterns
@@ -109,6 +111,25 @@ class Transfers:
         self._epoch = epoch
         self._buildkit = buildkit
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+
+    async def check_volumes(self, state: StageState, paths: Sequence[str]) -> None:
+        """The classic builder makes a container for VOLUME, which has no volume where the image has a file.
+
+        Raises VolumeOverFileError.
+        """
+        for path in paths:
+            # The layers alone are quick to ask, but what one has replaced as a whole they don't tell.
+            if not await asyncio.to_thread(self._workspace.is_plain, state.stack, path.lstrip("/")):
+                continue
+            access = self._workspace.read_stack(state.stack)
+            try:
+                info = await access.stat(path)
+            except FileAccessError:
+                continue
+            finally:
+                await access.close()
+            if stat.S_ISREG(info.mode):
+                raise VolumeOverFileError(path)
 
     async def ahead(self, state: StageState, instruction: ast.Transfer, step: Step, *, cacheable: bool) -> Brought:
         """All of COPY or ADD (expanded) that needs no step before it: the sources are fetched and read, and a layer
