@@ -1,11 +1,12 @@
-"""Whatever happens to a load or a pull, the store stays whole; and a pull takes little memory however big it is."""
+"""Whatever happens to a load or a pull, the store stays whole; what comes in takes little memory however big it is."""
 
 import os
 import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,46 @@ def test_memory_does_not_grow_with_the_image(engine: Engine, tmp_path: Path) -> 
         engine.ok("import", str(tar), name, timeout=120)
         engine.ok("push", "-q", name, timeout=120)
         engine.ok("rmi", name)
-        before = memory(engine, "VmRSS")
-        Path(f"/proc/{engine.pid}/clear_refs").write_text("5")  # the peak begins anew
-        engine.ok("pull", "-q", name, timeout=120)
-        peak = memory(engine, "VmHWM")
-        assert peak < 150 * MEBIBYTE
-        assert peak - before < 64 * MEBIBYTE
+        with little_memory(engine, 64 * MEBIBYTE):
+            engine.ok("pull", "-q", name, timeout=120)
         engine.ok("rmi", name)
+
+
+def test_memory_does_not_grow_with_the_build_context(engine: Engine, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY big /\n")
+    (context / "big").write_bytes(b"")
+    engine.ok("build", "-q", str(context))  # what a first build imports stays
+    with (context / "big").open("wb") as file:
+        for _ in range(128):
+            file.write(os.urandom(MEBIBYTE))
+    with little_memory(engine, 32 * MEBIBYTE):
+        engine.ok("build", "-q", "-t", "big", str(context), timeout=240)
+    assert int(engine.ok("image", "inspect", "-f", "{{.Size}}", "big")) >= 128 * MEBIBYTE
+
+
+def test_memory_does_not_grow_with_the_number_of_files(engine: Engine, tmp_path: Path) -> None:
+    tar = tmp_path / "many.tar"
+    with tar.open("wb") as out:
+        for number in range(50_000):
+            out.write(tarfile.TarInfo(f"{number // 1000}/{number}").tobuf(tarfile.USTAR_FORMAT))
+        out.write(bytes(1024))
+    with little_memory(engine, 16 * MEBIBYTE):
+        engine.ok("import", str(tar), "many", timeout=240)
+    engine.ok("create", "--name", "one", "many", "x")
+    assert engine.ok("cp", "one:/49/49999", "-").startswith("49999\0")
+
+
+@contextmanager
+def little_memory(engine: Engine, allowed: int) -> Iterator[None]:
+    """At its peak, the engine has ``allowed`` bytes more than before, at most."""
+    before = memory(engine, "VmRSS")
+    Path(f"/proc/{engine.pid}/clear_refs").write_text("5")  # the peak begins anew
+    yield
+    peak = memory(engine, "VmHWM")
+    assert peak < 150 * MEBIBYTE
+    assert peak - before < allowed
 
 
 def memory(engine: Engine, what: str) -> int:
