@@ -40,6 +40,15 @@ class AmbiguousTagError(InvalidParameterError):
         super().__init__("refusing to create an ambiguous tag using digest algorithm as name")
 
 
+class ForeignSystemError(InvalidParameterError):
+    """An image that is made here is one for Linux."""
+
+    reason = "foreign-system"
+
+    def __init__(self) -> None:
+        super().__init__("operating system is not supported")
+
+
 class NoMatchingManifestError(NotFoundError):
     reason = "no-matching-manifest"
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 import msgspec
 
 from rundlet.image.changes import apply_changes
-from rundlet.image.errors import RemoteArchiveError
+from rundlet.image.errors import ForeignSystemError, RemoteArchiveError
 from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
 from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
@@ -63,12 +63,15 @@ class Importer:
     ) -> Imported:
         """Make an image of the tar in ``source`` and give it the name ``reference``, if any.
 
-        ``origin`` is named in the history when there is no ``message``. Raises BadChangeError, InvalidPlatformError
-        (before anything is read), LayerError, StorageError, and what ``source`` raises. Failed or cancelled, it
-        leaves nothing.
+        ``origin`` is named in the history when there is no ``message``. Failed or cancelled, it leaves nothing.
+
+        Raises BadChangeError, InvalidPlatformError, ForeignSystemError (before anything is read), LayerError,
+        StorageError, and what ``source`` raises.
         """
         section = apply_changes(ContainerConfig(), changes)
         target = Platform.parse(platform) if platform else Platform.host()
+        if target.os != "linux":
+            raise ForeignSystemError
         async with self._leases.lease() as lease:
             result, blob = await unpack_kept(source, self._store.content, self._snapshots, self._workers)
             await lease.hold(result.chain, blob.digest)

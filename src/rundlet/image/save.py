@@ -34,12 +34,13 @@ END = bytes(2 * BLOCK)
 
 
 class _Plan:
-    """What goes into the archive."""
+    """What goes into the archive: blobs with their sizes, configurations with the times of their images."""
 
     def __init__(self) -> None:
         self.index: list[Descriptor] = []
         self.docker: dict[Digest, DockerEntry] = {}
         self.blobs: dict[Digest, int] = {}
+        self.times: dict[Digest, int] = {}
 
 
 class Saver:
@@ -169,6 +170,9 @@ class Saver:
         assert isinstance(manifest, Manifest)
         for digest in (descriptor.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)):
             self._take(plan, digest)
+        image = self._store.find(manifest.config.digest)
+        if image is not None:
+            plan.times[image.id] = max(0, image.created_ns // 10**9)
 
     def _take(self, plan: _Plan, digest: Digest) -> None:
         if digest not in plan.blobs:
@@ -196,7 +200,7 @@ class Saver:
             await lease.hold(*plan.blobs)
             yield b"".join(_member(name, data) for name, data in documents.items()) + _directories(plan)
             for digest, size in plan.blobs.items():
-                yield _header(blob_path(digest), size)
+                yield _header(blob_path(digest), size, time=plan.times.get(digest, 0))
                 chunks = self._content.chunks(digest)
                 while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                     yield chunk
@@ -209,10 +213,11 @@ def _annotated(descriptor: Descriptor, tag: Reference | None) -> Descriptor:
     return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, annotations=annotations)
 
 
-def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    """Times are zero, so that the same images give the same archive."""
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE, *, time: int = 0) -> bytes:
+    """Times are those of the images, or zero: the same images give the same archive."""
     info = tarfile.TarInfo(name)
     info.size = size
+    info.mtime = time
     info.type = kind
     info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
     return info.tobuf(tarfile.PAX_FORMAT)

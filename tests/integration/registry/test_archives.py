@@ -56,6 +56,11 @@ async def test_round_trip(room: Room, other: Room) -> None:
     second = await make(room, Reference.parse("demo:2"))
     archive = await save(room, "demo", "reg.example/copy:2", second.id.short)
     assert archive == await save(room, "demo", "reg.example/copy:2", second.id.short)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        times = {member.name: member.mtime for member in members}
+    for image in (first, second):
+        assert times.pop(f"blobs/sha256/{image.id.encoded}") == image.created_ns // 10**9 > 0
+    assert set(times.values()) == {0}
     loaded = await other.loader.load(stream(archive), progress=other.hear)
     assert sorted(str(item.image.id) for item in loaded) == sorted([str(first.id), str(second.id)])
     assert other.store.get("demo:1").manifest == first.manifest

@@ -16,7 +16,13 @@ import pytest
 from tests.integration.registry.room import Room, stream, tar
 
 from rundlet.errors import DigestMismatchError, NoSuchImageError
-from rundlet.image.errors import ImageConflictError, NoLocalImageError, NoSuchTagError, ReferenceInUseError
+from rundlet.image.errors import (
+    ForeignSystemError,
+    ImageConflictError,
+    NoLocalImageError,
+    NoSuchTagError,
+    ReferenceInUseError,
+)
 from rundlet.image.history import history
 from rundlet.image.records import Image, Progress, User
 from rundlet.image.unpack import Unpacker
@@ -93,6 +99,13 @@ async def test_import(room: Room, compress: "type[bytes]") -> None:
 async def test_import_of_what_is_no_archive(room: Room, data: bytes) -> None:
     with pytest.raises(LayerError):
         await room.importer.import_image(stream(data), reference=Reference.parse("demo"))
+    assert room.is_empty()
+
+
+@pytest.mark.parametrize("platform", ["macos", "macos/arm64", "windows/amd64"])
+async def test_import_for_another_system(room: Room, platform: str) -> None:
+    with pytest.raises(ForeignSystemError, match=r"^operating system is not supported$"):
+        await room.importer.import_image(stream(tar({"a": b"b"})), platform=platform)
     assert room.is_empty()
 
 

@@ -34,7 +34,7 @@ from rundlet.api.jsonstream import JSONMessage
 from rundlet.engine.context import Context
 from rundlet.engine.images import anatomy, streams, views
 from rundlet.engine.times import parse_until
-from rundlet.errors import ForbiddenError, InvalidParameterError, NotSupportedError, RundletError
+from rundlet.errors import ForbiddenError, InvalidParameterError, RundletError
 from rundlet.image import history, variants
 from rundlet.image.errors import AmbiguousTagError
 from rundlet.image.import_ import Importer, download
@@ -240,7 +240,7 @@ class ImageService:
     async def save(self, options: SaveOptions) -> AsyncIterator[bytes]:
         if not options.names:
             raise InvalidParameterError("no images to save were named")
-        chunks = await self._rooms.saver.save(options.names, _one_platform(options.platforms, "saved"))
+        chunks = await self._rooms.saver.save(options.names, _one_platform(options.platforms))
         for name in options.names:
             with suppress(RundletError):
                 found = str(self._context.images.get(name).id)
@@ -248,7 +248,7 @@ class ImageService:
         return chunks
 
     async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
-        platform = _one_platform(options.platforms, "loaded")
+        platform = _one_platform(options.platforms)
 
         async def work(progress: OnProgress) -> None:
             async with aclosing(_generator(body)) as chunks:
@@ -402,10 +402,10 @@ def _joined(name: str, tag: str) -> Reference:
     return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
 
 
-def _one_platform(platforms: Sequence[str], what: str) -> str:
-    """The only platform asked for, "" when none is. Raises NotSupportedError, InvalidParameterError."""
+def _one_platform(platforms: Sequence[str]) -> str:
+    """The only platform asked for, "" when none is. Raises InvalidParameterError."""
     if len(platforms) > 1:
-        raise NotSupportedError(f"more than one platform of an image {what} at once")
+        raise InvalidParameterError("multiple platform parameters not supported")
     for platform in platforms:
         Platform.parse(platform)
     return platforms[0] if platforms else ""
