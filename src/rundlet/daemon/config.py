@@ -15,6 +15,7 @@ from rundlet.daemon import (
     addresses,
     buildergc,
     cgroups,
+    conflicts,
     defaults,
     flags,
     gcpolicy,
@@ -185,13 +186,20 @@ _FILE_KEYS: dict[str, type] = {
 
 
 def _file(path: str, *, required: bool) -> dict[str, Any]:
-    """The configuration file's values. Raises ConfigError."""
+    """The configuration file's values. Raises ConfigError, in dockerd's words."""
+    try:
+        return _read(path, required=required)
+    except ConfigError as error:
+        raise ConfigError(f"unable to configure the Docker daemon with file {error}") from error
+
+
+def _read(path: str, *, required: bool) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             document = json.loads(file.read().strip() or b"{}")
     except FileNotFoundError:
         if required:
-            raise ConfigError(f"open {path}: no such file or directory") from None
+            raise ConfigError(f"{path}: open {path}: no such file or directory") from None
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -227,12 +235,7 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         home = environment.get("XDG_CONFIG_HOME") or f"{environment.get('HOME', '')}/.config"
         path = f"{home}/rundlet/daemon.json"
     document = _file(path, required=required)
-    for key in given:
-        if key in document and key != "runtimes":
-            raise ConfigError(
-                f"unable to configure the engine with file {path}: the following directives are specified both as a "
-                f"flag and in the configuration file: {key}: (from flag: {given[key]}, from file: {document[key]})"
-            )
+    conflicts.check(path, document, given)
     mirrors, logins = registries.parse(document.pop("registries", {}))
     if "max-layer-size" in document:
         document["max-layer-size"] = sizes.parse("max-layer-size", document["max-layer-size"])

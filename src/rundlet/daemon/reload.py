@@ -13,6 +13,7 @@ from typing import Final
 
 from rundlet.daemon import service
 from rundlet.daemon.config import Config
+from rundlet.daemon.conflicts import masked
 from rundlet.engine.events import EventBus
 from rundlet.errors import RundletError
 
@@ -41,7 +42,7 @@ class Reloader:
 
     def reload(self) -> None:
         """What is wrong is logged. Never raises."""
-        _log.info("got signal to reload configuration, reloading from: %s", self.config.config_file or "(no file)")
+        _log.info("Got signal to reload configuration, reloading from: %s", self.config.config_file or "(no file)")
         try:
             wanted = self._load()
             chosen = with_changes(self.config, wanted)
@@ -56,7 +57,8 @@ class Reloader:
             _log.warning("these settings change with the engine's next start: %s", ", ".join(kept))
         self.config = chosen
         described = attributes(chosen)
-        _log.info("reloaded configuration: %s", json.dumps(described))
+        proxies = {name: masked(value) for name, value in chosen.moving.environment}
+        _log.info("Reloaded configuration: %s", json.dumps({**described, "proxies": proxies}))
         self._events.publish("daemon", "reload", self._engine, described)
 
 

@@ -1,10 +1,14 @@
 """What daemon.json and the command line say about pulls and pushes; Docker's names."""
 
+import logging
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rundlet.daemon.conflicts import masked
 from rundlet.daemon.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 FLAGS: Final[dict[str, tuple[str, str]]] = {
     "http-proxy": ("http-proxy", "str"),
@@ -65,5 +69,13 @@ def _positive(values: dict[str, Any], key: str, default: int) -> int:
 def set_proxies(chosen: Transfers, environment: MutableMapping[str, str]) -> None:
     """What the settings name counts, whatever ``environment`` says."""
     for name, value in chosen.environment:
-        environment.pop(name.lower(), None)
+        for variable in (name.lower(), name):
+            before = environment.pop(variable, value)
+            if before != value:
+                _log.warning(
+                    "overriding existing proxy variable with value from configuration: %s was %s and is %s",
+                    variable,
+                    masked(before),
+                    masked(value),
+                )
         environment[name] = value

@@ -199,6 +199,23 @@ def test_flag_and_file_conflict(tmp_path: Path) -> None:
         load(["--config-file", path, "--bip", "10.0.0.1/8"], {}, 0)
 
 
+def test_everything_that_is_said_twice_is_named_without_its_passwords(tmp_path: Path) -> None:
+    path = write(tmp_path, {"labels": ["a=1"], "proxies": {"http-proxy": "http://u:p@one", "no-proxy": "x"}})
+    flags = ["--label", "b=2", "--http-proxy", "http://me:secret@u:p@two", "--no-proxy", "y", "--debug"]
+    with pytest.raises(ConfigError) as caught:
+        load(["--config-file", path, *flags], {}, 0)
+    said = str(caught.value)
+    assert said.startswith(f"unable to configure the Docker daemon with file {path}: the following directives are ")
+    assert said.partition("configuration file: ")[2].split(", ") == [
+        "http-proxy: (from flag: http://xxxxx:xxxxx@two",
+        "from file: http://xxxxx:xxxxx@one)",
+        "labels: (from flag: ['b=2']",
+        "from file: ['a=1'])",
+        "no-proxy: (from flag: y",
+        "from file: x)",
+    ]
+
+
 def test_named_file_must_exist() -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load(["--config-file", "/nonexistent/x.json"], {}, 0)
