@@ -98,6 +98,12 @@ def test_a_device_of_cdi(new_engine: Callable[..., Engine], tmp_path: Path) -> N
     (tmp_path / "cards.json").write_text(json.dumps(document))
     engine = new_engine("--cdi-spec-dir", str(tmp_path))
     assert engine.ok("info", "--format", "{{json .CDISpecDirs}}") == json.dumps([str(tmp_path)])
+    shown = f" CDI spec directories:\n  {tmp_path}\n Discovered Devices:\n  cdi: nvidia.com/gpu=0\n Swarm: inactive\n"
+    assert shown in engine.ok("info")
+    broken = tmp_path / "broken.json"
+    broken.write_text("{}")
+    assert f"CDI: {broken}: 'kind'" in engine.ok("info", "--format", "{{.Warnings}}")
+    broken.unlink()
     script = "echo $CARD; head -c 2 /dev/card | od -An -tx1; ls /card; id -G; touch /card/x"
     for flags in (("--gpus", "all"), ("--gpus", "1"), ("--device", "nvidia.com/gpu=0")):
         done = engine.cli("run", "--rm", *flags, "busybox", "sh", "-c", script)

@@ -89,6 +89,13 @@ class FirewallInfo(Wire, frozen=True):
     info: tuple[tuple[str, str], ...] = ()
 
 
+class DeviceInfo(Wire, frozen=True):
+    """A device that containers can ask for by ``id``; ``source`` is who knows it."""
+
+    source: str = always("")
+    id: str = always("", name="ID")
+
+
 class Info(Wire, frozen=True):
     """Answer of ``GET /info``; ``mem_total`` in bytes."""
 
@@ -152,6 +159,7 @@ class Info(Wire, frozen=True):
     rootless: tuple[tuple[str, str], ...] | None = None
     """Ours, of an ordinary user's engine: what it lives by on this machine."""
     cdi_spec_dirs: tuple[str, ...] | None = always(None, name="CDISpecDirs")
+    discovered_devices: tuple[DeviceInfo, ...] = always(())
     warnings: tuple[str, ...] | None = always(None)
 
 

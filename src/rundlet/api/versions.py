@@ -133,7 +133,7 @@ def info(document: Document, version: APIVersion) -> None:
     """Change the engine's information as older daemons showed it."""
     # As Docker 28, which doesn't depend on the bridge-nf hooks either, though older CLIs warn of it.
     document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = False
-    _drop_since(document, version, {"FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
+    _drop_since(document, version, {"DiscoveredDevices": (1, 50), "FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
     if version < (1, 49) and document["RegistryConfig"] is not None:
         document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = None
         document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = None

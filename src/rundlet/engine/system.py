@@ -15,6 +15,7 @@ from rundlet.api.images import AuthConfig, ImageListOptions
 from rundlet.api.system import (
     AddressPool,
     Component,
+    DeviceInfo,
     DiskUsage,
     DiskUsageOptions,
     FirewallInfo,
@@ -28,7 +29,7 @@ from rundlet.api.system import (
     Version,
 )
 from rundlet.container.state import Status
-from rundlet.engine import confinement, event_filters, logdrivers, machine
+from rundlet.engine import cdi, confinement, event_filters, logdrivers, machine
 from rundlet.engine.builds.service import BuildService
 from rundlet.engine.containers.views import Views
 from rundlet.engine.context import Context, Settings
@@ -111,6 +112,7 @@ class SystemService:
         layout = cgroup.detect()
         have = layout.controllers
         name, release = machine.distribution()
+        devices, problems = await asyncio.to_thread(cdi.load, settings.cdi_spec_dirs)
         arguments = settings.runtime_args
         runtimes = {
             path_name: Runtime(path=path, runtime_args=arguments.get(path_name, ()))
@@ -182,7 +184,8 @@ class SystemService:
             n_events_listener=context.events.listeners,
             default_address_pools=tuple(AddressPool(base=base, size=size) for base, size in context.network.pools()),
             firewall_backend=FirewallInfo(driver="nftables"),
-            warnings=self._warnings(have),
+            discovered_devices=tuple(DeviceInfo(source="cdi", id=device) for device in sorted(devices)),
+            warnings=(*self._warnings(have), *(f"CDI: {problem}" for problem in problems)) or None,
         )
 
     def _registries(self) -> RegistryConfig:
@@ -197,7 +200,7 @@ class SystemService:
             insecure_registry_cidrs=tuple(insecure), index_configs=indexes, mirrors=settings.registry_mirrors
         )
 
-    def _warnings(self, have: frozenset[str]) -> tuple[str, ...] | None:
+    def _warnings(self, have: frozenset[str]) -> tuple[str, ...]:
         missing = {
             "memory": "WARNING: No memory limit support",
             "cpu": "WARNING: No cpu cfs quota support",
@@ -211,7 +214,7 @@ class SystemService:
             "this machine"
             for address in self._context.settings.open_hosts
         ]
-        return (*warnings, *confinement.warnings(), *self._context.network.warnings()) or None
+        return (*warnings, *confinement.warnings(), *self._context.network.warnings())
 
     async def disk_usage(self, options: DiskUsageOptions) -> DiskUsage:
         kinds = options.kinds or frozenset({"container", "image", "volume", "build-cache"})

@@ -6,7 +6,7 @@ from rundlet.cli.format.units import bytes_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 
@@ -52,6 +52,9 @@ def _server(info: dict[str, Any]) -> Iterator[str]:
         names = plugins.get(kind) or ()
         if names or kind in ("Volume", "Network"):
             yield f"  {kind}: {' '.join(names)}"
+    yield from _listed("CDI spec directories", info.get("CDISpecDirs") or ())
+    devices = [f"{device.get('Source', '')}: {device.get('ID', '')}" for device in info.get("DiscoveredDevices") or ()]
+    yield from _listed("Discovered Devices", devices)
     yield f" Swarm: {(info.get('Swarm') or {}).get('LocalNodeState') or 'inactive'}"
     runtimes = info.get("Runtimes") or {}
     if runtimes:
@@ -91,6 +94,12 @@ def _server(info: dict[str, Any]) -> Iterator[str]:
     yield f" Experimental: {_boolean(info.get('ExperimentalBuild'))}"
     yield from _registries(info.get("RegistryConfig") or {})
     yield f" Live Restore Enabled: {_boolean(info.get('LiveRestoreEnabled'))}"
+
+
+def _listed(label: str, values: Sequence[str]) -> Iterator[str]:
+    if values:
+        yield f" {label}:"
+        yield from (f"  {value}" for value in values)
 
 
 def _when(info: dict[str, Any], rows: tuple[tuple[str, str], ...]) -> Iterator[str]:
