@@ -8,7 +8,7 @@ from rundlet.cli.exit import RunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster", "image")
@@ -29,80 +29,104 @@ def split_csv(text: str) -> list[str]:
         raise ValueError(f'parse error on line 1, column {column}: extraneous or missing " in quoted-field') from None
 
 
-def _boolean(text: str, key: str, equals: str) -> bool:
+def _boolean(text: str, key: str) -> bool:
     from rundlet.cli.flags import FALSE, TRUE
 
-    if not equals or text in TRUE:
+    if text in TRUE:
         return True
     if text in FALSE:
         return False
     raise ValueError(f"invalid value for {key}: {text}")
 
 
+def _text(text: str, _key: str) -> str:
+    return text
+
+
+def _lower(text: str, _key: str) -> str:
+    return text.lower()
+
+
+def _source(text: str, _key: str) -> str:
+    """Only this process knows where it is."""
+    return os.path.abspath(text) if text.startswith(".") else text
+
+
+def _size(text: str, key: str) -> int:
+    from rundlet.cli.values import size_in_bytes
+
+    try:
+        return size_in_bytes(text)
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {text}") from None
+
+
+def _mode(text: str, key: str) -> int:
+    if not text.isdecimal() or set(text) - set("01234567"):
+        raise ValueError(f"invalid value for {key}: {text}")
+    return int(text, 8)
+
+
+# The key of a field: whose it is (the mount's own, or the options' of a type), its name in the API, how it is read.
+_FIELDS: dict[str, tuple[str, str, Callable[[str, str], Any]]] = {
+    "type": ("mount", "Type", _lower),
+    "source": ("mount", "Source", _source),
+    "src": ("mount", "Source", _source),
+    "target": ("mount", "Target", _text),
+    "dst": ("mount", "Target", _text),
+    "destination": ("mount", "Target", _text),
+    "readonly": ("mount", "ReadOnly", _boolean),
+    "ro": ("mount", "ReadOnly", _boolean),
+    "consistency": ("mount", "Consistency", _lower),
+    "bind-propagation": ("bind", "Propagation", _lower),
+    "bind-nonrecursive": ("bind", "NonRecursive", _boolean),
+    "bind-create-src": ("bind", "CreateMountpoint", _boolean),
+    "idmap": ("bind", "IdMap", _boolean),
+    "volume-nocopy": ("volume", "NoCopy", _boolean),
+    "volume-subpath": ("volume", "Subpath", _text),
+    "image-subpath": ("image", "Subpath", _text),
+    "tmpfs-size": ("tmpfs", "SizeBytes", _size),
+    "tmpfs-mode": ("tmpfs", "Mode", _mode),
+}
+
+
 def parse_mount(text: str) -> dict[str, Any]:
     """``type=bind,source=/a,target=/b,readonly`` as the API's Mount. Raises ValueError with Docker's sentence."""
-    mount: dict[str, Any] = {"Type": "volume"}
-    bind: dict[str, Any] = {}
-    volume: dict[str, Any] = {}
-    tmpfs: dict[str, Any] = {}
-    image: dict[str, Any] = {}
     if not text:
         raise ValueError("EOF")
+    mount: dict[str, Any] = {"Type": "volume"}
+    options: dict[str, dict[str, Any]] = {"bind": {}, "volume": {}, "tmpfs": {}, "image": {}}
     for field in split_csv(text):
         key, equals, value = field.partition("=")
         key = key.lower()
-        if not equals and key not in SWITCHES:
-            raise ValueError(f"invalid field '{field}' must be a key=value pair")
-        if key == "type":
-            mount["Type"] = value.lower()
-        elif key in ("source", "src"):
-            mount["Source"] = os.path.abspath(value) if value.startswith(".") else value
-        elif key in ("target", "dst", "destination"):
-            mount["Target"] = value
-        elif key in ("readonly", "ro"):
-            mount["ReadOnly"] = _boolean(value, key, equals)
-        elif key == "consistency":
-            mount["Consistency"] = value.lower()
-        elif key == "bind-propagation":
-            bind["Propagation"] = value.lower()
-        elif key == "bind-nonrecursive":
-            bind["NonRecursive"] = _boolean(value, key, equals)
-        elif key == "idmap":
-            bind["IdMap"] = _boolean(value, key, equals)
-        elif key == "bind-create-src":
-            bind["CreateMountpoint"] = _boolean(value, key, equals)
+        if not equals:
+            if key not in SWITCHES:
+                raise ValueError(f"invalid field '{field}' must be a key=value pair")
+            value = "true"
+        if key in _FIELDS:
+            place, name, read = _FIELDS[key]
+            options.get(place, mount)[name] = read(value, key)
         elif key == "bind-recursive":
-            _bind_recursive(bind, mount, value)
-        elif key == "volume-nocopy":
-            volume["NoCopy"] = _boolean(value, key, equals)
-        elif key == "volume-subpath":
-            volume["Subpath"] = value
-        elif key == "volume-label":
-            name, _, label = value.partition("=")
-            volume.setdefault("Labels", {})[name] = label
-        elif key == "volume-driver":
-            volume.setdefault("DriverConfig", {})["Name"] = value
-        elif key == "volume-opt":
-            name, _, option = value.partition("=")
-            volume.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = option
-        elif key == "image-subpath":
-            image["Subpath"] = value
-        elif key == "tmpfs-size":
-            from rundlet.cli.values import size_in_bytes
-
-            try:
-                tmpfs["SizeBytes"] = size_in_bytes(value)
-            except ValueError:
-                raise ValueError(f"invalid value for {key}: {value}") from None
-        elif key == "tmpfs-mode":
-            if not value.isdecimal() or set(value) - set("01234567"):
-                raise ValueError(f"invalid value for {key}: {value}")
-            tmpfs["Mode"] = int(value, 8)
+            _bind_recursive(options["bind"], mount, value)
+        elif key.startswith("volume-"):
+            _volume_option(options["volume"], key, value, field)
         else:
             raise ValueError(f"unexpected key '{key}' in '{field}'")
-    _check_recursive(mount, bind)
-    _check(mount, {"bind": bind, "volume": volume, "tmpfs": tmpfs, "image": image})
+    _check_recursive(mount, options["bind"])
+    _check(mount, options)
     return mount
+
+
+def _volume_option(volume: dict[str, Any], key: str, value: str, field: str) -> None:
+    name, _, said = value.partition("=")
+    if key == "volume-label":
+        volume.setdefault("Labels", {})[name] = said
+    elif key == "volume-driver":
+        volume.setdefault("DriverConfig", {})["Name"] = value
+    elif key == "volume-opt":
+        volume.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = said
+    else:
+        raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
 def _bind_recursive(bind: dict[str, Any], mount: dict[str, Any], value: str) -> None:
