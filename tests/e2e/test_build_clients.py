@@ -21,6 +21,8 @@ import pytest
 from tests.conftest import docker_programs, need
 from tests.engines import Done, Engine, wait_for
 
+from rundlet.oci.platform import Platform
+
 # docker-py leaves sockets of finished streams to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -480,6 +482,7 @@ def test_statements_about_the_result(engine: Engine, tmp_path: Path) -> None:
 
 def test_annotations(engine: Engine, tmp_path: Path) -> None:
     words = ["--annotation", "a=b", "--annotation", "index:c=d:e", "--annotation", "manifest-descriptor:f=g"]
+    words += ["--annotation", f"manifest[{Platform.host()}]:here=1", "--annotation", "manifest[linux/s390x]:there=1"]
     assert build(engine, "-t", "noted:1", *words, "-", stdin="FROM busybox\nENV x=1\n").returncode == 0
     engine.ok("save", "-o", str(tmp_path / "noted.tar"), "noted:1")
     with tarfile.open(tmp_path / "noted.tar") as archive:
@@ -491,7 +494,7 @@ def test_annotations(engine: Engine, tmp_path: Path) -> None:
     entry = index["manifests"][0]
     assert entry["annotations"] == {"f": "g"}
     manifest = documents[f"blobs/{entry['digest'].replace(':', '/')}"]
-    assert manifest["annotations"] == {"a": "b"}
+    assert manifest["annotations"] == {"a": "b", "here": "1"}
     assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     engine.ok("rmi", "noted:1")
     engine.ok("load", "-i", str(tmp_path / "noted.tar"))

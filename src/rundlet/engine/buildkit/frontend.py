@@ -1,6 +1,7 @@
 """What a client asks of the frontend ``dockerfile.v0``, as a build of ours; what can't be done is refused by name."""
 
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from rundlet.api.builds import BuildOptions, Output, Ulimit
 from rundlet.api.images import AuthConfig
 from rundlet.builder.namedcontexts import IMAGE, INPUT, is_remote
 from rundlet.engine.buildkit.graphs import location_of, result_of, source_of
+from rundlet.engine.builds.indexes import INDEX, KINDS, MANIFEST
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.oci.digest import Digest, InvalidDigestError
 
@@ -33,6 +35,8 @@ _TOLD: Final = frozenset({"source", "cmdline", "frontend.caps", "multi-platform"
 """Read elsewhere, or about the client itself."""
 _EXPORTS: Final = {"moby": "image", "image": "image", "docker": "docker", "oci": "oci", "tar": "tar", "local": "local"}
 _TRUE: Final = frozenset({"true", "1"})
+_NOTED: Final = "|".join(sorted({*KINDS, "index-descriptor"}, reverse=True))
+_ANNOTATION: Final = re.compile(rf"annotation(?:-(?P<kind>{_NOTED}))?(?P<platform>\[[^\]]+\])?\.(?P<key>.+)")
 
 
 class StoredImage(msgspec.Struct, frozen=True):
@@ -88,6 +92,7 @@ def plan(
     for name, value in asked.below("context:").items():
         contexts.add(name, value)
     outputs = tuple(_output(one) for one in exporters) or (Output("cacheonly"),)
+    annotations = tuple(dict.fromkeys(text for one in exporters for text in _annotations(one)))
     imported = (*imports, *_listed(attributes.get("cache-imports", "")))
     directory, remote, dockerfile = contexts.main(attributes)
     options = BuildOptions(
@@ -109,6 +114,7 @@ def plan(
         ulimits=_ulimits(attributes.get("ulimit", "")),
         cgroup_parent=attributes.get("cgroup-parent", ""),
         attests=tuple(_attestations(asked.below("attest:"))),
+        annotations=annotations,
         contexts=contexts.values,
         remote=remote,
         recorded=True,
@@ -128,6 +134,9 @@ def plan(
         request=attributes.get("requestid", ""),
     )
     asked.check()
+    alone = "," not in options.platform and not any(_is_wanted(value) for value in asked.below("attest:").values())
+    if alone and any(text.startswith(f"{INDEX}:") for text in annotations):
+        raise InvalidParameterError("index annotations not supported for single platform export")
     return found
 
 
@@ -298,10 +307,22 @@ def _output(exporter: Exporter) -> Output:
     # Where a client keeps what it gets is its own business.
     for name in ("dest", "context"):
         attributes.pop(name, None)
+    attributes = {name: value for name, value in attributes.items() if _ANNOTATION.fullmatch(name) is None}
     _drop(attributes, "unpack", lambda value: value in _TRUE)
     _drop(attributes, "load", lambda value: value in _TRUE)
     _drop(attributes, "store", lambda value: value in _TRUE)
     return Output(kind, {name: value for name, value in attributes.items() if value})
+
+
+def _annotations(exporter: Exporter) -> Iterable[str]:
+    """``annotation.KEY``, ``annotation-index.KEY``, ``annotation-manifest[linux/arm64].KEY`` in the flag's words."""
+    for name, value in exporter.attributes.items():
+        if (match := _ANNOTATION.fullmatch(name)) is not None:
+            yield f"{match['kind'] or MANIFEST}{match['platform'] or ''}:{match['key']}={value}"
+
+
+def _is_wanted(attestation: str) -> bool:
+    return ("disabled", "true") not in {word.partition("=")[::2] for word in _words(attestation)}
 
 
 def _drop(attributes: dict[str, str], name: str, holds: Callable[[str], bool]) -> None:

@@ -20,6 +20,10 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import ATTESTATION_ANNOTATION, SIZE_LIMIT, Index, Manifest
 from rundlet.oci.platform import Platform
 
+MANIFEST: Final = "manifest"
+INDEX: Final = "index"
+DESCRIPTOR: Final = "manifest-descriptor"
+KINDS: Final = frozenset({MANIFEST, INDEX, DESCRIPTOR})
 _IN_TOTO: Final = "application/vnd.in-toto+json"
 _PREDICATE: Final = "in-toto.io/predicate-type"
 _REFERENCE: Final = "vnd.docker.reference.digest"
@@ -27,31 +31,44 @@ _UNKNOWN: Final = Platform("unknown", "unknown")
 
 
 class Annotations(msgspec.Struct, frozen=True):
-    """``--annotation``: of manifests, of the index, and of the manifests' entries in it."""
+    """``--annotation``: what is annotated (:data:`KINDS`), of which platform (None: of each), the name, the value."""
 
-    manifest: dict[str, str] = {}
-    index: dict[str, str] = {}
-    descriptor: dict[str, str] = {}
+    entries: tuple[tuple[str, Platform | None, str, str], ...] = ()
+
+    def of(self, kind: str, platform: Platform | None = None) -> dict[str, str]:
+        """What one document of ``platform`` gets."""
+        return {
+            key: value
+            for of_kind, only, key, value in self.entries
+            if of_kind == kind and (only is None or (platform is not None and only.matches(platform.normalized())))
+        }
 
     def __bool__(self) -> bool:
-        return bool(self.manifest or self.index or self.descriptor)
+        return bool(self.entries)
 
 
 def parse_annotations(texts: Sequence[str]) -> Annotations:
-    """``key=value``, ``index,manifest:key=value``. Raises InvalidParameterError, NotSupportedError."""
-    found: dict[str, dict[str, str]] = {"manifest": {}, "index": {}, "manifest-descriptor": {}}
+    """``key=value``, ``index,manifest:key=value``, ``manifest[linux/arm64]:key=value``.
+
+    Raises InvalidParameterError, NotSupportedError, InvalidPlatformError.
+    """
+    found: list[tuple[str, Platform | None, str, str]] = []
     for text in texts:
         front, equals, value = text.partition("=")
         kinds, colon, key = front.rpartition(":")
         if not equals or not key:
             raise InvalidParameterError(f'invalid annotation "{text}": expected key=value')
         for kind in kinds.split(",") if colon else ("manifest",):
-            if kind == "index-descriptor" or "[" in kind:
+            name, _, rest = kind.partition("[")
+            if name == "index-descriptor":
                 raise NotSupportedError(f"an annotation of {kind}")
-            if kind not in found:
+            if name not in KINDS or (rest and not rest.endswith("]")):
                 raise InvalidParameterError(f'unknown annotation type "{kind}" in "{text}"')
-            found[kind][key] = value
-    return Annotations(found["manifest"], found["index"], found["manifest-descriptor"])
+            if rest and name == INDEX:
+                raise InvalidParameterError(f'an index is of no platform: "{text}"')
+            platform = Platform.parse(rest.removesuffix("]")).normalized() if rest else None
+            found.append((name, platform, key, value))
+    return Annotations(tuple(found))
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -73,15 +90,16 @@ class IndexMaker:
 
     async def manifest(self, image: Image, annotations: Annotations, packing: Packing) -> Descriptor:
         """The image's own, or another manifest of the same: with annotations, or as ``packing`` has it."""
-        if annotations.manifest:
+        own_annotations = annotations.of(MANIFEST, image.platform)
+        if own_annotations:
             packing = msgspec.structs.replace(packing, oci=True)
         elif packing == Packing():
             return image.manifest
         content = self._context.images.content
         own = Manifest.decode(await asyncio.to_thread(content.read, image.manifest.digest, SIZE_LIMIT))
         found = await self._repacker.packed(own, packing)
-        if annotations.manifest:
-            found = msgspec.structs.replace(found, annotations={**(own.annotations or {}), **annotations.manifest})
+        if own_annotations:
+            found = msgspec.structs.replace(found, annotations={**(own.annotations or {}), **own_annotations})
         if found == own:
             return image.manifest
         return await self._put(found.media_type or mediatype.OCI_MANIFEST, found.encode())
@@ -90,15 +108,12 @@ class IndexMaker:
         """The index of all parts; the first image keeps what it is made of."""
         entries: list[Descriptor] = []
         for part in parts:
-            entries.append(
-                msgspec.structs.replace(
-                    part.manifest, platform=part.image.platform, annotations=annotations.descriptor or None
-                )
-            )
+            noted = annotations.of(DESCRIPTOR, part.image.platform) or None
+            entries.append(msgspec.structs.replace(part.manifest, platform=part.image.platform, annotations=noted))
         for part in parts:
             if part.statements:
                 entries.append(await self._attested(part))
-        index = Index(2, mediatype.OCI_INDEX, tuple(entries), annotations.index or None)
+        index = Index(2, mediatype.OCI_INDEX, tuple(entries), annotations.of(INDEX) or None)
         found = await self._put(mediatype.OCI_INDEX, index.encode())
         await self.keep(parts[0].image, [part.image for part in parts[1:]])
         return found

@@ -102,6 +102,28 @@ def test_what_is_wrong(attributes: dict[str, str]) -> None:
         planned(attributes)
 
 
+def test_annotations() -> None:
+    notes = {
+        "annotation.a": "1",
+        "annotation-manifest[linux/arm64].org.b": "2",
+        "annotation-manifest-descriptor.c": "x=y",
+        "annotation-index.d": "3",
+    }
+    found = planned({"attest:sbom": ""}, Exporter("image", {"name": "x", **notes}), Exporter("local", notes)).options
+    assert found.annotations == (
+        "manifest:a=1",
+        "manifest[linux/arm64]:org.b=2",
+        "manifest-descriptor:c=x=y",
+        "index:d=3",
+    )
+    assert found.outputs[0].attrs == {"name": "x"}
+    # One image alone has no index, unless statements about it make one.
+    assert planned({"platform": "linux/amd64,linux/arm64"}, Exporter("image", notes)).options.annotations
+    for attributes in ({}, {"attest:provenance": "disabled=true"}):
+        with pytest.raises(InvalidParameterError, match="index annotations not supported for single platform export"):
+            planned(attributes, Exporter("image", notes))
+
+
 @pytest.mark.parametrize(
     ("attributes", "exporter"),
     [
