@@ -78,3 +78,30 @@ def test_a_quiet_build_answers_with_the_image_alone(engine: Engine) -> None:
     identifier = engine.ok("image", "inspect", "-f", "{{.Id}}", "silent")
     engine.ok("rmi", "silent")
     assert [json.loads(line) for line in lines] == [{"stream": f"{identifier}\n"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("127.0.0.1", "127.0.0.1"), ("::ffff:127.0.0.2", "127.0.0.2"), ("0:0:0:0:0:0:0:1", "::1"), ("::2", "")],
+)
+def test_a_resolver_of_the_machines_own_is_warned_of(engine: Engine, given: str, told: str) -> None:
+    done = engine.cli("create", "--name", "box", "--dns", given, "busybox", "true")
+    try:
+        expected = f"WARNING: Localhost DNS ({told}) may fail in containers.\n" if told else ""
+        assert (done.returncode, done.stderr) == (0, expected)
+    finally:
+        engine.ok("rm", "box")
+
+
+def test_a_mount_that_is_said_twice(engine: Engine) -> None:
+    same = ("-v", "/etc:/there", "-v", "/etc:/there")
+    assert engine.ok("run", "--rm", *same, "busybox", "ls", "/there/hostname") == "/there/hostname"
+    other = engine.cli("run", "--rm", *same, "-v", "/usr:/there", "busybox", "true")
+    assert (other.returncode, "Duplicate mount point: /there" in other.stderr) == (125, True)
+
+
+def test_an_old_api_leaves_the_removal_to_the_client(engine: Engine) -> None:
+    old = {"DOCKER_API_VERSION": "1.24"}
+    done = engine.cli("run", "--rm", "--name", "box", "busybox", "sh", "-c", "echo hi; exit 3", env=old)
+    assert (done.returncode, done.stdout) == (3, "hi\n")
+    assert engine.ok("ps", "-aq", "--filter", "name=box") == ""

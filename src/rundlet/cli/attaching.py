@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rundlet.client.http import Connection, Hijacked
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
+_CONDITIONS_SINCE = (1, 30)
 
 
 def check_input_terminal(tty: bool, *, stdin: bool) -> None:
@@ -119,7 +120,8 @@ class Foreground:
         return code
 
     def send_wait(self, condition: str) -> Connection:
-        return self.context.session.send("POST", f"{self.path}/wait", query={"condition": condition})
+        query = {"condition": condition}
+        return self.context.session.send("POST", f"{self.path}/wait", query=query, least=_CONDITIONS_SINCE)
 
     def registered(self, wait: Connection) -> None:
         """The engine answers the head of ``wait`` as soon as it watches the container."""

@@ -56,6 +56,7 @@ class Creation:
 
     def create(self) -> str:
         """The new container's ID; warnings are printed, --cidfile is written. Raises RunError, ApiError."""
+        self._warn_of_resolvers()
         cidfile = self._open_cidfile()
         try:
             if self.image and enabled(self.call):
@@ -75,6 +76,19 @@ class Creation:
             os.write(cidfile, identifier.encode())
             os.close(cidfile)
         return identifier
+
+    def _warn_of_resolvers(self) -> None:
+        """The machine's own at a loopback address is not the container's."""
+        for text in self.body["HostConfig"].get("Dns") or ():
+            if text.startswith("127.") or ":" in text:
+                from ipaddress import IPv6Address, ip_address
+
+                address = ip_address(text)
+                if isinstance(address, IPv6Address):
+                    address = address.ipv4_mapped or address
+                if address.is_loopback:
+                    self.call.context.warn(f"WARNING: Localhost DNS ({address}) may fail in containers.")
+                    return
 
     def _resolve_signed(self) -> None:
         """With content trust, a tag stands for the digest that it is signed for. Raises PullError."""

@@ -102,14 +102,17 @@ class Session:
         stream: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         connection: Connection | None = None,
+        least: tuple[int, int] = (0, 0),
     ) -> Connection:
         """Write a request and return the connection its answer will come on: ``connection``, or one that is free.
 
-        ``body`` is sent as JSON, ``stream`` as it is, in chunks.
+        ``body`` is sent as JSON, ``stream`` as it is, in chunks. ``least``: the API version that the request needs,
+        also where an older one is pinned.
         """
         connection = connection or (self.connect_directly() if headers is UPGRADE else self.connect())
         base = "" if self.endpoint.scheme == "ssh" else self.endpoint.prefix
-        prefix = f"{base}/v{self.version}" if self.version else base
+        version = "{}.{}".format(*least) if self.older_than(*least) else self.version
+        prefix = f"{base}/v{version}" if version else base
         sent = {**self.headers, **(headers or {})}
         data: bytes | Iterable[bytes] | None = stream
         if body is not None:
@@ -119,6 +122,11 @@ class Session:
             sent.setdefault("Content-Type", "application/x-tar")
         connection.send(method, prefix + path + query_string(query or {}), sent, data)
         return connection
+
+    def older_than(self, major: int, minor: int) -> bool:
+        """Whether an API version before that is pinned."""
+        first, _, second = self.version.partition(".")
+        return first.isdigit() and second.isdigit() and (int(first), int(second)) < (major, minor)
 
     def request(self, method: str, path: str, **options: Any) -> Response:
         """An answer with a status below 400, its body unread. Raises ApiError, ClientError. See :meth:`send`."""

@@ -172,7 +172,7 @@ def volumes(specifications: Iterable[str]) -> tuple[list[str], dict[str, dict[st
     """
     binds: list[str] = []
     anonymous: dict[str, dict[str, str]] = {}
-    for text in specifications:
+    for text in dict.fromkeys(specifications):  # who repeats one means it once
         _check_sections(text)
         source, colon, rest = text.partition(":")
         if not colon or len(text) < 3:

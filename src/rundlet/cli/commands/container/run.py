@@ -39,8 +39,12 @@ def run(call: Invocation) -> int:
     _tell_size(creation.body)
     identifier = creation.create()
     foreground = Foreground(call.context, identifier, creation.body, flags)
+    ours = flags["rm"] and call.context.session.older_than(1, 25)  # which had us remove it
     try:
-        return foreground.run(removed=flags["rm"])
+        code = foreground.run(removed=flags["rm"] and not ours)
+        if ours and not foreground.keys.detached:
+            call.context.session.delete(f"/containers/{identifier}", {"v": True, "force": True})
+        return code
     except ApiError as exc:
         raise RunError(str(exc), start_error_code(exc.message)) from exc
 
