@@ -307,7 +307,7 @@ def test_a_manifest_swapped_by_the_registry(policed: Policed, tmp_path: Path) ->
         liar.manifests[path, announced] = (manifest.replace(b"linux", b"linus") + b" ", announced)
         for done in (engine.cli("pull", name), admin("pull", name, env=server), admin("run", name, env=server)):
             assert done.returncode in (1, 125)
-            assert "content verification failed" in done.stderr, done.stderr
+            assert "manifest verification failed" in done.stderr, done.stderr
         liar.manifests[path, announced] = (manifest, announced)
         # The tag itself may say what it likes.
         liar.manifests[path, tag] = (b"{}", "sha256:" + "0" * 64)

@@ -106,7 +106,7 @@ async def test_manifest_with_another_digest(client: Client, server: LyingRegistr
     wanted = Digest.of(b"what was asked for")
     server.answers[f"app/manifests/{wanted}"] = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
     name = server.name().with_digest(wanted)
-    with pytest.raises(DigestMismatchError):
+    with pytest.raises(DigestMismatchError, match=f"manifest verification failed for digest {wanted}: got sha256:"):
         await client.registry().fetcher(name).resolve(name)
     with pytest.raises(DigestMismatchError):
         await client.registry().fetcher(name).manifest(Descriptor(mediatype.OCI_MANIFEST, wanted, 0))
@@ -280,6 +280,19 @@ async def test_words_of_refusals(client: Client, server: LyingRegistry) -> None:
         await client.resolve(server)
     server.answers[TAG_PATH] = says(b"gone", 404)
     with pytest.raises(ManifestUnknownError, match="app:1 not found: manifest unknown: manifest unknown"):
+        await client.resolve(server)
+
+
+async def test_refusals_of_what_stands_between(client: Client, server: LyingRegistry) -> None:
+    server.answers[TAG_PATH] = says(b"<html>Forbidden</html>", 403)
+    with pytest.raises(RegistryError, match=r"^error parsing HTTP 403 response body: .*<html>Forbidden</html>"):
+        await client.resolve(server)
+    server.answers[""] = server.answers[TAG_PATH] = bearer(f"http://{server.host}/token")
+    server.answers["/token"] = says(b"no way", 403)
+    with pytest.raises(AuthenticationError, match=r"error parsing HTTP 403 response body: .*no way"):
+        await client.resolve(server)
+    server.answers["/token"] = says(b'{"error": "unauthorized"}', 401)
+    with pytest.raises(AuthenticationError, match=r"unauthorized: authentication required$"):
         await client.resolve(server)
 
 

@@ -1,6 +1,13 @@
 """Errors about images, in the words a Docker user knows."""
 
-from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotFoundError, RundletError
+from rundlet.errors import (
+    ConflictError,
+    DigestMismatchError,
+    InternalError,
+    InvalidParameterError,
+    NotFoundError,
+    RundletError,
+)
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.util.ids import short
@@ -47,6 +54,14 @@ class ForeignSystemError(InvalidParameterError):
 
     def __init__(self) -> None:
         super().__init__("operating system is not supported")
+
+
+class LayerMismatchError(DigestMismatchError):
+    """A registry sent something else than the layer."""
+
+    def __init__(self, digest: Digest, actual: str) -> None:
+        super().__init__(str(digest), actual)
+        self.message = f"filesystem layer verification failed for digest {digest}: got {actual}"
 
 
 class NoMatchingManifestError(NotFoundError):

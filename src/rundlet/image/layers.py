@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from rundlet.errors import DigestMismatchError
 from rundlet.image.ahead import Ahead
-from rundlet.image.errors import MissingBlobError
+from rundlet.image.errors import LayerMismatchError, MissingBlobError
 from rundlet.image.records import OnProgress, Progress
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
@@ -194,9 +195,11 @@ class LayerImporter:
             job.report("Verifying Checksum")
             await asyncio.to_thread(ingest.commit)
             job.report("Download complete")
-        except SizeMismatchError:
+        except SizeMismatchError as exc:
             ingest.abort()
-            raise
+            raise LayerMismatchError(work.blob.digest, f"{exc.actual} bytes") from exc
+        except DigestMismatchError as exc:
+            raise LayerMismatchError(work.blob.digest, exc.actual) from exc
         finally:
             ingest.close()
 

@@ -10,7 +10,7 @@ import msgspec
 from rundlet.errors import InternalError, NotFoundError, RundletError
 from rundlet.oci.reference import Reference
 from rundlet.transport.auth import AuthenticationError, challenges_of
-from rundlet.transport.errors import TransportError
+from rundlet.transport.errors import TransportError, unparsed
 
 WORDS_LIMIT = 1000
 
@@ -161,6 +161,8 @@ def from_answer(status: int, reason: str, headers: Mapping[str, str], body: byte
         return RegistryError(code, words or _DEFAULT_MESSAGES.get(code, "unknown error"), status)
     if status == 401:
         return RegistryError("UNAUTHORIZED", words or _DEFAULT_MESSAGES["UNAUTHORIZED"], status)
+    if 400 <= status < 500 and body:
+        return RegistryError("", unparsed(status, body), status)
     return RegistryError("", f"received unexpected HTTP status: {status} {printable(reason)}".rstrip(), status)
 
 

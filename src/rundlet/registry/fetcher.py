@@ -39,6 +39,14 @@ class SizeMismatchError(DigestMismatchError):
         self.digest = digest
 
 
+class ManifestMismatchError(DigestMismatchError):
+    """The registry sent another manifest than the one that was asked for."""
+
+    def __init__(self, expected: Digest, actual: Digest) -> None:
+        super().__init__(str(expected), str(actual))
+        self.message = f"manifest verification failed for digest {expected}: got {actual}"
+
+
 class _TagList(msgspec.Struct):
     tags: list[str] | None = None
 
@@ -66,7 +74,7 @@ class Fetcher:
             )
             found = _head_descriptor(answer.headers) if answer.status < 300 else None
             if found is not None and reference.digest is not None and found.digest != reference.digest:
-                raise DigestMismatchError(str(reference.digest), str(found.digest))
+                raise ManifestMismatchError(reference.digest, found.digest)
             if found is not None:
                 return found
             return (await self._manifest(connection, wanted, reference.digest))[0]
@@ -90,7 +98,7 @@ class Fetcher:
         expected = digest or _announced(answer.headers)
         actual = Digest.of(answer.body, expected.algorithm if expected else "sha256")
         if expected is not None and actual != expected:
-            raise DigestMismatchError(str(expected), str(actual))
+            raise ManifestMismatchError(expected, actual)
         announced = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return Descriptor(document_type(answer.body, announced), actual, len(answer.body)), answer.body
 

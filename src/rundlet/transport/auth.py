@@ -18,7 +18,7 @@ import msgspec
 
 from rundlet.errors import UnauthorizedError
 from rundlet.transport.challenges import Challenge, parse
-from rundlet.transport.errors import TransportError
+from rundlet.transport.errors import TransportError, unparsed
 from rundlet.transport.http import HttpClient, Request, Response, origin
 from rundlet.util.clock import Clock, SystemClock
 
@@ -273,6 +273,8 @@ def _refusal(response: Response, body: bytes) -> str:
         refusal = Refusal()
     first = refusal.errors[0].message if refusal.errors else ""
     words = first or refusal.details or refusal.error_description
+    if response.status == 403 and not words:
+        return unparsed(403, body)
     if response.status in (401, 403):
         return f"unauthorized: {words or 'authentication required'}"
     if response.status == 429:

@@ -28,6 +28,9 @@ _ERRNO_WORDS = {
 }
 
 
+WORDS = 1000
+"""Bytes of an unreadable answer that are shown."""
+
 _PASSWORD = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
 
 
@@ -129,3 +132,17 @@ def _dial(exc: aiohttp.ClientConnectorError) -> tuple[Kind, str]:
     kind: Kind = "refused" if number == errno.ECONNREFUSED else "unreachable"
     words = _ERRNO_WORDS.get(number) or (os.strerror(number).lower() if number else str(error))
     return kind, f"dial tcp {address}: connect: {words}"
+
+
+def unparsed(status: int, body: bytes) -> str:
+    """What is said of a refusal whose body is not the JSON that registries speak: the words that Docker has for it."""
+    text = body[:WORDS].decode("utf-8", "replace")
+    shown = "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    begin = text.lstrip()[:1]
+    if not begin:
+        why = "unexpected end of JSON input"
+    elif begin == "{":
+        why = "no error details found in HTTP response body"
+    else:
+        why = f"invalid character '{begin}' looking for beginning of value"
+    return f'error parsing HTTP {status} response body: {why}: "{shown}"'

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from rundlet.transport.errors import translate
+from rundlet.transport.errors import translate, unparsed
 
 KEY = ConnectionKey("reg.example", 443, True, True, None, None, None)
 
@@ -70,3 +70,19 @@ def test_passwords_of_addresses_are_in_no_message() -> None:
     assert str(error).startswith('Get "https://anna:***@reg.example:5000/v2/?next=a@b": ')
     plain = "https://anna@reg.example:5000/v2/a:b@sha256:00"
     assert str(translate(TimeoutError(), "GET", plain)).startswith(f'Get "{plain}": ')
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", 'unexpected end of JSON input: ""'),
+        (b"<html>\x1b[31mno\r\n", "invalid character '<' looking for beginning of value: \"<html> [31mno\""),
+        (b'{"error":"x"}', 'no error details found in HTTP response body: "{"error":"x"}"'),
+    ],
+)
+def test_refusals_that_are_not_json(body: bytes, why: str) -> None:
+    assert unparsed(403, body) == f"error parsing HTTP 403 response body: {why}"
+
+
+def test_a_refusal_without_end_is_cut() -> None:
+    assert len(unparsed(413, b"x" * 10**6)) < 1200
