@@ -53,16 +53,25 @@ class Results:
         """
         image = state.image
         assert image is not None
-        result = targets.get(_shown(options.outputs), image.manifest)
-        metadata: dict[str, Any] = {
-            "containerimage.config.digest": str(image.id),
-            "containerimage.digest": str(result.digest),
-        }
-        described = {"mediaType": result.media_type, "digest": str(result.digest), "size": result.size}
-        metadata["containerimage.descriptor"] = base64.b64encode(msgspec.json.encode(described)).decode()
-        known = [*request.tags, *(name for output in options.outputs for name in _digest_names(output))]
-        if known:
-            metadata["image.name"] = ",".join(dict.fromkeys(name.canonical for name in known))
+        outputs = await self._outputs(image, request, options, emit, targets, platforms)
+        outputs += await self._caches(image, options, emit, stages)
+        aux: dict[str, Any] = {"ID": str(image.id)}
+        if options.rich:
+            built = {str(one.platform): str(one.id) for one in platforms}
+            metadata = _metadata(image, targets.get(_shown(options.outputs), image.manifest), request, options)
+            aux |= {"Metadata": metadata, "Outputs": outputs, "Platforms": built}
+        return aux
+
+    async def _outputs(
+        self,
+        image: Image,
+        request: BuildRequest,
+        options: BuildOptions,
+        emit: Callable[[Any], None],
+        targets: Mapping[int, Descriptor],
+        platforms: Sequence[Image],
+    ) -> list[dict[str, Any]]:
+        """Where the client fetches each output that is its own; what goes to registries goes."""
         outputs: list[dict[str, Any]] = []
         for index, output in enumerate(options.outputs):
             if output.type == "image":
@@ -73,6 +82,17 @@ class Results:
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
                 outputs.append({"index": index, "url": _files_of(platforms, output.attrs)})
+        return outputs
+
+    async def _caches(
+        self, image: Image, options: BuildOptions, emit: Callable[[Any], None], stages: Sequence[Image]
+    ) -> list[dict[str, Any]]:
+        """The same of ``--cache-to``."""
+
+        async def push(name: Reference) -> None:
+            await self._push(name, options, emit)
+
+        outputs: list[dict[str, Any]] = []
         for index, target in enumerate(options.cache_to):
             reference = cache_reference(target, "cache-to")
             others = [stage for stage in stages if stage.id != image.id] if is_whole(target) else []
@@ -81,17 +101,9 @@ class Results:
                 query = "&".join(f"names={one.id}" for one in (image, *others))
                 outputs.append({"cache": index, "url": f"/images/get?{query}"})
             elif reference:
-
-                async def push(name: Reference) -> None:
-                    await self._push(name, options, emit)
-
                 exporter = CacheExporter(self._context, self._rooms.leases, push)
                 await exporter.export(image, others, Reference.parse(reference))
-        aux: dict[str, Any] = {"ID": str(image.id)}
-        if options.rich:
-            built = {str(one.platform): str(one.id) for one in platforms}
-            aux |= {"Metadata": metadata, "Outputs": outputs, "Platforms": built}
-        return aux
+        return outputs
 
     async def _published(
         self,
@@ -155,6 +167,20 @@ class Results:
             finally:
                 await access.close()
                 await asyncio.shield(asyncio.to_thread(workspace.remove))
+
+
+def _metadata(image: Image, result: Descriptor, request: BuildRequest, options: BuildOptions) -> dict[str, Any]:
+    """What ``--metadata-file`` gets."""
+    described = {"mediaType": result.media_type, "digest": str(result.digest), "size": result.size}
+    metadata: dict[str, Any] = {
+        "containerimage.config.digest": str(image.id),
+        "containerimage.digest": str(result.digest),
+        "containerimage.descriptor": base64.b64encode(msgspec.json.encode(described)).decode(),
+    }
+    known = [*request.tags, *(name for output in options.outputs for name in _digest_names(output))]
+    if known:
+        metadata["image.name"] = ",".join(dict.fromkeys(name.canonical for name in known))
+    return metadata
 
 
 def _shown(outputs: Sequence[Output]) -> int:
