@@ -28,14 +28,16 @@ SCHEMA: tuple[str, ...] = (
 _OWN_TABLES = "rundlet_"
 _DOCKER_USER = "DOCKER-USER"
 _FIREWALLD = ("firewalld", "filter_FORWARD")
-_LEGACY_TABLES = "/proc/net/ip_tables_names"
-_LEGACY = "/usr/sbin/iptables-legacy"
-_LEGACY_FAMILY = 0
+_LEGACY, _LEGACY6 = 0, -6
+_LEGACY_PROGRAMS = {
+    _LEGACY: ("/usr/sbin/iptables-legacy", "/proc/net/ip_tables_names"),
+    _LEGACY6: ("/usr/sbin/ip6tables-legacy", "/proc/net/ip6_tables_names"),
+}
 _DROP_POLICY = 0
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """Where exceptions go. Family 0 stands for the old iptables, which netlink's nf_tables doesn't show."""
+    """Where exceptions go. Families 0 and -6 stand for the old iptables, which netlink's nf_tables doesn't show."""
 
     family: int
     table: str
@@ -86,10 +88,11 @@ class ForeignFirewalls:
                 refused.append(chain)
         return refused
 
-    def allow_legacy(self, bridges: Sequence[str]) -> None:
+    def allow_legacy(self, bridges: Sequence[str], bridges6: Sequence[str]) -> None:
         """The same for the old iptables, which tells nobody of changes: run at start. Slow where it is in use."""
-        if bridges and _legacy_blocks():
-            self._allow_legacy(bridges)
+        for family, names in ((_LEGACY, bridges), (_LEGACY6, bridges6)):
+            if names and _legacy_blocks(family):
+                self._allow_legacy(family, names)
 
     def forget_bridge(self, bridge: str) -> None:
         """Remove one bridge's exceptions."""
@@ -120,7 +123,7 @@ class ForeignFirewalls:
         rows = self._database.query("SELECT family, table_name, chain FROM firewall_exceptions")
         for family, table, name in rows:
             chain = Chain(family, table, name)
-            if chain.family == _LEGACY_FAMILY:
+            if chain.family in _LEGACY_PROGRAMS:
                 self._withdraw_legacy(chain, ending)
             else:
                 self._withdraw_from(chain, ending)
@@ -143,19 +146,19 @@ class ForeignFirewalls:
 
     # -- the old iptables, by its own program ---------------------------------------------------------------------
 
-    def _allow_legacy(self, bridges: Sequence[str]) -> None:
-        name = _DOCKER_USER if _legacy("-S", _DOCKER_USER) is not None else "FORWARD"
-        self._record(Chain(_LEGACY_FAMILY, "filter", name))
+    def _allow_legacy(self, family: int, bridges: Sequence[str]) -> None:
+        name = _DOCKER_USER if _legacy(family, "-S", _DOCKER_USER) is not None else "FORWARD"
+        self._record(Chain(family, "filter", name))
         for bridge in bridges:
             for rule in self._legacy_rules(bridge):
-                if _legacy("-C", name, *rule) is None:
-                    _legacy("-I", name, *rule)
+                if _legacy(family, "-C", name, *rule) is None:
+                    _legacy(family, "-I", name, *rule)
 
     def _withdraw_legacy(self, chain: Chain, ending: str) -> None:
         prefix = f"-A {chain.name} "
-        for line in (_legacy("-S", chain.name) or "").splitlines():
+        for line in (_legacy(chain.family, "-S", chain.name) or "").splitlines():
             if line.startswith(prefix) and f'"{self._owner}: ' in line and f'{ending}" ' in line:
-                _legacy("-D", chain.name, *_words(line.removeprefix(prefix)))
+                _legacy(chain.family, "-D", chain.name, *_words(line.removeprefix(prefix)))
 
     def _legacy_rules(self, bridge: str) -> list[list[str]]:
         comment = f"{self._owner}: {{}} {bridge}"
@@ -171,21 +174,21 @@ def _words(line: str) -> list[str]:
     return shlex.split(line)
 
 
-def _legacy_blocks() -> bool:
+def _legacy_blocks(family: int) -> bool:
     try:
-        with open(_LEGACY_TABLES, encoding="ascii") as file:
+        with open(_LEGACY_PROGRAMS[family][1], encoding="ascii") as file:
             if "filter" not in file.read().split():
                 return False
     except (FileNotFoundError, PermissionError):
         return False  # only the initial user namespace may look; there are no old tables in a namespace of one's own
-    return "-P FORWARD DROP" in (_legacy("-S", "FORWARD") or "")
+    return "-P FORWARD DROP" in (_legacy(family, "-S", "FORWARD") or "")
 
 
-def _legacy(*arguments: str) -> str | None:
+def _legacy(family: int, *arguments: str) -> str | None:
     """What the old iptables printed; None when it failed or is not installed."""
     try:
         done = subprocess.run(
-            [_LEGACY, "-w", "5", *arguments],
+            [_LEGACY_PROGRAMS[family][0], "-w", "5", *arguments],
             capture_output=True,
             text=True,
             timeout=10,

@@ -67,7 +67,9 @@ class Host:
         self.sync()
         self.allow_foreign()
         if self._filters:
-            self._foreign.allow_legacy([network.bridge for network in self._bridge_networks()])
+            known = self._bridge_networks()
+            both = [network.bridge for network in known if network.ipv6]
+            self._foreign.allow_legacy([network.bridge for network in known], both)
 
     @property
     def _filters(self) -> bool:
@@ -124,7 +126,7 @@ class Host:
             self._add_to_table(network, rebuild=self._closed_families() != before)
             self.allow_foreign()
             if self._filters:
-                self._foreign.allow_legacy([network.bridge])
+                self._foreign.allow_legacy([network.bridge], [network.bridge] if network.ipv6 else [])
 
     def remove_links(self, network: Network) -> None:
         """Remove a network's bridge or parent. Before its record: without that the next engine would not find them."""

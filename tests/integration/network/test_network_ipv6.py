@@ -4,7 +4,7 @@ import os
 import threading
 from functools import partial
 
-from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, on_a_machine, shell
+from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, has, on_a_machine, shell
 
 from rundlet.linux.netlink import Netlink
 from rundlet.network.creation import Pool, Request
@@ -265,3 +265,21 @@ def test_other_firewalls_of_ipv6_let_our_networks_through(lab: Lab) -> None:
     assert lab.ask(neighbour, "tcp", HOST6, 8080) == NEIGHBOUR6
     service.remove_all()
     assert bridge not in shell("nft list ruleset")
+
+
+@on_a_machine
+def test_the_old_ip6tables_too(lab: Lab) -> None:
+    if not has("ip6tables-legacy"):
+        return
+    neighbour = two_families(lab)
+    shell("ip6tables-legacy -P FORWARD DROP")
+    service = lab.service()
+    network(service)
+    container(lab, service, "web", "8080:81")
+    assert lab.ask(neighbour, "tcp", HOST6, 8080) == NEIGHBOUR6
+    service.close()
+    service = lab.service()
+    rules = shell("ip6tables-legacy -S FORWARD")
+    assert rules.count("-A FORWARD") == 2 and service.network("bridge").bridge not in rules
+    service.remove_all()
+    assert shell("ip6tables-legacy -S FORWARD") == "-P FORWARD DROP\n"
