@@ -94,7 +94,10 @@ class Keeper:
 
     def _readable(self, fd: int) -> None:
         if fd == self.listener.fileno():
-            connection, _ = self.listener.accept()
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return  # it has gone again, or no descriptor is free: whoever waits is asked for again
             if protocol.peer_is(connection, os.geteuid()):
                 self._add(connection)
             else:
