@@ -54,6 +54,9 @@ GARBAGE_THRESHOLD = 20_000
 
 PREFIXED = frozenset(("container.run",))
 
+_DOCKER = "28.5.2"
+"""The release of Docker whose commands and flags these are."""
+
 
 class Invocation:
     """One call of a command: what it was called as, its flags and arguments, and the context around it."""
@@ -160,6 +163,9 @@ def _dispatch(program: str, words: list[str]) -> int:
     if parser.values["version"]:
         from rundlet import __version__
 
+        if program == "docker":
+            # Scripts read Docker's release off this line, and decide by it what they can use.
+            return _out(f"Docker version {_DOCKER}, build rundlet-{__version__}\n")
         return _out(f"Rundlet version {__version__}\n")
     if not rest:
         # No command is a question, as a noun alone is: the answer must not be taken for output.

@@ -179,3 +179,18 @@ def test_a_context_of_the_one_in_use(directory: Path, capsys: Output) -> None:
         "tcp://192.0.2.1:2376",
         "the same",
     )
+
+
+def test_an_archive_that_ends_with_its_last_files_last_byte(directory: Path, capsys: Output) -> None:
+    create("one", "tcp://192.0.2.1:2376")
+    assert context("export", "one", str(directory / "file")) == 0
+    data = (directory / "file").read_bytes()
+    with tarfile.open(directory / "file") as packed:
+        last = packed.getmembers()[-1]
+    end = last.offset_data + last.size
+    (directory / "file").write_bytes(data[:end])
+    assert context("import", "two", str(directory / "file")) == 0
+    (directory / "file").write_bytes(data[: end - 1])
+    capsys.readouterr()
+    assert context("import", "three", str(directory / "file")) == 1
+    assert "unexpected context file: unexpected EOF" in capsys.readouterr().err

@@ -1,10 +1,12 @@
 """``docker`` as a link to ``rundlet``: every message says what was typed."""
 
+import re
+
 import pytest
 
 from rundlet.cli.main import main
 
-CASES = (
+CASES: tuple[list[str], ...] = (
     [],
     ["--help"],
     ["run", "--help"],
@@ -36,3 +38,11 @@ def test_both_names_say_the_same(words: list[str], capsys: pytest.CaptureFixture
     # The project's name stays, the program's doesn't: usage lines and hints say what was typed.
     for text in ("Usage:  rundlet", "'rundlet ", "rundlet:", "  rundlet "):
         assert text not in linked, linked
+
+
+@pytest.mark.parametrize("flag", ["--version", "-v"])
+def test_scripts_read_dockers_release_off_its_name(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docker", flag]) == 0
+    assert re.fullmatch(r"Docker version \d+\.\d+\.\d+, build rundlet-\S+\n", capsys.readouterr().out)
+    assert main(["rundlet", flag]) == 0
+    assert capsys.readouterr().out.startswith("Rundlet version ")

@@ -69,8 +69,11 @@ def _files(data: bytes) -> dict[str, bytes]:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 _check_size(sum(member.file_size for member in archive.infolist()))
                 return {member.filename: archive.read(member) for member in archive.infolist() if not member.is_dir()}
-        with tarfile.open(fileobj=io.BytesIO(data)) as packed:
+        # Some end with the last file's last byte, which Docker takes: nothing is missing but zeros.
+        with tarfile.open(fileobj=io.BytesIO(data + bytes(-len(data) % tarfile.BLOCKSIZE))) as packed:
             members = [member for member in packed.getmembers() if member.isfile()]
+            if data[257:262] == b"ustar" and any(one.offset_data + one.size > len(data) for one in members):
+                raise EOFError("unexpected EOF")
             _check_size(sum(member.size for member in members))
             opened = {member.name.removeprefix("./"): packed.extractfile(member) for member in members}
             return {name: file.read() for name, file in opened.items() if file is not None}
