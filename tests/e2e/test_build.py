@@ -64,6 +64,20 @@ def test_docker_py_builds(context: Context) -> None:
         api.close()
 
 
+def test_the_classic_builder_tells_of_every_stage(context: Context) -> None:
+    """Old clients take an image's ID from there; the last is the result, and a child of the stage that it came from."""
+    docker = pytest.importorskip("docker")
+    first = "FROM scratch AS below\nENV A=1\nONBUILD ENV B=2\n"
+    context.dockerfile(f"{first}FROM below\n")
+    api = docker.DockerClient(base_url=context.engine.host, version="auto")
+    try:
+        lines = list(api.api.build(path=str(context.path), tag="t", rm=True, decode=True))
+    finally:
+        api.close()
+    below, result = [line["aux"]["ID"] for line in lines if "aux" in line]
+    assert context.engine.field("t", "{{.Id}} {{.Parent}}") == f"{result} {below}"
+
+
 def test_every_step_is_an_image_with_its_parent(context: Context) -> None:
     context.dockerfile(SIMPLE).write("a.txt", "a\n")
     context.ok("-t", "t")

@@ -256,6 +256,8 @@ class BuildService:
         aux = await self._results.finish(main.state, main.request, options, emit, targets, images, stages)
         if options.recorded:
             aux["Provenance"] = self._provenance(built, options, found)
+        for made in () if options.rich else dict.fromkeys(str(stage.id) for stage in stages if stage.id != image.id):
+            emit(jsonstream.aux({"ID": made}))  # the classic builder tells of every stage, the last one last
         emit(jsonstream.aux(aux))
         for one in built:
             # What the classic builder's stages come to are images like others, but for their names.
