@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+from rundlet.util.template.times import is_time
 from rundlet.util.template.values import Map, Number, Pointer, Slice, Struct, Text, Time
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ def decode(kind: Type, value: Any) -> Any:
 
 def _basic(kind: Type, value: Any) -> Any:
     if kind.kind == "time":
-        made: Any = Time(value)
+        made: Any = Time(value if is_time(value) else NO_TIME)
     elif kind.kind == "string" and kind.named:
         made = Text(value)
     elif kind.name in ("int", "bool", "float64", "string"):

@@ -42,6 +42,15 @@ def _parsed(text: str) -> tuple[datetime, int]:
     return when, int(digits.ljust(9, "0")[:9] or 0)
 
 
+def is_time(text: str) -> bool:
+    """Whether it is a time as JSON has it."""
+    try:
+        _parsed(text)
+    except (ExecutionError, ValueError):
+        return False
+    return True
+
+
 def _offset(when: datetime, colon: str = "") -> str:
     minutes = int((when.utcoffset() or timedelta()).total_seconds()) // 60
     sign = "-" if minutes < 0 else "+"
