@@ -18,7 +18,7 @@ from rundlet.container.state import Status, is_running
 from rundlet.container.store import ContainerStore
 from rundlet.engine import machine
 from rundlet.engine.builds.runner import is_build_container
-from rundlet.engine.containers import documents, removal
+from rundlet.engine.containers import documents, ends, removal
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
@@ -153,23 +153,8 @@ class Recovery:
 
     def _ended(self, record: Record) -> None:
         """It ended while nobody looked: the shim's record says how, unless the machine itself went down."""
-        exit_record = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
-        if exit_record is not None and exit_record.finished_ns >= record.state.started_ns:
-            state = msgspec.structs.replace(
-                record.state,
-                status=Status.EXITED,
-                pid=0,
-                shim_pid=0,
-                exit_code=exit_record.code,
-                oom_killed=exit_record.oom,
-                error=exit_record.error or "",
-                finished_ns=exit_record.finished_ns,
-            )
-        else:
-            now = self._context.clock.now_ns()
-            state = msgspec.structs.replace(
-                record.state, status=Status.EXITED, pid=0, shim_pid=0, exit_code=LOST, finished_ns=now
-            )
+        found = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
+        state = ends.state_after(record, found, self._context.clock.now_ns(), unseen=LOST)
         self._context.containers.save(record.with_state(state))
 
     def _remove_unfinished(self, unfinished: list[str]) -> None:

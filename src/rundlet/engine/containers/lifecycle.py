@@ -16,7 +16,7 @@ from rundlet.api.containers import RemoveOptions, StopOptions
 from rundlet.container.errors import AlreadyStartedError, AlreadyStoppedError, NotRunningError
 from rundlet.container.record import Record, State
 from rundlet.container.state import Status, check, is_running
-from rundlet.engine.containers import documents, groups, leftovers, processes, removal, signals
+from rundlet.engine.containers import documents, ends, groups, leftovers, processes, removal, signals
 from rundlet.engine.containers.attributes import event_attributes, joined_networks, publish_end, publish_start
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 DEFAULT_STOP_SECONDS = 10
 KILL_GRACE = 10.0
 _REMOVAL_TRIES = 5
+_UNSEEN = 137
+"""The exit code when a shim was killed: Docker's word for "unknown" is that of SIGKILL."""
 
 
 class Lifecycle:
@@ -216,23 +218,9 @@ class Lifecycle:
 
     def _exit_state(self, record: Record) -> State:
         found = runtime_state.read_exit(f"{self._context.layout.container(record.id)}/exit")
-        now = self._context.clock.now_ns()
-        if found is None or found.finished_ns < record.state.started_ns:
-            # The shim itself was killed: nobody saw the status. Docker's word for "unknown" is 137 after SIGKILL.
-            self._sweep_cgroup(record)
-            return msgspec.structs.replace(
-                record.state, status=Status.EXITED, pid=0, shim_pid=0, exit_code=137, finished_ns=now
-            )
-        return msgspec.structs.replace(
-            record.state,
-            status=Status.EXITED,
-            pid=0,
-            shim_pid=0,
-            exit_code=found.code,
-            oom_killed=found.oom,
-            error=found.error or "",
-            finished_ns=found.finished_ns,
-        )
+        if found is None:
+            self._sweep_cgroup(record)  # the shim itself was killed
+        return ends.state_after(record, found, self._context.clock.now_ns(), unseen=_UNSEEN)
 
     def _sweep_cgroup(self, record: Record) -> None:
         """What a killed shim could not remove."""
