@@ -216,9 +216,11 @@ def test_new_layers_wait_for_no_disk(snapshotter: OverlaySnapshotter, monkeypatc
     waited: list[bool] = []
     transaction = Database.transaction
 
-    def watched(database: Database, *, durable: bool = True) -> AbstractContextManager[sqlite3.Cursor]:
+    def watched(
+        database: Database, *, durable: bool = True, freeing: bool = False
+    ) -> AbstractContextManager[sqlite3.Cursor]:
         waited.append(durable)
-        return transaction(database, durable=durable)
+        return transaction(database, durable=durable, freeing=freeing)
 
     monkeypatch.setattr(Database, "transaction", watched)
     _layer(snapshotter, A, None)
