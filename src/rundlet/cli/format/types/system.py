@@ -111,7 +111,7 @@ registry.ServiceConfig struct sorted
  IndexConfigs map[string]*registry.IndexInfo
  Mirrors []string
  ExtraFields map[string]any -
-registry.IndexInfo struct
+registry.IndexInfo struct sorted
  Name string
  Mirrors []string
  Secure bool
