@@ -36,6 +36,15 @@ def test_closed_output_and_ignored_signals(engine: Engine) -> None:
     assert engine.field("deaf", "{{.State.ExitCode}}") == "137"
 
 
+def test_the_log_of_a_flood_has_an_end(engine: Engine) -> None:
+    """What ``logs`` shows is what was there when it was asked, however fast more comes."""
+    engine.ok("run", "-d", "--name", "flood", "--log-opt", "max-size=20m", "--log-opt", "max-file=3", "busybox", "yes")
+    wait_for(lambda: engine.ok("logs", "-n", "2", "flood") == "y\ny")
+    for count in (3, 500):
+        assert engine.ok("logs", "-n", str(count), "flood").splitlines() == ["y"] * count
+    engine.ok("rm", "-f", "flood")
+
+
 def test_it_dies_while_it_is_attached_executed_in_and_copied(engine: Engine, tmp_path: Path) -> None:
     engine.ok(
         "run", "-d", "--name", "short", "busybox", "sh", "-c", "head -c 80000000 /dev/zero > /big; exec sleep 1000"

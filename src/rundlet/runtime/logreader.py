@@ -46,9 +46,18 @@ class LogReader:
     that, it goes on with the oldest file that is left.
     """
 
-    def __init__(self, path: str, tail: int | None = None, end: int | None = None, *, follow: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        tail: int | None = None,
+        end: int | None = None,
+        *,
+        follow: bool = False,
+        still: bool = False,
+    ) -> None:
         """A log that is not there yet is an empty one. ``end`` is where to stop in the file being written, in bytes;
-        None: nowhere. ``follow``: the writer is to wait for us, within bounds. Raises: OSError.
+        None: nowhere, or with ``still`` where it ends now: a writer may be faster than we for ever. ``follow``: the
+        writer is to wait for us, within bounds. Raises: OSError.
         """
         self._path = path
         self._end = end
@@ -58,6 +67,8 @@ class LogReader:
         self._locked = -1
         self._files = _newer(path, None)
         self._kept = len(self._files)
+        if still and end is None:
+            self._end = _last_end(self._files[-1]) if self._files else 0
         if tail is not None and tail >= 0:
             self._skip_to(tail)
 
@@ -155,9 +166,11 @@ class LogReader:
         wanted = len(self._files)
         while wanted and (missing or wanted == len(self._files)):
             wanted -= 1
+            end = self._end
             if wanted < len(self._files) - 1:
                 self._files[wanted] = logcompress.plain(self._files[wanted])
-            missing = _seek_last(self._files[wanted], missing)
+                end = None
+            missing = _seek_last(self._files[wanted], missing, end)
         for fd in self._files[:wanted]:
             os.close(fd)
         self._files = self._files[wanted:]
@@ -272,9 +285,21 @@ def _same(path: str, fd: int) -> bool:
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
-def _seek_last(fd: int, count: int) -> int:
-    """Move to the beginning of the last ``count`` lines; how many are missing for that."""
-    end = os.lseek(fd, 0, os.SEEK_END)
+def _last_end(fd: int) -> int:
+    """Where the last whole line ends now; the next may be half written."""
+    position = os.fstat(fd).st_size
+    while position > 0:
+        size = min(_BLOCK, position)
+        position -= size
+        newline = os.pread(fd, size, position).rfind(b"\n")
+        if newline >= 0:
+            return position + newline + 1
+    return 0
+
+
+def _seek_last(fd: int, count: int, end: int | None) -> int:
+    """Move to the beginning of the last ``count`` lines before ``end`` (None: of the file); how many are missing."""
+    end = os.lseek(fd, 0, os.SEEK_END) if end is None else os.lseek(fd, end, os.SEEK_SET)
     if count == 0:
         return 0
     position = end

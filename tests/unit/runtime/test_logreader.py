@@ -75,6 +75,29 @@ def test_the_end_is_in_the_file_being_written(tmp_path: Path) -> None:
     assert texts(LogReader(path, end=0)) == list("abcd")
 
 
+def test_a_writer_that_never_stops_is_not_run_after(tmp_path: Path) -> None:
+    """Without following, the log is what it is when the reading begins; ``tail`` counts from there."""
+    path = rotated(tmp_path)
+    for tail, expected in ((None, "abcdef"), (1, "f"), (3, "def"), (0, "")):
+        reader = LogReader(path, tail, still=True)
+        found = []
+        with open(path, "a") as log:
+            for _ in range(10):
+                log.write(line("later"))
+                log.flush()
+                found += [entry.log.rstrip("\n") for entry in reader.read()]
+        reader.close()
+        assert found == list(expected)
+        os.truncate(path, len(line("e") + line("f")))
+    with open(path, "a") as log:
+        log.write(line("later")[:-5])  # just being written
+    assert texts(LogReader(path, 2, still=True)) == ["e", "f"]
+    (tmp_path / "new").mkdir()
+    reader = LogReader(str(tmp_path / "new/log"), still=True)
+    (tmp_path / "new/log").write_text(line("later"))
+    assert texts(reader) == []
+
+
 def test_a_cut_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(line("a") + '{"log":"hal\n' + line("b"))

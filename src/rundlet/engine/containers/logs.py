@@ -60,7 +60,7 @@ class LogService:
         config = documents.config(record)
         format_ = Format(options, tty=config.tty)
         path = self.path(record)
-        reader = LogReader(path, options.tail, end, follow=options.follow)
+        reader = LogReader(path, options.tail, end, follow=options.follow, still=not options.follow)
         pause = FOLLOW_SECONDS
         watch = _watch_rotation(path, reader) if options.follow else -1
         try:
