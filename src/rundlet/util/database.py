@@ -116,6 +116,9 @@ class Database:
         fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.posix_fallocate(fd, 0, _RESERVE)
+        except OSError:
+            os.unlink(self._reserve)  # a quota, say
+            raise
         finally:
             os.close(fd)
 

@@ -1,5 +1,6 @@
 """What the state database leaves on the disk."""
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -78,3 +79,15 @@ def test_a_database_in_memory_has_no_reserve(tmp_path: Path, free: list[int], mo
         cursor.execute("CREATE TABLE words (word TEXT)")
     database.close()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_reserve_that_finds_no_room_is_none(tmp_path: Path, free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def beyond_the_quota(_fd: int, _offset: int, _size: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    database = Database.open(str(tmp_path / "state.db"), [SCHEMA])
+    monkeypatch.setattr(os, "posix_fallocate", beyond_the_quota)
+    with pytest.raises(OSError, match="quota"):
+        database.keep_reserve()
+    database.close()
+    assert os.listdir(tmp_path) == ["state.db"]
