@@ -135,6 +135,9 @@ def pump(
     Signals that come meanwhile are given to ``on_signal``. Raises StreamError.
     """
     write = output_writer(framed=framed)
+    # Input that the container doesn't take yet. Who waits for that can't read meanwhile what it says, and the container
+    # may wait for just this: `run -i IMAGE cat` with much to copy.
+    held = memoryview(b"")
     poll = select.poll()
     remote = stream.fileno()
     poll.register(remote, select.POLLIN)
@@ -144,38 +147,57 @@ def pump(
         poll.register(signals.fileno(), select.POLLIN)
     while True:
         ready = [(remote, select.POLLIN)] if stream.pending() else poll.poll()
-        for fd, _event in ready:
-            if fd == remote:
+        for fd, event in ready:
+            if fd == remote and event == select.POLLOUT:
+                left = _send(stream, held)
+                held = left or held[:0]
+                if not held:
+                    poll.modify(remote, select.POLLIN)
+                if not held and left is not None:
+                    poll.register(0, select.POLLIN)
+            elif fd == remote:
                 data = stream.recv()
                 if not data:
                     return
                 write(data)
             elif fd == 0:
-                if not _copy_input(stream, keys):
+                taken = _take_input(stream, keys)
+                if taken is None:
                     poll.unregister(0)
+                    continue
+                left = _send(stream, taken)
+                held = left or held[:0]
+                if held or left is None:
+                    poll.unregister(0)
+                if held:
+                    poll.modify(remote, select.POLLIN | select.POLLOUT)
             elif signals is not None and on_signal is not None:
                 for number in signals.read():
                     on_signal(number)
 
 
-def _copy_input(stream: Hijacked, keys: DetachKeys | None) -> bool:
-    """One read of descriptor 0 to the container; False when no more can come."""
+def _take_input(stream: Hijacked, keys: DetachKeys | None) -> memoryview | None:
+    """One read of descriptor 0; None when no more can come, which the container is told."""
     try:
         data = os.read(0, READ_SIZE)
     except BlockingIOError:
-        return True
+        return memoryview(b"")
     except OSError:
         data = b""
     if not data:
         stream.close_write()
-        return False
+        return None
     if keys is not None:
         keys.feed(data)
+    return memoryview(data)
+
+
+def _send(stream: Hijacked, data: memoryview) -> memoryview | None:
+    """What is left of ``data`` when all has been sent that can be now; None when nobody takes it any more."""
     try:
-        stream.send(data)
+        return data[stream.send_some(data) :]
     except OSError:
-        return False
-    return True
+        return None
 
 
 def parse_detach_keys(text: str) -> bytes:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 READ_SIZE = 65536
+MSG_DONTWAIT = 0x40
 POUR_SIZE = 1 << 20
 MAX_HEADER = 1 << 20
 MAX_CHUNK_LINE = 1024
@@ -299,6 +300,17 @@ class Hijacked:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def send_some(self, data: bytes | memoryview) -> int:
+        """Send what the other side takes without being waited for; how much that was. Within TLS all of it is sent."""
+        send = getattr(self.socket, "send", None)
+        if send is None:
+            self.socket.sendall(bytes(data))
+            return len(data)
+        try:
+            return int(send(data, MSG_DONTWAIT))
+        except BlockingIOError:
+            return 0
 
     def close_write(self) -> None:
         """Tell the peer that no more input comes, and go on reading (half-close)."""

@@ -3,6 +3,8 @@
 import io
 import os
 import socket
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -187,3 +189,39 @@ def test_a_file_takes_the_place_of_a_link_and_does_not_follow_it(tmp_path: Path)
     unpack(Pieces([data]), str(target), lambda name: name, owners=False)
     assert (tmp_path / "secret").read_text() == "secret"
     assert (target / "x").read_text() == "new"
+
+
+BOTH_WAYS = """
+import socket, threading
+from rundlet.cli.streams import pump
+from rundlet.client.http import Hijacked
+ours, theirs = socket.socketpair()
+taken = 0
+def container():
+    global taken
+    with theirs:
+        theirs.sendall(b"x" * 4_000_000)  # and takes no input before that is read
+        while data := theirs.recv(65536):
+            taken += len(data)
+thread = threading.Thread(target=container)
+thread.start()
+pump(Hijacked(ours, b"", framed=False), framed=False, stdin=True)
+thread.join()
+ours.close()
+print(taken)
+"""
+
+
+def test_a_container_that_says_much_before_it_takes_its_input(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(bytes(3_000_000))
+    source = str(Path(__file__).resolve().parents[3] / "src")
+    with (tmp_path / "input").open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", BOTH_WAYS],
+            stdin=file,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": source},
+            check=True,
+            timeout=120,
+        )
+    assert done.stdout == b"x" * 4_000_000 + b"3000000\n"
