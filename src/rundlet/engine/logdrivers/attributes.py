@@ -52,7 +52,7 @@ def tag(subject: Subject, template: str) -> str:
     except TemplateError as error:
         raise InvalidParameterError(f"template: {_TEMPLATE_NAME}:{error.line}: {error.message}") from None
     try:
-        return compiled.render(_data(subject))
+        return compiled.render(_data(subject), strict=True)
     except TemplateError as error:
         text = error.message.replace('executing ""', f'executing "{_TEMPLATE_NAME}"')
         text = _NO_FIELD.sub(r"can't evaluate field \1 in type *logger.Info", text)
