@@ -136,8 +136,9 @@ def docker_cli(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def module_engine(busybox_tar: Path) -> Iterator[Engine]:
     """One engine for a file's tests, with the image ``busybox``."""
-    engine = Engine().start()
+    engine = Engine()
     try:
+        engine.start()
         engine.ok("import", str(busybox_tar), "busybox")
         # What the engine makes once, with its first container, is not a container's.
         engine.ok("run", "--rm", "busybox", "true")
