@@ -103,7 +103,6 @@ class SystemService:
 
     async def info(self) -> Info:
         context, settings = self._context, self._context.settings
-        policy = self._trust_policy()
         counts = dict.fromkeys(Status, 0)
         for record in context.containers:
             counts[record.state.status] += 1
@@ -113,12 +112,6 @@ class SystemService:
         have = layout.controllers
         name, release = machine.distribution()
         devices, problems = await asyncio.to_thread(cdi.load, settings.cdi_spec_dirs)
-        arguments = settings.runtime_args
-        runtimes = {
-            path_name: Runtime(path=path, runtime_args=arguments.get(path_name, ()))
-            for path_name, path in settings.runtimes.items()
-        }
-        runtimes["rundlet"] = Runtime(path="built in")
         return Info(
             id=self._id,
             containers=len(context.containers),
@@ -168,24 +161,36 @@ class SystemService:
             name=socket.gethostname(),
             labels=settings.labels,
             server_version=VERSION,
-            runtimes=runtimes,
+            runtimes=self._runtimes(),
             default_runtime=settings.default_runtime,
             init_binary="rundlet-init",
-            security_options=(
-                *confinement.options(),
-                f"name=seccomp,profile={settings.containers.seccomp_name}",
-                *(("name=userns",) if context.settings.maps_users else ()),
-                *(("name=rootless",) if context.settings.rootless else ()),
-                "name=cgroupns",
-                *(("name=no-new-privileges",) if settings.containers.security.no_new_privileges else ()),
-                *((f"name=trust,profile={policy}",) if policy else ()),
-            ),
+            security_options=self._security_options(),
             rootless=settings.chosen or None,
             n_events_listener=context.events.listeners,
             default_address_pools=tuple(AddressPool(base=base, size=size) for base, size in context.network.pools()),
             firewall_backend=FirewallInfo(driver="nftables"),
             discovered_devices=tuple(DeviceInfo(source="cdi", id=device) for device in sorted(devices)),
             warnings=(*self._warnings(have), *(f"CDI: {problem}" for problem in problems)) or None,
+        )
+
+    def _runtimes(self) -> dict[str, Runtime]:
+        settings = self._context.settings
+        found = {
+            name: Runtime(path=path, runtime_args=settings.runtime_args.get(name, ()))
+            for name, path in settings.runtimes.items()
+        }
+        return found | {"rundlet": Runtime(path="built in")}
+
+    def _security_options(self) -> tuple[str, ...]:
+        settings, policy = self._context.settings, self._trust_policy()
+        return (
+            *confinement.options(),
+            f"name=seccomp,profile={settings.containers.seccomp_name}",
+            *(("name=userns",) if settings.maps_users else ()),
+            *(("name=rootless",) if settings.rootless else ()),
+            "name=cgroupns",
+            *(("name=no-new-privileges",) if settings.containers.security.no_new_privileges else ()),
+            *((f"name=trust,profile={policy}",) if policy else ()),
         )
 
     def _registries(self) -> RegistryConfig:
