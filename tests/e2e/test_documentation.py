@@ -121,8 +121,12 @@ def test_troubleshooting_commands(new_engine: Callable[..., Engine], programs: P
     with subprocess.Popen(shlex.split(foreground), env=environment, stderr=subprocess.PIPE) as running:
         try:
             assert running.stderr is not None
-            assert select.select([running.stderr], [], [], 60)[0]
-            assert b"listens on" in running.stderr.readline()
+            said = b""
+            while b"listens on" not in said:
+                assert select.select([running.stderr], [], [], 60)[0], said
+                more = os.read(running.stderr.fileno(), 65536)
+                assert more, said
+                said += more
         finally:
             running.terminate()
 
