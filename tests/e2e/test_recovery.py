@@ -167,6 +167,52 @@ def test_a_launcher_killed_while_its_engine_begins(new_engine: Callable[..., Eng
         engine.wait_for_successor(killed)
 
 
+def test_what_was_paused_to_be_read_goes_on(new_engine: Callable[..., Engine]) -> None:
+    """An engine that is killed while it commits leaves nobody paused; what a user paused stays so."""
+    engine = new_engine()
+    for name in ("read", "mine"):
+        engine.ok("run", "-d", "--name", name, "busybox", "sleep", "1000")
+        engine.ok("pause", name)
+    record = Path(engine.layout.container(engine.ok("inspect", "-f", "{{.Id}}", "read"))) / "record.json"
+    engine.terminate()
+    kept = json.loads(record.read_text())
+    kept["state"]["paused_briefly"] = True
+    record.write_text(json.dumps(kept))
+    engine.start()
+    assert engine.ok("inspect", "-f", "{{.State.Status}}", "read", "mine").split() == ["running", "paused"]
+    assert engine.ok("exec", "read", "echo", "alive") == "alive"
+    assert "paused_briefly" not in record.read_text()
+    engine.ok("rm", "-f", "read", "mine")
+
+
+def test_a_committing_engine_says_that_it_pauses_for_a_moment(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine()
+    script = "head -c 60000000 /dev/urandom > /big; echo made; sleep 1000"
+    engine.ok("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
+    wait_for(lambda: engine.ok("logs", "box") == "made")
+    record = Path(engine.layout.container(engine.ok("inspect", "-f", "{{.Id}}", "box"))) / "record.json"
+    seen = threading.Event()
+
+    def look() -> None:
+        while not seen.is_set():
+            if "paused_briefly" in record.read_text():
+                seen.set()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for _ in range(20):
+            engine.ok("commit", "box", "copy", timeout=120)
+            if seen.is_set():
+                break
+        assert seen.is_set()
+    finally:
+        seen.set()
+        watcher.join()
+    assert "paused_briefly" not in record.read_text()
+    engine.ok("rm", "-f", "box")
+
+
 def test_a_killed_shim_is_an_exit(new_engine: Callable[..., Engine]) -> None:
     engine = new_engine()
     engine.ok("run", "-d", "--name", "orphan", "busybox", "sleep", "1000")

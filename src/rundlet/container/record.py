@@ -39,6 +39,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     manually_stopped: bool = False
     start_again: bool = False
     """It is being restarted: an engine that finds this ends what another began."""
+    paused_briefly: bool = False
+    """Paused while its files are read: an engine that finds this lets it go on."""
 
 
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -46,6 +46,15 @@ def _without_room(what: str) -> Iterator[None]:
         _log.warning("%s: %s", what, error)
 
 
+async def _goes_on(shim: ShimClient) -> bool:
+    """Whether what the engine before had paused to read its files runs again."""
+    try:
+        await shim.thaw()
+    except (ShimGoneError, RundletError):
+        return False
+    return True
+
+
 class Recovery:
     """Run once, before the engine answers."""
 
@@ -135,9 +144,13 @@ class Recovery:
                 pass
             shim.close()
             return False
+        status = _STATUSES[hello["status"]]
+        if status is Status.PAUSED and record.state.paused_briefly and await _goes_on(shim):
+            status = Status.RUNNING
         state = msgspec.structs.replace(
             record.state,
-            status=_STATUSES[hello["status"]],
+            status=status,
+            paused_briefly=False,
             pid=hello["pid"],
             shim_pid=hello["shim_pid"],
             started_ns=hello["started_at_ns"] or record.state.started_ns,

@@ -366,7 +366,8 @@ class Lifecycle:
 
     # -- pause ------------------------------------------------------------------------------------------------------
 
-    async def pause(self, reference: str) -> None:
+    async def pause(self, reference: str, *, briefly: bool = False) -> None:
+        """``briefly``: for a moment of our own, which must not outlive this engine."""
         record = self._context.containers.find(reference)
         live = self._context.live.of(record.id)
         async with live.lock:
@@ -380,7 +381,7 @@ class Lifecycle:
                 await live.shim.freeze()
             except ShimGoneError:
                 raise NotRunningError(record.id) from None  # it ended just now
-            self._to(record, Status.PAUSED)
+            self._to(record, Status.PAUSED, briefly=briefly)
         self._publish(record, "pause")
 
     async def unpause(self, reference: str) -> None:
@@ -397,9 +398,10 @@ class Lifecycle:
             self._to(record, Status.RUNNING)
         self._publish(record, "unpause")
 
-    def _to(self, record: Record, status: Status) -> None:
+    def _to(self, record: Record, status: Status, *, briefly: bool = False) -> None:
         check(record.state.status, status)
-        self._context.containers.save(record.with_state(msgspec.structs.replace(record.state, status=status)))
+        state = msgspec.structs.replace(record.state, status=status, paused_briefly=briefly)
+        self._context.containers.save(record.with_state(state))
 
     # -- removal ----------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ class Stillness:
     async def _pause(self) -> bool:
         """Whether it is for us to let it go on."""
         try:
-            await self._lifecycle.pause(self._id)
+            await self._lifecycle.pause(self._id, briefly=True)
         except ConflictError:
             return False  # it ended, or somebody paused it, just now; or there is no freezer, as in a user namespace
         return True
