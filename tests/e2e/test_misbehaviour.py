@@ -106,6 +106,19 @@ def test_several_attached_clients_see_the_same(engine: Engine) -> None:
         assert (one.returncode, output.decode()) == (4, expected)
 
 
+def test_a_client_that_stands_still_stops_nobody_and_misses_nothing(engine: Engine) -> None:
+    """More than every buffer on the way holds, and than a limit on memory would allow."""
+    lines = 1_000_000
+    script = f"seq {lines}; echo to the end >&2; exit 5"
+    still = engine.popen("run", "--name", "ahead", "--log-driver", "none", "busybox", "sh", "-c", script)
+    other = engine.popen("run", "--rm", "busybox", "echo", "beside it")
+    assert other.communicate(timeout=60)[0] == b"beside it\n"
+    wait_for(lambda: engine.cli("inspect", "-f", "{{.State.Status}}", "ahead").stdout.strip() == "exited", 120)
+    output, errors = still.communicate(timeout=120)
+    assert output == b"".join(b"%d\n" % number for number in range(1, lines + 1))
+    assert (errors, still.returncode) == (b"to the end\n", 5)
+
+
 def on_a_terminal(engine: Engine, *arguments: str) -> tuple[int, "subprocess.Popen[bytes]"]:
     master, slave = pty.openpty()
     process = subprocess.Popen(

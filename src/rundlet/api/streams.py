@@ -21,6 +21,7 @@ class Attachment:
     ``settled`` is awaited, for ``patience`` seconds at most, between the socket's end and the answer's: clients ask
     for the exit code as soon as they see the end.
     ``on_detach`` is called once when the client typed the detach keys.
+    ``spool``: a directory where output is kept for a client that has stopped reading; empty: its source waits.
     """
 
     tty: bool
@@ -30,6 +31,7 @@ class Attachment:
     settled: Callable[[], Awaitable[object]] | None = None
     patience: float = 1.0
     on_detach: Callable[[], None] | None = None
+    spool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

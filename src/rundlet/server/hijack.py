@@ -2,7 +2,8 @@
 
 The protocol of the client's transport is replaced for the time, and given back for the end, so that aiohttp does its
 own bookkeeping. Bytes flow transport to transport with the flow control of both sides: a slow client slows the
-container, never fills memory. Each side's end of file is passed on to the other as a half-close.
+container, never fills memory; one that stands still is relieved of its output. Each side's end of file is passed on to
+the other as a half-close.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from rundlet.server import answers, detach, errors
 from rundlet.server.call import Call
 from rundlet.server.detach import DetachScanner
 from rundlet.server.framing import Translate, translator
+from rundlet.server.relief import Relief
 
 log = logging.getLogger(__name__)
 
@@ -156,15 +158,21 @@ async def _serve(client: "_Client", attachment: Attachment, stdin: bool, detach_
         if sock is not None:
             sock.close()
     transport.set_write_buffer_limits(high=_BUFFER)
+    if attachment.spool:
+        client.relief = Relief(client, backend, attachment.spool)
     try:
         client.connect(backend, stdin, DetachScanner(detach_keys) if attachment.tty and stdin else None)
         await asyncio.wait((backend.ended, client.gone, client.detached), return_when=asyncio.FIRST_COMPLETED)
+        if client.relief is not None and backend.ended.done():
+            await client.relief.finished(client.detached)
         if client.detached.done():
             if attachment.on_detach is not None:
                 attachment.on_detach()
         elif attachment.settled is not None and not client.gone.done():
             await _settle(attachment.settled, attachment.patience)
     finally:
+        if client.relief is not None:
+            client.relief.close()
         if client.gone.done():
             transport.abort()
         else:
@@ -255,8 +263,15 @@ class _Backend(_Side):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        translate = self._client.translate
-        self._client.write(data if translate is None else translate(data))
+        translate, relief = self._client.translate, self._client.relief
+        data = data if translate is None else translate(data)
+        if relief is not None and relief.active:
+            relief.receive(data)
+        else:
+            self._client.write(data)
+
+    def at_end(self) -> bool:
+        return self.ended.done()
 
     def eof_received(self) -> bool:
         self._end()
@@ -271,6 +286,8 @@ class _Backend(_Side):
     def _end(self) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+            if self._client.relief is not None:
+                self._client.relief.changed()
 
 
 class _Client(_Side):
@@ -288,6 +305,7 @@ class _Client(_Side):
         self._at_eof = False
         self._hangup: asyncio.TimerHandle | None = None
         self.translate: Translate | None = None
+        self.relief: Relief | None = None
         self.gone: asyncio.Future[None] = loop.create_future()
         self.detached: asyncio.Future[None] = loop.create_future()
         self._closed_input: asyncio.Future[None] = loop.create_future()
@@ -313,6 +331,34 @@ class _Client(_Side):
             self._end_input()
         else:
             self.go_on_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.relief is not None:
+            self.relief.full()
+
+    def resume_writing(self) -> None:
+        if self.relief is None:
+            super().resume_writing()
+            return
+        self._writable.set()
+        self.relief.changed()
+        if not self.relief.active:
+            super().resume_writing()
+
+    def writable(self) -> bool:
+        return self._writable.is_set()
+
+    def unsent(self) -> int:
+        transport = self.transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if transport is None or sock is None or sock.fileno() < 0:
+            return 0
+        return transport.get_write_buffer_size() + _unread(sock.fileno())
+
+    def drop(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._backend is None or not self._stdin or self.detached.done():
@@ -343,6 +389,8 @@ class _Client(_Side):
                 future.set_result(None)
         if self._backend is not None:
             self._backend.go_on_reading()
+        if self.relief is not None:
+            self.relief.changed()
         self._http.connection_lost(exc)
 
     async def finish(self) -> None:

@@ -62,7 +62,13 @@ class AttachService:
         whole = not stdin or config.stdin_once or config.tty
         settled = functools.partial(self._ended, record.id) if whole else None
         return Attachment(
-            tty=config.tty, socket=ours, backlog=backlog, settled=settled, patience=PATIENCE, on_detach=detached
+            tty=config.tty,
+            socket=ours,
+            backlog=backlog,
+            settled=settled,
+            patience=PATIENCE,
+            on_detach=detached,
+            spool=self._context.layout.cache,
         )
 
     async def _ended(self, container_id: str) -> None:
