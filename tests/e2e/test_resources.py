@@ -27,6 +27,10 @@ def test_swappiness_and_the_oom_killer(engine: Engine) -> None:
         assert shown == "null null"
         assert "Memory swappiness discarded" in done.stderr
         assert "OomKillDisable discarded" in done.stderr
+    engine.ok("create", "--name", "plain", "--oom-kill-disable=false", "busybox", "true")
+    engine.ok("create", "--name", "plainer", "busybox", "true")
+    for name in ("plain", "plainer"):
+        assert engine.field(name, "{{json .HostConfig.OomKillDisable}}") == ("false" if on_v1("memory") else "null")
 
 
 @pytest.mark.skipif(not on_v1("memory"), reason="control groups v2 always kill")

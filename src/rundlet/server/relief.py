@@ -163,6 +163,9 @@ class Relief:
         spool = Spool(self._directory, LIMIT)
         try:
             await self._carry(spool)
+        except OSError as exc:
+            log.warning("what was kept for a client can't be read: %s", exc.strerror)
+            self._client.drop()
         finally:
             self._task = None
             spool.close()

@@ -5,7 +5,8 @@ client sends, of either kind, is the container's input.
 """
 
 import asyncio
-from typing import Final
+import contextlib
+from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
@@ -16,9 +17,9 @@ from rundlet.server import answers
 from rundlet.server.call import Call
 from rundlet.server.detach import DetachScanner
 from rundlet.server.framing import Translate, translator
+from rundlet.server.pull import Pull
 
 _BINARY_SINCE: Final = APIVersion(1, 28)
-_CHUNK: Final = 65536
 
 
 class WebSocketAttach:
@@ -69,12 +70,16 @@ class WebSocketAttach:
         *,
         stdin: bool,
     ) -> None:
+        output = Pull(reader, attachment.spool)
         tasks = [
-            asyncio.create_task(self._output(reader, translate)),
+            asyncio.create_task(self._output(output, translate)),
             asyncio.create_task(self._input(writer if stdin else None, scanner)),
         ]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [*tasks, output.gone]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if output.gone.done() and self._request.transport is not None:
+                self._request.transport.abort()
             if tasks[1].done() and not tasks[1].cancelled() and tasks[1].result() and attachment.on_detach is not None:
                 attachment.on_detach()
         finally:
@@ -82,9 +87,10 @@ class WebSocketAttach:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _output(self, reader: asyncio.StreamReader, translate: Translate | None) -> None:
-        while data := await reader.read(_CHUNK):
-            await self._send(data, translate)
+    async def _output(self, output: Pull, translate: Translate | None) -> None:
+        async with contextlib.aclosing(output.chunks()) as chunks:
+            async for data in chunks:
+                await self._send(data, translate)
 
     async def _send(self, data: bytes, translate: Translate | None) -> None:
         data = data if translate is None else translate(data)

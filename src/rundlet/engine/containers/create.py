@@ -178,6 +178,8 @@ class Creator:
                 masked_paths=host.masked_paths if host.masked_paths is not None else masked,
                 readonly_paths=host.readonly_paths if host.readonly_paths is not None else readonly,
                 pids_limit=pids,
+                # What can't be disabled isn't enabled either.
+                oom_kill_disable=host.oom_kill_disable or (False if resources.kernel().oom_kill_disable else None),
             ),
             warnings,
         )
