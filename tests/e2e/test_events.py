@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 from tests.engines import Engine
 
@@ -89,13 +90,13 @@ def test_a_forced_removal_kills_and_answers_once_it_is_gone(engine: Engine) -> N
     assert actions == ["kill", "die", "destroy"]
 
 
-def test_images_carry_their_labels(engine: Engine) -> None:
+def test_images_carry_their_labels(engine: Engine, tmp_path: Path) -> None:
     engine.ok("create", "--name", "box", "--label", "a=b", "busybox", "true")
     engine.ok("commit", "box", "labelled:1")
     image = engine.ok("image", "inspect", "-f", "{{.Id}}", "labelled:1")
     since = time.time()
     engine.ok("tag", "labelled:1", "labelled:2")
-    engine.ok("save", "-o", "/dev/null", "labelled:1")
+    engine.ok("save", "-o", str(tmp_path / "saved"), "labelled:1")
     engine.ok("rmi", "labelled:2")
     assert told(engine, since) == [
         ("image", "tag", {"a": "b", "name": "labelled:2"}),

@@ -72,6 +72,7 @@ system.Info struct
  DiscoveredDevices []system.DeviceInfo ?
  Containerd *system.ContainerdInfo ?
  Warnings []string
+ Rootless [][2]string ?
 system.PluginsInfo struct
  Volume []string
  Network []string
