@@ -2,13 +2,17 @@
 
 import contextlib
 import http.client
+import os
 import random
 import re
 import socket
+import subprocess
 from collections.abc import Callable
 
 import pytest
 from tests.engines import Engine, wait_for
+
+from rundlet.util.layout import Layout
 
 NewEngine = Callable[..., Engine]
 
@@ -73,3 +77,7 @@ def test_an_address_that_is_taken(engine: Engine, port: int) -> None:
         roots = ("--data-root", f"{engine.directory}/b", "--exec-root", f"{engine.directory}/c")
         done = engine.cli("engine", "run", *roots, "--metrics-addr", f"127.0.0.1:{port}")
     assert done.returncode == 1 and f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    instance = Layout(root=f"{engine.directory}/b", run=f"{engine.directory}/c").instance
+    assert not [name for name in os.listdir("/sys/class/net") if name.startswith(f"rd{instance[:4]}")]
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    assert f"rundlet_{instance}" not in tables

@@ -115,8 +115,9 @@ async def _serve(
     sockets = listening.listen(config, layout, starter.activated)
     names = [activation.address(one) for one in sockets]
     paths = listening.paths([one for one in sockets if one not in starter.activated])
+    metrics = await _listen_for_metrics(config, engine)
     await _check_storage(engine)
-    engine.context.network.start()
+    engine.context.network.start()  # from here on an engine that fails would leave something on the machine
     await engine.recovery.run(list(engine.unfinished))
     if engine.context.network.needs_resolver:
         await engine.resolver.ensure()
@@ -125,7 +126,8 @@ async def _serve(
     if not config.live_restore:
         await engine.recovery.restart_policies()  # they ran until the last engine ended: they do when this one answers
     server = APIServer(engine.backends, engine.metrics.observe if config.metrics_addr else None)
-    await _serve_metrics(config, engine)
+    if metrics is not None:
+        engine.tasks.spawn(metrics.run(), name="metrics")
     for one in sockets:
         await server.listen(one, tls if one.family != socket.AF_UNIX else None)
     stop = asyncio.Event()
@@ -166,15 +168,16 @@ def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _serve_metrics(config: Config, engine: Engine) -> None:
+async def _listen_for_metrics(config: Config, engine: Engine) -> MetricsServer | None:
     """Raises StartError."""
-    if config.metrics_addr:
-        metrics = MetricsServer(engine.metrics.render, CONTENT_TYPE)
-        try:
-            await metrics.listen(*addresses.host_and_port("metrics-addr", config.metrics_addr))
-        except OSError as error:
-            raise StartError(f"cannot listen on {config.metrics_addr}: {error.strerror or error}") from error
-        engine.tasks.spawn(metrics.run(), name="metrics")
+    if not config.metrics_addr:
+        return None
+    metrics = MetricsServer(engine.metrics.render, CONTENT_TYPE)
+    try:
+        await metrics.listen(*addresses.host_and_port("metrics-addr", config.metrics_addr))
+    except OSError as error:
+        raise StartError(f"cannot listen on {config.metrics_addr}: {error.strerror or error}") from error
+    return metrics
 
 
 async def _check_storage(engine: Engine) -> None:
