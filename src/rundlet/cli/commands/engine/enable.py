@@ -25,8 +25,9 @@ SERVICE = """\
 [Unit]
 Description=Rundlet container engine
 {after}Requires=rundlet.socket
-StartLimitIntervalSec=120
-StartLimitBurst=5
+# Also who stops it by hand, and wakes it with the next command, starts it.
+StartLimitIntervalSec=60
+StartLimitBurst=10
 
 [Service]
 Type=notify
