@@ -5,7 +5,6 @@ Imported only where a connection leaves the machine and the environment names a 
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from base64 import b64encode
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from rundlet.client.errors import ClientError
 from rundlet.client.http import Connection
+from rundlet.util import bypass
 
 
 class Proxy:
@@ -46,7 +46,7 @@ class Proxy:
 def chosen(scheme: str, host: str, port: int) -> Proxy | None:
     """The proxy for ``scheme`` (``http`` or ``https``); none for what is on this machine. Raises ClientError."""
     named = _value(f"{scheme.upper()}_PROXY")
-    if not named or _bypassed(host.lower().rstrip("."), port):
+    if not named or bypass.bypassed(host, port, bypass.rules(_value("NO_PROXY"))):
         return None
     parts = urlsplit(named if "://" in named else f"http://{named}")
     if parts.scheme != "http":
@@ -66,33 +66,3 @@ def chosen(scheme: str, host: str, port: int) -> Proxy | None:
 
 def _value(name: str) -> str:
     return os.environ.get(name) or os.environ.get(name.lower()) or ""
-
-
-def _bypassed(host: str, port: int) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        address = None
-    if host == "localhost" or (address is not None and address.is_loopback):
-        return True
-    rules = (rule.strip().lower() for rule in _value("NO_PROXY").split(","))
-    return any(_matches(rule, host, address, port) for rule in rules if rule)
-
-
-def _matches(rule: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int) -> bool:
-    if rule == "*":
-        return True
-    if "/" in rule:
-        try:
-            return address is not None and address in ipaddress.ip_network(rule, strict=False)
-        except ValueError:
-            return False
-    name, colon, number = rule.rpartition(":")
-    if colon and number.isdigit() and (":" not in name or name.endswith("]")):
-        if int(number) != port:
-            return False
-        rule = name
-    rule = rule.strip("[]").removeprefix("*")
-    if address is not None:
-        return rule == str(address)
-    return host.endswith(rule) if rule.startswith(".") else host == rule or host.endswith(f".{rule}")

@@ -1,1 +1,1 @@
-"""A fixed, listed set: fs, ids, clock, tasks, database, layout; template (Go templates). No grab-bag."""
+"""A fixed, listed set: fs, ids, clock, tasks, database, layout, bypass; template (Go templates). No grab-bag."""

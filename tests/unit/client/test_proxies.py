@@ -66,7 +66,7 @@ def test_tls_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_streams_go_past_a_proxy_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setattr("rundlet.client.proxies._bypassed", lambda _host, _port: False)
+    monkeypatch.setattr("rundlet.util.bypass.bypassed", lambda _host, _port, _rules: False)
     upgraded = b"HTTP/1.1 101 UPGRADED\r\n\r\nhello"
     with proxy(upgraded) as (address, heads):
         stream = Session(Endpoint(f"tcp://{address}")).hijack("/containers/x/attach")
