@@ -148,14 +148,16 @@ def pump(
     while True:
         ready = [(remote, select.POLLIN)] if stream.pending() else poll.poll()
         for fd, event in ready:
-            if fd == remote and event == select.POLLOUT:
+            if fd == remote and event & select.POLLOUT:
                 left = _send(stream, held)
                 held = left or held[:0]
                 if not held:
                     poll.modify(remote, select.POLLIN)
                 if not held and left is not None:
                     poll.register(0, select.POLLIN)
-            elif fd == remote:
+            if fd == remote:
+                if event == select.POLLOUT:
+                    continue
                 data = stream.recv()
                 if not data:
                     return

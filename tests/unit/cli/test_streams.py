@@ -225,3 +225,43 @@ def test_a_container_that_says_much_before_it_takes_its_input(tmp_path: Path) ->
             timeout=120,
         )
     assert done.stdout == b"x" * 4_000_000 + b"3000000\n"
+
+
+FLOODED = """
+import socket
+from rundlet.cli.streams import pump
+
+near, far = socket.socketpair()
+far.send(b"x")  # never taken: there is always something to read
+
+class Stream:
+    sent = b""
+    fileno = near.fileno
+    def pending(self):
+        return False
+    def recv(self):
+        return b"" if len(self.sent) == 3000 else b"x"
+    def send_some(self, data):
+        some = data[:1000]
+        self.sent += bytes(some)
+        return len(some)
+    def close_write(self):
+        pass
+
+pump(Stream(), framed=False, stdin=True)
+"""
+
+
+def test_a_container_that_never_stops_talking_gets_its_input(tmp_path: Path) -> None:
+    """There is always something to read, and what it waits for is sent all the same."""
+    (tmp_path / "input").write_bytes(bytes(3000))
+    source = str(Path(__file__).resolve().parents[3] / "src")
+    with (tmp_path / "input").open("rb") as file:
+        subprocess.run(
+            [sys.executable, "-c", FLOODED],
+            stdin=file,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": source},
+            check=True,
+            timeout=120,
+        )
