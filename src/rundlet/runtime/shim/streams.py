@@ -266,7 +266,10 @@ class Hub:
         if self._paused and all(client.backlog < BACKLOG for client in self._clients):
             self._paused = False
             for fd in self._outputs:
-                self.loop.change(fd, READ)
+                if self.loop.has(fd):
+                    self.loop.change(fd, READ)
+                else:  # hung up meanwhile
+                    self.loop.add(fd, READ, self._reader(fd))
 
     def drain(self) -> None:
         """The process is dead: read what is left, whatever clients do, and end.
@@ -304,12 +307,7 @@ class Hub:
         if not self._paused:
             self._read(fd)
         elif fd in self._outputs:
-            self.loop.remove(fd)  # hung up while paused: epoll reports that in any case; drain reads it later
-            self.loop.later(0.05, lambda: self._again(fd))
-
-    def _again(self, fd: int) -> None:
-        if fd in self._outputs and not self.loop.has(fd):
-            self.loop.add(fd, 0 if self._paused else READ, self._reader(fd))
+            self.loop.remove(fd)  # hung up: epoll reports that in any case, caught_up and drain read what is left
 
     def _read(self, fd: int) -> int:
         """One chunk; its length, 0 when there is none (now, or ever)."""
