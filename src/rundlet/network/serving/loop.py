@@ -25,11 +25,16 @@ class Timer:
 
 
 class Loop:
-    """Callbacks may add and remove descriptors, also those whose turn is yet to come."""
+    """Callbacks may add and remove descriptors, also those whose turn is yet to come.
+
+    A number that one callback closes may be another descriptor's in the same turn: what was reported for the former is
+    not told to the latter.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
+        self._fresh: set[int] = set()  # added in this turn: nothing that was reported is about them
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = 0
         self._running = True
@@ -37,6 +42,7 @@ class Loop:
     def add(self, fd: int, events: int, callback: Callback) -> None:
         self._epoll.register(fd, events)
         self._callbacks[fd] = callback
+        self._fresh.add(fd)
 
     def change(self, fd: int, events: int) -> None:
         self._epoll.modify(fd, events)
@@ -57,11 +63,17 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            for fd, events in self._epoll.poll(self._timeout()):
-                callback = self._callbacks.get(fd)
-                if callback is not None:
-                    callback(events)
-            self._fire()
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for something and handle it."""
+        ready = self._epoll.poll(self._timeout())
+        self._fresh.clear()
+        for fd, events in ready:
+            callback = self._callbacks.get(fd)
+            if callback is not None and fd not in self._fresh:
+                callback(events)
+        self._fire()
 
     def _timeout(self) -> float:
         while self._timers and self._timers[0][2].callback is None:

@@ -12,11 +12,16 @@ Callback = Callable[[int], None]
 
 
 class Loop:
-    """``add`` and ``remove`` may be called by callbacks, also for descriptors whose turn is yet to come."""
+    """``add`` and ``remove`` may be called by callbacks, also for descriptors whose turn is yet to come.
+
+    A number that one callback closes may be another descriptor's in the same turn: what was reported for the former is
+    not told to the latter.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
+        self._fresh: set[int] = set()  # added in this turn: nothing that was reported is about them
         self._timers: dict[int, tuple[float, Callable[[], None]]] = {}
         self._next_timer = 0
         self._running = True
@@ -28,6 +33,7 @@ class Loop:
         """Call ``callback(events)`` whenever ``fd`` is ready."""
         self._epoll.register(fd, events)
         self._callbacks[fd] = callback
+        self._fresh.add(fd)
 
     def change(self, fd: int, events: int) -> None:
         self._epoll.modify(fd, events)
@@ -62,9 +68,11 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for something and handle it."""
-        for fd, events in self._epoll.poll(self._timeout()):
+        ready = self._epoll.poll(self._timeout())
+        self._fresh.clear()
+        for fd, events in ready:
             callback = self._callbacks.get(fd)
-            if callback is not None:
+            if callback is not None and fd not in self._fresh:
                 callback(events)
         if self._timers:
             self._fire()
