@@ -7,6 +7,8 @@ from typing import Final, Protocol, Self
 from rundlet.errors import InvalidParameterError
 
 _HEX_LENGTH: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
+ALGORITHMS: Final = frozenset(_HEX_LENGTH)
+"""What a digest can be made with."""
 _HEX: Final = re.compile(r"[0-9a-f]*", re.ASCII)
 _SHAPE: Final = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
 

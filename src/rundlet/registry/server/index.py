@@ -103,7 +103,7 @@ class Index:
         return Digest.parse(rows[0][0]) if rows else None
 
     def put_manifest(
-        self, repository: str, descriptor: Descriptor, document: Document, tag: str | None, now_ns: int
+        self, repository: str, descriptor: Descriptor, document: Document, tags: Sequence[str], now_ns: int
     ) -> None:
         digest = str(descriptor.digest)
         with self._database.transaction() as cursor:
@@ -124,8 +124,9 @@ class Index:
                 'INSERT OR REPLACE INTO "references" VALUES (?, ?, ?, ?)',
                 [(repository, digest, str(part.digest), part.size) for part in document.references],
             )
-            if tag is not None:
-                cursor.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (repository, tag, digest))
+            cursor.executemany(
+                "INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", [(repository, tag, digest) for tag in tags]
+            )
 
     def delete_manifest(self, repository: str, digest: Digest) -> list[Digest]:
         """With its tags; what it referred to."""

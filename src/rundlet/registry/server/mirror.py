@@ -161,7 +161,7 @@ class Mirror:
             return os.open(self._store.files.path(digest), os.O_RDONLY | os.O_CLOEXEC)
 
     async def _begin(self, repository: str, digest: Digest, size: int) -> _Download:
-        upload = await self._store.uploads.start(repository)
+        upload = await self._store.uploads.start(repository, digest.algorithm)
         other = self._downloads.get((repository, digest))
         if other is not None:
             await self._store.uploads.drop(upload)

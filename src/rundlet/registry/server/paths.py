@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from rundlet.errors import InvalidParameterError
-from rundlet.oci.digest import Digest
+from rundlet.oci.digest import ALGORITHMS, Digest
 from rundlet.registry.server.errors import DigestInvalidError, NameInvalidError, NotHereError, TagInvalidError
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -45,9 +45,7 @@ class Target(msgspec.Struct, frozen=True):
         """A manifest's tag or digest. Raises DigestInvalidError, TagInvalidError."""
         if ":" in self.last:
             return self.digest
-        if not _TAG.fullmatch(self.last):
-            raise TagInvalidError(self.last[:200])
-        return self.last
+        return parse_tag(self.last)
 
 
 def parse_path(path: str) -> Target:
@@ -72,6 +70,20 @@ def _is_full_name(name: str) -> bool:
     """Whether ``name`` is a repository with its registry in front: trust is filed under whole names."""
     host, _, path = name.partition("/")
     return _HOST.fullmatch(host) is not None and is_name(path)
+
+
+def parse_tag(text: str) -> str:
+    """Raises TagInvalidError."""
+    if not _TAG.fullmatch(text):
+        raise TagInvalidError(text[:200])
+    return text
+
+
+def parse_algorithm(text: str) -> str:
+    """Raises DigestInvalidError for what is no algorithm of digests that are known here."""
+    if text not in ALGORITHMS:
+        raise DigestInvalidError(f"unsupported digest algorithm: {text[:200]}")
+    return text
 
 
 def parse_digest(text: str) -> Digest:

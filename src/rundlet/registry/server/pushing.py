@@ -15,7 +15,7 @@ from rundlet.registry.server.errors import (
     RangeInvalidError,
     SizeInvalidError,
 )
-from rundlet.registry.server.paths import Target, is_name, parse_digest
+from rundlet.registry.server.paths import Target, is_name, parse_algorithm, parse_digest, parse_tag
 from rundlet.registry.server.store import Store
 from rundlet.registry.server.uploads import Upload
 
@@ -39,7 +39,8 @@ class Pushing:
             if known and await self._store.mount(target.repository, digest, source):
                 return _created(target.repository, digest)
         whole = parse_digest(query["digest"]) if "digest" in query and "mount" not in query else None
-        upload = await self._store.uploads.start(target.repository)
+        algorithm = whole.algorithm if whole is not None else parse_algorithm(query.get("digest-algorithm", "sha256"))
+        upload = await self._store.uploads.start(target.repository, algorithm)
         if whole is None:
             return _accepted(upload, 202)
         try:
@@ -86,25 +87,27 @@ class Pushing:
     # ── manifests ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def put_manifest(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        """By a tag, or by a digest: then ``?tag=`` (as often as one likes) names tags that it gets at the same time."""
         reference = target.reference
+        beside = [parse_tag(tag) for tag in request.query.getall("tag", [])]
         data = await _small_body(request)
-        tag, algorithm = "", "sha256"
+        tags, algorithm = beside, "sha256"
         if isinstance(reference, str):
-            tag = reference
+            tags = [reference, *beside]
         else:
             algorithm = reference.algorithm
             if not reference.verifies(data):
                 raise DigestInvalidError(f"expected {reference}, got {Digest.of(data, algorithm)}")
         content_type = request.headers.get("Content-Type", "").partition(";")[0].strip()
-        descriptor, document = await self._store.put_manifest(
-            target.repository, data, content_type, tag or None, algorithm
-        )
+        descriptor, document = await self._store.put_manifest(target.repository, data, content_type, tags, algorithm)
         headers = {
             "Location": f"/v2/{target.repository}/manifests/{descriptor.digest}",
             "Docker-Content-Digest": str(descriptor.digest),
         }
         if document.subject is not None:
             headers["OCI-Subject"] = str(document.subject)
+        if beside:
+            headers["OCI-Tag"] = ", ".join(beside)
         return web.Response(status=201, headers=headers)
 
     async def delete_manifest(self, _request: web.BaseRequest, target: Target) -> web.StreamResponse:

@@ -7,6 +7,7 @@ it (receiving, hashing, syncing) come before the lock is taken.
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from rundlet.oci.descriptor import Descriptor
@@ -102,21 +103,24 @@ class Store:
         return found
 
     async def put_manifest(
-        self, repository: str, data: bytes, content_type: str, tag: str | None, algorithm: str = "sha256"
+        self, repository: str, data: bytes, content_type: str, tags: Sequence[str], algorithm: str = "sha256"
     ) -> tuple[Descriptor, Document]:
-        """Store a manifest whose parts are all here. Raises ManifestInvalidError, ManifestBlobUnknownError."""
+        """Store a manifest whose parts are all here, with ``tags``.
+
+        Raises ManifestInvalidError, ManifestBlobUnknownError: then no tag is changed.
+        """
         document = read_document(data, content_type)
         descriptor = Descriptor(document.media_type, Digest.of(data, algorithm), len(data))
         async with self._changes:
             self._check_parts(repository, document)
-            await self._record(repository, descriptor, document, data, tag)
+            await self._record(repository, descriptor, document, data, tags)
         return descriptor, document
 
     async def cache_manifest(self, repository: str, descriptor: Descriptor, data: bytes, tag: str | None) -> None:
         """Store a manifest of another registry, whose parts come when they are asked for."""
         document = read_document(data, descriptor.media_type)
         async with self._changes:
-            await self._record(repository, descriptor, document, data, tag)
+            await self._record(repository, descriptor, document, data, [] if tag is None else [tag])
 
     async def cache_tag(self, repository: str, descriptor: Descriptor, tag: str) -> None:
         """Point ``tag`` at a manifest that is here already."""
@@ -125,11 +129,11 @@ class Store:
         )
 
     async def _record(
-        self, repository: str, descriptor: Descriptor, document: Document, data: bytes, tag: str | None
+        self, repository: str, descriptor: Descriptor, document: Document, data: bytes, tags: Sequence[str]
     ) -> None:
         def write() -> None:
             self.files.write(descriptor.digest, data)
-            self.index.put_manifest(repository, descriptor, document, tag, self._clock.now_ns())
+            self.index.put_manifest(repository, descriptor, document, tags, self._clock.now_ns())
 
         await asyncio.to_thread(write)
         for part in document.blobs:

@@ -23,13 +23,15 @@ EXPIRY: Final = 24 * 3600.0
 class Upload:
     """One upload; :meth:`append` and :meth:`finish` are for whoever holds :attr:`lock`."""
 
-    def __init__(self, identifier: str, repository: str, path: str, *, fresh: bool) -> None:
+    def __init__(self, identifier: str, repository: str, path: str, algorithm: str | None = None) -> None:
+        """``algorithm`` is that of the hash that runs along; None for an upload that has bytes already."""
         self.identifier = identifier
         self.repository = repository
         self.path = path
         self.lock = asyncio.Lock()
-        self.offset = 0 if fresh else os.stat(path).st_size
-        self._hasher: Hash | None = Digest("sha256", "").hasher() if fresh else None
+        self.offset = os.stat(path).st_size
+        self._algorithm = algorithm
+        self._hasher: Hash | None = None if algorithm is None else Digest(algorithm, "").hasher()
 
     async def append(self, chunks: AsyncIterator[bytes]) -> None:
         """Write ``chunks`` as they come; what came before a failure stays. Raises OSError, what ``chunks`` raises."""
@@ -71,8 +73,8 @@ class Upload:
 
     def finish(self, wanted: Digest) -> None:
         """Verify and sync; blocks. Raises DigestInvalidError, OSError."""
-        if self._hasher is not None and wanted.algorithm == "sha256":
-            actual = Digest.finish(self._hasher)
+        if self._hasher is not None and wanted.algorithm == self._algorithm:
+            actual = Digest.finish(self._hasher, wanted.algorithm)
         else:
             actual = hash_file(self.path, wanted.algorithm)
         if actual != wanted:
@@ -92,15 +94,15 @@ class Uploads:
         self._files = files
         self._open: dict[str, Upload] = {}
 
-    async def start(self, repository: str) -> Upload:
-        """A new upload of zero bytes."""
+    async def start(self, repository: str, algorithm: str) -> Upload:
+        """A new upload of zero bytes, whose digest is to be of ``algorithm`` (another only costs a second reading)."""
         identifier = secrets.token_hex(16)
         path = f"{self._files.uploads}/{identifier}"
 
         def make() -> Upload:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._index.add_upload(identifier, repository)
-            return Upload(identifier, repository, path, fresh=True)
+            return Upload(identifier, repository, path, algorithm)
 
         upload = await asyncio.to_thread(make)
         self._open[identifier] = upload
@@ -119,7 +121,7 @@ class Uploads:
         if self._index.upload(identifier) != repository:
             raise BlobUploadUnknownError(identifier)
         try:
-            upload = Upload(identifier, repository, f"{self._files.uploads}/{identifier}", fresh=False)
+            upload = Upload(identifier, repository, f"{self._files.uploads}/{identifier}")
         except FileNotFoundError as exc:
             raise BlobUploadUnknownError(identifier) from exc
         self._open[identifier] = upload
