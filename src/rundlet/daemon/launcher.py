@@ -27,8 +27,8 @@ from rundlet.linux import caps, clean, libc, mount, pidfd
 from rundlet.runtime import protocol
 from rundlet.runtime.logger import main as logger
 from rundlet.runtime.protocol import Order
+from rundlet.runtime.shim import failures, rehearsal
 from rundlet.runtime.shim import main as shim_main
-from rundlet.runtime.shim import rehearsal
 
 PINNED: Final = "--pinned"
 ENGINE_FD: Final = 3
@@ -201,8 +201,7 @@ class _Launcher:
             protocol.close_all(self.wake)
             status = run()
         except BaseException as exc:
-            os.write(2, f"{os.getpid()}: {exc!r}\n".encode())
-            _write_trace(exc)
+            failures.report(str(os.getpid()), exc)
         finally:
             os._exit(status)
 
@@ -289,12 +288,3 @@ class _Launcher:
 def _above(sock: socket.socket) -> int:
     """dup2 onto itself would leave close-on-exec set: make sure that the number differs."""
     return sock.fileno() if sock.fileno() != ENGINE_FD else os.dup(sock.fileno())
-
-
-def _write_trace(exc: BaseException) -> None:
-    """Where it happened. The traceback module is not used: it would read source files, perhaps the image's."""
-    frame = exc.__traceback__
-    while frame is not None:
-        code = frame.tb_frame.f_code
-        os.write(2, f"  {code.co_filename}:{frame.tb_lineno} {code.co_name}\n".encode())
-        frame = frame.tb_next

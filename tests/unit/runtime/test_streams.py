@@ -3,12 +3,13 @@
 import contextlib
 import os
 import socket
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from rundlet.runtime.shim.loop import READ, Loop
-from rundlet.runtime.shim.streams import BACKLOG, STDERR, STDOUT, Hub
+from rundlet.runtime.shim.streams import BACKLOG, STDERR, STDIN, STDOUT, Hub
 
 _TURNS = 1000  # of the loop: more than all that these tests can need
 
@@ -45,6 +46,12 @@ def ends() -> Iterator[tuple[socket.socket, int]]:
         yield near, far.detach()
 
 
+@pytest.fixture
+def ending() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("other", [False, True])
 def test_a_process_that_ends_while_a_client_is_behind(loop: Loop, ends: tuple[socket.socket, int], other: bool) -> None:
     """Its pipe hangs up while nobody may read it; the client that catches up then gets all of it."""
@@ -72,3 +79,81 @@ def test_a_process_that_ends_while_a_client_is_behind(loop: Loop, ends: tuple[so
         got += data
     assert got.count(b"x") == written
     assert not hub.busy()
+
+
+def _rest(loop: Loop) -> None:
+    """The ``loop`` fixture's pipe is always ready: so many turns as these tests can need."""
+    for _ in range(50):
+        loop.turn()
+
+
+def test_the_end_of_a_client_is_seen_also_when_the_process_closed_its_input(
+    loop: Loop, ends: tuple[socket.socket, int]
+) -> None:
+    """It was waited with while the process took nothing; then nobody takes anything any more."""
+    client, theirs = ends
+    hub = Hub(loop, None, tty=False, stdin_once=False)
+    out, program = os.pipe()
+    stdin, into = os.pipe()
+    hub.outputs(out)
+    hub.input(into)
+    hub.attach(theirs, frozenset((STDIN, STDOUT)))
+    for _ in range(_TURNS):
+        with contextlib.suppress(BlockingIOError):
+            client.send(b"x" * 65536)
+        loop.turn()
+    os.close(stdin)
+    _rest(loop)
+    client.shutdown(socket.SHUT_WR)
+    _rest(loop)
+    assert not hub.busy()  # as Docker: the end of what it says is the end of its attachment
+    os.close(program)
+    hub.close()
+
+
+def test_a_failure_about_one_client_costs_that_client(
+    loop: Loop, ending: contextlib.ExitStack, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(loop, None, tty=False, stdin_once=False)
+    out, program = os.pipe()
+    hub.outputs(out)
+    pairs = [socket.socketpair() for _ in range(3)]
+    for near, far in pairs:
+        ending.callback(near.close)
+        hub.attach(far.detach(), frozenset((STDIN, STDOUT)))
+    bad, odd, good = hub._clients
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(bad, "send", fail)
+    monkeypatch.setattr(odd, "_read", fail)
+    pairs[1][0].send(b"hello")
+    os.write(program, b"text")
+    _rest(loop)
+    assert hub._clients == [good]
+    assert pairs[2][0].recv(100)[8:] == b"text"
+    assert capfd.readouterr().err.count("nobody thought of this") == 2
+    os.close(program)
+    _rest(loop)
+    hub.close()
+
+
+def test_many_small_pieces_take_no_more_than_their_bytes(loop: Loop, ends: tuple[socket.socket, int]) -> None:
+    _client, theirs = ends
+    hub = Hub(loop, None, tty=False, stdin_once=False)
+    hub.attach(theirs, frozenset((STDOUT,)))
+    (owed,) = hub._clients
+    while not owed.backlog:
+        owed.send(STDOUT, b"x" * 65536, framed=True)
+    before = owed.backlog
+    tracemalloc.start()
+    try:
+        for _ in range(50_000):
+            owed.send(STDOUT, b"x", framed=True)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert owed.backlog - before == 50_000 * 9
+    assert taken < 4 * owed.backlog
+    hub.drop(owed)

@@ -84,6 +84,23 @@ def from_exception(step: str, exc: BaseException) -> StartError:
     return StartError(step, 0, f"{_CREATE}{exc}: unknown")
 
 
+def report(what: str, exc: BaseException) -> None:
+    """Say on standard error, the launcher's log, what went wrong and where. Never raises.
+
+    The traceback module is not used: it would read source files, perhaps the image's.
+    """
+    lines = [f"{what}: {exc!r}"]
+    frame = exc.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        lines.append(f"  {code.co_filename}:{frame.tb_lineno} {code.co_name}")
+        frame = frame.tb_next
+    try:
+        os.write(2, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
+    except OSError:
+        pass  # a full disk: nobody is left to be told
+
+
 def _said(number: int) -> str:
     """The C library's text as Go prints it."""
     text = os.strerror(number)

@@ -2,6 +2,9 @@
 
 Nothing is lost and memory is bounded: what was read is logged at once; a client that doesn't keep up lets bytes pile up
 to ``BACKLOG``, then nothing more is read from the process until it has caught up, or has gone.
+
+A failure that nobody thought of costs whom it is about: a client its connection, a stream its rest. It is reported; the
+container lives on.
 """
 
 import errno
@@ -12,6 +15,7 @@ import termios
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from rundlet.runtime.shim import failures
 from rundlet.runtime.shim.loop import READ, WRITE, Loop
 
 CHUNK: Final = 65536
@@ -46,13 +50,18 @@ class Client:
         self.wanted = wanted
         self._hub = hub
         self._loop = hub.loop
-        self._pending: list[memoryview] = []
-        self.backlog = 0
+        self._pending = bytearray()
         self._reading = True
+        self._heard_all = False  # the client closed its sending side
         self._ending = False
         self._keys = detach_keys
         self._matched = 0
         self._loop.add(fd, READ, self._ready)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that it has not taken yet."""
+        return len(self._pending)
 
     def send(self, stream: int, data: bytes, framed: bool) -> None:
         """Queue and send what goes."""
@@ -69,8 +78,7 @@ class Client:
             if sent == len(data):
                 return
             data = data[sent:]
-        self._pending.append(memoryview(data))
-        self.backlog += len(data)
+        self._pending += data  # in one piece: a thousand small ones would take more than their bytes
         self._watch()
 
     def end(self) -> None:
@@ -90,14 +98,27 @@ class Client:
 
     def pause(self, paused: bool) -> None:
         """Stop or go on reading the client's input."""
-        self._reading = not paused and not self._ending
+        self._reading = not (paused or self._heard_all or self._ending)
         self._watch()
+
+    def close(self) -> None:
+        """The hub has forgotten it."""
+        self._loop.remove(self.fd)
+        os.close(self.fd)
+        self.fd = -1
 
     def _watch(self) -> None:
         if self._loop.has(self.fd):
             self._loop.change(self.fd, (READ if self._reading else 0) | (WRITE if self._pending else 0))
 
     def _ready(self, events: int) -> None:
+        try:
+            self._serve(events)
+        except Exception as exc:
+            failures.report("a client was let go of", exc)
+            self._hub.drop(self)
+
+    def _serve(self, events: int) -> None:
         if events & WRITE or (self._pending and not events & READ):
             self._flush()
         elif events & READ and self._reading:
@@ -107,13 +128,8 @@ class Client:
 
     def _flush(self) -> None:
         try:
-            while self._pending:
-                sent = os.write(self.fd, self._pending[0])
-                self.backlog -= sent
-                if sent < len(self._pending[0]):
-                    self._pending[0] = self._pending[0][sent:]
-                    break
-                self._pending.pop(0)
+            if self._pending:
+                del self._pending[: os.write(self.fd, self._pending)]
         except BlockingIOError:
             pass
         except OSError:
@@ -137,7 +153,7 @@ class Client:
             self._hub.drop(self)
             return
         if not data:
-            self._reading = False
+            self._heard_all, self._reading = True, False
             self._watch()
             self._hub.input_ended(self)
             return
@@ -216,11 +232,21 @@ class Hub:
 
     def attach(self, fd: int, wanted: frozenset[int], detach_keys: bytes = b"") -> None:
         """A client's stream socket, which the hub owns from now on."""
-        self._clients.append(Client(self, fd, wanted, detach_keys if self.tty else b""))
+        self._adopt(fd, wanted, detach_keys if self.tty else b"")
 
     def log_to(self, fd: int) -> None:
         """A logger's stream socket, which the hub owns from now on."""
-        self._clients.append(Client(self, fd, frozenset((STDOUT, STDERR)), b"", logger=True))
+        self._adopt(fd, frozenset((STDOUT, STDERR)), logger=True)
+
+    def _adopt(self, fd: int, wanted: frozenset[int], keys: bytes = b"", *, logger: bool = False) -> None:
+        try:
+            client = Client(self, fd, wanted, keys, logger=logger)
+        except BaseException:
+            os.close(fd)  # else whoever is at the other end would wait for ever
+            raise
+        self._clients.append(client)
+        if self._queue:
+            client.pause(True)
 
     def feed(self, data: bytes) -> None:
         """Input from a client."""
@@ -253,8 +279,7 @@ class Hub:
         if client not in self._clients:
             return
         self._clients.remove(client)
-        self.loop.remove(client.fd)
-        os.close(client.fd)
+        client.close()
         if client.lost() and self._on_logger_gone:
             self._on_logger_gone()
         self.caught_up()
@@ -317,7 +342,7 @@ class Hub:
             return 0
         except OSError as exc:
             if exc.errno != errno.EIO:  # EIO: the last process let go of the terminal
-                raise
+                failures.report("output can't be read any more", exc)
             data = b""
         if not data:
             self._end_output(fd)
@@ -327,13 +352,20 @@ class Hub:
             self._log.write(_NAMES[stream], data)
         for client in list(self._clients):
             if stream in client.wanted:
-                client.send(stream, data, not self.tty)
+                self._pass_on(client, stream, data)
         if not self._paused and any(client.backlog >= BACKLOG for client in self._clients):
             self._paused = True
             for other in self._outputs:
                 if self.loop.has(other):
                     self.loop.change(other, 0)
         return len(data)
+
+    def _pass_on(self, client: Client, stream: int, data: bytes) -> None:
+        try:
+            client.send(stream, data, not self.tty)
+        except Exception as exc:
+            failures.report("a client was let go of", exc)
+            self.drop(client)
 
     def _end_output(self, fd: int) -> None:
         if self._outputs.pop(fd, None) is not None:
@@ -373,3 +405,5 @@ class Hub:
             self.loop.remove(self._input)
             os.close(self._input)
             self._input = -1
+            for client in self._clients:
+                client.pause(False)  # what it says has no taker any more, but its own end must be seen
