@@ -265,6 +265,11 @@ def summary(name: str) -> str:
     return NOUNS[noun][1][verb] if verb else SUMMARIES[name]
 
 
+def without_nouns(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some short forms that are not also a verb of a noun (``container cp``)."""
+    return tuple(name for name in names if "." not in SHORT_FORMS[name])
+
+
 def names_of(module: str) -> list[str]:
     """Every way to call a command, its own name first."""
     noun, dot, verb = module.rpartition(".")

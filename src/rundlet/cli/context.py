@@ -51,14 +51,20 @@ class Context:
             if endpoint is None:
                 endpoint = Endpoint(self._own_host())
                 start = self._start_engine if self.may_start else None
-            headers = self.config.get("HttpHeaders")
             self._session = Session(
                 endpoint,
                 version=os.environ.get("DOCKER_API_VERSION", "").removeprefix("v"),
-                headers=headers if isinstance(headers, dict) else None,
+                headers=self._headers(),
                 start=start,
             )
         return self._session
+
+    def _headers(self) -> dict[str, str]:
+        if "HttpHeaders" not in self.config and not os.environ.get("DOCKER_CUSTOM_HEADERS"):
+            return {}
+        from rundlet.cli.variables import headers
+
+        return headers(self.config)
 
     def close(self) -> None:
         """Give back what the command left open."""

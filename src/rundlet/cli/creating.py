@@ -8,6 +8,7 @@ import sys
 from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError, RunError, start_error_code
 from rundlet.cli.options.container import create_body
+from rundlet.cli.variables import platform, with_proxies
 from rundlet.client.errors import ApiError
 
 TYPE_CHECKING = False
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 PULL_POLICIES = ("always", "missing", "never", "")
 
 
-def check_platform_flags(flags: Any) -> None:
-    """Values that only this side looks at. Raises RunError."""
+def check_platform_flags(flags: Any, no_platform: type[CommandError] = RunError) -> None:
+    """Values that only this side looks at. Raises RunError, for what is no platform ``no_platform``."""
     if flags["pull"] not in PULL_POLICIES:
         raise RunError(f'invalid pull option: \'{flags["pull"]}\': must be one of "always", "missing" or "never"')
-    if flags["platform"]:
+    wanted = platform(flags)
+    if wanted:
         from rundlet.cli.platforms import platform_json
 
         try:
-            platform_json(flags["platform"], "error parsing specified platform: ")
+            platform_json(wanted, "error parsing specified platform: ")
         except CommandError as exc:
-            raise RunError(exc.message) from exc
+            raise no_platform(exc.message) from exc
     if flags["rootfs-image"] and not flags["rootfs"]:
         raise RunError("--rootfs-image needs --rootfs")
 
@@ -51,6 +53,8 @@ class Creation:
         else:
             self.image, command = call.args[0], call.args[1:]
         self.body = create_body(call.flags, self.image, command)
+        if "proxies" in call.context.config:
+            self.body["Env"] = with_proxies(self.body["Env"], call.context)
         self._signed: ImageName | None = None
         self._tag = ""
 
@@ -141,7 +145,7 @@ class Creation:
 
     def _post(self) -> dict[str, Any]:
         flags = self.flags
-        query = {"name": flags["name"] or None, "platform": flags["platform"] or None}
+        query = {"name": flags["name"] or None, "platform": platform(flags) or None}
         try:
             answer: dict[str, Any] = self.call.context.session.post("/containers/create", query, self.body)
         except CommandError as exc:
@@ -155,7 +159,7 @@ class Creation:
         quiet = self.flags["quiet"]
         try:
             name = self._signed or parse(self.image).with_default_tag()
-            pull_or_explain(self.call.context, name, sys.stderr, platform=self.flags["platform"], quiet=quiet)
+            pull_or_explain(self.call.context, name, sys.stderr, platform=platform(self.flags), quiet=quiet)
             if self._signed is not None:
                 from rundlet.cli.trust.pulling import tag_signed
 

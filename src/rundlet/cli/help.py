@@ -121,8 +121,11 @@ def top_help(program: str, plugins: Sequence[Plugin] = ()) -> str:
         f"  {program} run -d -p 8080:80 nginx  a server in the background, on port 8080",
         f"  {program} ps                       what is running",
     ]
+    hidden = bool(os.environ.get("DOCKER_HIDE_LEGACY_COMMANDS"))
     for title, names in catalog.GROUPS:
-        parts += ["", f"{title}:", *_listing(((name, catalog.summary(name)) for name in names), 11)]
+        shown = names if title == "Common Commands" or not hidden else catalog.without_nouns(names)
+        if shown:
+            parts += ["", f"{title}:", *_listing(((name, catalog.summary(name)) for name in shown), 11)]
     parts += ["", "Management Commands:"]
     nouns = [(name, noun[0]) for name, noun in catalog.NOUNS.items() if " " not in name]
     nouns += [(f"{plugin.name}*", plugin.summary) for plugin in plugins if not plugin.error]

@@ -54,6 +54,8 @@ GARBAGE_THRESHOLD = 20_000
 
 PREFIXED = frozenset(("container.run",))
 
+HELP_WORDS = frozenset(("--help", "-h"))
+
 _DOCKER = "28.5.2"
 """The release of Docker whose commands and flags these are."""
 
@@ -249,6 +251,9 @@ def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int
         return _top_help(program, settings)
     from rundlet.cli import help as texts
 
+    if words[0] in HELP_WORDS:
+        return _out(f"Usage:  {program} help [command]\n\nHelp about the command\n")
+
     if " ".join(words) in catalog.NOUNS:
         return _out(texts.noun_help(program, " ".join(words)))
     for count in (3, 2, 1):
@@ -270,7 +275,7 @@ def _command(program: str, settings: dict[str, Any], words: list[str]) -> int:
         return _noun(program, settings, first, words[1:])
     name = catalog.resolve((first,))
     if not name:
-        if {"--help", "-h"}.intersection(words[1:]):
+        if HELP_WORDS.intersection(words[1:]):
             return _top_help(program, settings)
         if first in catalog.NOT_SUPPORTED:
             raise CommandError(f"{program}: '{program} {first}' is not supported by Rundlet")
@@ -284,13 +289,13 @@ def _command(program: str, settings: dict[str, Any], words: list[str]) -> int:
 def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -> int:
     from rundlet.cli import help as texts
 
-    if noun == "engine" and (not words or (words[0].startswith("-") and words[0] not in ("--help", "-h"))):
+    if noun == "engine" and (not words or (words[0].startswith("-") and words[0] not in HELP_WORDS)):
         return _call(program, settings, "engine", "engine.run", words)
     if not words:
         # A noun alone is a question, not a command: the answer must not be taken for output.
         sys.stderr.write(texts.noun_help(program, noun))
         return 0
-    if words[0] in ("--help", "-h"):
+    if words[0] in HELP_WORDS:
         return _out(texts.noun_help(program, noun))
     if words[0] == "help":
         return _help_topic(program, settings, [*noun.split(), *words[1:]])
@@ -302,6 +307,8 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
         shown = f"unknown flag: {flag}" if flag.startswith("--") else f"unknown shorthand flag: '{flag[1]}' in {flag}"
         raise UsageError(f"{shown}\n\n{usage}", 125)
     name = catalog.resolve((*noun.split(), words[0]))
+    if not name and HELP_WORDS.intersection(words[1:]):
+        return _out(texts.noun_help(program, noun))
     if not name:
         verbs = (*catalog.NOUNS[noun][1], *catalog.VERB_ALIASES.get(noun, {}))
         hint = _did_you_mean(words[0], verbs, f"{program} {noun} ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rundlet.cli.exit import CommandError
+from rundlet.cli.variables import platforms, proxies
 from rundlet.client.wire import dumps
 
 TYPE_CHECKING = False
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 _CHECK = "check"
 ACCEPT = "application/vnd.rundlet.build.v1+json"
 """Asks the engine for the state of each step instead of the classic builder's text."""
-_PROXIES = {
-    "httpProxy": "HTTP_PROXY",
-    "httpsProxy": "HTTPS_PROXY",
-    "noProxy": "NO_PROXY",
-    "ftpProxy": "FTP_PROXY",
-    "allProxy": "ALL_PROXY",
-}
 
 
 def pairs(words: Iterable[str]) -> dict[str, str]:
@@ -42,12 +36,8 @@ def pairs(words: Iterable[str]) -> dict[str, str]:
 def build_arguments(context: Context, words: Iterable[str]) -> dict[str, str]:
     """``--build-arg``, and what config.json and the environment add to it."""
     found = pairs(words)
-    proxies = context.config.get("proxies") or {}
-    settings = proxies.get(os.environ.get("DOCKER_HOST", "")) or proxies.get("default") or {}
-    for key, name in _PROXIES.items():
-        if settings.get(key):
-            found.setdefault(name, settings[key])
-            found.setdefault(name.lower(), settings[key])
+    for name, value in proxies(context).items():
+        found.setdefault(name, value)
     if "SOURCE_DATE_EPOCH" in os.environ:
         found.setdefault("SOURCE_DATE_EPOCH", os.environ["SOURCE_DATE_EPOCH"])
     return found
@@ -129,7 +119,7 @@ def build_query(context: Context, flags: dict[str, Any], wanted: list[Output]) -
         "buildargs": document(build_arguments(context, flags["build-arg"])),
         "labels": document(pairs(flags["label"])),
         "target": flags["target"] or None,
-        "platform": ",".join(flags["platform"]) or None,
+        "platform": ",".join(platforms(flags)) or None,
         "networkmode": flags["network"] if flags["network"] not in ("", "default") else None,
         "extrahosts": flags["add-host"] or None,
         "nocache": flags["no-cache"] or None,

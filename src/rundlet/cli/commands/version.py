@@ -29,12 +29,12 @@ def client_version(call: Invocation) -> dict[str, Any]:
     machine = os.uname().machine
     return {
         "Version": __version__,
-        "ApiVersion": API_VERSION,
+        "ApiVersion": os.environ.get("DOCKER_API_VERSION", "").removeprefix("v") or API_VERSION,
         "DefaultAPIVersion": API_VERSION,
         "PythonVersion": sys.version.split()[0],
         "Os": "linux",
         "Arch": ARCHITECTURES.get(machine, machine),
-        "Context": call.context.settings["context"] or "default",
+        "Context": call.context.context_name(),
     }
 
 
@@ -72,6 +72,8 @@ def _text(client: dict[str, Any], server: dict[str, Any] | None) -> str:
     lines = ["Client: Rundlet"]
     for label, key in (("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "PythonVersion")):
         lines.append(_line(label, client[key]))
+    if client["ApiVersion"] != client["DefaultAPIVersion"]:
+        lines[2] += f" (downgraded from {client['DefaultAPIVersion']})"
     lines.append(_line("OS/Arch", f"{client['Os']}/{client['Arch']}"))
     lines.append(_line("Context", client["Context"]))
     if server is None:

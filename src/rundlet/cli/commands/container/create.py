@@ -27,7 +27,7 @@ FLAGS = with_common(
 
 
 def run(call: Invocation) -> int:
-    check_platform_flags(call.flags)
+    check_platform_flags(call.flags, CommandError)
     creation = Creation(call)
     try:
         call.context.say(creation.create())

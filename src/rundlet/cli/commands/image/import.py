@@ -8,6 +8,7 @@ from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
 from rundlet.cli.reference import parse
 from rundlet.cli.saving import open_input
+from rundlet.cli.variables import platform
 from rundlet.client.filebody import FileBody
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ def run(call: Invocation) -> int:
         "fromSrc": "-",
         "message": flags["message"] or None,
         "changes": flags["change"] or None,
-        "platform": flags["platform"] or None,
+        "platform": platform(flags) or None,
     }
     if len(call.args) > 1:
         name = parse(call.args[1]).with_default_tag()

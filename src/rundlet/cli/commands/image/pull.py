@@ -8,6 +8,7 @@ from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError
 from rundlet.cli.pulling import pull_or_explain
 from rundlet.cli.reference import parse
+from rundlet.cli.variables import platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def run(call: Invocation) -> int:
             call.context,
             name,
             sys.stdout,
-            platform=flags["platform"],
+            platform=platform(flags),
             quiet=flags["quiet"],
             all_tags=flags["all-tags"],
         )
     else:
-        pull_or_explain(call.context, name, sys.stdout, platform=flags["platform"], quiet=flags["quiet"])
+        pull_or_explain(call.context, name, sys.stdout, platform=platform(flags), quiet=flags["quiet"])
     call.context.say(str(name))
     return 0
