@@ -167,6 +167,39 @@ def test_expressions_that_others_try_for_ever(engine: Engine, pattern: str) -> N
     assert call(engine, "GET", f"/containers/json?all=1&filters={filters}") == (200, "[]\n")
 
 
+@pytest.mark.parametrize("port", ["a", "", "/tcp", "80-", "90-80", "70000", "1-99999999999", "\u0663", "\u00b2/udp"])
+def test_ports_that_are_none_cost_nobody_the_list(engine: Engine, port: str) -> None:
+    """They may be of anybody's image."""
+    body = {"Image": "busybox", "Cmd": ["sleep", "1000"], "ExposedPorts": {port: {}, "80-82/tcp": {}}}
+    status, text = call(engine, "POST", "/containers/create?name=odd", body)
+    assert status == 201, text
+    engine.ok("start", "odd")
+    assert engine.ok("ps", "--format", "{{.Names}} {{.Ports}}") == "odd 80/tcp"
+    engine.ok("run", "--rm", "--link", "odd", "busybox", "true")
+
+
+@pytest.mark.parametrize("port", ["1-99999999999", "70000", "80-79", "\u0663", "-1", "1_0"])
+def test_ports_that_are_none_are_no_filters(engine: Engine, port: str) -> None:
+    query = urllib.parse.quote(json.dumps({"publish": [port]}))
+    assert call(engine, "GET", f"/containers/json?filters={query}")[0] == 400
+
+
+@pytest.mark.parametrize("number", ["\u0665", "1_0", "%201", "9223372036854775808", "0x1"])
+def test_numbers_are_as_go_reads_them(engine: Engine, number: str) -> None:
+    assert call(engine, "GET", f"/containers/json?limit={urllib.parse.quote(number, safe='%')}")[0] == 400
+
+
+@pytest.mark.parametrize("name", ["", "/proc/sys"])
+def test_no_devices(engine: Engine, name: str) -> None:
+    """An empty name is no directory to look for devices in: it took all of the machine's files once."""
+    device = {"PathOnHost": name, "PathInContainer": "/dev/x", "CgroupPermissions": "rwm"}
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Devices": [device]}}
+    status, text = call(engine, "POST", "/containers/create", body)
+    assert status == 201, text
+    status, text = call(engine, "POST", f"/containers/{json.loads(text)['Id']}/start")
+    assert (status, "error gathering device information" in text) == (400, True)
+
+
 @pytest.mark.parametrize("time", ["99999999999999999999", "9" * 5000, "-99999999999999999999"])
 def test_times_beyond_all_calendars(engine: Engine, time: str) -> None:
     engine.ok("create", "--name", "box", "busybox", "true")

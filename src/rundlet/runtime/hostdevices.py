@@ -1,5 +1,6 @@
 """Device nodes of the host, for ``--device`` and ``--privileged``."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,12 @@ def all_devices() -> list[dict[str, Any]]:
 
 
 def requested(host_path: str, container_path: str) -> list[dict[str, Any]]:
-    """The device at ``host_path``, or all below it, under their names in the container. Raises: DeviceError."""
+    """The device at ``host_path``, or all below it, under their names in the container. Raises: DeviceError.
+
+    A directory is walked to its last corner: not on an event loop.
+    """
+    if not host_path:  # the current directory to realpath
+        raise DeviceError(host_path, os.strerror(errno.ENOENT).lower())
     try:
         real = os.path.realpath(host_path, strict=True)
         found = os.stat(real)

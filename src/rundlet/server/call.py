@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _CHUNK = 256 * 1024
+_INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
+"""As Go reads one: no blanks, no underscores, no other script's digits."""
+_BEYOND = 1 << 63
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -56,10 +59,9 @@ class Call:
         value = self.text(key)
         if not value:
             return None
-        try:
-            return int(value)
-        except ValueError as exc:
-            raise InvalidParameterError(f'invalid {key}: "{value}" is not a number') from exc
+        if not _INTEGER.fullmatch(value) or not -_BEYOND <= int(value) < _BEYOND:
+            raise InvalidParameterError(f'invalid {key}: "{value}" is not a number')
+        return int(value)
 
     def filters(self, accepted: Collection[str]) -> Filters:
         """The ``filters`` parameter. Raises InvalidFilterError for one that is not ``accepted``."""

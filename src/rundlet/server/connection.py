@@ -5,12 +5,18 @@ leaves it to asyncio to end the whole connection then; here the requests that ca
 """
 
 import asyncio
+import logging
 import select
 import socket
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
+
+from rundlet.server import answers
+
+log = logging.getLogger(__name__)
 
 _LOOK: Final = 1.0
 """Seconds between looks at a client that half-closed: a full close shows as a hang-up only."""
@@ -44,6 +50,22 @@ class Connection(RequestHandler):
             self._deadline = loop.time() + _PATIENCE
             self._look = loop.call_soon(self._watch)
         return True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP is its client's affair: an answer, and no page in the engine's log for each."""
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        said = (message or "").partition("\n")[0].rstrip(":")
+        log.debug("not HTTP: %s", said)
+        answer = answers.json({"message": said or "bad request"}, status)
+        answer.force_close()
+        return answer
 
     def _idle(self) -> bool:
         return not self._messages and self._waiter is not None

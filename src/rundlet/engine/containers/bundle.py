@@ -1,5 +1,6 @@
 """From a container's record to what its shim is given: an OCI configuration and the shim's own part."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ class BundleMaker:
         self._seccomp = seccomp
         self._links = Links(context.containers, context.network)
 
-    def make(
+    async def make(
         self, record: Record, network: dict[str, Any], etc_mounts: list[dict[str, Any]], log: dict[str, Any]
     ) -> dict[str, Any]:
         """``network`` and ``log`` are the shim's sections; ``etc_mounts`` bind the files that we write for it.
@@ -45,7 +46,8 @@ class BundleMaker:
         protection = security(host, defaults.security)
         group = groups.section(record, self._context)
         request = self._request(record, config, host, protection, groups.oci_path(record, self._context), etc_mounts)
-        oci = spec.build(request)
+        # A device may be a whole directory: other clients need not wait while it is walked.
+        oci = await asyncio.to_thread(spec.build, request) if request.devices else spec.build(request)
         names = frozenset(spec.capability_names(request))
         external = self._context.settings.runtimes.get(record.runtime)
         program = None

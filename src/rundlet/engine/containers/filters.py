@@ -6,7 +6,7 @@ from rundlet.api.container_config import PortMap
 from rundlet.api.filters import Filters, InvalidFilterError
 from rundlet.container.record import Record
 from rundlet.container.state import Status
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, ports
 from rundlet.errors import InvalidParameterError
 from rundlet.util import regular
 
@@ -18,7 +18,7 @@ class Selection:
     """One request's filters, checked once and applied to each container.
 
     ``find`` resolves a container named by ``before``/``since``; ``ancestors`` gives the image IDs that ``ancestor=x``
-    means; ``networks`` the names and IDs of a container's networks; ``ports`` its published ports; ``health`` its
+    means; ``networks`` the names and IDs of a container's networks; ``port_map`` its published ports; ``health`` its
     health's name. Raises InvalidFilterError and what ``find`` raises.
     """
 
@@ -29,12 +29,12 @@ class Selection:
         find: Callable[[str], Record],
         ancestors: Callable[[str], Iterable[str]],
         networks: Callable[[Record], Iterable[str]],
-        ports: Callable[[Record], PortMap],
+        port_map: Callable[[Record], PortMap],
         health: Callable[[Record], str],
     ) -> None:
         self._filters = filters
         self._networks = networks
-        self._ports = ports
+        self._ports = port_map
         self._health = health
         for value in filters.get("status"):
             if value not in STATUSES:
@@ -42,9 +42,7 @@ class Selection:
         for value in filters.get("health"):
             if value not in HEALTHS:
                 raise InvalidParameterError(f"unrecognized filter value for health: {value}")
-        for key in ("publish", "expose"):
-            for value in filters.get(key):
-                _expand(key, value)
+        self._wanted_ports = {key: [_span(key, value) for value in filters.get(key)] for key in ("publish", "expose")}
         self._exited = self._integers("exited")
         self._ancestors = {image for name in filters.get("ancestor") for image in ancestors(name)}
         self._before = [find(name) for name in filters.get("before")]
@@ -132,6 +130,7 @@ class Selection:
             f"{binding.host_port}/{port.partition('/')[2]}"
             for port, bindings in self._ports(record).items()
             for binding in bindings or ()
+            if binding.host_port
         }
 
     def _exposed(self, record: Record) -> set[str]:
@@ -139,16 +138,19 @@ class Selection:
         return set(self._ports(record))
 
     def _any_port(self, key: str, have: set[str]) -> bool:
-        return any(port in have for value in self._filters.get(key) for port in _expand(key, value))
+        spans = [span for span in map(ports.span, have) if span is not None]
+        return any(
+            kind == protocol and first in numbers
+            for numbers, protocol in self._wanted_ports[key]
+            for (first, *_), kind in spans
+        )
 
 
-def _expand(key: str, value: str) -> list[str]:
-    """``80``, ``80/udp`` or ``80-90/tcp`` as port names."""
-    numbers, _, protocol = value.partition("/")
-    low, _, high = numbers.partition("-")
-    try:
-        return [f"{port}/{protocol or 'tcp'}" for port in range(int(low), int(high or low) + 1)]
-    except ValueError as exc:
+def _span(key: str, value: str) -> ports.Span:
+    found = ports.span(value)
+    if found is None:
+        text = value.partition("/")[0]
         raise InvalidParameterError(
-            f'error while looking up for {key} {value}: strconv.ParseUint: parsing "{numbers}": invalid syntax'
-        ) from exc
+            f'error while looking up for {key} {value}: strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    return found

@@ -13,7 +13,7 @@ from rundlet.api.container_config import ContainerConfig, HostConfig
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
 from rundlet.container.store import ContainerStore
-from rundlet.engine.containers import documents
+from rundlet.engine.containers import documents, ports
 from rundlet.errors import (
     ConflictError,
     InternalError,
@@ -174,9 +174,9 @@ class Links:
 def variables(name: str, address: str, child: ContainerConfig) -> list[str]:
     """The variables of one link; ``name`` is ``/parent/alias``."""
     prefix = name.rpartition("/")[2].upper().replace("-", "_")
-    ports = _ports(child.exposed_ports or ())
-    found = [f"{prefix}_PORT={protocol}://{address}:{port}" for port, protocol in ports[:1]]
-    for first, last, protocol in _ranges(ports):
+    exposed = _ports(child.exposed_ports or ())
+    found = [f"{prefix}_PORT={protocol}://{address}:{port}" for port, protocol in exposed[:1]]
+    for first, last, protocol in _ranges(exposed):
         start = f"{prefix}_PORT_{first}_{protocol.upper()}"
         found += [
             f"{start}_START={protocol}://{address}:{first}",
@@ -186,7 +186,7 @@ def variables(name: str, address: str, child: ContainerConfig) -> list[str]:
             f"{start}_END={protocol}://{address}:{last}",
             f"{start}_PORT_END={last}",
         ]
-    for port, protocol in ports:
+    for port, protocol in exposed:
         one = f"{prefix}_PORT_{port}_{protocol.upper()}"
         found += [f"{one}={protocol}://{address}:{port}", f"{one}_ADDR={address}"]
         found += [f"{one}_PORT={port}", f"{one}_PROTO={protocol}"]
@@ -210,19 +210,14 @@ def _parse(text: str) -> tuple[str, str]:
 
 def _ports(exposed: Iterable[str]) -> list[tuple[int, str]]:
     """(port, protocol), TCP first where the number is the same."""
-    found = []
-    for text in exposed:
-        number, _, protocol = text.partition("/")
-        first, _, last = number.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            found += [(port, protocol or "tcp") for port in range(int(first), int(last or first) + 1)]
+    found = [port for text in exposed for port in ports.named(text)]
     return sorted(found, key=lambda port: (port[0], port[1] != "tcp", port[1]))
 
 
-def _ranges(ports: Sequence[tuple[int, str]]) -> Iterable[tuple[int, int, str]]:
+def _ranges(exposed: Sequence[tuple[int, str]]) -> Iterable[tuple[int, int, str]]:
     """(first, last, protocol) of every run of three ports or more."""
-    for protocol in dict.fromkeys(protocol for _, protocol in ports):
-        numbers = [port for port, kind in ports if kind == protocol]
+    for protocol in dict.fromkeys(protocol for _, protocol in exposed):
+        numbers = [port for port, kind in exposed if kind == protocol]
         while numbers:
             length = 1
             while length < len(numbers) and numbers[length] == numbers[0] + length:

@@ -9,7 +9,7 @@ from rundlet.api.container_config import EndpointSettings, PortBinding, PortMap
 from rundlet.api.containers import NetworkSettings, Port
 from rundlet.container.record import Record
 from rundlet.container.state import is_running
-from rundlet.engine.containers import documents, network_modes
+from rundlet.engine.containers import documents, network_modes, ports
 from rundlet.engine.containers.etc import EtcFiles, has_ipv6
 from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
@@ -174,22 +174,24 @@ class Networking:
 
     def summary_ports(self, record: Record) -> tuple[Port, ...]:
         """The PORTS column's data."""
-        ports: list[Port] = []
+        found: list[Port] = []
         for key, bindings in self.port_map(record).items():
-            number, _, protocol = key.partition("/")
+            number, protocol = next(ports.named(key), (0, ""))
+            if not protocol:
+                continue
             published = [binding for binding in bindings or () if binding.host_port]
             if not published:
-                ports.append(Port(private_port=int(number.partition("-")[0]), type=protocol or "tcp"))
+                found.append(Port(private_port=number, type=protocol))
             for binding in published:
-                ports.append(
+                found.append(
                     Port(
                         ip=binding.host_ip,
-                        private_port=int(number),
+                        private_port=number,
                         public_port=int(binding.host_port),
-                        type=protocol or "tcp",
+                        type=protocol,
                     )
                 )
-        return tuple(ports)
+        return tuple(found)
 
     def network_names(self, record: Record) -> list[str]:
         """Names and IDs of the container's networks, for filters."""

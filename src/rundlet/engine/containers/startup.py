@@ -99,7 +99,7 @@ class Starter:
                 await self._proxy.serve(record.id, allocation.reservation)
             etc_mounts = self._etc.write(record, allocation)
             log = await self._plan_log(record)
-            bundle = self._bundles.make(record, self._net_section(record, allocation), etc_mounts, log.section)
+            bundle = await self._bundles.make(record, self._net_section(record, allocation), etc_mounts, log.section)
             return await self._launch(record, bundle, allocation, live, log)
         except BaseException:
             self._context.network.release(record.id)

@@ -63,7 +63,7 @@ class Views:
             find=self._context.containers.find,
             ancestors=self._ancestors,
             networks=self._networking.network_names,
-            ports=self._networking.port_map,
+            port_map=self._networking.port_map,
             health=self._health,
         )
         everything = options.all or options.limit > 0 or selection.widens
