@@ -1,11 +1,13 @@
 """``update``: new limits for a container, at once where it runs."""
 
 import asyncio
+import contextlib
 
 import msgspec
 
 from rundlet.api.container_config import HostConfig, Resources
 from rundlet.api.containers import ContainerUpdate, ContainerUpdated
+from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
 from rundlet.engine import refusals, resources
 from rundlet.engine.containers import documents, groups
@@ -14,6 +16,7 @@ from rundlet.engine.containers.bundle import limits
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, NotSupportedError
 from rundlet.runtime import spec
+from rundlet.runtime.shimclient import ShimClient, ShimGoneError
 
 _FIELDS = (
     "cpu_shares",
@@ -72,17 +75,26 @@ class Updater:
             host = msgspec.structs.replace(host, **impossible)
             warnings = tuple(discarded)
             if is_running(record.state.status) and live.shim is not None:
-                changed = limits(self._changes(body, host))
-                wanted = spec.resources(changed)
-                warnings += tuple(await live.shim.update(wanted, changed.controllers()))
-                await asyncio.to_thread(groups.tell_systemd, record, self._context, wanted)
-                if body.restart_policy.name:
-                    policy = host.restart_policy
-                    await live.shim.set_restart(policy.name, policy.maximum_retry_count)
+                # When it has just ended, the limits are those of its next start, as for one that doesn't run.
+                with contextlib.suppress(ShimGoneError):
+                    warnings += await self._apply(record, live.shim, body, host)
             updated = msgspec.structs.replace(record, host_config=documents.encode(host))
             self._context.containers.save(updated, durable=True)
         self._context.events.publish("container", "update", record.id, event_attributes(record))
         return ContainerUpdated(warnings=warnings or None)
+
+    async def _apply(
+        self, record: Record, shim: ShimClient, body: ContainerUpdate, host: HostConfig
+    ) -> tuple[str, ...]:
+        """To what runs; returns warnings. Raises ShimGoneError, ShimRequestError."""
+        changed = limits(self._changes(body, host))
+        wanted = spec.resources(changed)
+        warnings = tuple(await shim.update(wanted, changed.controllers()))
+        await asyncio.to_thread(groups.tell_systemd, record, self._context, wanted)
+        if body.restart_policy.name:
+            policy = host.restart_policy
+            await shim.set_restart(policy.name, policy.maximum_retry_count)
+        return warnings
 
     def _merged(self, host: HostConfig, body: ContainerUpdate) -> HostConfig:
         given = {name: value for name in _FIELDS if (value := getattr(body, name))}
