@@ -1,10 +1,12 @@
 """``./dev demo``: a real image through a real registry into a running web server, each step with the time it took."""
 
+import argparse
 import contextlib
 import http.client
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -209,7 +211,13 @@ def demo() -> None:
         show.step("everything, and nothing is left behind", time.monotonic() - start)
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
+    argparse.ArgumentParser(prog="./dev demo", description=__doc__).parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)  # whatever ends it, its engine and registry go, too
     try:
         demo()
     except (DemoError, UnavailableError) as exc:

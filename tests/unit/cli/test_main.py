@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rundlet.api import versions
 from rundlet.cli import catalog, paths
-from rundlet.cli.main import main
+from rundlet.cli.main import _DOCKER, main
 from rundlet.util.layout import Layout
 
 Output = pytest.CaptureFixture[str]
@@ -172,3 +173,8 @@ def test_an_engine_that_refuses(verb: str, code: int, prefix: str, tmp_path: Pat
         assert main(["rundlet", "-H", f"unix://{path}", verb, "x"]) == code
         thread.join()
     assert capsys.readouterr().err.startswith(f"{prefix}Error response from daemon: taken\n")
+
+
+def test_the_release_of_docker_is_one() -> None:
+    """The command line imports nothing of the API: the release stands twice."""
+    assert _DOCKER == versions.RELEASE
