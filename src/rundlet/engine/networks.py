@@ -25,9 +25,10 @@ from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
 from rundlet.errors import NotSupportedError
 from rundlet.network.creation import Pool, Request
-from rundlet.network.errors import NetworkNotFoundError
+from rundlet.network.errors import ActiveEndpointsError, NetworkNotFoundError
 from rundlet.network.networks import Network as StoredNetwork
 from rundlet.util.clock import rfc3339_nano
+from rundlet.util.tasks import settled
 
 
 class NetworkRouterService:
@@ -36,6 +37,8 @@ class NetworkRouterService:
     def __init__(self, context: Context, connector: Connector) -> None:
         self._context = context
         self._connector = connector
+        self._changing = asyncio.Lock()
+        """Networks are made and removed one at a time: a new one must not get what an old one still has."""
 
     async def list(self, options: NetworkListOptions) -> Sequence[Network]:
         return [self._wire(network, full=False) for network in self._selected(options.filters)]
@@ -45,7 +48,8 @@ class NetworkRouterService:
 
     async def create(self, body: NetworkCreate) -> NetworkCreated:
         """Raises what the network room raises, NotSupportedError."""
-        made = self._context.network.create(_request(body))
+        async with self._changing:
+            made = self._context.network.create(_request(body))
         self._context.events.publish("network", "create", made.id, network_event(made))
         warning = "; ".join(f"IPv{pool.version} is not enabled: {pool.subnet} is not used" for pool in made.idle)
         return NetworkCreated(id=made.id, warning=warning)
@@ -64,10 +68,19 @@ class NetworkRouterService:
             await self._connector.disconnect(network, body)
 
     async def remove(self, ref: str) -> None:
-        self._remove(ref)
+        await settled(self._remove(ref))
 
-    def _remove(self, ref: str) -> StoredNetwork:
-        removed = self._context.network.remove(ref)
+    async def _remove(self, ref: str) -> StoredNetwork:
+        """A bridge takes the kernel some 50 ms: others are served meanwhile."""
+        network = self._context.network
+        async with self._changing:
+            removed = network.leave(ref)
+            try:
+                await asyncio.to_thread(network.remove_links, removed)
+            except BaseException:
+                network.stay(removed)
+                raise
+            network.left(removed)
         self._context.events.publish("network", "destroy", removed.id, network_event(removed))
         return removed
 
@@ -84,9 +97,9 @@ class NetworkRouterService:
                 continue
             if "label!" in filters and filters.labels(network.labels, "label!"):
                 continue
-            with contextlib.suppress(NetworkNotFoundError):  # someone else was quicker
-                removed.append(self._remove(network.id).name)
-            await asyncio.sleep(0)  # a bridge takes the kernel a while: others' requests go between
+            # Someone else was quicker, or has started a container on it since.
+            with contextlib.suppress(NetworkNotFoundError, ActiveEndpointsError):
+                removed.append((await settled(self._remove(network.id))).name)
         self._context.events.publish("network", "prune", "", {"reclaimed": "0"})
         return NetworksPruned(networks_deleted=tuple(removed) or None)
 

@@ -129,11 +129,15 @@ class Host:
                 self._foreign.allow_legacy([network.bridge], [network.bridge] if network.ipv6 else [])
 
     def remove_links(self, network: Network) -> None:
-        """Remove a network's bridge or parent. Before its record: without that the next engine would not find them."""
-        if network.driver in PARENT_DRIVERS:
-            self._parents.remove(network)
-        elif network.driver == "bridge":
-            self._bridges.remove(network)
+        """Remove a network's bridge or parent. Before its record: without that the next engine would not find them.
+
+        Slow; safe beside every other call.
+        """
+        with Netlink() as rtnl:
+            if network.driver in PARENT_DRIVERS:
+                ParentDriver(rtnl).remove(network)
+            elif network.driver == "bridge":
+                BridgeDriver(rtnl).remove(network)
 
     def discard(self, network: Network) -> None:
         """Take a network that is not in the records any more out of the firewalls."""

@@ -193,6 +193,7 @@ class NetworkStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._leaving: set[str] = set()
 
     def ensure_defaults(self, options: dict[str, str] | None) -> None:
         """Make the three networks that every engine has, where they are missing; None: without the first."""
@@ -210,9 +211,12 @@ class NetworkStore:
 
     def all(self) -> list[Network]:
         """Every network, by name."""
-        return [_decode(row[0]) for row in self._database.query("SELECT record FROM networks ORDER BY name")]
+        rows = self._database.query("SELECT id, record FROM networks ORDER BY name")
+        return [_decode(record) for network_id, record in rows if network_id not in self._leaving]
 
     def by_id(self, network_id: str) -> Network | None:
+        if network_id in self._leaving:
+            return None
         rows = self._database.query("SELECT record FROM networks WHERE id = ?", (network_id,))
         return _decode(rows[0][0]) if rows else None
 
@@ -246,6 +250,15 @@ class NetworkStore:
     def delete(self, network_id: str) -> None:
         with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM networks WHERE id = ?", (network_id,))
+        self._leaving.discard(network_id)
+
+    def hide(self, network_id: str) -> None:
+        """Nobody finds it any more, but for an engine after this one: its links may still be there."""
+        self._leaving.add(network_id)
+
+    def show(self, network_id: str) -> None:
+        """It stays after all."""
+        self._leaving.discard(network_id)
 
 
 def _decode(record: str) -> Network:

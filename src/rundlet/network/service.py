@@ -1,9 +1,9 @@
 """The network's door for the engine: allocate, release, recover.
 
 Every call is synchronous and short, so the engine makes them from its event loop; only :meth:`NetworkService.sweep`,
-:meth:`~NetworkService.shutdown` and :meth:`~NetworkService.remove_all` wait for the kernel (20 ms for each link that
-has to be deleted, 8 ms to look through the tracked connections for one address) and belong in a thread. Errors of the
-kernel arrive as ``FirewallError``.
+:meth:`~NetworkService.remove_links`, :meth:`~NetworkService.shutdown` and :meth:`~NetworkService.remove_all` wait for
+the kernel (20 ms and more for each link that has to be deleted, 8 ms to look through the tracked connections for one
+address) and belong in a thread. Errors of the kernel arrive as ``FirewallError``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -230,15 +230,32 @@ class NetworkService:
             with kernel_errors():
                 self._host.add(made)
         except BaseException:
-            self._discard(made)
+            self.remove_links(made)
+            self.left(made)
             raise
         self._joiner.write_network(made)
         return made
 
     def remove(self, reference: str) -> Network:
-        """Remove a network that no running container is on.
+        """Remove a network that no running container is on, in one go. Slow.
 
-        Raises NetworkNotFoundError, PredefinedNetworkError, ActiveEndpointsError.
+        Raises what :meth:`leave` raises.
+        """
+        network = self.leave(reference)
+        try:
+            self.remove_links(network)
+        except BaseException:
+            self.stay(network)
+            raise
+        self.left(network)
+        return network
+
+    def leave(self, reference: str) -> Network:
+        """The first part of a removal: from now on nobody finds the network.
+
+        Then come :meth:`remove_links`, in a thread, and :meth:`left`, or :meth:`stay` if that failed; no network is
+        made before: it might get what this one still has. Raises NetworkNotFoundError, PredefinedNetworkError,
+        ActiveEndpointsError, NetworkForbiddenError.
         """
         network = self._networks.find(reference)
         if network.predefined:
@@ -248,8 +265,27 @@ class NetworkService:
             raise ActiveEndpointsError(network.name, [(made.name, made.id) for made in endpoints])
         if network.config_only and any(other.config_from == network.name for other in self._networks.all()):
             raise NetworkForbiddenError(f"configuration network {network.name} is in use")
-        self._discard(network)
+        self._networks.hide(network.id)
         return network
+
+    def remove_links(self, network: Network) -> None:
+        """The second part of a removal. Slow; safe beside every other call."""
+        with kernel_errors():
+            self._host.remove_links(network)
+
+    def stay(self, network: Network) -> None:
+        """It could not be removed."""
+        self._networks.show(network.id)
+
+    def left(self, network: Network) -> None:
+        """The last part of a removal."""
+        self._networks.delete(network.id)
+        with self._database.transaction(freeing=True) as cursor:
+            ipam.forget(cursor, network.id)
+        with kernel_errors():
+            self._host.discard(network)
+        if self._names is not None:
+            self._names.forget(network.id)
 
     def _configured(self, request: creation.Request) -> creation.Request:
         """The request with what its configuration network says."""
@@ -340,17 +376,6 @@ class NetworkService:
             # Without a parent it leads nowhere.
             return msgspec.structs.replace(made, parent=name, parent_made=ours, internal=made.internal or not parent)
         return made
-
-    def _discard(self, network: Network) -> None:
-        with kernel_errors():
-            self._host.remove_links(network)
-        self._networks.delete(network.id)
-        with self._database.transaction(freeing=True) as cursor:
-            ipam.forget(cursor, network.id)
-        with kernel_errors():
-            self._host.discard(network)
-        if self._names is not None:
-            self._names.forget(network.id)
 
     # -- containers ---------------------------------------------------------------------------------------------
 
