@@ -309,6 +309,8 @@ def test_owners_of_a_stage_stay(context: Context) -> None:
         ("FROM scratch\n", "No image was generated"),
         ("RUN true\n", "no build stage in current context"),
         ("", "cannot be empty"),
+        ("\n \n\n", "file with no instructions"),
+        ("# nothing\n", "file with no instructions"),
     ],
 )
 def test_what_fails_says_why(context: Context, text: str, message: str) -> None:

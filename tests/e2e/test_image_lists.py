@@ -12,6 +12,19 @@ def test_the_tree_names_the_platform(client: Client, engine: Engine) -> None:
     assert any("linux/amd64" in line or "linux/arm64" in line for line in lines[position + 1 : position + 3]), lines
 
 
+def test_several_bounds_of_time_all_hold(engine: Engine) -> None:
+    engine.ok("create", "--name", "dated", "busybox", "true")
+    times = []
+    for number in range(4):
+        engine.ok("commit", "dated", f"dated:{number}")
+        times.append(engine.ok("image", "inspect", "--format", "{{.Created}}", f"dated:{number}"))
+    bounds = [word for time in times[2:0:-1] for word in ("--filter", f"until={time}")]
+    found = engine.ok("images", "--format", "{{.Tag}}", "--filter", "reference=dated", *bounds)
+    assert found == "0"
+    engine.ok("rm", "dated")
+    engine.ok("rmi", *(f"dated:{number}" for number in range(4)))
+
+
 def test_layers_and_their_waste(engine: Engine) -> None:
     engine.ok(
         "run",

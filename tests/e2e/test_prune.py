@@ -77,6 +77,27 @@ def test_images(client: Client, context: Context) -> None:
     assert "prune-two" not in engine.ok("images", "--format", "{{.Repository}}").split()
 
 
+def test_an_image_in_use_keeps_the_names_that_its_containers_know(client: Client, context: Context) -> None:
+    """Its other names go with ``--all``, as with Docker; the image stays."""
+    engine = client.engine
+    context.dockerfile("FROM busybox\nLABEL kind=used\n").ok("-t", "used:a")
+    found = engine.ok("images", "-q", "--no-trunc", "used:a")
+    engine.ok("tag", "used:a", "used:b")
+    engine.ok("tag", "used:a", "used:z")
+    engine.ok("create", "--name", "by-name", "used:a", "true")
+    engine.ok("create", "--name", "mounts", "--mount", "type=image,source=used:b,target=/x", "busybox", "true")
+    shown = client.ok("image", "prune", "--all", "--force", "--filter", "label=kind=used").lower()
+    assert "untagged: used:z" in shown
+    assert "deleted: " not in shown
+    assert sorted(engine.ok("images", "--format", "{{.Tag}}", "used").split()) == ["a", "b"]
+    engine.ok("rm", "by-name", "mounts")
+    engine.ok("create", "--name", "by-id", found, "true")
+    client.ok("image", "prune", "--all", "--force", "--filter", "label=kind=used")
+    assert engine.ok("images", "--format", "{{.Tag}}", "used") == "b"
+    engine.ok("rm", "by-id")
+    engine.ok("rmi", "used:b")
+
+
 def _steps(engine: Engine) -> int:
     return engine.ok("builder", "du").count(" true ")
 

@@ -8,6 +8,7 @@ from rundlet.errors import InvalidParameterError
 from rundlet.util.clock import Clock
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|µs|m|s)")
+_FRACTION = re.compile(r"[.,](\d+)")
 _NANOSECONDS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
 
 
@@ -18,6 +19,11 @@ def parse_until(values: Sequence[str], clock: Clock) -> int | None:
     if len(values) > 1:
         raise InvalidParameterError("more than one until filter specified")
     return parse_time(values[0], clock)
+
+
+def parse_earliest(values: Sequence[str], clock: Clock) -> int | None:
+    """Several ``until=…`` where all of them must hold; as ``parse_until`` else."""
+    return min((parse_time(value, clock) for value in values), default=None)
 
 
 def parse_time(text: str, clock: Clock) -> int:
@@ -34,7 +40,9 @@ def parse_time(text: str, clock: Clock) -> int:
         raise InvalidParameterError(f'failed to parse value as time or duration: "{text}"') from None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
-    return int(found.timestamp()) * 10**9 + found.microsecond * 1000
+    written = _FRACTION.search(text)  # the nine digits that images' times have: datetime knows of six
+    nanoseconds = int(written[1][:9].ljust(9, "0")) if written else 0
+    return int(found.replace(microsecond=0).timestamp()) * 10**9 + nanoseconds
 
 
 def _duration(text: str) -> int | None:

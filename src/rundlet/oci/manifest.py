@@ -23,10 +23,10 @@ class UnsupportedManifestError(InvalidParameterError):
     reason = "unsupported-manifest"
 
 
-class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """One platform's image: its config and its layers, bottom first."""
 
-    schema_version: int
+    schema_version: int = 0
     config: Descriptor
     layers: tuple[Descriptor, ...]
     media_type: str = ""
@@ -77,10 +77,10 @@ class _Ordered(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
         return cls(**{name: getattr(manifest, name) for name in cls.__struct_fields__})
 
 
-class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """Several manifests, usually one for each platform."""
 
-    schema_version: int
+    schema_version: int = 0
     media_type: str = ""
     manifests: tuple[Descriptor, ...] | None = ()
     annotations: dict[str, str] | None = None
@@ -147,9 +147,10 @@ def document_type(data: bytes, media_type: str = "") -> str:
             "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed: "
             "the image's author has to rebuild it in the OCI format or as Docker manifest version 2, schema 2"
         )
-    if probe.schema_version != 2:
-        raise InvalidDocumentError("image manifest", f"schemaVersion is {probe.schema_version}, not 2")
     known = mediatype.INDEXES | mediatype.MANIFESTS
+    # Some libraries leave the version at 0; Docker looks at the media type only.
+    if probe.schema_version != 2 and not (probe.schema_version == 0 and probe.media_type in known):
+        raise InvalidDocumentError("image manifest", f"schemaVersion is {probe.schema_version}, not 2")
     if probe.media_type and probe.media_type not in known:
         raise UnsupportedManifestError(f"unsupported manifest media type: {probe.media_type}")
     like_manifest, like_index = probe.has("config") or probe.has("layers"), probe.has("manifests")

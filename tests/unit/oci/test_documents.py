@@ -88,6 +88,13 @@ def test_manifest_is_a_view() -> None:
     assert manifest.encode().startswith(b'{\n   "schemaVersion": 2,\n   "mediaType": ')
 
 
+@pytest.mark.parametrize("version", [0, ...])
+def test_the_media_type_says_enough_without_a_version(version: object) -> None:
+    """As libraries write a manifest that was never given a version; Docker looks at the media type only."""
+    found = decode_any(_manifest(schemaVersion=version, mediaType=mediatype.OCI_MANIFEST))
+    assert isinstance(found, Manifest)
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
@@ -97,6 +104,7 @@ def test_manifest_is_a_view() -> None:
         (b"[" * 100000, InvalidDocumentError),
         (_manifest(schemaVersion=1), UnsupportedManifestError),
         (_manifest(schemaVersion=3), InvalidDocumentError),
+        (_manifest(schemaVersion=0, mediaType=""), InvalidDocumentError),
         (_manifest(manifests=[]), InvalidDocumentError),
         (_manifest(mediaType=mediatype.OCI_INDEX), InvalidDocumentError),
         (_manifest(mediaType="text/html"), UnsupportedManifestError),
@@ -152,7 +160,7 @@ def test_choice_of_platform() -> None:
 
 def test_attestations_are_never_chosen_and_a_nameless_entry_is_the_last_choice() -> None:
     attestation = Descriptor(mediatype.OCI_MANIFEST, A, 1, annotations={"vnd.docker.reference.type": "attestation"})
-    assert Index(2, manifests=(attestation,)).choose(Platform("amd64", "linux")) is None
+    assert Index(schema_version=2, manifests=(attestation,)).choose(Platform("amd64", "linux")) is None
     chosen = _index(None, {"os": "linux", "architecture": "amd64"}).choose(Platform("amd64", "linux"))
     assert chosen is not None and chosen.size == 1
     assert _index(None).choose(Platform("amd64", "linux")) is not None

@@ -169,7 +169,7 @@ def read_dockerfile(context: str, name: str, *, filtered: bool, own_ignore: bool
             data = _read(root, "Containerfile")
         if data is None:
             raise DockerfileMissingError(name or DOCKERFILE)
-        if not data.strip():
+        if not data:
             raise InvalidParameterError(f"the Dockerfile ({name or DOCKERFILE}) cannot be empty")
         parsed = parse(data)
         ignore = _read(root, f"{name or DOCKERFILE}{IGNORE_FILE}") if own_ignore else None

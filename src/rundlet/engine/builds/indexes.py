@@ -113,7 +113,12 @@ class IndexMaker:
         for part in parts:
             if part.statements:
                 entries.append(await self._attested(part))
-        index = Index(2, mediatype.OCI_INDEX, tuple(entries), annotations.of(INDEX) or None)
+        index = Index(
+            schema_version=2,
+            media_type=mediatype.OCI_INDEX,
+            manifests=tuple(entries),
+            annotations=annotations.of(INDEX) or None,
+        )
         found = await self._put(mediatype.OCI_INDEX, index.encode())
         await self.keep(parts[0].image, [part.image for part in parts[1:]])
         return found
@@ -136,7 +141,7 @@ class IndexMaker:
             "rootfs": {"type": "layers", "diff_ids": [str(layer.digest) for layer in layers]},
         }
         described = await self._put(mediatype.OCI_CONFIG, msgspec.json.encode(config))
-        manifest = Manifest(2, described, tuple(layers), mediatype.OCI_MANIFEST)
+        manifest = Manifest(schema_version=2, config=described, layers=tuple(layers), media_type=mediatype.OCI_MANIFEST)
         return msgspec.structs.replace(
             await self._put(mediatype.OCI_MANIFEST, manifest.encode()),
             platform=_UNKNOWN,

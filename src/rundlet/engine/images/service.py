@@ -33,7 +33,8 @@ from rundlet.api.images import (
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.engine.context import Context
 from rundlet.engine.images import anatomy, streams, views
-from rundlet.engine.times import parse_until
+from rundlet.engine.images.names import spare_names
+from rundlet.engine.times import parse_earliest, parse_until
 from rundlet.errors import ForbiddenError, InvalidParameterError, RundletError
 from rundlet.image import history, variants
 from rundlet.image.errors import AmbiguousTagError
@@ -283,23 +284,30 @@ class ImageService:
         return [self._removed(removal) for removal in removals]
 
     async def prune(self, filters: Filters) -> ImagesPruned:
-        """Dangling images that no container uses; with ``dangling=false`` all that no container uses."""
+        """Dangling images that no container uses; with ``dangling=false`` all that no container uses.
+
+        Then an image in use loses those of its names that no container was made from, as with Docker.
+        """
         dangling_only = filters.boolean("dangling")
         until = parse_until(filters.get("until"), self._context.clock)
-        users = self._users()
+        users = self._references()
         deleted: list[ImageDeleted] = []
         freed = 0
         for image in self._context.images.images():
-            if str(image.id) in users or (not image.dangling and dangling_only is not False):
+            used = str(image.id) in users
+            if dangling_only is not False and (used or not image.dangling):
                 continue
             if not filters.labels(image.labels) or (until is not None and image.created_ns >= until):
                 continue
             if filters.get("label!") and filters.labels(image.labels, "label!"):
                 continue
-            if self._context.images.children(image.id):
+            if not used and self._context.images.children(image.id):
                 continue
             before = self.layers_size()
-            names = [*image.repo_tags, *image.repo_digests] or [str(image.id)]
+            if used:
+                names = [name.familiar for name in spare_names(image, users[str(image.id)])]
+            else:
+                names = [*image.repo_tags, *image.repo_digests] or [str(image.id)]
             for name in names:
                 if self._context.images.find(image.id) is not None:
                     removals = await self._rooms.remover.remove(name)
@@ -328,6 +336,15 @@ class ImageService:
             users[record.image_id] = users.get(record.image_id, 0) + 1
         return users
 
+    def _references(self) -> dict[str, Sequence[str]]:
+        """What the containers of each image, by ID, were made from or mount, as their users gave it."""
+        references: dict[str, Sequence[str]] = {}
+        for record in self._context.containers:
+            mounted = [(mount.name, mount.source) for mount in record.mounts if mount.kind == "image"]
+            for image, reference in ((record.image_id, record.image), *mounted):
+                references[image] = (*references.get(image, ()), reference)
+        return references
+
     def _shared(self, images: Sequence[Image]) -> dict[str, int]:
         """Bytes of each image's layers that another image has too."""
         layers = {str(image.id): self._context.images.layers(image.id) for image in images}
@@ -355,7 +372,7 @@ class _Selection:
         self._dangling = filters.boolean("dangling")
         self._before = [context.images.get(name).created_ns for name in filters.get("before")]
         self._since = [context.images.get(name).created_ns for name in filters.get("since")]
-        self._until = parse_until(filters.get("until"), context.clock)
+        self._until = parse_earliest(filters.get("until"), context.clock)
 
     def apply(self, images: Sequence[Image]) -> list[Image]:
         return [self._shown(image) for image in images if self._matches(image)]
