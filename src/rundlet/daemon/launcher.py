@@ -153,6 +153,9 @@ class _Launcher:
             return  # it ended while an answer was sent, in this very turn of the loop
         try:
             data, fds = protocol.receive_packet(self.connection)
+        except protocol.DescriptorsLostError as exc:
+            self.refuse(exc.data)
+            return
         except (OSError, protocol.ProtocolError):
             data, fds = b"", []
         if not data:
@@ -164,6 +167,13 @@ class _Launcher:
             self.engine_gone()
         finally:
             protocol.close_all(fds)
+
+    def refuse(self, data: bytes) -> None:
+        """There was no room for the descriptors of an order."""
+        try:
+            self.reply(Order(protocol.FAILED, Order.decode(data).seq, errno.EMFILE))
+        except protocol.ProtocolError:
+            self.engine_gone()
 
     def handle(self, order: Order, fds: list[int]) -> None:
         if order.kind == protocol.HELLO:

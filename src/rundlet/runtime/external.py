@@ -91,6 +91,17 @@ class ExternalProcess:
     def alive(self) -> bool:
         return self.pidfd >= 0
 
+    def abandon(self) -> None:
+        """Kill it, and hear nothing more of it. Never raises."""
+        if self.pidfd >= 0:
+            try:
+                pidfd.send_signal(self.pidfd, signal.SIGKILL)
+            except OSError:
+                pass  # it has ended
+            self._loop.remove(self.pidfd)
+            os.close(self.pidfd)
+            self.pidfd = -1
+
     def delete(self) -> None:
         """Have the runtime forget the container, and remove the bundle. Never raises."""
         if not self._made:

@@ -23,7 +23,8 @@ MAX_MESSAGE: Final = 65536
 MAX_LONG_MESSAGE: Final = 16 << 20  # of a request that comes in a memory file, as an exec with a large environment
 MAX_FDS: Final = 128
 # As plain numbers: operators of enumerations are Python functions, whose memory each shim would touch.
-_CUT: Final = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
+_TOO_LONG: Final = int(socket.MSG_TRUNC)
+_CUT: Final = _TOO_LONG | int(socket.MSG_CTRUNC)
 _json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 Message = dict[str, Any]
@@ -43,6 +44,14 @@ _ORDER: Final = struct.Struct("=IIq64s")
 
 class ProtocolError(Exception):
     """The peer sent something that is no message."""
+
+
+class DescriptorsLostError(ProtocolError):
+    """A whole packet, but there was no room for its descriptors: this process has too many open."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("too many open files")
+        self.data = data
 
 
 class Order(NamedTuple):
@@ -162,7 +171,8 @@ def send_packet(sock: socket.socket, data: bytes, fds: "tuple[int, ...] | list[i
 def receive_packet(sock: socket.socket, size: int = MAX_MESSAGE) -> tuple[bytes, list[int]]:
     """The next packet and its descriptors (close-on-exec); ``(b"", [])`` at the end.
 
-    Raises: OSError; ProtocolError for a packet that was cut (its descriptors are closed).
+    Raises: OSError; ProtocolError for a packet that was cut, DescriptorsLostError where only descriptors are missing
+    (those that came are closed).
     """
     data, ancillary, flags, _ = sock.recvmsg(size + 1, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
     fds: list[int] = []
@@ -173,7 +183,9 @@ def receive_packet(sock: socket.socket, size: int = MAX_MESSAGE) -> tuple[bytes,
             fds.extend(numbers)
     if flags & _CUT or len(data) > size:
         close_all(fds)
-        raise ProtocolError("packet too long")
+        if flags & _TOO_LONG or len(data) > size:
+            raise ProtocolError("packet too long")
+        raise DescriptorsLostError(data)
     return data, fds
 
 

@@ -143,7 +143,32 @@ class Container:
         if self._logger >= 0:
             os.close(self._logger)
         self._logger, self.logger_gone = fd, False
-        self.hub.log_to(os.dup(fd))
+        if self.state != RESTARTING:  # between two lives there are no streams: the next one begins with it
+            self.hub.log_to(os.dup(fd))
+
+    def attach(self, fd: int, wanted: frozenset[int], detach_keys: bytes) -> None:
+        """A client's stream socket, which is the container's. Raises: StartError, OSError."""
+        if self.state in (RESTARTING, EXITED):
+            os.close(fd)
+            what = "restarting, wait until the container is running" if self.state == RESTARTING else "not running"
+            raise failures.StartError("attach", 0, f"container {self.spec['id']} is {what}")
+        self.hub.attach(fd, wanted, detach_keys)
+
+    def give_up(self, error: "failures.StartError") -> None:
+        """The shim can't go on: kill everything, log what there is. A start that waits for an answer gets ``error``."""
+        starting = self._on_started is not None
+        self._kill_rest()
+        if self.child is not None:
+            self.child.abandon()
+        self.finished_ns = time.time_ns()
+        self.state = EXITED
+        self.hub.on_output_end = None
+        self.hub.drain()
+        self._close_streams()
+        if self.log is not None:
+            self.log.finish()
+        if starting:
+            self._failed(error)
 
     def policy_changed(self) -> None:
         """End a wait for the next start that the policy does not want any more."""
@@ -306,8 +331,12 @@ class Container:
 
     def _restart(self) -> None:
         self.hub = self._new_hub()
-        if self._logger >= 0:
-            self.hub.log_to(os.dup(self._logger))
+        try:
+            if self._logger >= 0:
+                self.hub.log_to(os.dup(self._logger))
+        except OSError as exc:
+            failures.report("the log can't be written on", exc)
+            self._lose_logger()
         if self._foreign is not None and self._foreign.process is not None:
             self._foreign.process.delete()  # with its cgroup: the next life counts from nothing
         self.cgroup.restarted()

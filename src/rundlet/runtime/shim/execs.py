@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -32,6 +33,7 @@ class Exec:
         self._done = done
         self._ended_call = ended
         self._failure: Report | None = None
+        self._error: failures.StartError | None = None
         self._running = False
         self._code = 0
         self._finished = False
@@ -40,10 +42,10 @@ class Exec:
         if not ok:
             self._failure = report
             return
-        self._running = True
         if self.connection is not None:
-            self.master = take_master(self.connection, self.hub)
-            self.connection = None
+            connection, self.connection = self.connection, None
+            self.master = take_master(connection, self.hub)
+        self._running = True
         assert self.child is not None
         self._done(None, self.child.pid)
 
@@ -58,6 +60,22 @@ class Exec:
         else:
             self._finish()
 
+    def wind_up(self) -> None:
+        """The container has ended: if the process has, nothing is waited for any more."""
+        if self.child is not None:
+            self.child.look()
+            if not self.child.alive():
+                self._finish()
+
+    def broken(self, exc: Exception) -> None:
+        """Something that nobody thought of: this exec ends, the container lives on."""
+        failures.report("an exec was given up", exc)
+        self._code = -signal.SIGKILL
+        self._error = failures.from_exception("exec", exc)
+        if self.child is not None:
+            self.child.abandon()
+        self._finish()
+
     def _finish(self) -> None:
         if self._finished:
             return
@@ -71,7 +89,8 @@ class Exec:
         if self._running:
             self._ended_call(self._code)
         else:
-            self._done(failures.from_report(self._failure, self._program, is_exec=True), 0)
+            error = self._error or failures.from_report(self._failure, self._program, is_exec=True)
+            self._done(error, 0)
             self._ended_call(self._code)
 
 
@@ -81,6 +100,8 @@ class Execs:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._running: dict[str, Exec] = {}
+        self._owed: list[Hub] = []  # of execs that are over: clients have not got everything yet
+        self.on_quiet: Callable[[], None] | None = None
         self.spawn = exec_main.spawn
         self._tidying = False
 
@@ -114,6 +135,7 @@ class Execs:
             self._running.pop(exec_id, None)
             ended(code)
             self._tidy_later()
+            self._wait_for_clients(hub)
 
         item = Exec(container, hub, (process.get("args") or [""])[0], done, over)
         try:
@@ -132,6 +154,31 @@ class Execs:
     def _tidy(self) -> None:
         self._tidying = False
         gc.collect()
+
+    def wind_up(self) -> None:
+        """The container has ended: those that have, too, are told of first."""
+        for item in list(self._running.values()):
+            item.wind_up()
+
+    def busy(self) -> bool:
+        """Whether one runs, or clients are still owed output; ``on_quiet`` is called at the end of that."""
+        return bool(self._running or self._owed)
+
+    def _wait_for_clients(self, hub: Hub) -> None:
+        if hub.busy():
+            self._owed.append(hub)
+            hub.on_clients_gone = lambda: self._clients_gone(hub)
+        else:
+            self._look_if_quiet()
+
+    def _clients_gone(self, hub: Hub) -> None:
+        hub.on_clients_gone = None
+        self._owed.remove(hub)
+        self._look_if_quiet()
+
+    def _look_if_quiet(self) -> None:
+        if not self.busy() and self.on_quiet:
+            self.on_quiet()
 
     def get(self, exec_id: str) -> Exec:
         """Raises: KeyError."""
@@ -156,21 +203,22 @@ class Execs:
             Users.of(container.spec["facts"]),
         )
         pipes = Pipes(tty=tty, stdin=bool(request.get("stdin")), output=attached)
-        joining = exec_main.Joining(container.child.pidfd, tuple(container.cgroup.join_fds()))
-        birth = container.cgroup.birth_fd(container.child.pid)
+        opened: list[int] = []
         try:
+            joining = exec_main.Joining(container.child.pidfd, tuple(container.cgroup.join_fds()))
+            opened += joining.cgroup
+            birth = container.cgroup.birth_fd(container.child.pid)
+            opened += [birth] if birth >= 0 else []
             pid, process_fd = self.spawn(wanted, joining, pipes.wiring(), birth)
-        except OSError:
+        except BaseException:
             pipes.discard()
             raise
         finally:
-            if birth >= 0:
-                os.close(birth)
-        for fd in joining.cgroup:
-            os.close(fd)
+            for fd in opened:
+                os.close(fd)
         pipes.connect(item.hub)
         item.connection = pipes.master
-        item.child = Child(container.loop, pid, process_fd, pipes.report, item.started, item.ended)
+        item.child = Child(container.loop, pid, process_fd, pipes.report, item.started, item.ended, item.broken)
 
 
 def _close(fd: int) -> None:

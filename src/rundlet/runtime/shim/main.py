@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import socket
 import struct
 import termios
@@ -11,11 +12,11 @@ from rundlet.linux import libc
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Message
 from rundlet.runtime.shim import cgroups, failures
-from rundlet.runtime.shim.container import CREATED, EXITED, RUNNING, Container
+from rundlet.runtime.shim.container import CREATED, RUNNING, STARTING, Container
 from rundlet.runtime.shim.control import Reply, Server, ok
 from rundlet.runtime.shim.execs import Execs
 from rundlet.runtime.shim.loop import READ, Loop
-from rundlet.runtime.shim.record import ExitRecord
+from rundlet.runtime.shim.record import ExitRecord, boot_id
 from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT
 
 _OOM_SCORE: Final = b"-500"
@@ -27,6 +28,7 @@ _STREAMS: Final = (("stdin", STDIN), ("stdout", STDOUT), ("stderr", STDERR))
 def warm_up() -> None:
     """In the launcher: look up what is the same for every shim."""
     cgroups.layout()
+    boot_id()
 
 
 def main(spec_fd: int, control_fd: int) -> int:
@@ -50,17 +52,37 @@ class Shim:
         self.record = ExitRecord(spec["exit_record"])
         self.container = Container(self.loop, spec, spec_fd, self.exited, self.container_event)
         self.execs = Execs(self.container)
+        self.recorded = False
         self.held: list[int] = []
 
     def run(self, connection: socket.socket) -> None:
         self.server.add(connection)
         self.server.on_alone = self.alone
         self.server.listen()
-        self.loop.run()
+        try:
+            self.loop.run()
+        except Exception as exc:
+            failures.report(f"the supervisor of {self.spec['id']}", exc)
+            self.broken(exc)
+
+    def broken(self, exc: Exception) -> None:
+        """Something that nobody thought of, and not about one client or exec only: nothing must run on unwatched.
+
+        The container is ended, and it is said why: in its record, and to the engine.
+        """
+        error = failures.StartError("internal", 0, f"the container's supervisor failed: {exc!r}")
+        starting = self.container.state == STARTING
+        try:
+            self.container.give_up(error)
+        finally:
+            if not self.recorded and not starting:
+                self.exited(-signal.SIGKILL, error)
 
     def container_event(self, name: str, values: dict[str, Any]) -> None:
         if name == "started":
             self.watch_memory()
+        elif name == "restarting":
+            self.execs.wind_up()
         self.event(name, **values)
 
     def event(self, name: str, **values: Any) -> None:
@@ -96,11 +118,11 @@ class Shim:
         )
 
     def do_attach(self, request: Message, fds: list[int], reply: Reply) -> None:
-        if len(fds) != 1 or self.container.state == EXITED:
+        if len(fds) != 1:
             protocol.close_all(fds)
-            raise failures.StartError("attach", 0, f"container {self.spec['id']} is not running")
+            raise failures.StartError("attach", 0, "one descriptor is needed")
         wanted = frozenset(number for name, number in _STREAMS if request.get(name))
-        self.container.hub.attach(fds[0], wanted, bytes(request.get("detach_keys") or ()))
+        self.container.attach(fds[0], wanted, bytes(request.get("detach_keys") or ()))
         log = self.container.log
         reply(ok(log_size=log.size if log is not None else 0))
 
@@ -211,7 +233,9 @@ class Shim:
     def memory_event(self, _events: int) -> None:
         try:
             found = self.container.cgroup.memory_event()
-        except OSError:
+        except OSError as exc:
+            failures.report("memory is not watched any more", exc)
+            self.loop.remove(self.container.cgroup.watch)
             return
         if self.container.state == RUNNING and found:
             self.event("oom")
@@ -224,28 +248,21 @@ class Shim:
             self.event("oom")
 
     def start_failed(self, error: failures.StartError, reply: Reply) -> None:
-        self.record.write(
-            code=127,
-            signal=None,
-            oom=False,
-            started_ns=0,
-            finished_ns=self.container.finished_ns,
-            error=error.message,
-            log_dropped=0,
-        )
+        self.write_record(code=127, finished_ns=self.container.finished_ns, error=error.message)
         self.container.release()
         self.container.leave()
         self.server.unlink()
-        self.record.sync()
+        self.sync_record()
         reply({"error": error.wire()})
         self.finish()
 
     def exited(self, code: int, error: failures.StartError | None) -> None:
         """The container has ended for good: tell, then give everything back."""
         container = self.container
+        self.execs.wind_up()
         dropped = container.log.dropped if container.log is not None else 0
         status, number = _status(code), -code if code < 0 else None
-        self.record.write(
+        self.write_record(
             code=status,
             signal=number,
             oom=container.oom,
@@ -270,11 +287,28 @@ class Shim:
         # Taking back mounts and links costs milliseconds that nobody should wait for: the end of the connection says
         # when that is done, too.
         container.leave()
-        self.record.sync()
-        if container.hub.busy():
-            container.hub.on_clients_gone = self.finish
-            self.loop.later(_LINGER, self.finish)
-        else:
+        self.sync_record()
+        container.hub.on_clients_gone = self.execs.on_quiet = self.finish_if_quiet
+        self.loop.later(_LINGER, self.finish)
+        self.finish_if_quiet()
+
+    def write_record(self, **values: Any) -> None:
+        """A disk that fails is no reason to leave anything behind, nor to tell the engine nothing."""
+        self.recorded = True
+        try:
+            self.record.write(**values)
+        except OSError as exc:
+            failures.report("the exit record can't be written", exc)
+
+    def sync_record(self) -> None:
+        try:
+            self.record.sync()
+        except OSError as exc:
+            failures.report("the exit record may not be durable", exc)
+
+    def finish_if_quiet(self) -> None:
+        """Once attached clients, and those of execs, have got what there was for them."""
+        if not self.container.hub.busy() and not self.execs.busy():
             self.finish()
 
     def finish(self) -> None:

@@ -12,9 +12,16 @@ VERSION: Final = 1
 _MAX_ERROR: Final = 400
 
 
+_boot_id = ""
+
+
 def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    """Looked up once: the launcher's warm-up does it for all shims, as a record must need no descriptor."""
+    global _boot_id  # noqa: PLW0603
+    if not _boot_id:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            _boot_id = file.read().strip()
+    return _boot_id
 
 
 class ExitRecord:
@@ -38,12 +45,12 @@ class ExitRecord:
         self,
         *,
         code: int,
-        signal: int | None,
-        oom: bool,
-        started_ns: int,
         finished_ns: int,
-        error: str | None,
-        log_dropped: int,
+        signal: int | None = None,
+        oom: bool = False,
+        started_ns: int = 0,
+        error: str | None = None,
+        log_dropped: int = 0,
     ) -> None:
         """Write the record; :meth:`sync` makes it durable."""
         record = {

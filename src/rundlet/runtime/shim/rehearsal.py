@@ -116,22 +116,31 @@ def _spawn(spec_fd: int, former: Former, pipes: Pipes, handover: socket.socket) 
     copies = [os.dup(spec_fd), os.dup(spec_fd)]
     protocol.send_packet(handover, json.dumps(message).encode(), copies)
     protocol.close_all(copies)
-    _speak(pipes.wiring())
-    return pid, pidfd.open(pid)
+    return _starter_of(pid, pipes.wiring())
 
 
 def _spawn_exec(request: Request, joining: Joining, wiring: Wiring, birth: int) -> tuple[int, int]:
     pid = os.fork()
     if pid == 0:
         os._exit(0)
-    _speak(wiring)
-    return pid, pidfd.open(pid)
+    return _starter_of(pid, wiring)
 
 
-def _speak(wiring: Wiring) -> None:
+def _starter_of(pid: int, wiring: Wiring) -> tuple[int, int]:
+    """The process that is followed first: it names ``pid``, and ends."""
+    starter = os.fork()
+    if starter == 0:
+        os._exit(0)
+    _speak(wiring, pid)
+    return starter, pidfd.open(starter)
+
+
+def _speak(wiring: Wiring, pid: int) -> None:
     os.write(wiring.stdout, b"plain\nand \x1b[1mless \xc3\xa9 plain\x1b[0m\n")
     os.write(wiring.stderr, b"an error\nwithout end")
-    Reporter(wiring.report).ready()
+    reporter = Reporter(wiring.report)
+    reporter.pid(pid)
+    reporter.ready()
 
 
 def _plan(spec: dict[str, Any]) -> None:

@@ -240,6 +240,7 @@ def make_link(host: netlink.Netlink, link: Spec, namespace: int) -> None:
                 mtu=link.get("mtu") or 0,
                 isolated=bool(link.get("isolated")),
                 hairpin=bool(link.get("hairpin")),
+                large=bool(link.get("large")),
             )
             return
         except OSError as exc:

@@ -9,7 +9,7 @@ from rundlet.runtime.shim.streams import Hub
 
 
 class Pipes:
-    """Made before the fork. The child uses :meth:`wiring`, the shim :meth:`connect`.
+    """Made before the fork. The child uses :meth:`wiring`, the shim :meth:`connect`. Raises: OSError.
 
     ``output`` False: everything the process writes goes to its /dev/null. ``report`` and ``console`` are False where
     nothing of ours runs in the child.
@@ -18,15 +18,23 @@ class Pipes:
     def __init__(
         self, *, tty: bool, stdin: bool, output: bool = True, report: bool = True, console: bool = True
     ) -> None:
-        none = (-1, -1)
-        self.report, self._report_child = os.pipe2(os.O_CLOEXEC) if report else none
-        self._stdin = os.pipe2(os.O_CLOEXEC) if stdin and not tty else none
-        self._stdout = os.pipe2(os.O_CLOEXEC) if output and not tty else none
-        self._stderr = os.pipe2(os.O_CLOEXEC) if output and not tty else none
+        self.report = self._report_child = -1
+        self._stdin = self._stdout = self._stderr = (-1, -1)
         self.master: socket.socket | None = None
         self._master_child: socket.socket | None = None
-        if tty and console:
-            self.master, self._master_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            if report:
+                self.report, self._report_child = os.pipe2(os.O_CLOEXEC)
+            if stdin and not tty:
+                self._stdin = os.pipe2(os.O_CLOEXEC)
+            if output and not tty:
+                self._stdout = os.pipe2(os.O_CLOEXEC)
+                self._stderr = os.pipe2(os.O_CLOEXEC)
+            if tty and console:
+                self.master, self._master_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self.discard()  # out of descriptors: what was made is not to make that worse
+            raise
 
     def wiring(self, keep: tuple[int, ...] = ()) -> Wiring:
         """The child's ends."""
