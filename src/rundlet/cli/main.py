@@ -109,10 +109,25 @@ def script() -> None:
     """The ``rundlet`` script: run, and end without the interpreter's clean-up, which takes longer than a command."""
     # Looking for cycles among what is being imported takes a tenth of a command's time and finds none.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _open_standard_streams()
     code = main()
     _flush_quietly()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """What we were started without (``rundlet … <&-``) is nothing, as a Go program has it: else the next descriptor that
+    is opened, such as our connection to the engine, would be taken for standard input or output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _complain(message: str) -> None:

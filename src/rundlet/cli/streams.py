@@ -203,11 +203,13 @@ def _send(stream: Hijacked, data: memoryview) -> memoryview | None:
 
 
 def parse_detach_keys(text: str) -> bytes:
-    """``ctrl-p,ctrl-q`` as bytes. Raises ValueError."""
+    """``ctrl-p,ctrl-q`` as bytes; ``DEL`` is the key that sends 127. Raises ValueError."""
     out = bytearray()
     for key in text.split(","):
         if len(key) == 1:
             out += key.encode()
+        elif key == "DEL":
+            out.append(0x7F)
         elif key.startswith("ctrl-") and len(key) == 6 and key[5].lower() in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
             out.append(ord(key[5].upper()) & 0x1F)
         else:

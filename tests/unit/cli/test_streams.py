@@ -47,6 +47,7 @@ def test_an_error_within_the_stream() -> None:
 def test_detach_keys() -> None:
     assert parse_detach_keys("ctrl-p,ctrl-q") == b"\x10\x11"
     assert parse_detach_keys("a,ctrl-],ctrl-@") == b"a\x1d\x00"
+    assert parse_detach_keys("ctrl-a,DEL") == b"\x01\x7f"
     keys = DetachKeys(b"\x10\x11")
     keys.feed(b"x\x10y\x11\x10\x10")
     assert not keys.detached
