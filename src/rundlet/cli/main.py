@@ -118,8 +118,8 @@ def script() -> None:
 
 
 def _open_standard_streams() -> None:
-    """What we were started without (``rundlet … <&-``) is nothing, as a Go program has it: else the next descriptor that
-    is opened, such as our connection to the engine, would be taken for standard input or output."""
+    """What we were started without (``rundlet … <&-``) is nothing, as a Go program has it: else the next descriptor
+    that is opened, such as our connection to the engine, would be taken for standard input or output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -127,7 +127,7 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _complain(message: str) -> None:
