@@ -98,6 +98,23 @@ def test_an_engine_that_takes_its_containers_along(new_engine: NewEngine) -> Non
     engine.ok("rm", "-f", "again")
 
 
+def test_an_engine_that_takes_its_containers_along_and_is_killed(new_engine: NewEngine) -> None:
+    """The next one ends what still runs, and starts it again where its policy says so."""
+    engine = new_engine("--live-restore=false")
+    trap = "trap 'exit 7' TERM; while :; do sleep 0.1; done"
+    engine.ok("run", "-d", "--name", "plain", "busybox", "sh", "-c", trap)
+    engine.ok("run", "-d", "--name", "again", "--restart", "always", "busybox", "sh", "-c", trap)
+    engine.ok("run", "-d", "--rm", "--name", "gone", "busybox", "sh", "-c", trap)
+    pids = [int(engine.field(name, "{{.State.Pid}}")) for name in ("plain", "again", "gone")]
+    engine.wait_for_successor(engine.kill())
+    assert not any(alive(pid) for pid in pids)
+    assert engine.field("plain", "{{.State.Status}} {{.State.ExitCode}}") == "exited 7"
+    assert engine.field("plain", "{{.NetworkSettings.SandboxID}}") == ""
+    wait_for(lambda: engine.field("again", "{{.State.Status}}") == "running")
+    wait_for(lambda: engine.ok("ps", "-a", "--filter", "name=gone", "-q") == "")
+    engine.ok("rm", "-f", "again", "plain")
+
+
 def test_arguments_of_another_runtime(new_engine: NewEngine, tmp_path: Path) -> None:
     """They come before the runtime's own; a program without a directory is looked for in the path."""
     said, program, settings = tmp_path / "said", tmp_path / "recorder", tmp_path / "daemon.json"

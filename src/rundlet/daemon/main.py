@@ -124,6 +124,8 @@ async def _serve(
     if any(engine.context.network.proxied(record.id)[1] for record in engine.context.containers):
         await engine.proxy.ensure()
     if not config.live_restore:
+        # What outlived an engine that was killed ends as it would have ended with that one.
+        await shutdown.stop_all(engine.context, engine.lifecycle, config.shutdown_timeout)
         await engine.recovery.restart_policies()  # they ran until the last engine ended: they do when this one answers
     server = APIServer(engine.backends, engine.metrics.observe if config.metrics_addr else None)
     if metrics is not None:
