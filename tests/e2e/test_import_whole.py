@@ -34,6 +34,15 @@ def test_all_that_is_sent_is_taken(engine: Engine) -> None:
     engine.ok("rmi", said[-1]["status"])
 
 
+def test_more_than_one_name_is_told_not_used(engine: Engine) -> None:
+    """Docker takes the first name, and says nothing of the others."""
+    (engine.directory / "tiny.tar").write_bytes(bytes(10240))
+    done = engine.cli("import", str(engine.directory / "tiny.tar"), "more/names", "1.0")
+    assert (done.returncode, done.stderr) == (0, "WARNING: an import gets one name: 1.0 is not used\n")
+    assert engine.ok("images", "--format", "{{.Repository}}:{{.Tag}}", "more/names") == "more/names:latest"
+    engine.ok("rmi", "more/names")
+
+
 def posted(engine: Engine, path: str, body: Iterator[bytes] | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("localhost", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)

@@ -36,7 +36,7 @@ def test_a_list_is_made_pushed_and_pulled(client: Client, engine: Engine, own: O
     repository = f"list-{os.path.basename(client.program) or 'rundlet'}-{'old' if client.older else 'new'}"
     one, two = push_images(engine, own, repository)
     name = f"{own.address}/{repository}/both:1"
-    insecure = ["--insecure"] if client.official else []
+    insecure = ["--insecure"]
     assert client.ok("manifest", "create", *insecure, name, one, two) == f"Created manifest list {name}"
     refused = client("manifest", "create", *insecure, name, one)
     assert "refusing to amend an existing manifest list with no --amend flag" in refused.stderr
@@ -49,7 +49,7 @@ def test_a_list_is_made_pushed_and_pulled(client: Client, engine: Engine, own: O
     assert [item["platform"]["architecture"] for item in listed["manifests"]] == ["amd64", "arm64"]
     platform = listed["manifests"][1]["platform"]
     assert (platform["os"], platform["os.version"], platform["os.features"]) == ("linux", "7", ["a", "b"])
-    pushed = client.ok("manifest", "push", *insecure, "--purge", name)
+    pushed = client.ok("manifest", "push", "--purge", name)
     digest = pushed.splitlines()[-1]
     assert digest.startswith("sha256:")
     remote = json.loads(client.ok("manifest", "inspect", *insecure, name))
@@ -66,7 +66,7 @@ def test_a_list_is_made_pushed_and_pulled(client: Client, engine: Engine, own: O
 def test_what_one_begins_the_other_ends(engine: Engine, own: OwnRegistry, docker_cli: str) -> None:
     one, two = push_images(engine, own, "shared")
     first, second = f"{own.address}/shared/ours:1", f"{own.address}/shared/theirs:1"
-    engine.ok("manifest", "create", first, one, two)
+    engine.ok("manifest", "create", "--insecure", first, one, two)
     engine.ok("manifest", "annotate", first, two, "--arch", "arm64")
     theirs = json.loads(engine.docker_ok("manifest", "inspect", first, binary=docker_cli))
     assert theirs == json.loads(engine.ok("manifest", "inspect", first))
@@ -77,9 +77,20 @@ def test_what_one_begins_the_other_ends(engine: Engine, own: OwnRegistry, docker
 
 
 def test_what_is_not_there(engine: Engine, own: OwnRegistry) -> None:
-    done = engine.cli("manifest", "inspect", f"{own.address}/no/such:1")
-    assert (done.returncode, done.stderr.strip()) == (1, f"no such manifest: {own.address}/no/such:1")
+    done = engine.cli("manifest", "inspect", "--insecure", f"{own.address}/no/such")
+    assert (done.returncode, done.stderr.strip()) == (1, f"no such manifest: {own.address}/no/such:latest")
     done = engine.cli("manifest", "push", f"{own.address}/no/such:1")
     assert (done.returncode, done.stderr.strip()) == (1, f"No such manifest: {own.address}/no/such:1")
-    done = engine.cli("manifest", "create", f"{own.address}/no/list:1", f"{own.address}/no/such:1")
+    done = engine.cli("manifest", "create", "--insecure", f"{own.address}/no/list:1", f"{own.address}/no/such:1")
     assert (done.returncode, done.stderr.strip()) == (1, f"no such manifest: {own.address}/no/such:1")
+
+
+def test_plain_http_is_spoken_only_when_it_is_asked_for(client: Client, engine: Engine, own: OwnRegistry) -> None:
+    one, _ = push_images(engine, own, "plain")
+    for command in (("inspect", one), ("create", f"{own.address}/plain/list:1", one)):
+        refused = client("manifest", *command)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"no such manifest: {one}")
+        if not client.official:
+            assert f"({own.address} speaks plain HTTP: --insecure allows it)" in refused.stderr
+    assert json.loads(client.ok("manifest", "inspect", "--insecure", one))["schemaVersion"] == 2

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from rundlet.api.descriptor import Descriptor, Platform
 from rundlet.api.distribution import ManifestPush, ManifestPushed, RemoteManifest
 from rundlet.api.images import AuthConfig, DistributionInspect
-from rundlet.errors import InvalidParameterError
+from rundlet.errors import ForbiddenError, InvalidParameterError
 from rundlet.oci import descriptor as descriptors
 from rundlet.oci import manifest as manifests
 from rundlet.oci import mediatype
@@ -28,6 +28,15 @@ class WrongSourceError(InvalidParameterError):
             "cannot use source images from a different registry than the target image: "
             f"{source.domain} != {target.domain}"
         )
+
+
+class PlainHttpError(ForbiddenError):
+    """Docker's command line asks no registry over plain HTTP unless it is told to, not even one on loopback."""
+
+    reason = "plain-http"
+
+    def __init__(self, name: Reference) -> None:
+        super().__init__(f"no such manifest: {name} ({name.domain} speaks plain HTTP: --insecure allows it)")
 
 
 class DistributionService:
@@ -54,8 +63,13 @@ class DistributionService:
         )
 
     async def manifest(self, reference: str, auth: AuthConfig, *, insecure: bool) -> RemoteManifest:
-        """A manifest or index, and the platform that an image's config names. Raises the errors of ``registry``."""
+        """A manifest or index, and the platform that an image's config names.
+
+        Raises PlainHttpError without ``insecure`` or configuration that allows it, and the errors of ``registry``.
+        """
         name = Reference.parse(reference).with_default_tag()
+        if not insecure and await self._registry.is_plain(name.domain):
+            raise PlainHttpError(name)
         fetcher = self._at(name, insecure).fetcher(name, _credentials(auth))
         found, data = await fetcher.manifest(await fetcher.resolve(name))
         document = manifests.decode_any(data, found.media_type)

@@ -46,6 +46,19 @@ class Registry:
         hosts = msgspec.structs.replace(self.hosts, insecure=(*self.hosts.insecure, domain))
         return Registry(self._http, hosts, retry=self._retry, mirror_credentials=self._mirror_credentials)
 
+    async def is_plain(self, domain: str) -> bool:
+        """Whether plain HTTP is spoken with ``domain`` only because it is loopback: nobody has allowed it by name.
+
+        False for a server that does not answer, too.
+        """
+        endpoint = self.hosts.own(domain)
+        if "http" not in endpoint.schemes or self.hosts.is_listed(endpoint.host):
+            return False
+        try:
+            return (await self._connect(endpoint, None).url("")).startswith("http:")
+        except TransportError:
+            return False
+
     def fetcher(self, name: Reference, credentials: Credentials | None = None) -> Fetcher:
         """Reads repository ``name`` (tag and digest of it do not matter) as the user of ``credentials``."""
         connections = [self._connect(endpoint, credentials) for endpoint in self.hosts.for_pull(name.domain)]

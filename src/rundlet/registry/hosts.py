@@ -75,9 +75,11 @@ class HostsConfig(msgspec.Struct, frozen=True):
 
     def is_insecure(self, host: str) -> bool:
         """Whether ``host`` (with its port) may be spoken to without a verified certificate."""
+        return is_loopback(host) or self.is_listed(host)
+
+    def is_listed(self, host: str) -> bool:
+        """Whether the configuration says that ``host`` is insecure: loopback is not, unless it is named."""
         name, address = _split(host)
-        if is_loopback(host):
-            return True
         for entry in self.insecure:
             rule = entry.partition("://")[2] or entry
             if rule.rstrip("/").lower() in (host.lower(), name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
 from rundlet.cli.reference import parse
 from rundlet.cli.saving import open_input
@@ -30,7 +29,8 @@ FLAGS = (
 def run(call: Invocation) -> int:
     flags = call.flags
     if len(call.args) > 2:
-        raise CommandError(f"one archive and one name are imported: {call.args[2]} is too much")
+        # As Docker does it: once there was a tag of its own here.
+        call.context.warn(f"WARNING: an import gets one name: {' '.join(call.args[2:])} is not used")
     source = call.args[0]
     query: dict[str, Any] = {
         "fromSrc": "-",

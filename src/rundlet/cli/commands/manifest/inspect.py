@@ -44,7 +44,7 @@ def run(call: Invocation) -> int:
         return 0
     remote = fetch(context, name, insecure=insecure)
     if remote is None:
-        raise CommandError(f"no such manifest: {call.args[0]}")
+        raise CommandError(f"no such manifest: {name}")
     if remote["Descriptor"]["mediaType"] not in LISTS:
         context.say(_image(remote, verbose=verbose))
     elif verbose:
