@@ -60,6 +60,8 @@ class Request(NamedTuple):
     type: int
     flags: int
     body: bytes
+    optional: bool = False
+    """The kernel may refuse it."""
 
 
 class Message(NamedTuple):
@@ -239,7 +241,8 @@ class NetlinkSocket:
     def execute(self, requests: Sequence[Request]) -> None:
         """Send all ``requests`` at once and wait for every acknowledgement.
 
-        The kernel works through all of them even when one fails. Raises OSError for the first that failed.
+        The kernel works through all of them even when one fails. Raises OSError for the first that failed and is not
+        optional.
         """
         if not requests:
             return
@@ -254,7 +257,7 @@ class NetlinkSocket:
                     continue  # A leftover of an interrupted caller.
                 missing -= 1
                 code, explanation = error_of(message)
-                if code and failure is None:
+                if code and failure is None and not requests[index].optional:
                     failure = os_error(code, explanation, requests[index].step)
         if failure is not None:
             raise failure

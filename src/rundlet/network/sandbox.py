@@ -125,6 +125,8 @@ def link(instance: str, endpoint: Endpoint, network: Network) -> dict[str, Any]:
         # Where bridged frames go through the firewall (br_netfilter), a container that asks for its own published port
         # is answered through the very port of the bridge that it asked by.
         "hairpin": True,
+        # Somebody else's bridge stays as it is: it may lead to hardware.
+        "large": network.given is None,
     }
 
 

@@ -108,7 +108,8 @@ class Lab:
         interfaces = []
         for link in sandbox.links:
             names = link["host_name"], link["bridge"], namespace, link["name"], link["mac"]
-            self.rtnl.create_veth(*names, mtu=link["mtu"], isolated=link["isolated"], hairpin=link["hairpin"])
+            flags = {key: link[key] for key in ("mtu", "isolated", "hairpin", "large")}
+            self.rtnl.create_veth(*names, **flags)
             interfaces.append(Interface(link["name"], link["addresses"], link["mtu"]))
         for key, value in sandbox.sysctls.items():
             self.inside(namespace, functools.partial(_sysctl, key, value))

@@ -69,13 +69,15 @@ def test_an_address_has_dockers_broadcast() -> None:
 
 
 def test_a_veth_is_one_message() -> None:
-    request = netlink.veth_request("rv0", 9, 33, "eth0", mac="02:42:ac:11:00:02", mtu=1400)
+    request = netlink.veth_request("rv0", 9, 33, "eth0", mac="02:42:ac:11:00:02", mtu=1400, large=True)
     found = nlmsg.attributes(request.body, 16)
     assert (found[3], struct.unpack("=I", found[10])[0], struct.unpack("=I", found[4])[0]) == (b"rv0\0", 9, 1400)
     info = nlmsg.attributes(found[18])
     assert info[1] == b"veth\0"
     peer = nlmsg.attributes(nlmsg.attributes(info[2])[1], 16)
     assert (peer[3], peer[1].hex(":"), struct.unpack("=I", peer[28])[0]) == (b"eth0\0", "02:42:ac:11:00:02", 33)
+    assert struct.unpack("=I", found[63])[0] == 524280, "large pieces towards the container"
+    assert 63 not in peer, "what it sends may leave by hardware"
 
 
 def test_a_default_route_has_no_destination() -> None:

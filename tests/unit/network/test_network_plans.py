@@ -59,6 +59,7 @@ def test_the_shims_plan() -> None:
             "addresses": ["172.17.0.2/16"],
             "isolated": False,
             "hairpin": True,
+            "large": True,
         }
     ]
     assert spec["routes"] == [{"dst": "0.0.0.0/0", "gateway": "172.17.0.1"}]
