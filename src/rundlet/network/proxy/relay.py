@@ -13,7 +13,11 @@ from typing import Final
 from rundlet.network.proxy.clients import own_socket
 from rundlet.network.serving.loop import Loop
 
-_SIZE: Final = 256 << 10  # bytes of a pipe: what has come is passed on while it is in the cache
+_SIZES: Final = (1 << 20, 256 << 10)
+"""Bytes of a pipe: of the first few at a time, and of the others. Pages move, not what is on them: the fewer pieces the
+better. But a process without rights may have 64 MB of pipes, and beyond that tiny ones."""
+_LARGE: Final = 16
+"""Pipes of the first size at a time."""
 _TURNS: Final = 16  # pieces in a row, before it is others' turn
 _MUCH: Final = 1 << 16  # bytes that came at once: more of them will
 _LOOKS: Final = 5
@@ -21,6 +25,30 @@ _LOOKS: Final = 5
 _EVENTS: Final = 0x1 | 0x4 | (1 << 31)  # EPOLLIN | EPOLLOUT | EPOLLET
 _OUT: Final = 0x4
 _SPLICE: Final = 0x1 | 0x2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
+
+
+class Pipe:
+    """Without waiting at either end, of the first size if there are few of these."""
+
+    __slots__ = ("_counted", "reader", "size", "writer")
+    large = 0
+    """How many there are of the first size."""
+
+    def __init__(self) -> None:
+        """Raises: OSError."""
+        self._counted = Pipe.large < _LARGE
+        self.size = _SIZES[0 if self._counted else 1]
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        Pipe.large += self._counted
+        try:
+            fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, self.size)
+        except OSError:
+            pass  # More than its share of pipes for this user: the usual size does, too.
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+        Pipe.large -= self._counted
 
 
 class _Direction:
@@ -34,7 +62,7 @@ class _Direction:
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
-        self.pipe: tuple[int, int] | None = None
+        self.pipe: Pipe | None = None
         self.waiting = 0
         self.heard = False
         self.ended = False
@@ -71,8 +99,7 @@ class _Direction:
 
     def close(self) -> None:
         if self.pipe is not None:
-            for fd in self.pipe:
-                os.close(fd)
+            self.pipe.close()
             self.pipe = None
 
     def _fill(self) -> bool:
@@ -80,9 +107,9 @@ class _Direction:
         if not self.heard:
             return False
         if self.pipe is None:
-            self.pipe = _pipe()
+            self.pipe = Pipe()
         try:
-            length = os.splice(self.source.fileno(), self.pipe[1], _SIZE, flags=_SPLICE)
+            length = os.splice(self.source.fileno(), self.pipe.writer, self.pipe.size, flags=_SPLICE)
         except BlockingIOError:
             self.heard = False
             return False
@@ -97,19 +124,10 @@ class _Direction:
         assert self.pipe is not None
         while self.waiting:
             try:
-                self.waiting -= os.splice(self.pipe[0], self.sink.fileno(), self.waiting, flags=_SPLICE)
+                self.waiting -= os.splice(self.pipe.reader, self.sink.fileno(), self.waiting, flags=_SPLICE)
             except BlockingIOError:
                 return False
         return True
-
-
-def _pipe() -> tuple[int, int]:
-    made = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(made[1], fcntl.F_SETPIPE_SZ, _SIZE)
-    except OSError:
-        pass  # More than its share of pipes for this user: the usual size does, too.
-    return made
 
 
 class Relay:
