@@ -116,6 +116,15 @@ def test_a_device_of_cdi(new_engine: Callable[..., Engine], tmp_path: Path) -> N
         assert "Read-only file system" in done.stderr
 
 
+def test_an_engine_without_cdi(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    device_with_hooks(tmp_path, [])
+    engine = new_engine("--feature", "cdi=false", "--cdi-spec-dir", str(tmp_path))
+    assert json.loads(engine.ok("info", "--format", "json"))["CDISpecDirs"] == []
+    done = engine.cli("run", "--rm", "--device", "a.com/b=x", "busybox", "true")
+    assert done.returncode == 125
+    assert 'could not select device driver "cdi"' in done.stderr
+
+
 def hook(kind: str, script: str) -> dict[str, object]:
     return {"hookName": kind, "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
 

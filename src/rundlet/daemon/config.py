@@ -34,6 +34,8 @@ from rundlet.engine.images.policy import ImagePolicy
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 LOG_FORMATS = ("text", "json")
 NATIVE_RUNTIME = "rundlet"
+# Later directories win: what is generated at boot describes the machine as it is now.
+CDI_SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")
 MAX_LAYER_SIZE = 256 << 30
 """Bytes that a layer may inflate to; no honest layer comes near."""
 
@@ -81,7 +83,7 @@ class Config:
     runtime_args: dict[str, tuple[str, ...]] = field(default_factory=dict)
     log_driver: str = "json-file"
     log_opts: dict[str, str] = field(default_factory=dict)
-    cdi_spec_dirs: tuple[str, ...] = ()
+    cdi_spec_dirs: tuple[str, ...] = CDI_SPEC_DIRS
     ready_fd: int = -1
     leave_cgroup: bool = False
     validate: bool = False
@@ -246,11 +248,13 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
     every = {**document, **given}
     network = {key: every.pop(key) for key in networks.KEYS if key in every}
     moving = transfers.transfers(every)
-    buildkit = bool(every.pop("features", {}).get("buildkit", False))
+    features = every.pop("features", {})
+    # Two empty ways to say "nowhere": a list without entries, and one entry that is empty.
+    directories = [path for path in every.pop("cdi-spec-dirs", CDI_SPEC_DIRS) if path]
     containers = defaults.containers({key: every.pop(key) for key in defaults.KEYS if key in every})
     merged = {key.replace("-", "_"): value for key, value in every.items()}
     merged["hosts"] = [host if "://" in host else f"tcp://{host}" for host in merged.get("hosts", ())]
-    for key in ("hosts", "registry_mirrors", "insecure_registries", "cdi_spec_dirs", "exec_opts", "labels"):
+    for key in ("hosts", "registry_mirrors", "insecure_registries", "exec_opts", "labels"):
         merged[key] = tuple(merged.get(key, ()))
     merged["registry_mirrors"] = registries.shown(merged["registry_mirrors"])
     merged.setdefault("data_root", data_root)
@@ -265,7 +269,8 @@ def load(argv: Sequence[str], environment: dict[str, str], uid: int) -> Config:
         network=network,
         containers=containers,
         moving=moving,
-        buildkit=buildkit,
+        buildkit=bool(features.get("buildkit", False)),
+        cdi_spec_dirs=tuple(directories) if features.get("cdi", True) else (),
         config_file=path if document or required else "",
         **merged,
     )

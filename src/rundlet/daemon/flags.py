@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-from rundlet.daemon import defaults, networks, transfers
+from rundlet.daemon import defaults, networks, others, transfers
 from rundlet.daemon.errors import ConfigError, FlagError
 
 FLAGS: Final[dict[str, tuple[str, str]]] = {
@@ -21,6 +21,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "default-runtime": ("default-runtime", "str"),
     "add-runtime": ("runtimes", "pair"),
     "cdi-spec-dir": ("cdi-spec-dirs", "list"),
+    "feature": ("features", "feature"),
     "log-driver": ("log-driver", "str"),
     "log-opt": ("log-opts", "pair"),
     "config-file": ("config-file", "str"),
@@ -45,7 +46,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     **networks.FLAGS,
     **transfers.FLAGS,
 }
-"""flag → (key in daemon.json, kind). A kind "list" may be repeated; "pair" is NAME=VALUE, repeated."""
+"""flag → (key in daemon.json, kind). "list" may be repeated; so may "pair", NAME=VALUE, and "feature", NAME[=BOOL]."""
 
 INTERNAL: Final = frozenset(("ready-fd", "leave-cgroup", "rootless"))
 """What only the programs that start an engine say."""
@@ -126,9 +127,12 @@ def _store(values: dict[str, Any], name: str, text: str) -> None:
     if kind == "list":
         values.setdefault(key, []).append(text)
     elif kind == "bool":
-        if text not in _TRUE | _FALSE:
-            raise _invalid(name, text, f'strconv.ParseBool: parsing "{text}": invalid syntax')
-        values[key] = text in _TRUE
+        values[key] = _truth(name, text, text)
+    elif kind == "feature":
+        feature, sign, on = text.partition("=")
+        values.setdefault(key, {})[feature] = _truth(name, text, on) if sign else True
+        if reason := others.unsupported_feature(values[key]):
+            raise FlagError(f"--{name} is not supported by Rundlet: {reason}")
     elif kind == "pair":
         label, sign, path = text.partition("=")
         if not sign or not label or not path:
@@ -149,6 +153,12 @@ def _store(values: dict[str, Any], name: str, text: str) -> None:
         values[key] = int(text)
     else:
         values[key] = text
+
+
+def _truth(name: str, text: str, word: str) -> bool:
+    if word not in _TRUE | _FALSE:
+        raise _invalid(name, text, f'strconv.ParseBool: parsing "{word}": invalid syntax')
+    return word in _TRUE
 
 
 def _invalid(name: str, text: str, why: str) -> ConfigError:

@@ -29,7 +29,8 @@ _ONE_ANSWER: Final[dict[str, tuple[Any, str]]] = {
     "raw-logs": (True, "logs have no colours"),
     "selinux-enabled": (False, "containers have the labels that --security-opt gives them"),
 }
-_FEATURES: Final = {"cdi": True, "containerd-snapshotter": False}
+_CHOSEN: Final = frozenset(("buildkit", "cdi"))
+"""Features that can be on or off; every other one is off."""
 _CHECKED_BEFORE: Final = "overlay2.override_kernel_check"
 """An option that Docker itself has not looked at for years, and that many files still have."""
 KEYS: Final = (*_REFUSED, *_ONE_ANSWER, "features", "storage-opts")
@@ -56,15 +57,16 @@ def _reason(key: str, value: object) -> str:
         kept = value if isinstance(value, list) else [value]
         other = [str(one) for one in kept if str(one).partition("=")[0] != _CHECKED_BEFORE]
         return f"{other[0]}" if other else ""
-    return _feature(value)
+    return unsupported_feature(value)
 
 
-def _feature(value: object) -> str:
+def unsupported_feature(value: object) -> str:
+    """Which of the features of ``value`` can't be as it says, and why; "" where all are."""
     if not isinstance(value, dict):
         return "want an object of names and true or false"
     for name, on in value.items():
         if type(on) is not bool:
             return f"{name}: want true or false"
-        if name != "buildkit" and on is not _FEATURES.get(name, False):
+        if on and name not in _CHOSEN:
             return f"{name}: {str(on).lower()}"
     return ""

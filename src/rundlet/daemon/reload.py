@@ -85,7 +85,7 @@ def attributes(config: Config) -> dict[str, str]:
         "default-ipc-mode": containers.ipc_mode,
         "default-runtime": config.default_runtime,
         "default-shm-size": str(containers.shm_size),
-        "features": f"map[buildkit:{_truth(config.buildkit)}]",
+        "features": f"map[buildkit:{_truth(config.buildkit)} cdi:{_truth(bool(config.cdi_spec_dirs))}]",
         "insecure-registries": _listed(config.insecure_registries),
         "labels": _listed(config.labels),
         "live-restore": _truth(config.live_restore),

@@ -1,6 +1,7 @@
 """Settings for containers that choose nothing themselves, and the runtimes that they may ask for."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from rundlet.api.container_config import HostConfig, Ulimit
 from rundlet.daemon import networks, transfers
 from rundlet.daemon.config import Config, load
+from rundlet.daemon.errors import ConfigError
 from rundlet.engine.containers.security import security
 from rundlet.errors import RundletError
 
@@ -146,6 +148,38 @@ def test_pulls_and_pushes(tmp_path: Path) -> None:
     environment = {"http_proxy": "http://other", "https_proxy": "http://kept", "NO_PROXY": "x"}
     transfers.set_proxies(by_file, environment)
     assert environment == {"HTTP_PROXY": "http://p:1", "https_proxy": "http://kept", "NO_PROXY": "localhost"}
+
+
+@pytest.mark.parametrize(
+    ("document", "flags", "directories"),
+    [
+        ({}, (), ("/etc/cdi", "/var/run/cdi")),
+        ({"features": {"cdi": True}}, ("--cdi-spec-dir=/a", "--cdi-spec-dir", "/b"), ("/a", "/b")),
+        ({}, ("--feature", "cdi", "--cdi-spec-dir=/a"), ("/a",)),
+        ({}, ("--cdi-spec-dir=",), ()),
+        ({"cdi-spec-dirs": []}, (), ()),
+        ({"features": {"cdi": False}}, (), ()),
+        ({"features": {"cdi": False}}, ("--cdi-spec-dir=/a",), ()),
+        ({"cdi-spec-dirs": ["/a"]}, ("--feature", "cdi=0"), ()),
+    ],
+)
+def test_directories_of_cdi(
+    tmp_path: Path, document: object, flags: tuple[str, ...], directories: tuple[str, ...]
+) -> None:
+    assert loaded(tmp_path, document, *flags).cdi_spec_dirs == directories
+
+
+def test_features_by_flag(tmp_path: Path) -> None:
+    assert loaded(tmp_path, {}, "--feature", "buildkit", "--feature=cdi=true").buildkit
+    assert not loaded(tmp_path, {}, "--feature=buildkit=false").buildkit
+    for text, message in (
+        ("containerd-snapshotter", "--feature is not supported by Rundlet: containerd-snapshotter: true"),
+        ("cdi=maybe", 'invalid argument "cdi=maybe" for "--feature" flag: strconv.ParseBool: parsing "maybe"'),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            loaded(tmp_path, {}, "--feature", text)
+    with pytest.raises(ConfigError, match="specified both as a flag and in the configuration file: features"):
+        loaded(tmp_path, {"features": {"buildkit": True}}, "--feature", "buildkit")
 
 
 def test_what_many_files_have_and_what_it_means_here(tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def test_what_is_not_there(directory: str, tmp_path: Path) -> None:
         edits_for(gpus(driver="amd", capabilities=(("gpu", "utility"),)), [directory])
     with pytest.raises(CdiError, match=r"unresolvable CDI devices vendor.com/x=y \(.*broken.json"):
         edits_for([DeviceRequest(driver="cdi", device_ids=("vendor.com/x=y",))], [directory])
+    with pytest.raises(NoDeviceDriverError, match='could not select device driver "cdi"'):
+        edits_for([DeviceRequest(driver="cdi", device_ids=("vendor.com/x=y",))], [])
     with pytest.raises(CdiError, match="3 GPUs were asked for, this machine has 2"):
         edits_for(gpus(count=3), [directory])
 

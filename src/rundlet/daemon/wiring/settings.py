@@ -13,9 +13,6 @@ from rundlet.engine.context import Settings
 from rundlet.errors import RundletError
 from rundlet.util.layout import Layout
 
-# Later directories win: what is generated at boot describes the machine as it is now.
-_CDI_SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")
-
 
 def settings(config: Config, outside: KeeperLink | None) -> Settings:
     """Raises ConfigError for a default runtime or a log driver that can't be."""
@@ -36,7 +33,7 @@ def settings(config: Config, outside: KeeperLink | None) -> Settings:
         dns=networks.resolver(config.network),
         open_hosts=tuple(host for host in config.hosts if host.startswith("tcp://") and not config.tlsverify),
         log_config=log_config,
-        cdi_spec_dirs=config.cdi_spec_dirs or _CDI_SPEC_DIRS,
+        cdi_spec_dirs=config.cdi_spec_dirs,
         rootless=config.rootless >= 0,
         chosen=() if outside is None else outside.chosen(),
         lacks=() if outside is None else outside.lacks(),

@@ -24,11 +24,11 @@ class NoDeviceDriverError(InternalError):
 
 
 def edits_for(requests: Sequence[DeviceRequest], directories: Sequence[str]) -> Edits:
-    """Raises CdiError, NoDeviceDriverError."""
+    """``directories``: none where CDI is switched off. Raises CdiError, NoDeviceDriverError."""
     if not requests:
         return Edits()
     known, problems = registry.load(directories)
-    names = [name for request in requests for name in _names(request, known)]
+    names = [name for request in requests for name in _names(request, known, switched_on=bool(directories))]
     missing = [name for name in names if name not in known]
     if missing:
         hint = f" ({'; '.join(problems)})" if problems else ""
@@ -40,8 +40,8 @@ def edits_for(requests: Sequence[DeviceRequest], directories: Sequence[str]) -> 
     return collect(found)
 
 
-def _names(request: DeviceRequest, known: dict[str, list[dict[str, object]]]) -> list[str]:
-    if request.driver == "cdi":
+def _names(request: DeviceRequest, known: dict[str, list[dict[str, object]]], *, switched_on: bool) -> list[str]:
+    if request.driver == "cdi" and switched_on:
         return list(request.device_ids or ())
     capabilities = request.capabilities or ()
     gpus = [name for name in known if name.startswith(f"{_GPU_KIND}=")]
