@@ -21,6 +21,7 @@ from rundlet.engine.builds.runner import is_build_container
 from rundlet.engine.containers import documents, ends, removal
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.links import Links
+from rundlet.engine.containers.regain import STATUSES
 from rundlet.engine.context import Context
 from rundlet.errors import RundletError
 from rundlet.runtime import state as runtime_state
@@ -32,7 +33,6 @@ from rundlet.util.layout import Layout
 _log = logging.getLogger(__name__)
 LOST = 255
 KILL = 9
-_STATUSES = {"running": Status.RUNNING, "paused": Status.PAUSED, "restarting": Status.RESTARTING}
 
 
 @contextmanager
@@ -136,7 +136,7 @@ class Recovery:
             _log.warning("shim of container %s: %s", record.id[:12], error)
             shim.close()
             return False
-        if hello["id"] != record.id or hello["status"] not in _STATUSES:
+        if hello["id"] != record.id or hello["status"] not in STATUSES:
             # It was being started for an engine that is gone: nobody waits for it any more.
             try:
                 await shim.signal(KILL)
@@ -144,7 +144,7 @@ class Recovery:
                 pass
             shim.close()
             return False
-        status = _STATUSES[hello["status"]]
+        status = STATUSES[hello["status"]]
         if status is Status.PAUSED and record.state.paused_briefly and await _goes_on(shim):
             status = Status.RUNNING
         state = msgspec.structs.replace(

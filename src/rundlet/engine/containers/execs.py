@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from rundlet.api.exec import ExecCreate, ExecCreated, ExecInspect, ExecStart, ProcessConfig, Size
@@ -212,14 +212,16 @@ class ExecService:
             self._publish(record, "exec_die", item, exitCode=str(code))
         asyncio.get_running_loop().call_later(KEPT_AFTER_END, self._execs.pop, exec_id, None)
 
-    def drop(self, container_id: str) -> None:
-        """The container ended, and everything in it."""
+    def drop(self, container_id: str, *, keep: Collection[str] | None = None) -> None:
+        """The container ended, and everything in it; or, with ``keep``, all that ran in it but those."""
         for item in list(self._execs.values()):
-            if item.container_id != container_id:
+            if item.container_id != container_id or (keep is not None and item.id in keep):
                 continue
             if item.running:
                 self.ended(item.id, 137)
-            elif not item.started:  # it was meant for the processes of then, not for those of a next start
+            elif (
+                keep is None and not item.started
+            ):  # it was meant for the processes of then, not for those of a next start
                 del self._execs[item.id]
 
     def _get(self, exec_id: str) -> Exec:

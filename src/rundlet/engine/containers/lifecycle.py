@@ -20,6 +20,7 @@ from rundlet.engine.containers import documents, ends, groups, leftovers, proces
 from rundlet.engine.containers.attributes import event_attributes, joined_networks, publish_end, publish_start
 from rundlet.engine.containers.health import HealthMonitor
 from rundlet.engine.containers.live import Live
+from rundlet.engine.containers.regain import regain
 from rundlet.engine.containers.removal import RemovalInProgressError, RunningRemovalError
 from rundlet.engine.containers.startup import Starter
 from rundlet.engine.context import Context
@@ -110,7 +111,14 @@ class Lifecycle:
     # -- exit -------------------------------------------------------------------------------------------------------
 
     async def _watch(self, container_id: str, shim: ShimClient) -> None:
-        """Follow one shim until its container's last exit."""
+        """Follow one container's shim until its last exit."""
+        current: ShimClient | None = shim
+        while current is not None and not await self._follow(container_id, current):
+            current = await self._regain(container_id, current)
+        await self.handle_exit(container_id)
+
+    async def _follow(self, container_id: str, shim: ShimClient) -> bool:
+        """Whether it told of the last exit before the connection ended."""
         async for event in shim.events():
             match event["event"]:
                 case "oom":
@@ -124,8 +132,25 @@ class Lifecycle:
                 case "started":
                     await self._restarted(container_id, event)
                 case "exited":
-                    break
-        await self.handle_exit(container_id)
+                    return True
+        return False
+
+    async def _regain(self, container_id: str, lost: ShimClient) -> ShimClient | None:
+        """The connection ended without a word: another one, unless the shim ended with it."""
+        live = self._context.live.of(container_id)
+        async with live.lock:
+            if live.shim is not lost or not self._context.containers.has(container_id):
+                return None
+            record = self._context.containers.by_id(container_id)
+            found = await regain(self._context.layout, record) if is_running(record.state.status) else None
+            if found is None:
+                return None
+            self._context.containers.save(record.with_state(found.state))
+            live.shim = found.shim
+            lost.close()
+        if found.execs is not None:
+            self._starter.execs.drop(container_id, keep=found.execs)
+        return found.shim
 
     def replace_logger(self, container_id: str, shim: ShimClient) -> None:
         """In the background."""

@@ -184,6 +184,10 @@ class Execs:
         """Raises: KeyError."""
         return self._running[exec_id]
 
+    def names(self) -> list[str]:
+        """Of those that run."""
+        return list(self._running)
+
     def count(self) -> int:
         return len(self._running)
 

@@ -114,6 +114,7 @@ class Shim:
                 finished_at_ns=container.finished_ns,
                 restart_count=container.policy.count,
                 logger_gone=container.logger_gone,
+                execs=self.execs.names(),
             )
         )
 
