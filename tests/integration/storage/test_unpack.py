@@ -10,7 +10,8 @@ import os
 import stat
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from rundlet.errors import DigestMismatchError
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.storage.errors import LayerError, LayerNotFoundError, SizeMismatchError
+from rundlet.storage.layer import apply, aside
+from rundlet.storage.layer.compression import PIECE
 from rundlet.storage.layer.unpack import UnpackResult, unpack
 from rundlet.storage.snapshot import OverlaySnapshotter
 
@@ -367,6 +370,44 @@ def test_same_layer_twice_at_once(snapshotter: OverlaySnapshotter, tmp_path: Pat
     asyncio.run(go())
     assert len(snapshotter.layers()) == 1
     assert len(list((tmp_path / "snapshots").iterdir())) == 1
+
+
+def test_inflating_goes_on_while_the_worker_is_behind(
+    snapshotter: OverlaySnapshotter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive([member("big", data=os.urandom(1 << 20) * 12)])
+    monkeypatch.setattr(aside, "ALONE", 0)
+    go_read, go_write = os.pipe()
+    came_that_far = threading.Event()
+    in_time: list[bool] = []
+
+    def late(fds: Sequence[int]) -> int:
+        os.read(go_read, 1)
+        return apply.main(fds)
+
+    def pieces() -> Iterator[bytes]:
+        for position in range(0, len(data), PIECE):
+            yield data[position : position + PIECE]
+            if position >= 6 << 20:  # several times what the pipe holds
+                came_that_far.set()
+
+    def let_go() -> None:
+        in_time.append(came_that_far.wait(20))
+        os.write(go_write, b"g")
+
+    async def go() -> UnpackResult:
+        return await unpack(pieces(), snapshotter, ForkLauncher(late), parent=None)
+
+    letting_go = threading.Thread(target=let_go)
+    letting_go.start()
+    try:
+        result = asyncio.run(go())
+    finally:
+        letting_go.join()
+        os.close(go_read)
+        os.close(go_write)
+    assert in_time == [True]
+    assert result.diff_id == Digest.of(data)
 
 
 def test_parent_that_failed(snapshotter: OverlaySnapshotter, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Work beside the thread that moves a layer: hashing it, compressing it."""
+"""Work beside the thread that moves a layer: handing it on, hashing it, compressing it."""
 
 import queue
 import threading
@@ -7,20 +7,21 @@ from typing import Final
 
 ALONE: Final = 4 << 20
 """Bytes that are worked on by the moving thread itself: about the time that handing them to another one costs."""
-_PIECES: Final = 8
+PLACES: Final = 8
 
 
 class Aside:
     """Gives pieces to ``work``, in their order: at once in the beginning, in a thread as soon as there are many.
 
     A small layer is over before a second thread would be of use: threads of one interpreter wait for each other.
+    ``places`` is how many pieces may wait for the thread.
     """
 
-    def __init__(self, name: str, work: Callable[[bytes], object]) -> None:
+    def __init__(self, name: str, work: Callable[[bytes], object], places: int = PLACES) -> None:
         self._name = name
         self._work = work
         self._alone = ALONE
-        self._pieces = _Handover()
+        self._pieces = _Handover(places)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -60,15 +61,15 @@ class Aside:
 
 
 class _Handover:
-    """Pieces from one thread to another, at most :data:`_PIECES` on their way.
+    """Pieces from one thread to another, at most ``places`` on their way.
 
     Of two queues without a bound, which cost a tenth of one with a bound: the second has the places that are free.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: int) -> None:
         self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(_PIECES):
+        for _ in range(places):
             self._free.put(None)
 
     def put(self, piece: bytes | None) -> None:

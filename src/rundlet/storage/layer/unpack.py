@@ -2,17 +2,18 @@
 
 ::
 
-    source ──▶ [pump thread: hash source, inflate] ──pipe──▶ worker (layer.apply) ──▶ directory
-                        └──▶ [aside: diff ID, and what a keeper does]
+    source ──▶ [pump thread: hash source, inflate] ──▶ [aside: carry, diff ID] ──pipe──▶ worker (layer.apply)
+                        └──▶ [aside: what a keeper does]                                     └──▶ directory
 
 Everything is bounded: chunks on their way, pieces between the threads, the pipe. The slowest part sets the pace of the
-rest. Nothing becomes a layer before the size and the digests are right; whatever fails, the directory goes again.
+rest; a worker that makes many small files for a while doesn't yet hold up the inflating, which takes longest. Nothing
+becomes a layer before the size and the digests are right; whatever fails, the directory goes again.
 """
 
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -31,6 +32,8 @@ from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
 
 WORKER: Final = "apply"
+_AHEAD: Final = 32
+"""Pieces (8 MB) that may be inflated before the worker takes them."""
 _ANSWER_LIMIT: Final = 256 << 20
 
 
@@ -60,7 +63,7 @@ class Keeper(Protocol):
         ...
 
     def plain(self, piece: bytes) -> None:
-        """Plain bytes; they have gone to the worker."""
+        """Plain bytes; they are on their way to the worker."""
         ...
 
     def finish(self) -> None:
@@ -268,33 +271,37 @@ class _Pump:
 
     def run(self, chunks: Iterable[bytes]) -> None:
         """Move everything. Raises what the source or the inflater does; a worker that is gone is no error here."""
-        hashing = Aside("layer-hash", self.plain_hash.update) if self.plain_hash is not None else None
+        # Where nothing is to be hashed nothing is inflated either, as a rule: no work for a second thread.
+        carrying = Aside("layer-carry", self._carry, _AHEAD) if self.plain_hash is not None else None
         try:
-            self._move(chunks, hashing)
-            self.close()  # the worker ends while the rest of it is hashed
-            if hashing is not None:
-                hashing.finish()
+            self._move(chunks, self._write if carrying is None else carrying.put)
+            if carrying is not None:
+                carrying.finish()
+            self.close()
             if self._keeper is not None:
                 self._keeper.finish()
         except BrokenPipeError:
             self.broken = True
         finally:
+            if carrying is not None:
+                carrying.close()
             self.close()
-            if hashing is not None:
-                hashing.close()
             if self._keeper is not None:
                 self._keeper.close()
 
-    def _move(self, chunks: Iterable[bytes], hashing: Aside | None) -> None:
+    def _move(self, chunks: Iterable[bytes], hand_on: Callable[[bytes], object]) -> None:
         for piece in self._inflate(chunks):
             self.plain_size += len(piece)
             if self._limit is not None and self.plain_size > self._limit:
                 raise LayerTooLargeError(self._limit)
-            self._write(piece)
-            if hashing is not None:
-                hashing.put(piece)
+            hand_on(piece)
             if self._keeper is not None:
                 self._keeper.plain(piece)
+
+    def _carry(self, piece: bytes) -> None:
+        assert self.plain_hash is not None
+        self._write(piece)
+        self.plain_hash.update(piece)
 
     def close(self) -> None:
         """End the worker's input; twice is fine."""
