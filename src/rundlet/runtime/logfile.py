@@ -163,6 +163,7 @@ class LogWriter:
         "_max_file",
         "_max_size",
         "_path",
+        "_shifted",
         "_size",
         "_working",
         "dropped",
@@ -192,6 +193,7 @@ class LogWriter:
         self._fd = -1
         self._before = -1  # where one file only is kept: the one that it replaced
         self._size = 0
+        self._shifted = True
         self._open(0)
 
     @property
@@ -273,7 +275,10 @@ class LogWriter:
                 self._await_compression()
                 self._close_file()
                 self._await_readers()
+                self._shifted = False
+            if not self._shifted:  # also where that failed the last time: the file is full, and must not be emptied
                 self._shift()
+                self._shifted = True
             self._open(os.O_TRUNC)
             if self._compress:
                 self._working = logcompress.compress_aside(f"{self._path}.1")

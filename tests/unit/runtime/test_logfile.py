@@ -131,6 +131,28 @@ def test_rotation(tmp_path: Path) -> None:
     assert kept == [f"line {number}\n" for number in range(100 - len(kept), 100)]
 
 
+def test_a_rotation_that_fails_empties_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk, where a name finds no room: what is there stays, what comes is dropped until there is room."""
+    path = str(tmp_path / "log")
+    writer = LogWriter(path, max_size=1000, max_file=3)
+    real = os.rename
+
+    def full(old: str, new: str) -> None:
+        raise OSError(28, "No space left on device", old, None, new)
+
+    number = 0
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", full)
+        while writer.dropped < 3:
+            writer.write("stdout", b"line %d\n" % number)
+            number += 1
+    assert os.rename is real
+    writer.write("stdout", b"line %d\n" % number)
+    writer.close()
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1"]
+    assert everything(path) == [f"line {each}\n" for each in (*range(number - 3), number)]
+
+
 def test_rotation_inside_one_chunk(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
     one = LogWriter(path, max_size=1000, max_file=100)

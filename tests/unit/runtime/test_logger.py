@@ -165,3 +165,27 @@ def test_a_service_that_comes_back_gets_what_is_new(monkeypatch: pytest.MonkeyPa
             server.settimeout(60)
             assert server.recv(1000).endswith(b": again\n")
     thread.join(60)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("nobody thought of this"), UnicodeError("label too long")])
+def test_a_delivery_that_fails_holds_nobody_for_ever(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(main, "PATIENCE", 0.1)
+    monkeypatch.setattr(Syslog, "send", fail)
+    where = {"network": "tcp", "address": "127.0.0.1:1", "facility": 3, "format": ""}
+    near, thread = logger({"driver": "syslog", "syslog": where, "tag": "x"})
+    with near:
+        near.settimeout(60)
+        block = frame(1, b"y" * 99 + b"\n") * 600
+        for _ in range(20):  # more than sockets and the queue hold
+            near.sendall(block)
+    thread.join(60)
+    assert not thread.is_alive()
+    said = capfd.readouterr().err
+    assert "12000 log messages were not delivered" in said or isinstance(failure, RuntimeError)
+    assert ("nobody thought of this" in said) is isinstance(failure, RuntimeError)
+    assert "log messages were not delivered" in said

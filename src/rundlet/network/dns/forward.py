@@ -34,6 +34,7 @@ class Forwarder:
         self._host = host
         self._open: dict[int, int] = {}
         self._all = 0
+        self._exchanges: set[_Exchange] = set()
 
     def ask(
         self, namespace: int, query: Query, data: bytes, servers: Sequence[Server], reply: Reply, *, tcp: bool
@@ -46,13 +47,21 @@ class Forwarder:
         self._open[namespace] = self._open.get(namespace, 0) + 1
 
         def done(answer: bytes | None) -> None:
+            self._exchanges.discard(exchange)
             self._all -= 1
             self._open[namespace] -= 1
             if not self._open[namespace]:
                 del self._open[namespace]
             reply(answer)
 
-        _Exchange(self, namespace, query, data, list(servers[:_SERVERS]), done, tcp=tcp).next()
+        exchange = _Exchange(self, namespace, query, data, list(servers[:_SERVERS]), done, tcp=tcp)
+        self._exchanges.add(exchange)
+        exchange.next()
+
+    def forget(self, namespace: int) -> None:
+        """Its descriptor is about to be closed, and the number may soon be another's: nothing is asked from there now."""
+        for exchange in [each for each in self._exchanges if each.namespace == namespace]:
+            exchange.give_up()
 
     @property
     def loop(self) -> Loop:
@@ -96,7 +105,7 @@ class _Exchange:
     ) -> None:
         self._forwarder = forwarder
         self._loop = forwarder.loop
-        self._namespace = namespace
+        self.namespace = namespace
         self._query = query
         self._data = data
         self._servers = servers
@@ -115,12 +124,16 @@ class _Exchange:
         while self._servers:
             server = self._servers.pop(0)
             try:
-                self._socket = self._forwarder.socket(self._namespace, server, tcp=self._tcp)
+                self._socket = self._forwarder.socket(self.namespace, server, tcp=self._tcp)
                 self._begin(self._socket)
                 return
             except OSError:
                 self._close()
         self._done(self._last)
+
+    def give_up(self) -> None:
+        self._close()
+        self._done(None)
 
     def _begin(self, made: socket.socket) -> None:
         self._number = int.from_bytes(os.urandom(2), "big")

@@ -15,6 +15,7 @@ from rundlet.network.serving.loop import READ, WRITE, Loop
 _AT_ONCE: Final = 16  # datagrams, before it is others' turn
 _MOST_CLIENTS: Final = 64
 _IDLE: Final = 10.0  # seconds
+_PAUSE: Final = 0.1  # seconds until clients are taken again, where there was no descriptor for one
 _LARGEST: Final = 65535
 _MOST_WAITING: Final = 1 << 20  # bytes of answers that a client doesn't take
 
@@ -39,7 +40,11 @@ class Sandbox:
         self._udp.setblocking(False)
         self._tcp.setblocking(False)
         loop.add(self._udp.fileno(), READ, self._datagrams)
-        loop.add(self._tcp.fileno(), READ, self._connections)
+        self._listen()
+
+    def _listen(self) -> None:
+        if not self._closed:
+            self._loop.add(self._tcp.fileno(), READ, self._connections)
 
     def close(self) -> None:
         self._closed = True
@@ -48,6 +53,7 @@ class Sandbox:
             listening.close()
         for client in list(self._clients):
             client.close()
+        self._forwarder.forget(self._namespace)
         os.close(self._namespace)
 
     def _datagrams(self, _events: int) -> None:
@@ -68,7 +74,11 @@ class Sandbox:
     def _connections(self, _events: int) -> None:
         try:
             connection, _ = self._tcp.accept()
-        except OSError:
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError:  # no descriptor, no memory: it would be reported at once again, and again
+            self._loop.remove(self._tcp.fileno())
+            self._loop.later(_PAUSE, self._listen)
             return
         if len(self._clients) >= _MOST_CLIENTS:
             connection.close()

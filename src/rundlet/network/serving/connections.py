@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 from rundlet.network.serving.loop import READ, Loop
 
 _GRACE: Final = 1.0  # seconds without anybody, then it ends
+_PAUSE: Final = 0.1  # seconds until connections are taken again, where there was no descriptor for one
 _MAX_MESSAGE: Final = 16384
 
 
@@ -45,7 +46,10 @@ class Connections(Generic[Held]):
         self._open: dict[int, tuple[socket.socket, Held | None]] = {}
         self._ending = loop.later(_GRACE, loop.stop)
         listener.setblocking(False)
-        loop.add(listener.fileno(), READ, self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._loop.add(self._listener.fileno(), READ, self._accept)
 
     def held(self) -> list[Held]:
         """What the open connections stand for."""
@@ -54,7 +58,11 @@ class Connections(Generic[Held]):
     def _accept(self, _events: int) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError:  # no descriptor, no memory: it would be reported at once again, and again
+            self._loop.remove(self._listener.fileno())
+            self._loop.later(_PAUSE, self._listen)
             return
         if _user_of(connection) not in (0, os.geteuid()):
             connection.close()

@@ -18,6 +18,7 @@ from rundlet.runtime.logfile import LogWriter
 from rundlet.runtime.logger.journald import Journal
 from rundlet.runtime.logger.queue import Block, Queue, Splitter, lines
 from rundlet.runtime.logger.syslog import Syslog
+from rundlet.runtime.shim import failures
 
 PATIENCE: Final = 5.0
 _PAUSE: Final = 0.2
@@ -61,7 +62,7 @@ def run(settings: dict[str, Any], stream: socket.socket) -> None:
 
     queue = Queue(settings["buffer"], blocking=settings["blocking"])
     delivery = _delivery(settings)
-    thread = threading.Thread(target=delivery.run, args=(queue,))
+    thread = threading.Thread(target=_deliver, args=(delivery, queue))
     thread.start()
     try:
         _read(stream, queue)
@@ -72,6 +73,15 @@ def run(settings: dict[str, Any], stream: socket.socket) -> None:
         lost = queue.dropped + delivery.dropped
         if lost:
             os.write(2, f"container {settings['id']}: {lost} log messages were not delivered\n".encode())
+
+
+def _deliver(delivery: "FileDelivery | ServiceDelivery", queue: Queue) -> None:
+    """Also where it fails in a way that nobody thought of, the container must not wait for it for ever."""
+    try:
+        delivery.run(queue)
+    except Exception as exc:
+        failures.report("a log is not delivered any more", exc)
+        queue.give_up()
 
 
 def _read(stream: socket.socket, queue: Queue) -> None:
@@ -150,7 +160,7 @@ class ServiceDelivery:
                 return False
             try:
                 self._service.send(block.stream, block.time_ns, message, partial=partial)
-            except OSError:
+            except (OSError, ValueError):  # ValueError: a name that is none (UnicodeError), an address without a port
                 now = time.monotonic()
                 self._away_since = self._away_since or now
                 if now - self._away_since > PATIENCE:

@@ -67,18 +67,21 @@ class Queue:
         self._blocking = blocking
         self._blocks: deque[Block] = deque()
         self._size = 0
-        self._closed = False
+        self._closed = self._given_up = False
         self._changed = threading.Condition()
         self.dropped = 0
         """Lines that found no room."""
 
     def put(self, block: Block) -> None:
         with self._changed:
-            while self._size and self._size + len(block.data) > self._limit:
+            while not self._given_up and self._size and self._size + len(block.data) > self._limit:
                 if not self._blocking:
                     self.dropped += len(lines(block.data))
                     return
                 self._changed.wait()
+            if self._given_up:
+                self.dropped += len(lines(block.data))
+                return
             self._blocks.append(block)
             self._size += len(block.data)
             self._changed.notify_all()
@@ -94,6 +97,15 @@ class Queue:
             self._size -= len(block.data)
             self._changed.notify_all()
             return block
+
+    def give_up(self) -> None:
+        """The consumer has ended: what is here, and what comes, is dropped and counted."""
+        with self._changed:
+            self._given_up = True
+            self.dropped += sum(len(lines(block.data)) for block in self._blocks)
+            self._blocks.clear()
+            self._size = 0
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Nothing more will be put in."""
