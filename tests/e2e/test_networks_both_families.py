@@ -101,6 +101,20 @@ def test_a_port_is_published_for_both_families(client: Client, port: int) -> Non
     wait_for(lambda: fetch("::1", port) == "")
 
 
+def test_a_port_is_published_by_another_family_as_soon_as_there_is_a_network_of_it(engine: Engine, port: int) -> None:
+    need_ipv6()
+    engine.ok("network", "create", "--ipv4=false", "--ipv6", "six")
+    engine.ok("network", "create", "four")
+    engine.ok("run", "-d", "--name", "web", "--network", "six", "-p", f"{port}:80", *SERVER)
+    wait_for(lambda: served("::1", port))
+    assert fetch("127.0.0.1", port) == ""
+    engine.ok("network", "connect", "four", "web")
+    assert served("127.0.0.1", port) and served("::1", port)
+    assert engine.ok("port", "web").splitlines() == [f"80/tcp -> 0.0.0.0:{port}", f"80/tcp -> [::]:{port}"]
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(("0.0.0.0", port)).close()
+
+
 def test_a_port_of_ipv6_alone(engine: Engine, port: int) -> None:
     need_ipv6()
     engine.ok("run", "-d", "--name", "web", "-p", f"[::1]:{port}:80", *SERVER)

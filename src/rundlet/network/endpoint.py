@@ -215,6 +215,14 @@ def insert_opened(cursor: sqlite3.Cursor, container_id: str, opened: Sequence[tu
     )
 
 
+def delete_ports(cursor: sqlite3.Cursor, ports: Sequence[PublishedPort]) -> None:
+    """They are published no more."""
+    cursor.executemany(
+        "DELETE FROM published_ports WHERE protocol = ? AND host_port = ? AND host_address = ?",
+        [(port.protocol, port.host_port, port.host_address) for port in ports],
+    )
+
+
 def set_gateways(cursor: sqlite3.Cursor, container_id: str, gateways: Mapping[int, str]) -> None:
     """Make endpoints the container's ways out: their IDs by family (4, 6)."""
     cursor.execute("UPDATE endpoints SET is_gateway = 0 WHERE container_id = ?", (container_id,))

@@ -137,7 +137,7 @@ class Joiner:
                 self._publish(container_id, before)
         except BaseException:
             reservation.close()
-            self.disconnect(container_id, name, network, servers)
+            self.undo(container_id, name, network, reservation, servers)
             raise
         joined = self.joined(container_id)
         self.write_names(container_id, joined, servers)
@@ -168,6 +168,20 @@ class Joiner:
         self._write_networks([network])
         self.write_names(container_id, joined, servers)
         return Change(gone, {}, sandbox.default_routes(joined))
+
+    def undo(
+        self,
+        container_id: str,
+        name: str,
+        network: Network,
+        reservation: Reservation | None,
+        servers: Sequence[Server],
+    ) -> None:
+        """Take a connection back, with the ports that it brought."""
+        self.disconnect(container_id, name, network, servers)
+        if reservation is not None and reservation.ports:
+            with self._database.transaction(durable=False, freeing=True) as cursor:
+                endpoint.delete_ports(cursor, reservation.ports)
 
     def rename(self, container_id: str, name: str) -> None:
         """The container has another name now: the one that it is found by."""
@@ -247,7 +261,7 @@ class Joiner:
         """Choose and bind in one transaction: two containers never get the same address or port."""
         reservation = Reservation()
         joined = self.joined(container_id)
-        have_ports = bool(self._endpoints.ports(container_id))
+        have = self._endpoints.ports(container_id)
         try:
             with self._database.transaction(durable=False) as cursor:
                 for wanted, network in pairs:
@@ -257,9 +271,9 @@ class Joiner:
                     endpoint.insert(cursor, joined[-1][0])
                 gateways = sandbox.choose_gateways(joined)
                 endpoint.set_gateways(cursor, container_id, gateways)
-                if requests and not have_ports:
+                if requests:
                     ends = {version: pair for version in gateways for pair in joined if pair[0].id == gateways[version]}
-                    reservation = self._reserve(TakenPorts.load(cursor), requests, _bridged(ends))
+                    reservation = self._reserve(TakenPorts.load(cursor), requests, _bridged(ends), have)
                     endpoint.insert_ports(cursor, container_id, reservation.ports)
                     endpoint.insert_opened(cursor, container_id, reservation.opened)
         except BaseException:
@@ -307,8 +321,10 @@ class Joiner:
         mac = "" if network.driver == "ipvlan" else wanted.mac or bridge.mac_of(given.addresses[0])
         return msgspec.structs.replace(given, mac=mac, link_local=wanted.link_local, sysctls=wanted.sysctls)
 
-    def _reserve(self, taken: TakenPorts, requests: Sequence[PortRequest], ends: Ends) -> Reservation:
-        """``ends``: who takes what is published, by family."""
+    def _reserve(
+        self, taken: TakenPorts, requests: Sequence[PortRequest], ends: Ends, have: Sequence[PublishedPort]
+    ) -> Reservation:
+        """What of ``requests`` isn't published yet. ``ends``: who takes what is published, by family."""
         if not ends:
             return Reservation()
         made = next(iter(ends.values()))[0]
@@ -321,12 +337,16 @@ class Joiner:
             frozenset(FAMILIES) - self._firewall.families,
         )
         try:
-            reservation = self._ports.reserve(requests, taken, reach, made.address or made.address6)
+            lacking = portmap.still_wanted(requests, reach, have)
+            reservation = self._ports.reserve(lacking, taken, reach, made.address or made.address6)
         except PortUnavailableError as exc:
             raise PortUnavailableError(
                 "failed to set up container networking: driver failed programming external connectivity on endpoint"
                 f" {made.name} ({made.id}): {exc}"
             ) from exc
+        # Also of what is published in the other family already.
+        opened = {(one.protocol, one.container_port, family) for one in requests for family in reach.opened(one)}
+        reservation.opened = sorted(opened)
         reservation.target = _proxy_target(ends)
         return reservation
 

@@ -63,6 +63,8 @@ class PortRequest(msgspec.Struct, frozen=True):
     host_address: str = EVERY
     first: int = 0
     last: int = 0
+    preferred: int = 0
+    """The number to be tried first."""
 
 
 class PublishedPort(msgspec.Struct, frozen=True, order=True):
@@ -221,6 +223,47 @@ def requests_for_exposed(
     return [PortRequest(protocol, port, default) for port, protocol in wanted]
 
 
+def still_wanted(requests: Iterable[PortRequest], reach: Reach, have: Iterable[PublishedPort]) -> list[PortRequest]:
+    """What of ``requests`` a container that ``have`` was published for lacks where it can be reached now.
+
+    A container that joins a network of another family is to have the same numbers there, if that can be.
+    """
+    left = sorted(have)
+    lacking: list[PortRequest] = []
+    for request in requests:
+        mine = _of_request(request, left)
+        left = [port for port in left if port not in mine]
+        if not mine:
+            lacking.append(request)
+            continue
+        for address in _addresses_now(request, reach):
+            if all(port.host_address != address for port in mine):
+                number = mine[0].host_port
+                lacking.append(msgspec.structs.replace(request, host_address=address, preferred=number))
+    return lacking
+
+
+def _addresses_now(request: PortRequest, reach: Reach) -> list[str]:
+    """None where it can't be reached any more: what is published stays, and leads nowhere."""
+    try:
+        return reach.addresses(request)
+    except PortUnavailableError:
+        return []
+
+
+def _of_request(request: PortRequest, ports: Iterable[PublishedPort]) -> list[PublishedPort]:
+    """Those of one number that were published for it."""
+    addresses = (ANY, ANY6) if request.host_address == EVERY else (request.host_address,)
+    able = [
+        port
+        for port in ports
+        if (port.protocol, port.container_port) == (request.protocol, request.container_port)
+        and port.host_address in addresses
+        and (not request.first or request.first <= port.host_port <= request.last)
+    ]
+    return [port for port in able if port.host_port == able[0].host_port]
+
+
 def _protocol(value: str) -> str:
     protocol = value.lower()
     if protocol not in PROTOCOLS:
@@ -346,6 +389,9 @@ class PortAllocator:
         raise failure
 
     def _candidates(self, request: PortRequest) -> Iterable[int]:
+        if request.preferred:
+            others = self._candidates(msgspec.structs.replace(request, preferred=0))
+            return chain((request.preferred,), (number for number in others if number != request.preferred))
         if request.first:
             return range(request.first, request.last + 1)
         low, high = _ephemeral_range()

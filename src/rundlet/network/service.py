@@ -448,8 +448,8 @@ class NetworkService:
         requests: Sequence[PortRequest] = (),
         servers: Sequence[Server] = (),
     ) -> Change:
-        """A running container joins one more network. The caller has its shim carry the change out (or disconnects
-        again) and closes it. Raises what :meth:`allocate` raises, EndpointExistsError."""
+        """A running container joins one more network. The caller has its shim carry the change out (or undoes it) and
+        closes it. Raises what :meth:`allocate` raises, EndpointExistsError."""
         return self._joiner.connect(container_id, name, wanted, requests, servers)
 
     def disconnect(self, container_id: str, name: str, network: Network, *, servers: Sequence[Server] = ()) -> Change:
@@ -457,6 +457,13 @@ class NetworkService:
         change = self._joiner.disconnect(container_id, name, network, servers)
         self.on_release()
         return change
+
+    def undo(self, container_id: str, name: str, change: Change, *, servers: Sequence[Server] = ()) -> None:
+        """A connection could not be carried out."""
+        network = self._networks.by_id(change.endpoint.network_id)
+        if network is not None:
+            self._joiner.undo(container_id, name, network, change.reservation, servers)
+        self.on_release()
 
     def rename(self, container_id: str, name: str) -> None:
         """A container has another name from now on."""

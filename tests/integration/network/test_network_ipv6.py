@@ -1,14 +1,17 @@
 """IPv6 networks, and the gateway modes of both families, on a machine of their own."""
 
 import os
+import socket
 import threading
 from functools import partial
 
+import pytest
 from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, has, on_a_machine, shell
 
 from rundlet.linux.netlink import Netlink
 from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Endpoint, Wanted
+from rundlet.network.errors import PortUnavailableError
 from rundlet.network.networks import GATEWAY_MODE4, GATEWAY_MODE6, HOST4, ICC, MASQUERADE, TRUSTED
 from rundlet.network.portmap import PublishedPort, parse_port_spec
 from rundlet.network.proxy.datagrams import Datagrams
@@ -283,3 +286,32 @@ def test_the_old_ip6tables_too(lab: Lab) -> None:
     assert rules.count("-A FORWARD") == 2 and service.network("bridge").bridge not in rules
     service.remove_all()
     assert shell("ip6tables-legacy -S FORWARD") == "-P FORWARD DROP\n"
+
+
+@on_a_machine
+def test_ports_are_published_by_the_other_family_as_soon_as_it_is_there(lab: Lab) -> None:
+    service = lab.service()
+    service.create(Request("six", pools=(Pool("fd77::/64"),), ipv4=False, ipv6=True))
+    service.create(Request("four", pools=(Pool("10.78.0.0/24"),)))
+    requests = parse_port_spec("8080:81") + parse_port_spec("82")
+    service.allocate("web", "web", wanted=[Wanted("six")], requests=requests)
+    before = service.ports("web")
+    assert {port.host_address for port in before} == {"::"}
+    with socket.create_server(("0.0.0.0", 8080)):
+        with pytest.raises(PortUnavailableError, match="address already in use"):
+            service.connect("web", "web", Wanted("four"), requests=requests)
+        assert service.ports("web") == before
+    change = service.connect("web", "web", Wanted("four"), requests=requests)
+    try:
+        added = [port for port in service.ports("web") if port not in before]
+        assert {port.host_address for port in added} == {"0.0.0.0"}
+        assert [(port.container_port, port.host_port) for port in added] == [
+            (port.container_port, port.host_port) for port in before
+        ], "by the same numbers"
+        assert change.reservation is not None and sorted(change.reservation.ports) == added
+        assert f"{change.endpoint.address} . 81" in shell(f"nft list table inet rundlet_{lab.instance}")
+    finally:
+        change.close()
+    service.undo("web", "web", change)
+    assert service.ports("web") == before
+    assert f"{change.endpoint.address} . 81" not in shell(f"nft list table inet rundlet_{lab.instance}")

@@ -14,6 +14,7 @@ from rundlet.network.portmap import (
     parse_port_spec,
     requests_for_exposed,
     requests_from_bindings,
+    still_wanted,
 )
 
 
@@ -169,3 +170,36 @@ def test_conflicts() -> None:
     assert not taken.conflicts(PublishedPort("udp", 1, "0.0.0.0", 80))
     taken.add(PublishedPort("udp", 1, "0.0.0.0", 80))
     assert taken.conflicts(PublishedPort("udp", 1, "0.0.0.0", 80))
+
+
+_FOUR = PublishedPort("tcp", 80, "0.0.0.0", 8080)
+_SIX = PublishedPort("tcp", 80, "::", 8080)
+_BOTH = Reach("nat", "nat", host_v6=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reach", "have", "expected"),
+    [
+        ("8080:80", _BOTH, [], [PortRequest("tcp", 80, "", 8080, 8080)]),
+        ("8080:80", _BOTH, [_FOUR, _SIX], []),
+        ("8080:80", _BOTH, [_SIX], [PortRequest("tcp", 80, "0.0.0.0", 8080, 8080, 8080)]),
+        ("8000-8100:80", _BOTH, [_FOUR], [PortRequest("tcp", 80, "::", 8000, 8100, 8080)]),
+        ("80", _BOTH, [_FOUR], [PortRequest("tcp", 80, "::", 0, 0, 8080)]),
+        ("8080:80", Reach("nat", ""), [_FOUR], []),
+        ("127.0.0.1:8080:80", _BOTH, [], [PortRequest("tcp", 80, "127.0.0.1", 8080, 8080)]),
+        ("127.0.0.1:8080:80", _BOTH, [PublishedPort("tcp", 80, "127.0.0.1", 8080)], []),
+        ("127.0.0.1:8080:80", Reach("", "nat"), [PublishedPort("tcp", 80, "127.0.0.1", 8080)], []),
+        ("8081:80", _BOTH, [_FOUR, _SIX], [PortRequest("tcp", 80, "", 8081, 8081)]),
+        ("8080:80/udp", _BOTH, [_FOUR, _SIX], [PortRequest("udp", 80, "", 8080, 8080)]),
+    ],
+)
+def test_what_is_still_to_be_published(
+    spec: str, reach: Reach, have: list[PublishedPort], expected: list[PortRequest]
+) -> None:
+    assert still_wanted(parse_port_spec(spec), reach, have) == expected
+
+
+def test_two_free_choices_of_one_port_are_told_apart() -> None:
+    have = [_FOUR, PublishedPort("tcp", 80, "0.0.0.0", 9090)]
+    wanted = still_wanted([PortRequest("tcp", 80), PortRequest("tcp", 80)], _BOTH, have)
+    assert [(one.host_address, one.preferred) for one in wanted] == [("::", 8080), ("::", 9090)]

@@ -118,7 +118,7 @@ class Connector:
         try:
             await self._carry_out(record, shim, change)
         except BaseException:
-            self._context.network.disconnect(record.id, record.name, network, servers=servers)
+            self._context.network.undo(record.id, record.name, change, servers=servers)
             raise
         finally:
             change.close()
