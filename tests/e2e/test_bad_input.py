@@ -158,6 +158,14 @@ def test_import_of_a_truncated_tar(client: Client) -> None:
     assert client.ok("images", "-q", "cut") == ""
 
 
+def test_import_gets_no_digest(client: Client) -> None:
+    for name in ("digested", "digested:tag"):
+        done = client("import", "-", f"{name}@sha256:{'1' * 64}", stdin=bytes(10240))
+        assert done.returncode == 1
+        assert "cannot import digest reference" in done.stderr
+    assert client.ok("images", "-q", "digested") == ""
+
+
 def test_import_of_a_missing_file(client: Client) -> None:
     done = client("import", "/no/such/file.tar")
     assert done.returncode == 1

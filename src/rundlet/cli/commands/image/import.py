@@ -40,7 +40,8 @@ def run(call: Invocation) -> int:
     }
     if len(call.args) > 1:
         name = parse(call.args[1]).with_default_tag()
-        query["repo"], query["tag"] = name.familiar_name, name.tag
+        # A digest, too: that it can't be had is the engine's word.
+        query["repo"], query["tag"] = name.familiar_name, name.tag_or_digest
     if source.startswith(("http://", "https://")):
         query["fromSrc"] = source
         stream = None
