@@ -199,6 +199,16 @@ def test_the_window_of_a_log(client: Client) -> None:
     assert client.ok("logs", "--since", first, "--until", second, "box").splitlines()[0] == "one"
 
 
+def test_search_reads_its_filters_before_it_asks_anybody(client: Client) -> None:
+    """Nobody listens there."""
+    nobody = "127.0.0.1:1/tea"
+    for name in ("stars", "is-official", "is-automated"):
+        done = client("search", "--filter", f"{name}=odd", nobody)
+        assert done.returncode == 1
+        assert "invalid filter" in done.stderr
+    assert client.ok("search", "--filter", "is-automated=true", "--format", "{{.Name}}", nobody) == ""
+
+
 def test_a_limit_of_nonsense_for_a_search(client: Client) -> None:
     done = client("search", "--limit", "101", "x")
     assert done.returncode == 1

@@ -226,16 +226,15 @@ class ImageService:
         if any(not value.isdigit() for value in stars):
             raise InvalidParameterError(f"invalid filter 'stars={stars[0]}'")
         wanted = max((int(value) for value in stars), default=0)
+        if options.filters.boolean("is-automated"):
+            return []  # automated builds ended in 2022: nothing is one any more
         found = await self._rooms.registry.search(options.term, options.limit or 25, _credentials(options.auth))
         return [
             ImageSearchResult(
                 star_count=item.star_count, is_official=item.is_official, name=item.name, description=item.description
             )
             for item in found
-            if item.star_count >= wanted
-            and (official is None or item.is_official is official)
-            # Automated builds ended in 2022: nothing is one any more.
-            and options.filters.boolean("is-automated") is not True
+            if item.star_count >= wanted and (official is None or item.is_official is official)
         ]
 
     async def save(self, options: SaveOptions) -> AsyncIterator[bytes]:
