@@ -175,11 +175,12 @@ def test_proxies_and_what_clients_build_by(new_engine: NewEngine, tmp_path: Path
     document = {"features": {"buildkit": True}, "max-concurrent-downloads": 1, "max-concurrent-uploads": 1}
     settings.write_text(json.dumps(document | {"max-download-attempts": 1}))
     engine = new_engine(
-        "--config-file", str(settings), "--https-proxy", "http://127.0.0.1:1", "--no-proxy", "a.example"
+        "--config-file", str(settings), "--https-proxy", "http://me:secret@127.0.0.1:1", "--no-proxy", "a.example"
     )
     info = json.loads(engine.ok("info", "--format", "json"))
-    assert (info["HttpsProxy"], info["NoProxy"]) == ("http://127.0.0.1:1", "a.example")
+    assert (info["HttpsProxy"], info["NoProxy"]) == ("http://xxxxx:xxxxx@127.0.0.1:1", "a.example")
     refused = engine.cli("pull", "registry.example/a/b")
     assert refused.returncode == 1 and "127.0.0.1" in refused.stderr  # nobody is asked for the name
+    assert "secret" not in refused.stderr + engine.log.read_text()
     ping = engine.run_command(["curl", "-sSI", "--unix-socket", engine.socket, "http://d/_ping"]).stdout
     assert "Builder-Version: 2" in ping

@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from rundlet import __version__
@@ -39,6 +40,7 @@ from rundlet.engine.volumes import VolumeService
 from rundlet.linux import cgroup
 from rundlet.linux.cgroup.layout import V2
 from rundlet.registry import Credentials, Registry
+from rundlet.transport.proxies import masked
 from rundlet.util.clock import rfc3339_nano
 
 VERSION = f"{versions.RELEASE}+rundlet{__version__}"
@@ -103,11 +105,7 @@ class SystemService:
 
     async def info(self) -> Info:
         context, settings = self._context, self._context.settings
-        counts = dict.fromkeys(Status, 0)
-        for record in context.containers:
-            counts[record.state.status] += 1
-        running = counts[Status.RUNNING] + counts[Status.RESTARTING]
-        paused = counts[Status.PAUSED]
+        running, paused = self._alive()
         layout = cgroup.detect()
         have = layout.controllers
         name, release = machine.distribution()
@@ -155,9 +153,9 @@ class SystemService:
             n_cpu=machine.cpus(),
             mem_total=machine.memory(),
             docker_root_dir=context.layout.root,
-            http_proxy=os.environ.get("HTTP_PROXY", os.environ.get("http_proxy", "")),
-            https_proxy=os.environ.get("HTTPS_PROXY", os.environ.get("https_proxy", "")),
-            no_proxy=os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")),
+            http_proxy=masked(_from_environment("HTTP_PROXY")),
+            https_proxy=masked(_from_environment("HTTPS_PROXY")),
+            no_proxy=_from_environment("NO_PROXY"),
             name=socket.gethostname(),
             labels=settings.labels,
             server_version=VERSION,
@@ -172,6 +170,11 @@ class SystemService:
             discovered_devices=tuple(DeviceInfo(source="cdi", id=device) for device in sorted(devices)),
             warnings=(*self._warnings(have), *(f"CDI: {problem}" for problem in problems)) or None,
         )
+
+    def _alive(self) -> tuple[int, int]:
+        """How many containers run, and how many are paused."""
+        counts = Counter(record.state.status for record in self._context.containers)
+        return counts[Status.RUNNING] + counts[Status.RESTARTING], counts[Status.PAUSED]
 
     def _runtimes(self) -> dict[str, Runtime]:
         settings = self._context.settings
@@ -255,6 +258,11 @@ class SystemService:
         credentials = Credentials(auth.username, auth.password, auth.identitytoken)
         token = await self._registry.login(auth.serveraddress or "docker.io", credentials)
         return Login(status="Login Succeeded", identity_token=token)
+
+
+def _from_environment(name: str) -> str:
+    """As connections read it: an empty value counts as absent."""
+    return os.environ.get(name) or os.environ.get(name.lower(), "")
 
 
 def _wire(event: Event) -> WireEvent:

@@ -37,3 +37,11 @@ class Proxies(msgspec.Struct, frozen=True):
         if address.scheme not in ("http", "https"):
             raise NotSupportedError(f"the proxy scheme {address.scheme}://")
         return address
+
+
+def masked(proxy: str) -> str:
+    """A proxy's URL to be shown: who may ask about an engine need not know its password there."""
+    scheme, separator, rest = proxy.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    _, user, host = authority.rpartition("@")
+    return f"{scheme}{separator}{'xxxxx:xxxxx@' if user else ''}{host}{slash}{path}"

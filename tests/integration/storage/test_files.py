@@ -128,6 +128,14 @@ def test_put_stays_inside(stopped: Stopped, tmp_path: Path) -> None:
     assert (stopped.upper / str(victim)[1:] / "absolute").read_bytes() == b"x"
 
 
+def test_a_name_that_no_file_can_have_is_told(stopped: Stopped) -> None:
+    """Also where kinds are compared before anything is made."""
+    name = "n" * 300
+    for keep in (False, True):
+        with pytest.raises(FileAccessError, match=f'^write "{name}": file name too long$'):
+            stopped.put(archive([member(name, data=b"x")]), keep_kinds=keep)
+
+
 def test_hard_links_stay_inside(stopped: Stopped, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("host")
     with pytest.raises(FileAccessError):

@@ -4,7 +4,7 @@ import pytest
 from yarl import URL
 
 from rundlet.errors import NotSupportedError
-from rundlet.transport.proxies import Proxies
+from rundlet.transport.proxies import Proxies, masked
 
 
 def choose(url: str, **environment: str) -> str | None:
@@ -52,3 +52,17 @@ def test_bypass(rule: str, host: str, bypassed: bool) -> None:
 def test_socks_is_refused_by_name() -> None:
     with pytest.raises(NotSupportedError, match="socks5"):
         choose("http://a/", HTTP_PROXY="socks5://p:1")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("", ""),
+        ("http://p:1", "http://p:1"),
+        ("http://me:secret@p:1/x@y", "http://xxxxx:xxxxx@p:1/x@y"),
+        ("https://me@p", "https://xxxxx:xxxxx@p"),
+        ("me:s@cret@p:1", "xxxxx:xxxxx@p:1"),
+    ],
+)
+def test_passwords_are_not_shown(proxy: str, shown: str) -> None:
+    assert masked(proxy) == shown

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rundlet.linux import path
 from rundlet.storage.layer import fields, tar
-from rundlet.storage.layer.apply import Applier, LayerError, give
+from rundlet.storage.layer.apply import Applier, EntryError, LayerError, give
 from rundlet.storage.layer.tar import Entry
 
 
@@ -56,6 +56,8 @@ class Extractor(Applier):
             mode = os.lstat(base, dir_fd=self._existing(directory)).st_mode
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as exc:
+            raise EntryError("write", entry.name, exc) from exc
         is_directory = stat.S_ISDIR(mode)
         if is_directory == (entry.type == tar.DIRECTORY):
             return

@@ -86,11 +86,15 @@ def main(fds: Sequence[int]) -> int:
     except BrokenPipeError:
         verdict = _failure("internal", "nobody reads any more")
     except OSError as exc:
-        name = f" {exc.filename}" if exc.filename else ""
+        name = f" {_shown(exc.filename)}" if exc.filename else ""
         verdict = _failure("internal", f"the container's files{name}: {reason(exc)}", exc.errno or 0)
     os.close(data)
     _say(answers, verdict)
     return 0 if verdict["ok"] else 1
+
+
+def _shown(name: str | bytes) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes) else name
 
 
 def _enter(request: dict[str, Any], namespaces: list[int]) -> int:
