@@ -236,7 +236,7 @@ def test_what_needs_no_step_before_it_is_done_meanwhile(context: Context) -> Non
         f"ADD {url}/one {url}/two $D/\nCOPY --link tree $D/\nADD --link {url}/three /d/\n"
     )
     try:
-        done = context.build("-t", "t", "--progress=rawjson")
+        done = context.build("-t", "t", "--progress=rawjson", "--allow=network.host")
     finally:
         server.shutdown()
         thread.join()

@@ -39,6 +39,22 @@ class StepFailedError(BuildError):
         )
 
 
+class StepNotStartedError(BuildError):
+    """RUN whose command could not be started; status and words are the ``cause``'s."""
+
+    reason = "build-step-not-started"
+
+    def __init__(self, command: str, cause: RundletError) -> None:
+        super().__init__(str(cause))
+        self._command = command
+        self.status = cause.status
+        self.code = getattr(cause, "code", 0)
+
+    @property
+    def buildkit(self) -> str:
+        return f"process {fields.quote(os.fsencode(self._command))} did not complete successfully: {self}"
+
+
 class ForeignProgramError(BuildError):
     """RUN of a program that is another platform's, and nothing here runs it. ``failure`` is what the start said."""
 
@@ -67,6 +83,15 @@ class SourceNotFoundError(BuildError):
     def buildkit(self) -> str:
         path = posixpath.normpath(f"/{self._name}")
         return f'failed to compute cache key: failed to calculate checksum: "{path}": not found'
+
+
+class CopyUrlError(BuildError):
+    """COPY of what only ADD fetches."""
+
+    reason = "build-copy-url"
+
+    def __init__(self) -> None:
+        super().__init__("source can't be a URL for COPY")
 
 
 class NoSourcesError(BuildError):

@@ -56,7 +56,7 @@ class AddExtras:
         if instruction.checksum and local:
             for each in remote:
                 each.close()
-            raise BuildError("checksum can't be specified for non-HTTP(S) sources")
+            raise BuildError("checksum requires HTTP(S) or Git sources")
         pieces = await all_of(remote)
         if local:
             pieces += await self._local(instruction, tuple(local), place)

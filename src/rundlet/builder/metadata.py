@@ -20,10 +20,16 @@ class Change(msgspec.Struct, frozen=True):
     comment: str
 
 
-def apply(state: StageState, instruction: ast.Instruction) -> Change | None:
-    """``instruction`` (expanded) on ``state``; None for one that is more than metadata."""
+def apply(state: StageState, instruction: ast.Instruction, *, buildkit: bool = False) -> Change | None:
+    """``instruction`` (expanded) on ``state``; None for one that is more than metadata. ``buildkit``: CMD is marked as
+    BuildKit marks it."""
     action = _ACTIONS.get(type(instruction))
-    return action(state, instruction) if action is not None else None
+    if action is None:
+        return None
+    change = action(state, instruction)
+    if buildkit and isinstance(instruction, ast.Cmd):
+        return msgspec.structs.replace(change, state=_set(change.state, args_escaped=True))
+    return change
 
 
 def _set(state: StageState, **fields: Any) -> StageState:

@@ -1,7 +1,7 @@
 """RUN: an ordinary container of the step's image, whose changes become the layer."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
 import msgspec
@@ -9,13 +9,14 @@ import msgspec
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.dockerfile.arguments import PREDEFINED
 from rundlet.builder.dockerfile.scripts import command_of
-from rundlet.builder.errors import BuildError, StepFailedError
+from rundlet.builder.errors import BuildError, StepFailedError, StepNotStartedError
 from rundlet.builder.layers import LayerMaker
 from rundlet.builder.mounts import MountMaker, Mounts
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState, key_of
 from rundlet.builder.steps import Recorder, Work
+from rundlet.errors import RundletError
 from rundlet.image.records import Image, Layer
 from rundlet.oci.config import ContainerConfig
 
@@ -80,6 +81,8 @@ class Runs:
         insecure = instruction.security == "insecure"
         if insecure and not self._request.insecure_allowed:
             raise BuildError("security.insecure is not allowed")
+        if instruction.network == "host" and not self._request.host_network_allowed:
+            raise BuildError("network.host is not allowed")
         script = command_of(instruction, state.shell)
         words = script.argv or (*(state.container.entrypoint or ()), *(state.container.cmd or ()))
         if not words:
@@ -158,7 +161,14 @@ class Runs:
                 network=network,
                 insecure=insecure,
             )
-            async with self._runner.run(job, request, step, self._recorder.reporter) as ran:
+            async with AsyncExitStack() as stack:
+                try:
+                    running = self._runner.run(job, request, step, self._recorder.reporter)
+                    ran = await stack.enter_async_context(running)
+                except BuildError:
+                    raise
+                except RundletError as exc:
+                    raise StepNotStartedError(shown, exc) from exc
                 if ran.code:
                     raise StepFailedError(shown, ran.code)
                 return await self._layers.capture(

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,11 +10,13 @@ import msgspec
 from rundlet.builder.ahead import Ahead, is_separate
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.dockerfile.arguments import GLOBAL, is_known, platform_arguments
+from rundlet.builder.dockerfile.environments import undefined_in_from
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
 from rundlet.builder.dockerfile.parser import parse_instruction
+from rundlet.builder.dockerfile.suggest import did_you_mean
 from rundlet.builder.errors import BuildError, LocatedError, words_of
-from rundlet.builder.graph import PlannedStage, plan
+from rundlet.builder.graph import PlannedStage, find_stage, plan, sources
 from rundlet.builder.metadata import apply, with_directory, working_directory
 from rundlet.builder.namedcontexts import IMAGE, is_directory, named
 from rundlet.builder.naming import step_names
@@ -30,6 +32,7 @@ from rundlet.image.records import Image
 from rundlet.image.store import ImageStore
 from rundlet.oci.config import ContainerConfig, ImageConfig
 from rundlet.oci.platform import Platform
+from rundlet.oci.reference import Reference
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -64,6 +67,9 @@ class Solver:
         self._planned: list[PlannedStage] = self._plan()
         self._bases_of: dict[int, tuple[int, int]] = {}
         self._begun: set[int] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._numbered = 0
+        self._bare: StageState | None = None
         self.transfers: Transfers
         self.runs: Runs
 
@@ -97,10 +103,29 @@ class Solver:
             base = expander.word(stage.base)
             if not base:
                 raise DockerfileError(f"base name ({stage.base}) should not be blank", stage.position.line)
-            bases[stage.index] = (base, expander.word(stage.platform))
+            bases[stage.index] = (base, self._stage_platform(stage, expander))
+        self._expanded_bases = bases
         every = not self._request.buildkit
         planned = plan(dockerfile, self._request.target, bases, self._request.contexts, every=every)
         return [self._with_labels(each) if each.stage is self._target else each for each in planned]
+
+    def _stage_platform(self, stage: ast.Stage, expander: Expander) -> str:
+        """``FROM --platform``, "" for none. Raises DockerfileError where BuildKit looks at once."""
+        platform = expander.word(stage.platform)
+        if not stage.platform or not self._request.buildkit:
+            return platform
+        unknown = undefined_in_from(self._request.dockerfile, stage, self._global)
+        hint = did_you_mean(unknown[0], sorted(self._global)) if unknown else ""
+        if not platform:
+            raise self._wrong(stage, f"empty platform value from expression {stage.platform}{hint}")
+        try:
+            Platform.parse(platform)
+        except RundletError as exc:
+            raise self._wrong(stage, f"failed to parse platform {stage.platform}: {exc}{hint}") from exc
+        return platform
+
+    def _wrong(self, stage: ast.Stage, why: str) -> DockerfileError:
+        return DockerfileError(why, stage.position.line, stage.position.end)
 
     @property
     def _target(self) -> ast.Stage:
@@ -126,11 +151,12 @@ class Solver:
             text = text.replace(character, escape + character)
         return f'"{text}"'
 
-    def _steps(self) -> dict[int, list[Step]]:
-        total = sum(1 + len(planned.stage.instructions) for planned in self._planned)
+    def _steps(self, stages: Sequence[PlannedStage]) -> dict[int, list[Step]]:
+        """The steps of ``stages``, numbered on from those that there are."""
+        total = self._numbered + sum(1 + len(planned.stage.instructions) for planned in stages)
         found: dict[int, list[Step]] = {}
-        number = 0
-        for planned in self._planned:
+        number, self._numbered = self._numbered, total
+        for planned in stages:
             stage = planned.stage
             texts = [(stage.code, stage.position), *((item.code, item.position) for item in stage.instructions)]
             names = step_names(planned, self._request.contexts, alone=len(self._request.dockerfile.stages) == 1)
@@ -145,31 +171,69 @@ class Solver:
 
     async def solve(self) -> StageState:
         """The target's last state, with an image. Raises LocatedError and what steps raise; others are cancelled."""
-        steps = self._steps()
+        steps = self._steps(self._planned)
         self._reporter.planned([step for each in steps.values() for step in each])
         loop = asyncio.get_running_loop()
         for planned in self._planned:
             self._stages[planned.stage.index] = loop.create_future()
         # By the classic builder's rules a stage finds what the one before it has made.
         groups = [[planned] for planned in self._planned] if self._request.buildkit else [self._planned]
-        tasks = [loop.create_task(self._in_order(group, steps), name=f"stage {group[-1].name}") for group in groups]
+        self._tasks = [
+            loop.create_task(self._in_order(group, steps), name=f"stage {group[-1].name}") for group in groups
+        ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            await self._all_done()
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             for future in self._stages.values():
                 future.cancel()
         unused = [name for name in self._request.arguments if name not in self._used and not is_known(name)]
-        if unused:
+        if unused and not self._request.buildkit:
             self._reporter.warning(f"[Warning] One or more build-args [{' '.join(sorted(unused))}] were not consumed")
         state = self._stages[self._target.index].result()
-        if state.image is None:
+        if state.image is not None:
+            return state
+        if not self._request.buildkit:
             raise BuildError("No image was generated. Is your Dockerfile empty?")
-        return state
+        self._bare = await self._recorder.bare(state, cacheable=not self._request.no_cache)
+        return self._bare
+
+    async def _all_done(self) -> None:
+        """Until the last stage is done, those that were found to be needed on the way too; raises the first failure."""
+        seen: set[asyncio.Task[None]] = set()
+        while waiting := set(self._tasks) - seen:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+            seen |= done
+
+    def _need(self, index: int) -> None:
+        """Begin with a stage, and those that it needs, which nothing but a trigger of a base image asks for."""
+        if index in self._stages:
+            return
+        dockerfile, contexts = self._request.dockerfile, self._request.contexts
+        more = plan(dockerfile, str(index), self._expanded_bases, contexts)
+        more = [planned for planned in more if planned.stage.index not in self._stages]
+        steps = self._steps(more)
+        self._reporter.planned([step for each in steps.values() for step in each])
+        loop = asyncio.get_running_loop()
+        for planned in more:
+            self._stages[planned.stage.index] = loop.create_future()
+        self._planned += more
+        self._tasks += [loop.create_task(self._late(each, steps), name=f"stage {each.name}") for each in more]
+
+    async def _late(self, planned: PlannedStage, steps: Mapping[int, list[Step]]) -> None:
+        """A stage that others may wait for while nobody waits for this task yet: they are told of its failure."""
+        future = self._stages[planned.stage.index]
+        try:
+            await self._in_order([planned], steps)
+        except RundletError as exc:
+            if not future.done():
+                future.set_exception(exc)
+                future.exception()  # it is this task's too: nobody has to ask for it
+            raise
 
     @property
     def base(self) -> tuple[int, int]:
@@ -180,8 +244,9 @@ class Solver:
     def images(self) -> list[Image]:
         """What the stages have come to, when all is done: the target's first."""
         target = self._stages[self._target.index]
-        states = [future.result() for future in (target, *self._stages.values()) if future.done()]
-        return list({state.image.id: state.image for state in states if state.image is not None}.values())
+        states = [future.result() for future in (target, *self._stages.values()) if _has_result(future)]
+        found = [state.image for state in (self._bare, *states) if state is not None and state.image is not None]
+        return list({image.id: image for image in found}.values())
 
     async def state_of(self, index: int) -> StageState:
         """The last state of stage ``index``, when it is there."""
@@ -267,6 +332,11 @@ class Solver:
             return await self._from_files(planned, platform, step)
         given = request.platform_given or bool(planned.platform)
         reference = meant.removeprefix(IMAGE)
+        if request.buildkit:
+            try:
+                Reference.parse(reference)
+            except RundletError as exc:
+                raise DockerfileError(f'failed to parse stage name "{reference}": {exc}') from exc
         image = await self._bases.get(reference, platform, given=given, pull=request.pull, step=step)
         stack = tuple(self._images.layers(image.id))
         await self._lease.hold(
@@ -308,6 +378,10 @@ class Solver:
         self._reporter.detail(step, f"# Executing {len(triggers)} build trigger{many}")
         for trigger in triggers:
             instruction = parse_instruction(trigger, self._request.dockerfile.directives.escape)
+            for name in sources((instruction,)):
+                needed = find_stage(self._request.dockerfile, name, planned.stage.index, self._request.contexts)
+                if needed is not None:
+                    self._need(needed)
             current = state
 
             async def carry_out(
@@ -336,7 +410,7 @@ class Solver:
             return await self._arg(state, instruction, step, cacheable)
         expander = Expander(state.environment(), self._request.dockerfile.directives.escape)
         instruction = instruction.expanded(expander)
-        change = apply(state, instruction)
+        change = apply(state, instruction, buildkit=self._request.buildkit)
         if change is not None:
             if isinstance(instruction, ast.Volume) and not self._request.buildkit:
                 await self.transfers.check_volumes(state, instruction.paths)
@@ -371,10 +445,15 @@ class Solver:
         """The state with what ARG declares."""
         arguments = dict(state.arguments)
         for variable in instruction.variables:
-            environment = {**state.environment(), **{k: v for k, v in arguments.items() if v is not None}}
-            expander = Expander(environment, self._request.dockerfile.directives.escape)
-            arguments[variable.name] = self._argument(variable, expander, self._global)
+            declared = {name: value for name, value in arguments.items() if value is not None}
+            expander = Expander({**state.environment(), **declared}, self._request.dockerfile.directives.escape)
+            # One without a value leaves the value that an earlier ARG of the stage has given.
+            arguments[variable.name] = self._argument(variable, expander, {**declared, **self._global})
         return msgspec.structs.replace(state, arguments=arguments)
+
+
+def _has_result(future: asyncio.Future[StageState]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _with_path(state: StageState) -> StageState:

@@ -104,6 +104,23 @@ class Recorder:
         """The state after a step that has no files of its own."""
         return await self.carry_out(work, self._none)
 
+    async def bare(self, state: StageState, *, cacheable: bool) -> StageState:
+        """An image of a stage without a single step: ``FROM scratch`` alone, as BuildKit makes it."""
+        key = key_of("bare", msgspec.to_builtins(state.config), self._epoch)
+        image = self._cache.find(key) if cacheable and not self._sources_alone else None
+        if image is not None:
+            await self.lease.hold(image.id, image.manifest.digest)
+        if image is None or self.images.find(image.id) is None:
+            created = self._now_ns()
+            config = msgspec.structs.replace(state.config, created=rfc3339_nano(created))
+            image = await assemble(self.images, config, (), created_ns=created, parent=None)
+            await self.lease.hold(image.id, image.manifest.digest)
+            await asyncio.to_thread(self._cache.put, [key], image, kind="regular", description="FROM scratch", size=0)
+        return msgspec.structs.replace(state, config=self.images.config(image.id), image=image)
+
+    def _now_ns(self) -> int:
+        return self._epoch * 10**9 if self._epoch is not None else self._clock.now_ns()
+
     @asynccontextmanager
     async def _alone(self, work: Work) -> "AsyncIterator[None]":
         if work.result is None or not work.cacheable:
@@ -228,7 +245,7 @@ class Recorder:
 
     async def _record(self, work: Work, layer: Layer | None, exact: str, when: str | None = None) -> StageState:
         """``when``: what the history says about the step that was found elsewhere, None for now."""
-        created = self._epoch * 10**9 if self._epoch is not None else self._clock.now_ns()
+        created = self._now_ns()
         history = History(
             created=when if when and self._epoch is None else rfc3339_nano(created),
             author=work.state.config.author,

@@ -11,8 +11,10 @@ from typing import Protocol
 import msgspec
 
 from rundlet.builder.dockerfile import ast
+from rundlet.builder.downloads import is_http
 from rundlet.builder.errors import (
     BuildError,
+    CopyUrlError,
     DirectoryError,
     ManySourcesError,
     NoSourcesError,
@@ -206,8 +208,10 @@ class Transfers:
             pieces = await self._pieces(instruction, step, slots)
         except FileAccessError as exc:
             raise TransferError(keyword, str(exc)) from exc
-        rename = not destination.endswith("/") and len(pieces) == 1 and self._may_rename(instruction, pieces[0])
-        if not rename and (len(pieces) > 1 or pieces[0].label == "multi") and not destination.endswith("/"):
+        is_directory = destination.endswith("/")
+        several = len(pieces) > 1 or pieces[0].label == "multi"
+        renames = [not is_directory and self._may_rename(piece, several=several) for piece in pieces]
+        if several and not is_directory and not self._buildkit:
             raise ManySourcesError(keyword)
         requests = [
             PlaceRequest(
@@ -215,19 +219,22 @@ class Transfers:
                 rename=rename,
                 own=None if piece.owned or instruction.chown else (0, 0),
                 user=instruction.chown,
-                chmod=chmod,
+                # What an archive holds keeps its modes; and with the classic builder its owners.
+                chmod=None if piece.enclosed else chmod,
                 keep_kinds=piece.keep_kinds and self._buildkit,
                 enclosed=piece.enclosed,
+                own_names=piece.enclosed and not self._buildkit,
+                lenient=self._buildkit,
+                directories=chmod if isinstance(chmod, int) and not piece.enclosed else 0o755,
             )
-            for piece in pieces
+            for piece, rename in zip(pieces, renames, strict=True)
         ]
         return Brought(instruction, destination, pieces, requests)
 
-    def _may_rename(self, instruction: ast.Transfer, piece: Piece) -> bool:
-        """Whether the destination can be a file's new name. Of all that one pattern fits the last is there in the end
-        with BuildKit."""
-        one_word = len(instruction.sources) + len(instruction.files) == 1
-        return piece.single or (self._buildkit and one_word and piece.plain)
+    def _may_rename(self, piece: Piece, *, several: bool) -> bool:
+        """Whether the destination can be a file's new name. Of several files the last is there in the end with
+        BuildKit."""
+        return (piece.single and not several) or (self._buildkit and (piece.single or piece.plain))
 
     async def directory(
         self, state: StageState, after: StageState, directory: str, step: Step, *, owner: str, cacheable: bool
@@ -257,6 +264,8 @@ class Transfers:
         pieces: list[Piece] = []
         if instruction.sources:
             copy = instruction if isinstance(instruction, ast.Copy) else None
+            if copy is not None and any(is_http(source) for source in copy.sources):
+                raise CopyUrlError
             place = await self._places(copy.from_ if copy is not None else "", step)
             if isinstance(instruction, ast.Add):
                 pieces += await self._extras.pieces(instruction, place, step)

@@ -40,7 +40,7 @@ class Workspace:
         """Raises OSError."""
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         os.mkdir(self.path, 0o700)
-        for name in ("context", "work", "merged", "empty", "files"):
+        for name in ("context", "work", "merged", "empty", "nothing", "files"):
             os.mkdir(f"{self.path}/{name}", 0o755)
 
     def remove(self) -> None:
@@ -79,7 +79,8 @@ class Workspace:
 
     def read_stack(self, stack: Sequence[Layer]) -> FileAccess:
         """To read the files of an image."""
-        lower = self._snapshots.stack(stack[-1].chain if stack else None) or [f"{self.path}/empty"]
+        # Not the directory above it: overlay takes none twice.
+        lower = self._snapshots.stack(stack[-1].chain if stack else None) or [f"{self.path}/nothing"]
         return self._access(lower, f"{self.path}/empty", lower[0])
 
     def is_plain(self, stack: Sequence[Layer], path: str) -> bool:

@@ -298,10 +298,17 @@ class Workdir(Instruction, frozen=True, kw_only=True):
 
 
 class Stopsignal(Instruction, frozen=True, kw_only=True):
+    """``signal`` is a name or a number; after :meth:`expanded` one that there is."""
+
     signal: str
 
     def expanded(self, expander: Expansion) -> Self:
-        return msgspec.structs.replace(self, signal=expander.word(self.signal))
+        from rundlet.builder.dockerfile.signals import is_signal
+
+        name = expander.word(self.signal)
+        if not is_signal(name):
+            raise DockerfileError(f"invalid signal: {name}", self.position.line)
+        return msgspec.structs.replace(self, signal=name)
 
 
 class Shell(Instruction, frozen=True, kw_only=True):

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.dockerfile.arguments import GLOBAL, PREDEFINED
+from rundlet.builder.dockerfile.arguments import GLOBAL
 from rundlet.builder.dockerfile.ast import Dockerfile, Instruction, Stage
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
+from rundlet.builder.dockerfile.parser import parse_instruction
 
 Known = frozenset[str] | None
 """Names; None where a base image that nobody has looked at may have set any."""
@@ -21,11 +22,10 @@ def undefined_in_from(dockerfile: Dockerfile, stage: Stage, declared: Iterable[s
 
 
 def undefined_variables(
-    dockerfile: Dockerfile,
-    arguments: Mapping[str, str | None],
-    base_environment: Callable[[str], Known] | None,
+    dockerfile: Dockerfile, base_environment: Callable[[str], Known] | None
 ) -> Iterator[tuple[Instruction, str, frozenset[str]]]:
-    """(instruction, name, names it could have used) for each use of a variable that is not there."""
+    """(instruction, name, names it could have used) for each use of a variable that is not there; one with a default
+    is a use, too."""
     known_after: dict[str, Known] = {}
     global_names = {variable.name for argument in dockerfile.global_args for variable in argument.variables}
     for stage in dockerfile.stages:
@@ -33,13 +33,12 @@ def undefined_variables(
         for instruction in stage.instructions:
             if names is not None:
                 for name in _used(dockerfile, instruction, names):
-                    if name not in arguments and name not in PREDEFINED:
-                        yield instruction, name, names
+                    yield instruction, name, names
             added = _added(instruction)
             names = None if names is None else names | added
         for key in (stage.name, str(stage.index)):
             if key:
-                known_after[key] = None if names is None else names - (global_names & GLOBAL)
+                known_after[key] = None if names is None else names - (global_names & GLOBAL) | _triggered(stage)
 
 
 def _at_start(
@@ -65,13 +64,26 @@ def _at_start(
 
 def _used(dockerfile: Dockerfile, instruction: Instruction, names: frozenset[str]) -> list[str]:
     expander = Expander(dict.fromkeys(names, "1"), dockerfile.directives.escape)
-    if isinstance(instruction, ast.Onbuild):
+    # Nobody asks what a trigger or EXPOSE, which is read in its own way, use.
+    if isinstance(instruction, ast.Onbuild | ast.Expose):
         return []
     _quietly(instruction.expanded, expander)
     own: set[str] = set()
     if isinstance(instruction, ast.Arg):
         own = {variable.name for variable in instruction.variables}
     return sorted(expander.unmatched - own)
+
+
+def _triggered(stage: Stage) -> frozenset[str]:
+    """What the stage's triggers add in a stage that stands on it."""
+    found: frozenset[str] = frozenset()
+    for instruction in stage.instructions:
+        if isinstance(instruction, ast.Onbuild):
+            try:
+                found |= _added(parse_instruction(instruction.trigger))
+            except DockerfileError:
+                continue
+    return found
 
 
 def _added(instruction: Instruction) -> frozenset[str]:

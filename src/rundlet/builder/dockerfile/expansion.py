@@ -236,8 +236,7 @@ class _Scan:
             raise DockerfileError(missing) from None
 
     def _default(self, name: str, operator: str, start: int, *, empty_is_unset: bool) -> str:
-        # A default is what the name is for: using it doesn't count as using something undefined.
-        value = self._expander.environment.get(name)
+        value = self._value(name)
         word = self._part("}", raw_escapes=False, missing="syntax error: missing '}'")
         is_set = bool(value) if empty_is_unset else value is not None
         if operator == "-":
@@ -245,8 +244,6 @@ class _Scan:
         if operator == "+":
             return word if is_set else ""
         if not is_set:
-            if value is None:
-                self._expander.unmatched.add(name)
             reason = "is not allowed to be unset" if value is None else "is not allowed to be empty"
             raise DockerfileError(f"{name}: {word or reason}")
         return value or ""

@@ -216,12 +216,18 @@ def _choice(what: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def _default_command(request: _Request) -> dict[str, object]:
+    """As RUN's, but that nothing at all is an empty command line for the shell."""
+    command = _command(request)
+    return {**command, "words": ("",)} if command["shell"] and not request.text else command
+
+
 def _cmd(request: _Request) -> Instruction:
-    return request.make(ast.Cmd, **_command(request))
+    return request.make(ast.Cmd, **_default_command(request))
 
 
 def _entrypoint(request: _Request) -> Instruction:
-    return request.make(ast.Entrypoint, **_command(request))
+    return request.make(ast.Entrypoint, **_default_command(request))
 
 
 def _shell(request: _Request) -> Instruction:

@@ -6,6 +6,7 @@ Names and texts are those of docs.docker.com/reference/build-checks. Each rule i
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -23,21 +24,22 @@ _SECRETS: Final = re.compile(
 )
 _NO_SECRETS: Final = re.compile(r"(?:_|^)public(?:_|$)", re.IGNORECASE)
 _RESERVED: Final = frozenset(("context", "scratch"))
-_TARGET_PLATFORM: Final = re.compile(r"\$(?:TARGETPLATFORM|\{TARGETPLATFORM\})\Z")
-_IMAGE_NAME: Final = re.compile(r"[a-z0-9][\w./:@-]*\Z", re.IGNORECASE)
+_TARGET_PLATFORM: Final = re.compile(r"\$(?:TARGETPLATFORM|\{TARGETPLATFORM(?:\}|[^\w}][^}]*\}))\Z")
+_IMAGE_NAME: Final = re.compile(r"(?:[a-z0-9][a-z0-9._/-]*|[\w.-]+(?::\d+)?/[a-z0-9][a-z0-9._/-]*)(?:[:@][\w.:@-]+)?\Z")
 _ONCE: Final = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
 _EXPERIMENTAL: Final = frozenset(("copyignoredfile", "invaliddefinitiondescription"))
 """Rules that a file has to ask for."""
+_TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+_BOOLEANS: Final = _TRUE | {"0", "f", "F", "FALSE", "false", "False"}
 _WORDS: Final = re.compile(r"[\t\v\f\r ]+")
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a rule may know besides the file. ``arguments`` are those given to the build; ``ignored`` says what
-    .dockerignore leaves out; ``base_environment`` names the variables that an image sets, None where nobody knows;
-    ``base_platform`` is an image's platform where that is not the one (the second argument, "" for the build's) that it
-    should have: (the one it has, the one it should have)."""
+    """What a rule may know besides the file. ``ignored`` says what .dockerignore leaves out; ``base_environment`` names
+    the variables that an image sets, None where nobody knows; ``base_platform`` is an image's platform where that is
+    not the one (the second argument, "" for the build's) that it should have: (the one it has, the one it should have).
+    """
 
-    arguments: Mapping[str, str | None] = {}
     ignored: Callable[[str], bool] | None = None
     base_environment: Callable[[str], frozenset[str] | None] | None = None
     base_platform: Callable[[str, str], tuple[str, str] | None] | None = None
@@ -58,18 +60,22 @@ class Settings(msgspec.Struct, frozen=True):
         experimental: frozenset[str] = frozenset()
         error = False
         for part in filter(None, text.split(";")):
-            key, _, value = part.partition("=")
+            key, equals, value = part.partition("=")
             key, value = key.strip().lower(), value.strip()
-            if key == "skip":
+            if key == "skip" and equals:
                 skip = _names(value)
-            elif key == "error":
-                if value.lower() not in ("true", "false"):
-                    raise DockerfileError(f'invalid check option "{part.strip()}"')
-                error = value.lower() == "true"
-            elif key == "experimental":
+            elif key == "error" and equals:
+                if value not in _BOOLEANS:
+                    shown = msgspec.json.encode(part.strip()).decode()
+                    raise DockerfileError(
+                        f"failed to parse check options: failed to parse check option {shown}: strconv.ParseBool: "
+                        f"parsing {msgspec.json.encode(value).decode()}: invalid syntax"
+                    )
+                error = value in _TRUE
+            elif key == "experimental" and equals:
                 experimental = _names(value)
             else:
-                raise DockerfileError(f'invalid check option "{part.strip()}"')
+                raise DockerfileError(f'failed to parse check options: invalid check option "{key}"')
         return cls(skip, error, experimental)
 
     def keeps(self, rule: str) -> bool:
@@ -96,7 +102,7 @@ def check(
     for rule in _RULES:
         found += rule(dockerfile, around)
     kept = {(one.rule, one.text, one.position): one for one in found if settings.keeps(one.rule)}
-    return sorted(kept.values(), key=lambda one: (one.position.line, one.rule, one.text))
+    return sorted(kept.values(), key=lambda one: one.position.line)
 
 
 def fails(dockerfile: Dockerfile, warnings: Iterable[Warning_], settings: Settings | None = None) -> bool:
@@ -160,34 +166,37 @@ def _keyword_casing(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Wa
 
 
 def _shell_forms(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning_]:
+    chosen: dict[str, bool] = {}
     for stage in dockerfile.stages:
-        if any(isinstance(instruction, ast.Shell) for instruction in stage.instructions):
-            # Who chose a shell wants one.
-            continue
+        # Who has chosen a shell, in a stage below too, wants one.
+        own = chosen.get(stage.base.lower(), False)
         for instruction in stage.instructions:
-            if isinstance(instruction, (ast.Cmd, ast.Entrypoint)) and instruction.shell and instruction.words:
+            own = own or isinstance(instruction, ast.Shell)
+            if isinstance(instruction, (ast.Cmd, ast.Entrypoint)) and instruction.shell and not own:
                 text = (
-                    f"JSON arguments recommended for {instruction.keyword} to prevent unintended behavior related to "
-                    "OS signals"
+                    f"JSON arguments recommended for {_keyword(instruction.code)} to prevent unintended behavior "
+                    "related to OS signals"
                 )
                 yield Warning_("JSONArgsRecommended", text, instruction.position)
+        if stage.name:
+            chosen[stage.name] = own
 
 
 def _once(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning_]:
     for stage in dockerfile.stages:
         for keyword in _ONCE:
-            places = [one.position for one in stage.instructions if one.keyword == keyword]
-            for position in places[:-1]:
+            found = [one for one in stage.instructions if one.keyword == keyword]
+            for one, following in pairwise(found):
                 text = (
-                    f"Multiple {keyword} instructions should not be used in the same stage because only the last one "
-                    "will be used"
+                    f"Multiple {_keyword(following.code)} instructions should not be used in the same stage because "
+                    "only the last one will be used"
                 )
-                yield Warning_("MultipleInstructionsDisallowed", text, position)
+                yield Warning_("MultipleInstructionsDisallowed", text, one.position)
 
 
 def _old_forms(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning_]:
     for _, instruction in _instructions(dockerfile):
-        word = instruction.keyword
+        word = _keyword(instruction.code)
         if isinstance(instruction, (ast.Env, ast.Label)) and any(pair.legacy for pair in instruction.pairs):
             text = f'"{word} key=value" should be used instead of legacy "{word} key value" format'
             yield Warning_("LegacyKeyValueFormat", text, instruction.position)
@@ -283,10 +292,14 @@ def _from_defaults(dockerfile: Dockerfile, around: Surroundings) -> Iterator[War
         for variable in argument.variables:
             if variable.value is not None:
                 values[variable.name] = _quietly(variable.value, values, dockerfile)
+    stages = {stage.name for stage in dockerfile.stages}
     for stage in dockerfile.stages:
-        if "$" not in stage.base:
+        if stage.base.lower() in stages:
             continue
-        name = _quietly(stage.base, values, dockerfile)
+        try:
+            name = Expander(values, dockerfile.directives.escape).word(stage.base)
+        except DockerfileError:
+            continue  # the build says so
         if not _IMAGE_NAME.match(name) or name.endswith((":", "@", "/")) or ":@" in name:
             text = f"Default value for ARG {stage.base} results in empty or invalid base image name"
             yield Warning_("InvalidDefaultArgInFrom", text, stage.position)
@@ -315,7 +328,7 @@ def _quietly(text: str, values: Mapping[str, str], dockerfile: Dockerfile) -> st
 
 
 def _variables(dockerfile: Dockerfile, around: Surroundings) -> Iterator[Warning_]:
-    for instruction, name, known in undefined_variables(dockerfile, around.arguments, around.base_environment):
+    for instruction, name, known in undefined_variables(dockerfile, around.base_environment):
         hint = did_you_mean(name, sorted(known)).replace("mean ", "mean $")
         position: Position = instruction.position
         yield Warning_("UndefinedVar", f"Usage of undefined variable '${name}'{hint}", position)
@@ -332,8 +345,8 @@ _RULES: Final[tuple[Rule, ...]] = (
     _ports,
     _directories,
     _ignored_sources,
-    _from_arguments,
     _from_defaults,
+    _from_arguments,
     _base_platforms,
     _variables,
 )

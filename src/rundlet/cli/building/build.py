@@ -7,7 +7,7 @@ import sys
 
 from rundlet.cli.building import query as wire
 from rundlet.cli.building.display import Locked, QuietDisplay, choose_display, default_mode, standard_error
-from rundlet.cli.building.failure import build_error, check_report, warnings_text
+from rundlet.cli.building.failure import build_error, check_error, check_report, warnings_text
 from rundlet.cli.building.own_steps import ContextStep, result_step
 from rundlet.cli.building.packing import Tree
 from rundlet.cli.building.sources import open_source
@@ -83,7 +83,8 @@ def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bo
         lambda size, done: display.update(own.message(size, done=done)),
     )
     try:
-        outcome = _follow(upload, body, source, display, quiet=quiet)
+        silent = quiet or mode in _SILENT
+        outcome = _follow(upload, body, source, display, quiet=quiet, fail=_Failure(wire.is_check(flags), silent))
         if outcome.image and outcome.rich and wire.makes_image(wanted):
             display.update(result_step(outcome.image, wire.result_names(flags["tag"], wanted)))
     finally:
@@ -140,7 +141,22 @@ def compressed(body: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _follow(upload: Upload, body: Iterator[bytes] | None, source: Source, display: Display, *, quiet: bool) -> _Outcome:
+class _Failure:
+    """How a failure is told: to somebody who has asked for a check, and without warnings if ``silent``."""
+
+    def __init__(self, check: bool, silent: bool) -> None:
+        self.check = check
+        self.silent = silent
+
+    def error(self, reason: str, detail: dict[str, Any], source: Source, display: Display) -> CommandError:
+        if self.check:
+            return check_error(reason, detail, source)
+        return build_error(reason, detail, source, display.steps, warnings=not self.silent)
+
+
+def _follow(
+    upload: Upload, body: Iterator[bytes] | None, source: Source, display: Display, *, quiet: bool, fail: _Failure
+) -> _Outcome:
     """Send and show. Raises CommandError when the build fails."""
     answer = upload.start(body)
     try:
@@ -149,9 +165,9 @@ def _follow(upload: Upload, body: Iterator[bytes] | None, source: Source, displa
         # Refused before it began.
         display.finish()
         reason = str(exc).removeprefix("Error response from daemon: ")
-        raise build_error(reason, {}, source, display.steps) from exc
+        raise fail.error(reason, {}, source, display) from exc
     outcome = _Outcome()
-    others = _sorted_out(_messages(response, upload), source, display, outcome)
+    others = _sorted_out(_messages(response, upload), source, display, outcome, fail)
     # What is no state of a step comes from an engine that knows the classic builder's text only.
     show(others, sys.stdout, aux=outcome.take, quiet=quiet)
     upload.check()
@@ -159,7 +175,7 @@ def _follow(upload: Upload, body: Iterator[bytes] | None, source: Source, displa
 
 
 def _sorted_out(
-    messages: Iterator[dict[str, Any]], source: Source, display: Display, outcome: _Outcome
+    messages: Iterator[dict[str, Any]], source: Source, display: Display, outcome: _Outcome, fail: _Failure
 ) -> Iterator[dict[str, Any]]:
     """Show the states of steps, and raise what has failed; the rest is passed on."""
     for message in messages:
@@ -167,7 +183,7 @@ def _sorted_out(
         if detail or message.get("error"):
             display.finish()
             text = str((detail or {}).get("message") or message["error"])
-            raise build_error(text, detail or {}, source, display.steps)
+            raise fail.error(text, detail or {}, source, display)
         if any(key in message for key in _RICH):
             outcome.rich = True
             display.update(message)
@@ -190,6 +206,8 @@ def _checked(found: dict[str, Any], source: Source) -> int:
     text = (source.dockerfile or b"").decode("utf-8", "replace") or str(found.get("Source") or "")
     warnings = found.get("Warnings") or []
     sys.stdout.write(check_report(warnings, source, text))
+    if found.get("Error"):
+        sys.stderr.write(f"ERROR: {found['Error']}\n")
     return 1 if warnings else 0
 
 

@@ -8,8 +8,6 @@ _RULE = "--------------------\n"
 def excerpt(source: str, shown: str, line: int, end: int) -> str:
     """``Dockerfile:3`` and the lines, those meant marked; empty when the file has no such line."""
     lines = [text.rstrip("\r") for text in source.split("\n")]
-    if lines and not lines[-1]:
-        lines.pop()
     if not 1 <= line <= len(lines):
         return ""
     end = min(max(end, line), len(lines))

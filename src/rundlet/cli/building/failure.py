@@ -18,17 +18,30 @@ _PARSE_ERROR = "parse error on line "
 _RULE_PAGE = "https://docs.docker.com/go/dockerfile/rule/"
 
 
-def build_error(message: str, detail: dict[str, Any], source: Source, steps: Steps) -> CommandError:
-    """The error at a build's end: the failed step's last lines, the place in the Dockerfile, the message."""
+def build_error(
+    message: str, detail: dict[str, Any], source: Source, steps: Steps, *, warnings: bool = True
+) -> CommandError:
+    """The error at a build's end: the failed step and its last lines, ``warnings`` so far, the place in the Dockerfile,
+    the message."""
+    failed = steps.failed
+    said = _last_lines(failed) if failed is not None else ""
+    warned = warnings_text(steps.warnings) if warnings else ""
+    where = _place(message, detail, source)
+    return CommandError(f"{said}{warned}{where}ERROR: failed to build: failed to solve: {message}")
+
+
+def check_error(message: str, detail: dict[str, Any], source: Source) -> CommandError:
+    """The error of ``--check``: the message, and the place in the Dockerfile."""
+    return CommandError(f"ERROR: {message}\n{_place(message, detail, source)}".rstrip("\n"))
+
+
+def _place(message: str, detail: dict[str, Any], source: Source) -> str:
     location = detail.get("Location") or {}
     line, end = int(location.get("line") or 0), int(location.get("end") or 0)
     if not line:
         line = end = line_in(message)
     text = _text(source, detail)
-    where = excerpt(text, source.shown, line, end) if text else ""
-    failed = steps.failed
-    said = _last_lines(failed) if failed is not None else ""
-    return CommandError(f"{said}{where}ERROR: failed to build: failed to solve: {message}")
+    return excerpt(text, source.shown, line, end) if text else ""
 
 
 def _text(source: Source, detail: dict[str, Any]) -> str:
@@ -46,8 +59,6 @@ def line_in(message: str) -> int:
 
 def _last_lines(step: Step) -> str:
     lines = step.lines[-_LOG_LINES:]
-    if not lines:
-        return ""
     return f"{_RULE} > {step.name}:\n" + "".join(f"{line}\n" for line in lines) + _RULE
 
 
@@ -58,7 +69,7 @@ def check_report(warnings: list[dict[str, Any]], source: Source, text: str) -> s
     count = len(warnings)
     plural = "1 warning has" if count == 1 else f"{count} warnings have"
     parts = [f"Check complete, {plural} been found!\n"]
-    for warning in sorted(warnings, key=lambda one: (int(one.get("line") or 0), str(one.get("rule")))):
+    for warning in sorted(warnings, key=lambda one: int(one.get("line") or 0)):
         rule = str(warning.get("rule"))
         where = excerpt(text, source.shown, int(warning.get("line") or 0), int(warning.get("end") or 0))
         parts.append(f"\nWARNING: {rule} - {_RULE_PAGE}{_dashed(rule)}/\n{warning.get('text')}\n{where}")

@@ -120,8 +120,10 @@ def _directory(context: str, file: str) -> Source:
 def default_dockerfile(root: str) -> str:
     """The file that is meant without ``-f``."""
     path = os.path.join(root, DEFAULT)
-    other = os.path.join(root, _OTHER_DEFAULT)
-    return other if not os.path.lexists(path) and os.path.isfile(other) else path
+    if os.path.lexists(path):
+        return path
+    others = (os.path.join(root, name) for name in (DEFAULT.lower(), _OTHER_DEFAULT))
+    return next((other for other in others if os.path.isfile(other)), path)
 
 
 def _read(path: str) -> bytes:

@@ -40,7 +40,7 @@ def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[War
         return str(actual), str(expected)
 
     ignored = found.ignore.ignored if found.ignore else None
-    around = lint.Surroundings(options.build_args, ignored, base_environment, base_platform)
+    around = lint.Surroundings(ignored, base_environment, base_platform)
     return lint.check(found.dockerfile, around, _settings(options))
 
 
@@ -49,20 +49,25 @@ def _settings(options: BuildOptions) -> lint.Settings | None:
     return lint.Settings.parse(given) if given else None
 
 
-def answer(found: Read, warnings: list[Warning_]) -> JSONMessage:
-    """What ``--check`` is told."""
+def answer(found: Read, warnings: list[Warning_], options: BuildOptions) -> JSONMessage:
+    """What ``--check`` is told; ``Error`` is there where warnings are said to be errors."""
     rows = [
         {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
         for item in warnings
     ]
-    return jsonstream.aux({"ID": _CHECK, "Warnings": rows, "Source": found.text})
+    told = {"ID": _CHECK, "Warnings": rows, "Source": found.text}
+    if lint.fails(found.dockerfile, warnings, _settings(options)):
+        told["Error"] = _violation(warnings)
+    return jsonstream.aux(told)
+
+
+def _violation(warnings: list[Warning_]) -> str:
+    return f"lint violation found for rules: {', '.join(dict.fromkeys(item.rule for item in warnings))}"
 
 
 def say(found: Read, warnings: list[Warning_], reporter: Reporter, options: BuildOptions) -> None:
     """Warn, but not with the classic builder. Raises DockerfileError where warnings are said to be errors."""
-    if lint.fails(found.dockerfile, warnings, _settings(options)):
-        rules = ", ".join(dict.fromkeys(item.rule for item in warnings))
-        position = warnings[0].position
-        raise DockerfileError(f"lint violation found for rules: {rules}", position.line, position.end)
     for item in warnings if options.rich else ():
         reporter.warning(f"{item.rule}: {item.text} (line {item.position.line})")
+    if lint.fails(found.dockerfile, warnings, _settings(options)):
+        raise DockerfileError(_violation(warnings))

@@ -150,6 +150,7 @@ def build_request(
         signed_only=options.signed_only,
         cache_from=tuple(filter(None, (cache_reference(text, "cache-from") for text in options.cache_from))),
         insecure_allowed="security.insecure" in options.allow,
+        host_network_allowed=not options.rich or "network.host" in options.allow or options.network_mode == "host",
         epoch=int(epoch) if epoch else None,
         buildkit=options.rich,
     )

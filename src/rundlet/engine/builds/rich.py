@@ -25,8 +25,9 @@ class RichReporter:
         return RichReporter(self._emit, self._clock, platform)
 
     def planned(self, steps: list[Step]) -> None:
-        shown = (step for step in steps if step.label)
-        self._emit(BuildProgress(vertexes=tuple(Vertex(self._digest(step), self._name(step)) for step in shown)))
+        shown = tuple(Vertex(self._digest(step), self._name(step)) for step in steps if step.label)
+        if shown:
+            self._emit(BuildProgress(vertexes=shown))
 
     def started(self, step: Step) -> None:
         self._started[step.number] = self._now()

@@ -216,7 +216,7 @@ class BuildService:
             ):
                 warnings = checks.findings(found, options, self._context.images)
                 if options.check:
-                    emit(checks.answer(found, warnings))
+                    emit(checks.answer(found, warnings, options))
                     return None
                 if options.call:
                     emit(calls.answer(options.call, found, warnings, options).message())

@@ -130,6 +130,12 @@ class PlaceRequest(msgspec.Struct, frozen=True):
     keep_kinds: bool = True
     enclosed: bool = False
     """Links in the archive lead nowhere outside of the destination, which is their root."""
+    own_names: bool = False
+    """An archive's members stay whose the archive says, whatever ``user`` says."""
+    lenient: bool = False
+    """A ``user`` or group that the image does not know is root's."""
+    directories: int = 0o755
+    """The mode of directories that have to be made on the way."""
     layer: bool = False
     """The archive is a layer, whose whiteouts are carried out."""
 
@@ -256,13 +262,19 @@ class FileAccess:
             "chmod": request.chmod,
             "keep_kinds": request.keep_kinds,
             "enclosed": request.enclosed,
+            "own_names": request.own_names,
+            "lenient": request.lenient,
+            "directories": request.directories,
             "layer": request.layer,
         }
         await self._start(document, sending=True)
 
     async def make_directory(self, path: str, owner: str = "") -> None:
-        """Make ``path`` and its parents, ``owner``'s or root's. Raises FileAccessError, LauncherError."""
-        await self._start({"op": "mkdir", "path": _text(path), "user": owner}, sending=True)
+        """Make ``path`` and its parents, ``owner``'s or, without one that the image knows, root's.
+
+        Raises FileAccessError, LauncherError.
+        """
+        await self._start({"op": "mkdir", "path": _text(path), "user": owner, "lenient": True}, sending=True)
         os.close(self._data)
         self._data = -1
         await self._end()

@@ -45,6 +45,9 @@ def choose(root: int, sources: Sequence[dict[str, Any]]) -> list[Picked]:
         for kind, text in source["parts"]:
             part = text.encode("latin-1")
             names = [longer for name in names for longer in _longer(root, name, kind, part)]
+        if ["*", ""] in source["parts"]:
+            # As a walk meets them: what is deeper is not later. Of two that come to one name, the last one stays.
+            names.sort(key=lambda name: name.split(b"/"))
         for name in dict.fromkeys(names):
             try:
                 fd = path.openat2(root, os.fsdecode(name) or ".", os.O_PATH, 0, _LOOK)

@@ -54,8 +54,9 @@ def target(root: int, destination: str, *, rename: bool) -> Target:
     return Target(where, b"")
 
 
-def make_directories(root: int, where: str, owner: tuple[int, int]) -> int:
-    """Open the directory ``where``; it and its parents are made, as ``owner``'s, where they are missing.
+def make_directories(root: int, where: str, owner: tuple[int, int], mode: int = 0o755) -> int:
+    """Open the directory ``where``; it and its parents are made, as ``owner``'s and with ``mode``, where they are
+    missing.
 
     Raises: DestinationError, OSError.
     """
@@ -64,7 +65,7 @@ def make_directories(root: int, where: str, owner: tuple[int, int]) -> int:
         if word in ("", "."):
             continue
         try:
-            inner = _step(fd, word, owner)
+            inner = _step(fd, word, owner, mode)
         except OSError as exc:
             if exc.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise DestinationError(where) from exc
@@ -75,7 +76,7 @@ def make_directories(root: int, where: str, owner: tuple[int, int]) -> int:
     return fd
 
 
-def _step(fd: int, word: str, owner: tuple[int, int]) -> int:
+def _step(fd: int, word: str, owner: tuple[int, int], mode: int) -> int:
     flags = _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(word, flags, dir_fd=fd)
@@ -83,15 +84,34 @@ def _step(fd: int, word: str, owner: tuple[int, int]) -> int:
         os.mkdir(word, 0o755, dir_fd=fd)
         inner = os.open(word, flags, dir_fd=fd)
         os.fchown(inner, *owner)
+        if mode != 0o755:
+            os.fchmod(inner, mode)
         return inner
 
 
-def owner_of(root: int, text: str) -> tuple[int, int]:
-    """``--chown``: a user alone means its own group, a number alone the same number as group. Raises UserError."""
-    user, colon, _group = text.partition(":")
+def owner_of(root: int, text: str, *, lenient: bool = False) -> tuple[int, int]:
+    """``--chown``: a user alone means its own group, a number alone the same number as group. Raises UserError; not if
+    ``lenient``: what the image does not know is root then, or as a group the user's."""
+    user, colon, group = text.partition(":")
     if not colon and user.isdigit():
         text = f"{user}:{user}"
-    found = passwd.resolve_user(root, text)
+    if not lenient:
+        found = passwd.resolve_user(root, text)
+        return found.uid, found.gid
+    uid, gid = _known(root, user) or (0, 0)
+    if user.isdigit():
+        gid = uid
+    if group:
+        known = _known(root, f"0:{group}")
+        gid = known[1] if known is not None else gid
+    return uid, gid
+
+
+def _known(root: int, text: str) -> tuple[int, int] | None:
+    try:
+        found = passwd.resolve_user(root, text)
+    except passwd.UserError:
+        return None
     return found.uid, found.gid
 
 
@@ -153,8 +173,7 @@ class Placer(Extractor):
             "/" if enclosed else where.directory,
             reader,
             keep_kinds=request.get("keep_kinds", True),
-            # As with Docker: --chown is not for what an archive says the owners of.
-            owner=None if enclosed else owner,
+            owner=None if request.get("own_names") else owner,
         )
         self._name = where.name
         self._chmod: int | list[list[str]] | None = request.get("chmod")

@@ -197,12 +197,13 @@ class _Task:
         owner: tuple[int, int] | None = (own[0], own[1]) if own is not None else None
         if request.get("user"):
             try:
-                owner = place.owner_of(self._root, request["user"])
+                owner = place.owner_of(self._root, request["user"], lenient=request.get("lenient", False))
             except passwd.UserError as exc:
                 raise RefusedError("user", str(exc)) from exc
         try:
             where = place.target(self._root, name, rename=request.get("rename", False))
-            directory = place.make_directories(self._root, where.directory, owner or (0, 0))
+            mode = request.get("directories", 0o755)
+            directory = place.make_directories(self._root, where.directory, owner or (0, 0), mode)
         except place.DestinationError as exc:
             raise RefusedError("not-directory", str(exc)) from exc
         except OSError as exc:

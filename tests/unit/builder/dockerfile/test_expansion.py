@@ -115,10 +115,10 @@ def test_quotes_mean_nothing_in_a_document() -> None:
     assert Expander(VALUES).body('it\'s "$a"\n\\$a\n') == 'it\'s "foo.tar.gz"\n$a\n'
 
 
-def test_what_is_missing_is_collected_but_not_where_there_is_a_default() -> None:
+def test_what_is_missing_is_collected_where_there_is_a_default_too() -> None:
     expander = Expander(VALUES)
-    expander.word("$one ${two} ${three:-3} ${four#x}")
-    assert expander.unmatched == {"one", "four"}
+    expander.word("$one ${two} ${three:-3} ${four#x} ${five+y}")
+    assert expander.unmatched == {"one", "three", "four", "five"}
 
 
 def test_kept_as_written() -> None:

@@ -107,13 +107,15 @@ GOOD = [
     "FROM alpine\nCMD []",
     "FROM alpine AS base\nWORKDIR /app\nWORKDIR sub\nFROM base\nWORKDIR further",
     "FROM alpine\nWORKDIR $somewhere",
-    "FROM scratch\nARG a\nENV b=$a c=${d:-x} PATH=$PATH:/y\nCOPY $b $HTTP_PROXY /z",
+    "FROM scratch\nARG a\nENV b=$a PATH=$PATH:/y\nCOPY $b /z",
+    'FROM alpine AS base\nSHELL ["/bin/bash", "-c"]\nFROM base\nCMD npm start',
+    "FROM scratch AS base\nONBUILD ENV a=b\nFROM base\nENV c=$a",
     "FROM unknown-base\nENV a=$anything",
     "FROM alpine\nENV a=b\nLABEL c=d",
     "FROM --platform=$BUILDPLATFORM alpine",
     "FROM --platform=linux/arm64 alpine AS build-arm64",
     "FROM alpine\nARG PUBLIC_KEY\nENV MONKEY=1 TOKENS=2",
-    "ARG TAG=1\nFROM busybox:${TAG}\nFROM busybox${MISSING:-x}",
+    "ARG TAG=1\nFROM busybox:${TAG}\nFROM busybox${TAG:-x}",
     "FROM alpine\nCOPY other *.tmp https://x/tmp/y $tmp /\nCOPY --from=0 tmp /",
     "FROM alpine\nEXPOSE 80/tcp 90 $port/udp",
     "FROM alpine\nCOPY ./tmp/x .",
@@ -139,10 +141,8 @@ def test_kept(text: str) -> None:
 
 
 def test_variables_of_a_base_image_that_is_known() -> None:
-    around = Surroundings(
-        {"GIVEN": "1"}, None, lambda name: frozenset(("PYTHON_VERSION",)) if name == "python" else None
-    )
-    text = b"FROM python\nENV a=$PYTHON_VERSION b=$GIVEN c=$PYTHON_VERSON"
+    around = Surroundings(None, lambda name: frozenset(("PYTHON_VERSION",)) if name == "python" else None)
+    text = b"FROM python\nENV a=$PYTHON_VERSION c=$PYTHON_VERSON"
     assert [one.text for one in check(parse(text), around)] == [
         "Usage of undefined variable '$PYTHON_VERSON' (did you mean $PYTHON_VERSION?)"
     ]
@@ -178,10 +178,72 @@ def test_the_directive_leaves_rules_out() -> None:
     assert not fails(parse(b"FROM alpine\nCMD a"), found)
 
 
-@pytest.mark.parametrize("text", ["what", "error=perhaps", "skp=all"])
-def test_bad_directives(text: str) -> None:
-    with pytest.raises(DockerfileError, match="invalid check option"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("what", 'invalid check option "what"'),
+        ("skip", 'invalid check option "skip"'),
+        ("skp=all", 'invalid check option "skp"'),
+        ("error=perhaps", 'failed to parse check option "error=perhaps": strconv.ParseBool: parsing "perhaps": '),
+    ],
+)
+def test_bad_directives(text: str, why: str) -> None:
+    with pytest.raises(DockerfileError, match=f"^failed to parse check options: {why}"):
         Settings.parse(text)
+
+
+def test_a_rule_names_instructions_as_they_are_written() -> None:
+    text = 'from alpine\nenv a b\ncmd ["x"]\ncmd ["y"]\nentrypoint z'
+    assert [(line, message) for _, line, message in rules(text)] == [
+        (2, '"env key=value" should be used instead of legacy "env key value" format'),
+        (
+            3,
+            "Multiple cmd instructions should not be used in the same stage because only the last one will be used",
+        ),
+        (5, "JSON arguments recommended for entrypoint to prevent unintended behavior related to OS signals"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM scratch\nENV a=${b:-c}", [("UndefinedVar", 2, "Usage of undefined variable '$b'")]),
+        ("FROM scratch\nENV a=$HTTP_PROXY", [("UndefinedVar", 2, "Usage of undefined variable '$HTTP_PROXY'")]),
+        (
+            'FROM alpine\nCMD a b\nSHELL ["x"]',
+            [
+                (
+                    "JSONArgsRecommended",
+                    2,
+                    "JSON arguments recommended for CMD to prevent unintended behavior related to OS signals",
+                )
+            ],
+        ),
+        (
+            "FROM --platform=${TARGETPLATFORM:-x} alpine",
+            [
+                (
+                    "RedundantTargetPlatform",
+                    1,
+                    "Setting platform to predefined ${TARGETPLATFORM:-x} in FROM is redundant as this is the default "
+                    "behavior",
+                )
+            ],
+        ),
+        (
+            "FROM BusyBox",
+            [
+                (
+                    "InvalidDefaultArgInFrom",
+                    1,
+                    "Default value for ARG BusyBox results in empty or invalid base image name",
+                )
+            ],
+        ),
+    ],
+)
+def test_rules_reach_as_far_as_dockers(text: str, expected: list[tuple[str, int, str]]) -> None:
+    assert rules(text) == expected
 
 
 @pytest.mark.parametrize(

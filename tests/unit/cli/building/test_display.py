@@ -138,10 +138,10 @@ def test_the_choice_of_a_display() -> None:
     [
         (1, 1, "123"),
         (3, 3, "12345"),
-        (5, 5, "345"),
+        (5, 5, "3456"),
         (2, 3, "1234"),
         (1, 2, "123"),
-        (4, 9, "345"),
+        (4, 5, "3456"),
     ],
 )
 def test_excerpts(line: int, end: int, shown: str) -> None:
@@ -153,7 +153,7 @@ def test_excerpts(line: int, end: int, shown: str) -> None:
 
 
 def test_no_excerpt_of_lines_that_are_not_there() -> None:
-    assert excerpt(FILE, "Dockerfile", 6, 6) == excerpt(FILE, "Dockerfile", 0, 0) == ""
+    assert excerpt(FILE, "Dockerfile", 7, 7) == excerpt(FILE, "Dockerfile", 0, 0) == ""
 
 
 def test_an_error_shows_where_and_what_was_said() -> None:
