@@ -159,6 +159,10 @@ def test_top_sorts_as_ps_does(engine: Engine, api: docker.APIClient) -> None:
     assert commands("pid")[0] == "sleep 1000"
     with pytest.raises(docker.errors.APIError, match="unknown sort specifier: odd"):
         commands("odd")
+    shown = engine.ok("top", "busy", "-x").splitlines()
+    assert shown[0].split() == ["PID", "TTY", "STAT", "TIME", "COMMAND"]
+    assert sorted(line.split(maxsplit=4)[-1] for line in shown[1:]) == [f"sleep {n}" for n in SLEEPS]
+    assert engine.ok("top", "busy", "-eo", "pid,comm").split()[:2] == ["PID", "COMMAND"]
 
 
 def test_an_empty_name_fits_all_events(engine: Engine) -> None:

@@ -59,7 +59,7 @@ class Forwarder:
         exchange.next()
 
     def forget(self, namespace: int) -> None:
-        """Its descriptor is about to be closed, and the number may soon be another's: nothing is asked from there now."""
+        """Its descriptor is about to be closed, and the number may be another's: nothing is asked from there now."""
         for exchange in [each for each in self._exchanges if each.namespace == namespace]:
             exchange.give_up()
 
