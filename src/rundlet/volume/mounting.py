@@ -22,12 +22,17 @@ _MOST_LAYERS = 64
 class VolumeMountError(InternalError):
     reason = "volume-mount"
 
-    def __init__(self, volume: Volume, wanted: options.MountPlan, error: OSError) -> None:
-        super().__init__(
-            f"error while mounting volume '{volume.path}': failed to mount local volume: mount "
-            f"{wanted.device}:{volume.path}, flags: {hex(wanted.flags)}"
-            + (f", data: {wanted.data}" if wanted.data else "")
-            + f": {(error.strerror or str(error)).lower()}"
+    def __init__(self, volume: Volume, problem: str) -> None:
+        super().__init__(f"error while mounting volume '{volume.path}': {problem}")
+
+    @classmethod
+    def of_kernel(cls, volume: Volume, wanted: options.MountPlan, error: OSError) -> "VolumeMountError":
+        """Everything that mount(2) was told, but for a password."""
+        data = f", data: {wanted.shown}" if wanted.data else ""
+        return cls(
+            volume,
+            f"failed to mount local volume: mount {wanted.device}:{volume.path}, flags: {hex(wanted.flags)}{data}: "
+            + _reason(error),
         )
 
 
@@ -97,9 +102,9 @@ def _mount(volume: Volume) -> None:
     _unmount(volume.path)
     try:
         wanted = options.plan(volume.options, options.resolved)
-    except OSError as error:
-        wanted = options.plan(volume.options, str)
-        raise VolumeMountError(volume, wanted, error) from error
+    except options.UnknownAddressError as error:
+        problem = f"error resolving passed in network volume address: lookup {error.host}: {_reason(error.__cause__)}"
+        raise VolumeMountError(volume, problem) from error
     propagation = wanted.flags & (mount.MS_PRIVATE | mount.MS_SHARED | mount.MS_SLAVE)
     first = wanted.flags & ~(propagation | mount.MS_BIND | mount.MS_REC)
     try:
@@ -111,7 +116,11 @@ def _mount(volume: Volume) -> None:
             if propagation:
                 mount.mount(None, volume.path, None, propagation | (wanted.flags & mount.MS_REC))
     except OSError as error:
-        raise VolumeMountError(volume, wanted, error) from error
+        raise VolumeMountError.of_kernel(volume, wanted, error) from error
+
+
+def _reason(error: BaseException | None) -> str:
+    return (getattr(error, "strerror", "") or str(error)).lower()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -52,6 +53,9 @@ _CLEAR: Final = {
     "defaults": 0,
 }
 
+_CIFS_HOST: Final = re.compile(r"//(?P<host>\[[^\]]*\]|[^/:]*)(?P<port>:[0-9]+)?(?=/|$)")
+_PASSWORD: Final = re.compile(r"(?<=\bpassword=)[^,]*")
+
 Resolve = Callable[[str], str]
 
 
@@ -64,6 +68,14 @@ class VolumeOptionError(InvalidParameterError):
         super().__init__(f"create {name}: {problem}")
 
 
+class UnknownAddressError(Exception):
+    """The name of a volume's server has no address; the cause is the OSError that says why."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.host = host
+
+
 class MountPlan(msgspec.Struct, frozen=True):
     """The arguments of mount(2)."""
 
@@ -72,12 +84,21 @@ class MountPlan(msgspec.Struct, frozen=True):
     flags: int
     data: str
 
+    @property
+    def shown(self) -> str:
+        """``data`` as it may be told."""
+        return _PASSWORD.sub("********", self.data)
+
 
 def check(name: str, options: Mapping[str, str]) -> None:
     """Raises VolumeOptionError, in Docker's words."""
     for option in options:
         if option not in _KNOWN:
             raise VolumeOptionError(name, f'invalid option: "{option}"')
+    if options.get("type") == "cifs":
+        found = _CIFS_HOST.match(options.get("device", ""))
+        if found is not None and found["port"]:
+            raise VolumeOptionError(name, "port not allowed in CIFS device URL, include 'port' in 'o='")
     if "size" in options:
         raise VolumeOptionError(name, "quota size requested but no quota support")
     for option, needed in _NEEDED.items():
@@ -87,9 +108,11 @@ def check(name: str, options: Mapping[str, str]) -> None:
 
 
 def plan(options: Mapping[str, str], resolve: Resolve) -> MountPlan:
-    """``resolve`` gives the address of a host's name: the kernel takes addresses only. Raises OSError (of resolve)."""
+    """``resolve`` gives the address of a host's name: the kernel takes addresses only. Raises UnknownAddressError."""
     flags, data = 0, []
-    kind = options.get("type", "")
+    kind, device = options.get("type", ""), options.get("device", "")
+    if kind == "cifs" and "addr=" not in options.get("o", ""):
+        device = _CIFS_HOST.sub(lambda found: f"//{_address(found['host'], resolve)}", device, count=1)
     for word in options.get("o", "").split(","):
         if word in _SET:
             flags |= _SET[word]
@@ -99,7 +122,7 @@ def plan(options: Mapping[str, str], resolve: Resolve) -> MountPlan:
             data.append(f"addr={_address(word.removeprefix('addr='), resolve)}")
         elif word:
             data.append(word)
-    return MountPlan(options.get("device", ""), kind, flags, ",".join(data))
+    return MountPlan(device, kind, flags, ",".join(data))
 
 
 def resolved(host: str) -> str:
@@ -109,6 +132,10 @@ def resolved(host: str) -> str:
 
 def _address(host: str, resolve: Resolve) -> str:
     try:
-        return str(ipaddress.ip_address(host))
+        return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
-        return resolve(host)
+        pass
+    try:
+        return resolve(host) if host else ""
+    except (OSError, UnicodeError) as exc:
+        raise UnknownAddressError(host) from exc

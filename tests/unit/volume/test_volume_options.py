@@ -1,10 +1,14 @@
 """The local driver's options: what is refused, and what mount(2) is given."""
 
+import socket
+
 import pytest
 
 from rundlet.linux import mount
 from rundlet.volume import options
+from rundlet.volume.mounting import VolumeMountError
 from rundlet.volume.options import MountPlan, VolumeOptionError
+from rundlet.volume.store import Volume
 
 
 @pytest.mark.parametrize(
@@ -14,6 +18,10 @@ from rundlet.volume.options import MountPlan, VolumeOptionError
         ({"type": "tmpfs"}, 'create v: missing required option: "device"'),
         ({"device": "/x"}, 'create v: missing required option: "type"'),
         ({"o": "ro"}, 'create v: missing required option: "device"'),
+        (
+            {"type": "cifs", "device": "//nas.example:4450/share"},
+            "create v: port not allowed in CIFS device URL, include 'port' in 'o='",
+        ),
         ({"size": "1G"}, "create v: quota size requested but no quota support"),
     ],
 )
@@ -40,6 +48,10 @@ def no_names(host: str) -> str:
             {"type": "nfs", "device": ":/export", "o": "addr=192.0.2.1,rw,nfsvers=4"},
             MountPlan(":/export", "nfs", 0, "addr=192.0.2.1,nfsvers=4"),
         ),
+        (
+            {"type": "cifs", "device": "//192.0.2.1/share", "o": "username=me,password=x"},
+            MountPlan("//192.0.2.1/share", "cifs", 0, "username=me,password=x"),
+        ),
         ({}, MountPlan("", "", 0, "")),
     ],
 )
@@ -51,3 +63,29 @@ def test_what_is_mounted(chosen: dict[str, str], expected: MountPlan) -> None:
 def test_servers_by_name() -> None:
     chosen = {"type": "nfs", "device": ":/export", "o": "addr=nas.example,ro"}
     assert options.plan(chosen, {"nas.example": "192.0.2.7"}.__getitem__).data == "addr=192.0.2.7"
+    chosen = {"type": "cifs", "device": "//nas.example/a share/below", "o": "username=me"}
+    assert options.plan(chosen, {"nas.example": "192.0.2.7"}.__getitem__).device == "//192.0.2.7/a share/below"
+    chosen["o"] = "addr=nas.example"
+    found = options.plan(chosen, {"nas.example": "192.0.2.7"}.__getitem__)
+    assert (found.device, found.data) == ("//nas.example/a share/below", "addr=192.0.2.7")
+
+
+def test_a_server_without_an_address_is_named() -> None:
+    def unknown(host: str) -> str:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    for chosen in (
+        {"type": "nfs", "device": ":/export", "o": "addr=nas.example"},
+        {"type": "cifs", "device": "//nas.example/share"},
+    ):
+        with pytest.raises(options.UnknownAddressError) as caught:
+            options.plan(chosen, unknown)
+        assert caught.value.host == "nas.example"
+
+
+def test_passwords_are_not_told() -> None:
+    volume = Volume(name="v", path="/v", created_ns=0)
+    wanted = MountPlan("//192.0.2.1/share", "cifs", 0, "username=me,password=secret,vers=3.0")
+    said = str(VolumeMountError.of_kernel(volume, wanted, OSError(13, "Permission denied")))
+    assert "secret" not in said
+    assert said.endswith("flags: 0x0, data: username=me,password=********,vers=3.0: permission denied")
