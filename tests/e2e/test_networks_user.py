@@ -230,6 +230,41 @@ def test_a_stopped_container_joins_at_its_next_start(client: Client) -> None:
     assert set(inspected(client, "app")["NetworkSettings"]["Networks"]) == {"bridge"}
 
 
+def test_a_stopped_container_is_put_on_networks_that_there_are_not(client: Client) -> None:
+    """As by Docker: its start tells."""
+    identifier = client.ok("create", "--name", "app", *SLEEP)
+    client.ok("network", "connect", "--alias", "me", "planned", "app")
+    missing = client("start", "app")
+    assert missing.returncode == 1 and "network planned not found" in missing.stderr
+    client.ok("network", "create", "planned")
+    client.ok("start", "app")
+    assert set(inspected(client, "app")["NetworkSettings"]["Networks"]) == {"bridge", "planned"}
+    unknown = client("network", "connect", "nowhere", "app")
+    assert unknown.returncode == 1 and "network nowhere not found" in unknown.stderr
+    client.ok("stop", "-t", "0", "app")
+    never = client("network", "disconnect", "nowhere", "app")
+    assert f"container {identifier} is not connected to the network nowhere" in never.stderr
+    client.ok("network", "connect", "--alias", "other", "planned", "app")
+    assert "me" in inspected(client, "app")["NetworkSettings"]["Networks"]["planned"]["Aliases"], (
+        "as it was asked first"
+    )
+    client.ok("network", "rm", "planned")
+    client.ok("network", "disconnect", "planned", "app")
+    client.ok("start", "app")
+
+
+def test_who_is_on_host_and_none_has_an_endpoint_there(client: Client) -> None:
+    for name in ("host", "none"):
+        identifier = client.ok("run", "-d", "--name", f"on-{name}", "--network", name, *SLEEP)
+        shown = inspected(client, f"on-{name}")["NetworkSettings"]["Networks"][name]
+        assert len(shown["EndpointID"]) == 64 and not shown["IPAddress"]
+        there = json.loads(client.ok("network", "inspect", name))[0]["Containers"][identifier]
+        assert (there["Name"], there["EndpointID"], there["IPv4Address"]) == (f"on-{name}", shown["EndpointID"], "")
+        client.ok("stop", "-t", "0", f"on-{name}")
+        assert inspected(client, f"on-{name}")["NetworkSettings"]["Networks"][name]["EndpointID"] == ""
+        assert identifier not in client.ok("network", "inspect", name)
+
+
 def test_what_has_another_ones_network_joins_no_other(client: Client) -> None:
     client.ok("network", "create", "mine")
     client.ok("run", "-d", "--name", "on-host", "--network", "host", *SLEEP)
@@ -324,13 +359,16 @@ def _resolver(engine: Engine) -> int:
 
 def test_a_network_that_is_gone_is_disconnected_by_force(client: Client) -> None:
     client.ok("network", "create", "lost")
-    client.ok("create", "--name", "box", "--network", "lost", "busybox", "true")
+    client.ok("create", "--name", "box", "--network", "lost", *SLEEP)
+    client.ok("network", "connect", "bridge", "box")
     client.ok("network", "rm", "lost")
+    client.ok("network", "disconnect", "lost", "box")
+    assert "lost" not in inspected(client, "box")["NetworkSettings"]["Networks"]
+    client.ok("start", "box")
     refused = client("network", "disconnect", "lost", "box")
     assert refused.returncode == 1 and "network lost not found" in refused.stderr
-    client.ok("network", "disconnect", "-f", "lost", "box")
-    assert "lost" not in inspected(client, "box")["NetworkSettings"]["Networks"]
-    assert client("network", "disconnect", "-f", "lost", "box").returncode == 1
+    forced = client("network", "disconnect", "-f", "lost", "box")
+    assert forced.returncode == 1 and "is not connected to the network lost" in forced.stderr
 
 
 def test_links_and_aliases_of_the_wrong_network(client: Client) -> None:

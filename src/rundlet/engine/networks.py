@@ -21,6 +21,7 @@ from rundlet.api.networks import (
 )
 from rundlet.engine.containers.attributes import network_event
 from rundlet.engine.containers.connections import Connector
+from rundlet.engine.containers.networking import lone_endpoint
 from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
 from rundlet.errors import NotSupportedError
@@ -55,17 +56,10 @@ class NetworkRouterService:
         return NetworkCreated(id=made.id, warning=warning)
 
     async def connect(self, ref: str, body: NetworkConnect) -> None:
-        await self._connector.connect(self._context.network.network(ref), body)
+        await self._connector.connect(ref, body)
 
     async def disconnect(self, ref: str, body: NetworkDisconnect) -> None:
-        try:
-            network = self._context.network.network(ref)
-        except NetworkNotFoundError:
-            if not body.force:
-                raise
-            await self._connector.forget(ref, body)
-        else:
-            await self._connector.disconnect(network, body)
+        await self._connector.disconnect(ref, body)
 
     async def remove(self, ref: str) -> None:
         await settled(self._remove(ref))
@@ -134,6 +128,9 @@ class NetworkRouterService:
                     ipv4_address=f"{endpoint.address}/{endpoint.prefix}" if endpoint.address else "",
                     ipv6_address=f"{endpoint.address6}/{endpoint.prefix6}" if endpoint.address6 else "",
                 )
+            for record in self._context.containers if network.driver in ("host", "null") else ():
+                if identifier := lone_endpoint(record, network):
+                    containers[record.id] = NetworkContainer(name=record.name, endpoint_id=identifier)
         return Network(
             name=network.name,
             id=network.id,

@@ -69,11 +69,13 @@ class NetworkForbiddenError(ForbiddenError):
     reason = "network-forbidden"
 
 
-class NotConnectedError(ForbiddenError):
+class NotConnectedError(InternalError):
+    """In the words and with the status that Docker has for it."""
+
     reason = "not-connected"
 
-    def __init__(self, container: str, network: str) -> None:
-        super().__init__(f"container {container} is not connected to network {network}")
+    def __init__(self, container: str, network: str, *, running: bool = True) -> None:
+        super().__init__(f"container {container} is not connected to {'' if running else 'the '}network {network}")
 
 
 class EndpointExistsError(ForbiddenError):

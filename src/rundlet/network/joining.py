@@ -156,7 +156,7 @@ class Joiner:
         before_joined = self.joined(container_id)
         gone = next((made for made, on in before_joined if on.id == network.id), None)
         if gone is None:
-            raise NotConnectedError(name, network.name)
+            raise NotConnectedError(container_id, network.name)
         before = self._publications(container_id)
         with self._database.transaction(durable=False) as cursor:
             endpoint.delete(cursor, gone.id)

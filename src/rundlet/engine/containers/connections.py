@@ -39,45 +39,56 @@ class Connector:
         self._resolver = resolver
         self._proxy = proxy
 
-    async def connect(self, network: Network, body: NetworkConnect) -> None:
-        """Raises NoSuchContainerError, EndpointExistsError, InvalidParameterError, and what the network room raises."""
+    async def connect(self, ref: str, body: NetworkConnect) -> None:
+        """A stopped container may be put on a network that there is not (yet): its start will tell.
+
+        Raises NoSuchContainerError, EndpointExistsError, InvalidParameterError, and what the network room raises.
+        """
         settings = body.endpoint_config or EndpointSettings()
         record = self._context.containers.find(body.container)
         live = self._context.live.of(record.id)
         async with live.lock:
             record = self._usable(record.id)
-            network_modes.check(network, settings)
-            self._check(record, network)
-            if is_running(record.state.status) and live.shim is not None:
-                await self._join(record, live.shim, network, settings)
-            self._save(record, {**self._asked(record), network.name: _request_only(settings)})
-        self._context.events.publish("network", "connect", network.id, network_event(network, record.id))
+            shim = live.shim if is_running(record.state.status) else None
+            asked = self._asked(record)
+            network = self._networking.find(ref)
+            if network is None and shim is not None:
+                raise NetworkNotFoundError(ref)
+            if network is not None:
+                network_modes.check(network, settings)
+                self._check(record, network)
+            if network is not None and shim is not None:
+                await self._join(record, shim, network, settings)
+            name = network.name if network is not None else ref
+            if shim is not None or name not in asked:
+                self._save(record, {**asked, name: _request_only(settings)})
+        if network is not None and shim is not None:
+            self._context.events.publish("network", "connect", network.id, network_event(network, record.id))
 
-    async def disconnect(self, network: Network, body: NetworkDisconnect) -> None:
-        """Raises NoSuchContainerError, NotConnectedError."""
+    async def disconnect(self, ref: str, body: NetworkDisconnect) -> None:
+        """A stopped container may also leave a network that is gone, and so may every other one by force.
+
+        Raises NoSuchContainerError, NotConnectedError, NetworkNotFoundError.
+        """
         record = self._context.containers.find(body.container)
         live = self._context.live.of(record.id)
         async with live.lock:
             record = self._usable(record.id)
-            if documents.host(record).network_mode == "host" and network.driver == "host":
+            shim = live.shim if is_running(record.state.status) else None
+            network = self._networking.find(ref)
+            if network is None and shim is not None and not body.force:
+                raise NetworkNotFoundError(ref)
+            if network is not None and documents.host(record).network_mode == "host" and network.driver == "host":
                 raise InvalidParameterError(_OF_HOST)
             asked = self._asked(record)
-            if network.name not in asked:
-                raise NotConnectedError(record.name, network.name)
-            if is_running(record.state.status) and live.shim is not None:
-                await self._leave(record, live.shim, network)
-            self._save(record, {name: settings for name, settings in asked.items() if name != network.name})
-        self._context.events.publish("network", "disconnect", network.id, network_event(network, record.id))
-
-    async def forget(self, name: str, body: NetworkDisconnect) -> None:
-        """A network that is gone is none of the container's networks any more. Raises NetworkNotFoundError: it was
-        none."""
-        record = self._context.containers.find(body.container)
-        async with self._context.live.of(record.id).lock:
-            asked = self._asked(record)
+            name = network.name if network is not None else ref
             if name not in asked:
-                raise NetworkNotFoundError(name)
+                raise NotConnectedError(record.id, name, running=shim is not None and network is not None)
+            if network is not None and shim is not None:
+                await self._leave(record, shim, network)
             self._save(record, {other: settings for other, settings in asked.items() if other != name})
+        if network is not None and shim is not None:
+            self._context.events.publish("network", "disconnect", network.id, network_event(network, record.id))
 
     async def reconnect_names(self) -> None:
         """A new resolver runs: every shim with names to look up hands its sockets over. What fails is logged."""

@@ -1,5 +1,6 @@
 """A container's network: what is asked of it in the request, what it got, and how the API shows both."""
 
+import hashlib
 import ipaddress
 from collections.abc import Callable
 
@@ -22,6 +23,17 @@ from rundlet.network.sandbox import Allocation, parse_mode
 from rundlet.util import ids
 
 Find = Callable[[str], Network | None]
+
+
+def lone_endpoint(record: Record, network: Network) -> str:
+    """The ID that clients are told of a running container's place in ``host`` or ``none``, where it has nothing.
+
+    Another one for each start; empty: it has no such place there.
+    """
+    mode = parse_mode(documents.host(record).network_mode)
+    if not is_running(record.state.status) or mode.kind != network.name or mode.kind not in ("host", "none"):
+        return ""
+    return hashlib.sha256(f"{record.id} {network.id} {record.state.started_ns}".encode()).hexdigest()
 
 
 class Networking:
@@ -135,6 +147,8 @@ class Networking:
         if network is None:
             return asked
         names = self.dns_names(record, asked) if network.has_names else None
+        if endpoint is None and (identifier := lone_endpoint(record, network)):
+            return msgspec.structs.replace(asked, network_id=network.id, endpoint_id=identifier)
         if endpoint is None:
             # Who was on it once is told so: clients compare it with the network that the name means now.
             shown = network.id if record.state.started_ns else ""
