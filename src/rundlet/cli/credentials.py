@@ -73,8 +73,29 @@ def call_helper(name: str, action: str, data: str) -> str:
     return output
 
 
+def from_environment() -> dict[str, Any]:
+    """The ``auths`` of ``DOCKER_AUTH_CONFIG`` (JSON, as in config.json), which come before what is stored. What can't
+    be read is warned of and left out, as by Docker's command line."""
+    text = os.environ.get("DOCKER_AUTH_CONFIG", "")
+    if not text:
+        return {}
+    from rundlet.client.wire import DecodeError, loads
+
+    try:
+        value = loads(text.encode())
+        if not isinstance(value, dict) or not isinstance(value.get("auths"), dict):
+            raise DecodeError('no object with "auths"')
+    except DecodeError as exc:
+        sys.stderr.write(f"Failed to create credential store from DOCKER_AUTH_CONFIG:  {exc}\n")
+        return {}
+    return {str(server): entry for server, entry in value["auths"].items() if isinstance(entry, dict)}
+
+
 def lookup(context: Context, server: str) -> dict[str, str]:
     """{username, password, identitytoken, serveraddress} for a key of :func:`config_key`; empty when unknown."""
+    found = _from_file(from_environment(), server)
+    if found:
+        return found
     config = with_detected_store(context.config)
     helper = helper_for(config, server)
     if helper:

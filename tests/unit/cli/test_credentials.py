@@ -1,5 +1,6 @@
 """Where credentials go: the configured helper, the detected one, the file."""
 
+import base64
 import json
 import stat
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from rundlet.cli import credential_store, credentials
+from rundlet.cli.building.query import registry_config
 from rundlet.cli.config import read_config
 from rundlet.cli.exit import CommandError
 
@@ -100,3 +102,23 @@ def test_a_detected_helper_that_fails_says_nothing_of_a_pull(context: Any, progr
 
 def test_nobody_is_what_no_credentials_are_encoded_as() -> None:
     assert credentials.encode({}) == credentials.NOBODY
+
+
+def test_the_environment_comes_first(
+    context: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = {"registry.test": {"auth": base64.b64encode(b"stored:old").decode()}, "other.test": {"auth": "bWU6eA=="}}
+    directory = Path(context.config_directory)
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"auths": stored}))
+    given = {"registry.test": {"auth": base64.b64encode(b"robot:new:er").decode()}, "empty.test": {}}
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": given}))
+    found = credentials.lookup(context, "registry.test")
+    assert (found["username"], found["password"]) == ("robot", "new:er")
+    assert credentials.lookup(context, "other.test")["username"] == "me"
+    header = registry_config(context)["X-Registry-Config"]
+    assert {"registry.test", "other.test"} == set(json.loads(base64.urlsafe_b64decode(header)))
+    for text in ("{", "[]", '{"auths": 1}'):
+        monkeypatch.setenv("DOCKER_AUTH_CONFIG", text)
+        assert credentials.lookup(context, "registry.test")["username"] == "stored"
+        assert "Failed to create credential store from DOCKER_AUTH_CONFIG" in capsys.readouterr().err

@@ -192,12 +192,14 @@ def _call(flags: dict[str, Any]) -> tuple[str, bool]:
 def registry_config(context: Context) -> dict[str, str]:
     """The header with the user's credentials for every registry, since only the engine knows which a build needs."""
     config = context.config
-    if not any(config.get(key) for key in ("auths", "credHelpers", "credsStore")):
+    if not any(config.get(key) for key in ("auths", "credHelpers", "credsStore")) and (
+        "DOCKER_AUTH_CONFIG" not in os.environ
+    ):
         return {}
-    from rundlet.cli.credentials import call_helper, encode, lookup
+    from rundlet.cli.credentials import call_helper, encode, from_environment, lookup
     from rundlet.client.wire import loads
 
-    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {})}
+    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {}), *from_environment()}
     store = config.get("credsStore")
     if store:
         listed = call_helper(store, "list", "")
