@@ -543,10 +543,11 @@ async def test_what_is_refused(
 
 async def test_a_graph_of_the_client_s_own_is_refused(engine: Engine, context: Path) -> None:
     async with buildx(engine.socket, files_of(context)) as client:
-        request = SolveRequest(ref="r1", definition=Definition((b"x",)))
-        with pytest.raises(CallError, match=r"\(LLB\) is not supported by Rundlet") as caught:
-            await client.control.ask(f"{CONTROL}/Solve", encode(request))
-        assert caught.value.code == Code.UNIMPLEMENTED
+        for operations in ((b"x",), ()):
+            request = SolveRequest(ref="r1", definition=Definition(operations))
+            with pytest.raises(CallError, match=r"\(LLB\) is not supported by Rundlet") as caught:
+                await client.control.ask(f"{CONTROL}/Solve", encode(request))
+            assert caught.value.code == Code.UNIMPLEMENTED
         with pytest.raises(CallError, match="the method /a/B is not supported by Rundlet"):
             await client.control.ask("/a/B", b"")
         with pytest.raises(CallError, match="a message ends in the middle of a field"):

@@ -13,7 +13,6 @@ from typing import Final
 
 from rundlet.api import buildkit
 from rundlet.api.buildkit import (
-    Definition,
     Empty,
     FrontendRequest,
     FrontendResponse,
@@ -137,7 +136,7 @@ class BuildKitService:
 
     async def _solve(self, call: ServerCall) -> None:
         request = decode(SolveRequest, await call.request())
-        _refuse_definition(request.definition)
+        _refuse_definition(request)
         if request.source_policy:
             raise NotSupportedError("a source policy")
         async with self._jobs.solving(request.ref, request.session) as job, self._recorded(job, request) as record:
@@ -271,8 +270,10 @@ async def _health(call: ServerCall) -> None:
     await call.send(_SERVING)
 
 
-def _refuse_definition(definition: Definition | None) -> None:
-    if definition is not None and definition.operations:
+def _refuse_definition(request: SolveRequest) -> None:
+    """An empty graph is one, too: who sends it is no frontend, and would never say what it came to."""
+    definition = request.definition
+    if definition is not None and (definition.operations or not request.frontend):
         raise NotSupportedError("a build graph that the client made by itself (LLB)")
 
 
