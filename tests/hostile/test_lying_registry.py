@@ -308,6 +308,14 @@ async def test_tags_that_never_end(client: Client, server: LyingRegistry) -> Non
         await client.registry().fetcher(server.name()).tags()
 
 
+async def test_referrers_that_never_end(client: Client, server: LyingRegistry) -> None:
+    subject = Digest.of(b"subject")
+    page = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % mediatype.OCI_INDEX.encode()
+    server.answers[f"app/referrers/{subject}"] = says(page, Link=f'</v2/app/referrers/{subject}?last=a>; rel="next"')
+    with pytest.raises(BadAnswerError, match="does not end"):
+        await client.registry().fetcher(server.name()).referrers(subject)
+
+
 async def test_tags_that_go_on_elsewhere(client: Client, server: LyingRegistry, elsewhere: LyingRegistry) -> None:
     link = f'<http://{elsewhere.host}/v2/app/tags/list>; rel="next"'
     server.answers["app/tags/list"] = says(b'{"tags":["a"]}', Link=link)

@@ -26,6 +26,7 @@ ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT_MANIFEST)}
 GOOD_PROGRESS = 1 << 20
 TAG_PAGES = 1000
 TAG_PAGE_LIMIT = 8 << 20
+REFERRERS_PAGES = 100
 
 T = TypeVar("T")
 OnRetry = Callable[[float], None]
@@ -193,19 +194,33 @@ class Fetcher:
 
         async def ask(connection: Connection) -> list[Descriptor]:
             for path in (f"referrers/{digest}", f"manifests/{str(digest).replace(':', '-')}"):
-                answer = await connection.call(
-                    "GET",
-                    f"{self._name.path}/{path}",
-                    scopes=self._scopes,
-                    headers={"Accept": mediatype.OCI_INDEX},
-                    limit=SIZE_LIMIT,
-                    accept=(200, 400, 404, 405),
-                )
-                if answer.status == 200:
-                    return list(Index.decode(answer.body).manifests or ())
+                found = await self._index_pages(connection, f"{self._name.path}/{path}")
+                if found is not None:
+                    return found
             return []
 
         return await self._first(ask, self._name)
+
+    async def _index_pages(self, connection: Connection, path: str) -> list[Descriptor] | None:
+        """What an index lists that comes in pages; None where there is none. Raises BadAnswerError for one without end."""
+        found: list[Descriptor] = []
+        for _ in range(REFERRERS_PAGES):
+            answer = await connection.call(
+                "GET",
+                path,
+                scopes=self._scopes,
+                headers={"Accept": mediatype.OCI_INDEX},
+                limit=SIZE_LIMIT,
+                accept=(200, 400, 404, 405),
+            )
+            if answer.status != 200:
+                return None
+            found += Index.decode(answer.body).manifests or ()
+            following = next_page(answer.url, answer.headers)
+            if following is None:
+                return found
+            path = following
+        raise BadAnswerError(answer.url, "the list of referrers does not end")
 
     async def _first(self, ask: Callable[[Connection], Awaitable[T]], reference: Reference) -> T:
         """The first server's answer; the one that gave it is asked first from then on."""

@@ -16,6 +16,7 @@ from tools.own_registry import SOURCE, OwnRegistry, own_registry
 
 from rundlet.registry.server.auth import Htpasswd, HtpasswdError
 from rundlet.registry.server.errors import UnauthorizedError
+from rundlet.registry.server.listing import REFERRERS_PAGE
 
 ANN = "ann:$2y$04$0IqPMse013SgHW6CugLVreE3i1U31eKYNzqPQR36dJ0/bDM/5AOBm\n"
 PASSWORD = "correct horse"
@@ -160,6 +161,34 @@ def test_what_is_fetched_is_kept(upstream: OwnRegistry, cache: OwnRegistry) -> N
     assert client("GET", "/v2/library/other/manifests/1").status == 502
     assert client("POST", "/v2/library/app/blobs/uploads/").code == "UNSUPPORTED"
     assert client("DELETE", f"/v2/library/app/manifests/{image}").code == "UNSUPPORTED"
+
+
+def test_lists_of_a_cache_are_upstreams(upstream: OwnRegistry, cache: OwnRegistry) -> None:
+    """A cache that lists only what it holds would say that an image has no signature."""
+    pusher, client = Client(upstream), Client(cache)
+    image = pusher.push_manifest("library/signed", "v1", b"layer")
+    subject = {"mediaType": MANIFEST, "digest": image, "size": 1}
+    # More than one page of what the registry lists.
+    made = {
+        pusher.push_manifest("library/signed", f"about-{number}", subject=subject, annotations={"number": str(number)})
+        for number in range(REFERRERS_PAGE + 1)
+    }
+    other = pusher.push_manifest("library/signed", "other", subject=subject, artifactType="application/x.sbom")
+    first = client("GET", f"/v2/library/signed/referrers/{image}")
+    rest = client("GET", first.headers["Link"].partition("<")[2].partition(">")[0])
+    found = [item["digest"] for page in (first, rest) for item in page.json["manifests"]]
+    assert (found, rest.headers.get("Link")) == (sorted({*made, other}), None)
+    chosen = client("GET", f"/v2/library/signed/referrers/{image}?artifactType=application/x.sbom").json["manifests"]
+    assert [item["digest"] for item in chosen] == [other]
+    nobody = client("GET", f"/v2/library/signed/referrers/{digest(b'nobody')}")
+    assert (nobody.status, nobody.json["manifests"]) == (200, [])
+    assert client("GET", "/v2/library/signed/tags/list?n=2&last=other").json["tags"] == ["v1"]
+    assert client("GET", "/v2/library/no/tags/list").code == "NAME_UNKNOWN"
+    assert client("GET", "/v2/library/signed/manifests/v1").status == 200
+    upstream.stop()
+    assert client("GET", "/v2/library/signed/tags/list").json["tags"] == ["v1"]
+    assert client("GET", f"/v2/library/signed/referrers/{image}").json["manifests"] == []
+    assert client("GET", "/v2/library/no/tags/list").status == 502
 
 
 def test_what_upstream_has_not(upstream: OwnRegistry, cache: OwnRegistry) -> None:

@@ -36,7 +36,7 @@ class Registry:
         trust: Trust | None = None,
     ) -> None:
         self._users = users
-        pulling, listing = Pulling(store, upstream), Listing(store)
+        pulling, listing = Pulling(store, upstream), Listing(store, upstream)
         self._handlers = _table(pulling, Pushing(store) if upstream is None else None, listing, trust)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

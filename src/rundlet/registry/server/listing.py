@@ -1,5 +1,6 @@
 """Lists: tags, repositories, referrers, and Docker Hub's search. Long ones come in pages."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -9,9 +10,12 @@ from aiohttp import web
 from rundlet.oci import mediatype
 from rundlet.oci.codec import encode
 from rundlet.oci.descriptor import Descriptor
-from rundlet.registry.server.errors import NameUnknownError, PageInvalidError
+from rundlet.registry.server.errors import NameUnknownError, PageInvalidError, UpstreamError
 from rundlet.registry.server.paths import Target
+from rundlet.registry.server.pulling import Upstream
 from rundlet.registry.server.store import Store
+
+_log = logging.getLogger(__name__)
 
 PAGE: Final = 1000
 """Items of a page where the client names no number, and at most."""
@@ -21,16 +25,15 @@ _SEARCH_MOST: Final = 100
 
 
 class Listing:
-    """Handlers that only read the index."""
+    """Handlers that only read the index, and, in a cache, what ``upstream`` lists."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, upstream: Upstream | None = None) -> None:
         self._index = store.index
+        self._upstream = upstream
 
     async def tags(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        if not self._index.known(target.repository):
-            raise NameUnknownError(target.repository)
         limit = _number(request)
-        found = self._index.tags(target.repository, request.query.get("last", ""), limit + 1) if limit else []
+        found = await self._tags(target.repository, request.query.get("last", ""), limit + 1 if limit else 0)
         headers = _next(request, found, limit)
         return _json({"name": target.repository, "tags": found[:limit]}, headers)
 
@@ -42,13 +45,35 @@ class Listing:
     async def referrers(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         """Never 404: what nobody refers to has an empty list."""
         kind = request.query.get("artifactType", "")
-        found = self._index.referrers(
-            target.repository, target.digest, kind, request.query.get("last", ""), REFERRERS_PAGE + 1
-        )
+        found = await self._referrers(target, kind, request.query.get("last", ""), REFERRERS_PAGE + 1)
         headers = _next(request, [str(item.digest) for item in found], REFERRERS_PAGE)
         if kind:
             headers["OCI-Filters-Applied"] = "artifactType"
         return _index_document(found[:REFERRERS_PAGE], headers)
+
+    async def _tags(self, repository: str, after: str, limit: int) -> list[str]:
+        """Raises NameUnknownError, and UpstreamError when there is nothing of the repository here either."""
+        failure: UpstreamError | None = None
+        if self._upstream is not None:
+            try:
+                return [tag for tag in sorted(await self._upstream.tags(repository)) if tag > after][:limit]
+            except UpstreamError as exc:
+                failure = exc
+        if not self._index.known(repository):
+            raise failure or NameUnknownError(repository)
+        return self._index.tags(repository, after, limit)
+
+    async def _referrers(self, target: Target, kind: str, after: str, limit: int) -> Sequence[Descriptor]:
+        """By digest."""
+        if self._upstream is not None:
+            try:
+                found = await self._upstream.referrers(target.repository, target.digest)
+            except UpstreamError as exc:
+                _log.warning("referrers of %s: %s; what is cached is given", target.last, exc)
+            else:
+                chosen = (item for item in found if not kind or item.artifact_type == kind)
+                return sorted((item for item in chosen if str(item.digest) > after), key=_by_digest)[:limit]
+        return self._index.referrers(target.repository, target.digest, kind, after, limit)
 
     async def ping(self, _request: web.BaseRequest, _target: Target) -> web.StreamResponse:
         """What Docker's search looks for before it searches."""
@@ -80,6 +105,10 @@ class Listing:
                 "results": results,
             }
         )
+
+
+def _by_digest(item: Descriptor) -> str:
+    return str(item.digest)
 
 
 def _integer(request: web.BaseRequest, name: str, default: int, *, least: int = 0) -> int:

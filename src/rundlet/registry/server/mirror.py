@@ -1,8 +1,10 @@
 """A pull-through cache: what is not here is fetched from another registry, passed on while it arrives, and kept.
 
-Tags are asked for upstream each time, by a request that counts against no rate limit; when upstream can't be reached,
-what the tag meant last is given. A blob is fetched once however many clients want it, and only when a cached manifest
-names it, with the size that it says; its last byte is passed on after its digest was found right.
+Tags are asked for upstream each time, by a request that counts against no rate limit, and so are the lists of tags and
+of referrers: a list of what happens to be here would tell a client that there is no signature. When upstream can't be
+reached, what the tag meant last is given, and what is known of the lists. A blob is fetched once however many clients
+want it, and only when a cached manifest names it, with the size that it says; its last byte is passed on after its
+digest was found right.
 """
 
 import asyncio
@@ -26,6 +28,7 @@ from rundlet.registry.server.blobs import CHUNK
 from rundlet.registry.server.errors import (
     BlobUnknownError,
     ManifestUnknownError,
+    NameUnknownError,
     RangeInvalidError,
     ServerError,
     UpstreamError,
@@ -126,6 +129,26 @@ class Mirror:
                 return cached
             raise UpstreamError(str(exc)) from exc
         return self._store.resolve(repository, found.digest)
+
+    # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def tags(self, repository: str) -> list[str]:
+        """Every tag that upstream has. Raises NameUnknownError, UpstreamError."""
+        try:
+            return await self._fetcher(repository).tags()
+        except NotFoundError as exc:
+            raise NameUnknownError(repository) from exc
+        except RundletError as exc:
+            raise UpstreamError(str(exc)) from exc
+
+    async def referrers(self, repository: str, digest: Digest) -> list[Descriptor]:
+        """What refers to ``digest`` upstream, by its API or by the tag that stands for it. Raises UpstreamError."""
+        try:
+            return await self._fetcher(repository).referrers(digest)
+        except NotFoundError:
+            return []
+        except RundletError as exc:
+            raise UpstreamError(str(exc)) from exc
 
     def _cached(self, repository: str, reference: str | Digest) -> Descriptor | None:
         try:

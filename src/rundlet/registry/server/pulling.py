@@ -22,6 +22,10 @@ class Upstream(Protocol):
 
     async def blob(self, request: web.BaseRequest, repository: str, digest: Digest) -> web.StreamResponse: ...
 
+    async def tags(self, repository: str) -> list[str]: ...
+
+    async def referrers(self, repository: str, digest: Digest) -> list[Descriptor]: ...
+
 
 class Pulling:
     """``upstream`` is None for a registry that stands for itself."""
