@@ -202,7 +202,7 @@ class Fetcher:
         return await self._first(ask, self._name)
 
     async def _index_pages(self, connection: Connection, path: str) -> list[Descriptor] | None:
-        """What an index lists that comes in pages; None where there is none. Raises BadAnswerError for one without end."""
+        """What an index lists that comes in pages; None where there is none. Raises BadAnswerError for endless ones."""
         found: list[Descriptor] = []
         for _ in range(REFERRERS_PAGES):
             answer = await connection.call(
