@@ -77,6 +77,21 @@ def test_a_bad_flag_of_run(client: Client, flags: list[str], says: str) -> None:
     refused(client, "run", "--rm", *flags, "busybox", "true", status=125, says=says)
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["-v", "/bin/sh"], "cannot mount volume over existing file, file exists "),
+        (["-v", "new:/bin/sh"], "/bin/sh is not directory"),
+        (["-v", "new:/bin/sh/x"], "/bin/sh/x: not a directory"),
+        (["-w", "/bin/sh"], "Cannot mkdir: /bin/sh is not a directory"),
+    ],
+)
+def test_a_place_that_the_image_has_something_else_at(client: Client, flags: list[str], says: str) -> None:
+    """Of ``create``, as Docker; nothing is left, no volume either."""
+    refused(client, "create", *flags, "busybox", "true", status=1, says=says)
+    assert client.ok("volume", "ls", "-q") == ""
+
+
 def test_unknown_containers(client: Client) -> None:
     for arguments in (
         ["logs", "x"],

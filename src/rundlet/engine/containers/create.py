@@ -19,7 +19,7 @@ from rundlet.api.containers import ContainerCreate, ContainerCreated, ContainerC
 from rundlet.container import names
 from rundlet.container.record import MountPoint, Record, UserMap
 from rundlet.engine import logdrivers, merge, mounts, refusals, resources
-from rundlet.engine.containers import documents, groups, health, hostroot, limits, network_modes, sharing
+from rundlet.engine.containers import documents, groups, health, hostroot, limits, network_modes, sharing, targets
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.security import security
@@ -258,6 +258,8 @@ class Creator:
             try:
                 if root is not None:
                     hostroot.prepare(root, rootfs, layer)
+                else:
+                    targets.check(rootfs, points, config.volumes or {}, config.working_dir)
                 context.containers.add(record)
             except BaseException:
                 context.snapshots.remove_container(container_id)
