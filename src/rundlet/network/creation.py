@@ -1,6 +1,7 @@
 """What a user may ask of a new network, checked before anything is made. Nothing is read from the host here."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
@@ -40,11 +41,9 @@ from rundlet.network.networks import (
 
 _PARENT_OPTIONS = frozenset({"parent", "macvlan_mode", "ipvlan_mode", "ipvlan_flag"})
 _MODES = {
-    "macvlan_mode": ("bridge", "vepa", "private", "passthru"),
-    "ipvlan_mode": ("l2", "l3", "l3s"),
-    "ipvlan_flag": ("bridge", "private", "vepa"),
-    GATEWAY_MODE4: ("", *GATEWAY_MODES),
-    GATEWAY_MODE6: ("", *GATEWAY_MODES),
+    "macvlan_mode": (("bridge", "vepa", "private", "passthru"), "'bridge' mode is the macvlan driver default"),
+    "ipvlan_mode": (("l2", "l3", "l3s"), "'l2' mode is the ipvlan driver default"),
+    "ipvlan_flag": (("bridge", "private", "vepa"), "'bridge' is the ipvlan driver default"),
 }
 _ADVERTISED = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
 _DRIVERS = ("bridge", *PARENT_DRIVERS)
@@ -190,8 +189,10 @@ def _check_options(driver: str, options: Mapping[str, str]) -> None:
             raise NetworkForbiddenError(f"option {name}: the network bridge alone is the default one")
         if name in _PARENT_OPTIONS and driver == "bridge":
             continue
-        if name in _MODES and value not in _MODES[name]:
-            raise NetworkConfigError(f"requested {name} '{value}' is not valid")
+        if name in _MODES and value not in ("", *_MODES[name][0]):
+            raise NetworkConfigError(f"requested {name.replace('_', ' ')} '{value}' is not valid, {_MODES[name][1]}")
+        if name == "parent" and value == "lo":
+            raise NetworkConfigError(f"loopback interface is not a valid {driver} parent link")
         if name in _CHECKS:
             problem = _CHECKS[name](value)
             if problem:
@@ -202,13 +203,18 @@ def _truth_problem(value: str) -> str:
     try:
         networks.truth(value)
     except ValueError:
-        return "invalid syntax"
+        return f'strconv.ParseBool: parsing "{value}": invalid syntax'
     return ""
 
 
+def _gateway_mode_problem(value: str) -> str:
+    return "" if value in ("", *GATEWAY_MODES) else f"unknown gateway mode {value}"
+
+
 def _mtu_problem(value: str) -> str:
-    good = value.isascii() and value.isdigit() and _MIN_MTU <= int(value) <= _MAX_MTU
-    return "" if good else f"want {_MIN_MTU} to {_MAX_MTU}"
+    if not re.fullmatch("[+-]?[0-9]+", value):
+        return f'strconv.Atoi: parsing "{value}": invalid syntax'
+    return "" if _MIN_MTU <= int(value) <= _MAX_MTU else f"want {_MIN_MTU} to {_MAX_MTU}"
 
 
 def _binding_problem(value: str) -> str:
@@ -254,6 +260,8 @@ _CHECKS = {
     ICC: _truth_problem,
     MASQUERADE: _truth_problem,
     MTU: _mtu_problem,
+    GATEWAY_MODE4: _gateway_mode_problem,
+    GATEWAY_MODE6: _gateway_mode_problem,
     HOST_BINDING: _binding_problem,
     BRIDGE_NAME: _interface_problem,
     "parent": _interface_problem,

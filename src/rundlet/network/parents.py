@@ -22,8 +22,10 @@ class ParentDriver:
             self._rtnl.create_dummy(name)
             return
         base, number = vlan(name)
-        if not base or self._rtnl.link(base) is None:
-            raise NetworkConfigError(f"parent interface {name} does not exist on this host")
+        if not base:
+            raise NetworkConfigError(_no_vlan(name))
+        if self._rtnl.link(base) is None:
+            raise NetworkConfigError(f"-o parent interface was not found on the host: {base}")
         self._rtnl.create_vlan(name, base, number)
 
     def exists(self, name: str) -> bool:
@@ -33,6 +35,18 @@ class ParentDriver:
         """Delete a parent that was made for the network."""
         if network.parent_made:
             self._rtnl.delete_link(network.parent, missing_ok=True)
+
+
+def _no_vlan(name: str) -> str:
+    """Why an interface that is missing can't be made."""
+    parts = name.split(".")
+    if len(parts) == 1:
+        return f"invalid subinterface vlan name {name}, example formatting is eth0.10"
+    if len(parts) > 2:
+        return f"required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received {name}"
+    if not parts[1].isascii() or not parts[1].isdigit():
+        return f"unable to parse a valid vlan id from: {parts[1]} (ex. eth0.10 for vlan 10)"
+    return f"vlan id must be between 1-{_MAX_VLAN}, received: {int(parts[1])}"
 
 
 def vlan(name: str) -> tuple[str, int]:

@@ -1,20 +1,23 @@
 """What may be asked of a new network."""
 
 import ipaddress
+from typing import cast
 
 import msgspec
 import pytest
 
 from rundlet.errors import RundletError
+from rundlet.linux.netlink import Netlink
 from rundlet.network import creation, ipam, sandbox
 from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Endpoint
-from rundlet.network.errors import NetworkDriverError, PoolOverlapError
+from rundlet.network.errors import NetworkConfigError, NetworkDriverError, PoolOverlapError
 from rundlet.network.names import Server, servers
 from rundlet.network.networks import (
     DEFAULT_MARK,
     ENABLE4,
     ENABLE6,
+    GATEWAY_MODE6,
     ICC,
     INTERFACE_PREFIX,
     MASQUERADE,
@@ -22,7 +25,7 @@ from rundlet.network.networks import (
     Network,
     Subnet,
 )
-from rundlet.network.parents import vlan
+from rundlet.network.parents import ParentDriver, vlan
 from rundlet.util.database import Database
 
 
@@ -57,9 +60,25 @@ def test_what_is_fine(request_: Request) -> None:
         (Request("a", "nope"), 404, 'plugin "nope" not found'),
         (Request("a", options={"com.docker.network.advertise_addr_ms": "9"}), 501, "advertise_addr_ms of networks"),
         (Request("a", options={DEFAULT_MARK: "true"}), 403, "the network bridge alone is the default one"),
-        (Request("a", "macvlan", options={"macvlan_mode": "odd"}), 400, "requested macvlan_mode 'odd' is not valid"),
+        (
+            Request("a", "macvlan", options={"macvlan_mode": "odd"}),
+            400,
+            "requested macvlan mode 'odd' is not valid, 'bridge' mode is the macvlan driver default",
+        ),
+        (
+            Request("a", "ipvlan", options={"ipvlan_flag": "odd"}),
+            400,
+            "requested ipvlan flag 'odd' is not valid, 'bridge' is the ipvlan driver default",
+        ),
+        (Request("a", "ipvlan", options={"parent": "lo"}), 400, "loopback interface is not a valid ipvlan parent link"),
+        (
+            Request("a", options={GATEWAY_MODE6: "odd"}),
+            400,
+            f"failed to parse {GATEWAY_MODE6} value: odd (unknown gateway mode odd)",
+        ),
+        (Request("a", options={MTU: "much"}), 400, '(strconv.Atoi: parsing "much": invalid syntax)'),
         (Request("a", options={MTU: "-1"}), 400, "failed to parse com.docker.network.driver.mtu value: -1"),
-        (Request("a", options={ICC: "perhaps"}), 400, "invalid syntax"),
+        (Request("a", options={ICC: "perhaps"}), 400, '(strconv.ParseBool: parsing "perhaps": invalid syntax)'),
         (Request("a", options={INTERFACE_PREFIX: "et.h"}), 400, "failed to parse"),
         (Request("a", pools=(Pool("10.0.0.0/24"), Pool("10.1.0.0/24"))), 403, "doesn't support multiple subnets"),
         (Request("a", pools=(Pool(gateway="10.0.0.1"),)), 400, "must have a corresponding subnet"),
@@ -174,3 +193,25 @@ def test_families_by_option(
     found = creation.normalised(Request("a", options=options, ipv4=asked[0], ipv6=asked[1]))
     assert (found.ipv4, found.ipv6) == families
     assert found.options == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gone", "invalid subinterface vlan name gone, example formatting is eth0.10"),
+        ("gone.10", "-o parent interface was not found on the host: gone"),
+        ("a.b.10", "-o parent interface was not found on the host: a.b"),
+        ("gone.x", "unable to parse a valid vlan id from: x (ex. eth0.10 for vlan 10)"),
+        ("gone.4095", "vlan id must be between 1-4094, received: 4095"),
+        ("a.b.c", "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received a.b.c"),
+    ],
+)
+def test_parents_that_cannot_be_made(name: str, message: str) -> None:
+    class Nothing:
+        def link(self, _name: str) -> None:
+            return None
+
+    network = Network("n", "n", "macvlan", 0, options={"parent": name}, parent=name)
+    with pytest.raises(NetworkConfigError) as caught:
+        ParentDriver(cast(Netlink, Nothing())).ensure(network)
+    assert str(caught.value) == message
