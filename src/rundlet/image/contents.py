@@ -34,7 +34,8 @@ class FoundImage(msgspec.Struct, frozen=True):
     """An image found in the archive: where its config and layers are, and what it is called."""
 
     config: bytes
-    layers: tuple[Descriptor, ...]
+    layers: tuple[Descriptor | str, ...]
+    """Of one that the archive lists, but has not: the name of the file."""
     names: tuple[Reference, ...]
     manifest: bytes | None = None
     manifest_type: str = ""
@@ -93,7 +94,7 @@ class _Finder:
                 merged = tuple(dict.fromkeys((*names, *original.names)))
                 image = msgspec.structs.replace(original, names=merged)
             else:
-                layers = tuple(_layer(self._parts, name) for name in entry.layers or ())
+                layers = tuple(self._layer(name) for name in entry.layers or ())
                 image = FoundImage(config, layers, names)
             found.append(msgspec.structs.replace(image, parent=entry.parent) if entry.parent else image)
         return found
@@ -168,18 +169,15 @@ class _Finder:
             blobs += (child.digest, *(descriptor.digest for descriptor in listed))
         return blobs
 
+    def _layer(self, name: str) -> Descriptor | str:
+        part = self._parts.find(name)
+        return name if part is None else part.blob
+
     def _text(self, name: str) -> bytes:
         part = self._parts.find(name)
         if part is None:
             raise ArchiveError(f"invalid archive: {name} is missing")
         return self._content.read(part.blob.digest, DOCUMENT_LIMIT)
-
-
-def _layer(parts: Parts, name: str) -> Descriptor:
-    part = parts.find(name)
-    if part is None:
-        raise ArchiveError(f"invalid archive: {name} is missing")
-    return part.blob
 
 
 def _blob(parts: Parts, digest: Digest) -> Part | None:

@@ -25,6 +25,9 @@ class Lease:
             self._leases.count(digests)
             self.held += digests
 
+    def holds(self, digest: Digest) -> bool:
+        return digest in self.held
+
 
 class Leases:
     """One per engine, shared by pulls, imports, pushes and removals."""

@@ -71,8 +71,7 @@ class Loader:
                 candidates = await asyncio.to_thread(found_images, parts, self._content, platform)
                 loaded = []
                 for candidate in candidates:
-                    image = await self._make(candidate, ahead, held, progress)
-                    loaded.append(image)
+                    loaded.append(await self._make(candidate, lease, ahead, held, progress))
                 await self._link(candidates)
         finally:
             await shielded(self._tidy(ahead, held))
@@ -99,7 +98,9 @@ class Loader:
 
     # ── making images ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _make(self, candidate: FoundImage, ahead: Ahead, held: list[Digest], progress: OnProgress) -> Loaded:
+    async def _make(
+        self, candidate: FoundImage, reading: Lease, ahead: Ahead, held: list[Digest], progress: OnProgress
+    ) -> Loaded:
         if len(candidate.config) > SIZE_LIMIT:
             raise ArchiveError("invalid archive: an image's config is larger than any")
         config = ImageConfig.decode(candidate.config)
@@ -109,10 +110,14 @@ class Loader:
                 f"got {len(candidate.layers)}"
             )
         chains = chain_ids(config.diff_ids)
+        blobs = [
+            await self._here(found, chain, reading) if isinstance(found, str) else found
+            for found, chain in zip(candidate.layers, chains, strict=True)
+        ]
         works = [
             LayerWork(chain, parent, diff_id, Descriptor(blob.media_type, blob.digest, blob.size))
             for chain, parent, diff_id, blob in zip(
-                chains, (None, *chains)[: len(chains)], config.diff_ids, candidate.layers, strict=True
+                chains, (None, *chains)[: len(chains)], config.diff_ids, blobs, strict=True
             )
         ]
         image_id = await asyncio.to_thread(self._content.write, candidate.config)
@@ -154,6 +159,18 @@ class Loader:
         stored = self._store.find(image_id)
         assert stored is not None
         return Loaded(stored, candidate.names)
+
+    async def _here(self, name: str, chain: Digest, lease: Lease) -> Descriptor:
+        """The blob of a layer that the archive lists without its file: tools that make an image out of one that is here
+        leave out what need not travel, and Docker looks among its own layers first. Raises ArchiveError."""
+        await lease.hold(chain)
+        layer = self._store.layer(chain)
+        if layer is not None:
+            await lease.hold(layer.blob.digest)
+            layer = self._store.layer(chain)  # it may have gone, and come back as another blob, before it was held
+        if layer is None or not lease.holds(layer.blob.digest):
+            raise ArchiveError(f"invalid archive: {name} is missing")
+        return layer.blob
 
     def _current(self, names: Sequence[Reference], image_id: Digest) -> list[tuple[Reference, Digest]]:
         found = []

@@ -120,10 +120,16 @@ class ImageStore:
 
     def layers(self, image_id: Digest) -> list[Layer]:
         """The image's layers, bottom first."""
+        return self._layers("image = ? ORDER BY position", image_id)
+
+    def layer(self, chain: Digest) -> Layer | None:
+        """The layer of this chain ID, as one of the images here has it."""
+        return next(iter(self._layers("chain = ? LIMIT 1", chain)), None)
+
+    def _layers(self, where: str, digest: Digest) -> list[Layer]:
         rows = self.database.query(
-            "SELECT diff_id, chain, size, blob, blob_size, media_type FROM image_layers WHERE image = ? "
-            "ORDER BY position",
-            (str(image_id),),
+            f"SELECT diff_id, chain, size, blob, blob_size, media_type FROM image_layers WHERE {where}",  # noqa: S608
+            (str(digest),),
         )
         return [
             Layer(Digest.parse(diff), Digest.parse(chain), size, Descriptor(media_type, Digest.parse(blob), blob_size))

@@ -298,6 +298,28 @@ async def test_layers_unpacked_ahead_find_their_places(room: Room) -> None:
     assert room.is_empty()
 
 
+async def test_a_layer_that_is_here_need_not_come_along(room: Room) -> None:
+    """docker-squash leaves the layers below what it squashed out of its archives."""
+    upper = tar({"etc/more": b"!"})
+    on_base = docker_archive(config(LAYER, upper), ["blobs/sha256/base", "u"], ["squashed:1"]) | {"u": upper}
+    with pytest.raises(ArchiveError, match="blobs/sha256/base is missing"):
+        await room.loader.load(stream(archive(on_base)), progress=room.hear)
+    assert room.is_empty()
+    base = docker_archive(config(LAYER), ["l"]) | {"l": LAYER}
+    below = (await room.loader.load(stream(archive(base)), progress=room.hear))[0].image
+    loaded = (await room.loader.load(stream(archive(on_base)), progress=room.hear))[0].image
+    assert room.store.layers(loaded.id)[0] == room.store.layers(below.id)[0]
+    # The same layer in another place is another one.
+    moved = docker_archive(config(upper, LAYER), ["u", "blobs/sha256/base"]) | {"u": upper}
+    with pytest.raises(ArchiveError, match="blobs/sha256/base is missing"):
+        await room.loader.load(stream(archive(moved)), progress=room.hear)
+    await room.remover.remove("demo:1")
+    assert loaded.id in {image.id for image in room.store.images()}
+    room.verify()
+    await room.remover.remove("squashed:1")
+    assert room.is_empty()
+
+
 async def test_legacy_archive(room: Room) -> None:
     upper = tar({"etc/more": b"!"})
     base = {"id": "a" * 64, "created": "2014-01-01T00:00:00Z", "os": "linux", "architecture": "amd64"}
