@@ -371,3 +371,24 @@ def test_cidfile_is_not_overwritten(engine: Engine, tmp_path: Path) -> None:
     link.symlink_to(victim)
     assert engine.cli("run", "--rm", "--cidfile", str(link), "busybox", "true").returncode == 125
     assert victim.read_text() == "precious"
+
+
+def test_directories_deeper_than_any_path(new_engine: Callable[..., Engine]) -> None:
+    """A container that nests them keeps nobody from sizes, from removing them, and the engine from its next start."""
+    engine = new_engine()
+    nest = "for i in $(seq 3000); do mkdir ddd && cd ddd || break; done 2>/dev/null; echo done"
+    assert engine.ok("run", "--name", "deep", "-v", "deep:/v", "busybox", "sh", "-c", f"cd /v; {nest}") == "done"
+    assert engine.ok("exec", engine.ok("run", "-d", "busybox", "sleep", "1000"), "sh", "-c", nest) == "done"
+    assert len(engine.ok("ps", "-as", "--format", "{{.Size}}").splitlines()) == 2
+    engine.ok("system", "df", "-v")
+    engine.remove_containers()
+    volume = Path(engine.layout.volumes, "deep")
+    lost = Path(engine.layout.volumes, "lost")
+    assert engine.ok("run", "--rm", "-v", "deep:/v", "busybox", "mv", "/v/ddd", "/v/e") == ""
+    os.rename(volume, lost)  # as one whose removal was cut off
+    (volume / "_data").mkdir(parents=True)
+    engine.wait_for_successor(engine.kill())
+    assert not lost.exists()
+    engine.ok("run", "--rm", "-v", "deep:/v", "busybox", "sh", "-c", f"cd /v; {nest}")
+    engine.ok("volume", "rm", "deep")
+    assert not volume.exists()

@@ -1,7 +1,6 @@
 """Volumes, as the API's clients see them."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 
 from rundlet.api.filters import Filters
@@ -16,6 +15,7 @@ from rundlet.api.volumes import (
 )
 from rundlet.engine.context import Context
 from rundlet.errors import NotSupportedError
+from rundlet.storage.tree import tree_size
 from rundlet.util.clock import rfc3339_nano
 from rundlet.volume.store import NoSuchVolumeError
 from rundlet.volume.store import Volume as StoredVolume
@@ -79,7 +79,7 @@ class VolumeService:
                 continue
             if excluded or not filters.labels(volume.labels):
                 continue
-            freed += 0 if volume.options else await asyncio.to_thread(tree_size, volume.path)
+            freed += 0 if volume.options else max(await asyncio.to_thread(_size, volume.path), 0)
             await self.remove(volume.name, VolumeRemoveOptions())
             deleted.append(volume.name)
         self._context.events.publish("volume", "prune", "", {"reclaimed": str(freed)})
@@ -107,24 +107,13 @@ class VolumeService:
             mountpoint=volume.path,
             name=volume.name,
             options=volume.options or None,
-            usage_data=VolumeUsage(ref_count=len(self._users(volume.name)), size=tree_size(volume.path))
-            if usage
-            else None,
+            usage_data=VolumeUsage(ref_count=len(self._users(volume.name)), size=_size(volume.path)) if usage else None,
         )
 
 
-def tree_size(path: str) -> int:
-    """Bytes of the regular files below ``path``, each hard-linked file once."""
-    total, seen = 0, set()
-    for directory, _names, files in os.walk(path):
-        for name in files:
-            try:
-                found = os.lstat(f"{directory}/{name}")
-            except OSError:
-                continue
-            if found.st_nlink > 1:
-                if found.st_ino in seen:
-                    continue
-                seen.add(found.st_ino)
-            total += found.st_size
-    return total
+def _size(path: str) -> int:
+    """Bytes of the files in a volume; -1, as Docker says it, where nobody can tell (a share that is away)."""
+    try:
+        return tree_size(path)
+    except OSError:
+        return -1

@@ -108,28 +108,105 @@ def _remove_one(parent: int, name: bytes) -> bool:
 
 
 def tree_size(path: str) -> int:
-    """Bytes of the files below ``path`` as Docker counts them: apparent size, each inode once, no directories."""
-    total = 0
+    """Bytes of the files below ``path`` as Docker counts them: apparent size, each inode once, no directories.
+
+    Who writes there meanwhile may be counted or not; no link is followed, whatever is put in a directory's place.
+    """
     seen: set[int] = set()
-    waiting = [path]
-    while waiting:
-        try:
-            entries = os.scandir(waiting.pop())
-        except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
-                raise
-            continue
-        with entries:
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append(entry.path)
-                elif status.st_nlink == 1:
-                    total += status.st_size
-                elif status.st_ino not in seen:
-                    seen.add(status.st_ino)
-                    total += status.st_size
+    try:
+        fd = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        return 0
+    levels = [_Counted(fd, seen)]
+    total = levels[0].size
+    try:
+        while levels:
+            level = levels[-1]
+            if level.pending:
+                total += _descend(levels, level.pending.pop(), seen)
+            else:
+                _ascend(levels)
+    finally:
+        for level in levels:
+            level.close()
     return total
+
+
+class _Counted:
+    """One directory on the way down: its files are counted, ``pending`` are the directories in it."""
+
+    __slots__ = ("fd", "identity", "pending", "size")
+
+    def __init__(self, fd: int, seen: set[int]) -> None:
+        """Takes over ``fd``."""
+        self.fd = fd
+        self.pending: list[str] = []
+        self.size = 0
+        try:
+            self.identity = _identity(fd)
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    self._count(entry, seen)
+        except BaseException:
+            self.close()
+            raise
+
+    def _count(self, entry: "os.DirEntry[str]", seen: set[int]) -> None:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            self.pending.append(entry.name)
+        elif status.st_nlink == 1 or status.st_ino not in seen:
+            if status.st_nlink > 1:
+                seen.add(status.st_ino)
+            self.size += status.st_size
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _descend(levels: list[_Counted], name: str, seen: set[int]) -> int:
+    """Into a directory of the last level; returns its size."""
+    try:
+        fd = os.open(name, _FLAGS, dir_fd=levels[-1].fd)
+    except OSError as exc:
+        if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0  # it went, or became something else, while we looked
+        raise
+    if len(levels) > _DEPTH:
+        levels[-_DEPTH].close()  # the top stays open
+    levels.append(_Counted(fd, seen))
+    return levels[-1].size
+
+
+def _ascend(levels: list[_Counted]) -> None:
+    """Back to the directory above, or, when that isn't above any more, to the next one that is known."""
+    inner = levels.pop()
+    try:
+        if levels and levels[-1].fd < 0:
+            levels[-1].fd = _above(inner.fd, levels[-1].identity)
+            while levels[-1].fd < 0:
+                levels.pop()
+    finally:
+        inner.close()
+
+
+def _above(fd: int, identity: tuple[int, int]) -> int:
+    """The directory above, if it is the one that we came from; else -1."""
+    try:
+        above = os.open("..", _FLAGS, dir_fd=fd)
+    except FileNotFoundError:
+        return -1
+    if _identity(above) == identity:
+        return above
+    os.close(above)
+    return -1

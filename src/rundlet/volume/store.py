@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from rundlet.errors import ConflictError, InternalError, InvalidParameterError, NotFoundError
-from rundlet.util import fs, ids
+from rundlet.util import ids
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
 from rundlet.volume.options import check
@@ -76,12 +76,16 @@ class VolumeBusyError(ConflictError):
 
 
 class VolumeStore:
-    """The only writer below ``volumes/``."""
+    """The only writer below ``volumes/``.
 
-    def __init__(self, root: str, database: Database, clock: Clock) -> None:
+    ``remove`` takes a directory away with all below it: containers nest directories deeper than any path is long.
+    """
+
+    def __init__(self, root: str, database: Database, clock: Clock, remove: Callable[[str], None]) -> None:
         self._root = root
         self._database = database
         self._clock = clock
+        self._remove = remove
         rows = database.query("SELECT document FROM volumes")
         self._volumes = {volume.name: volume for volume in (msgspec.json.decode(row[0], type=Volume) for row in rows)}
 
@@ -89,8 +93,8 @@ class VolumeStore:
         """Remove directories that no row owns (creation or removal was cut off); returns their names."""
         lost = [name for name in sorted(os.listdir(self._root)) if name not in self._volumes]
         for name in lost:
-            if not _is_mounted(f"{self._root}/{name}/_data"):  # What is mounted there is not ours to remove.
-                fs.remove_tree(f"{self._root}/{name}")
+            if not _has_mounts(f"{self._root}/{name}"):  # What is mounted there is not ours to remove.
+                self._remove(f"{self._root}/{name}")
         return lost
 
     def get(self, name: str) -> Volume:
@@ -166,14 +170,17 @@ class VolumeStore:
 
         Raises VolumeBusyError while something is mounted there: that is not the volume's to remove.
         """
-        if _is_mounted(volume.path):
+        directory = os.path.dirname(volume.path)
+        if _has_mounts(directory):
             raise VolumeBusyError(volume)
-        fs.remove_tree(os.path.dirname(volume.path))
+        self._remove(directory)
 
 
-def _is_mounted(path: str) -> bool:
+def _has_mounts(directory: str) -> bool:
+    """Whether anything is mounted at or below ``directory``."""
+    real = os.path.realpath(directory)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return any(_unescaped(line.split(" ", 5)[4]) == os.path.realpath(path) for line in file)
+        return any(f"{_unescaped(line.split(' ', 5)[4])}/".startswith(f"{real}/") for line in file)
 
 
 def _unescaped(text: str) -> str:

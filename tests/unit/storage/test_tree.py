@@ -24,7 +24,9 @@ def test_any_depth(depth: int, tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     _nest(root, depth)
+    (root / "last").write_bytes(b"x" * 77)
     before = len(os.listdir("/proc/self/fd"))
+    assert tree_size(str(root)) == 77
     remove_path(str(root))
     assert os.listdir(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) == before
@@ -60,3 +62,21 @@ def test_sizes_count_an_inode_once(tmp_path: Path) -> None:
     (tmp_path / "a/l").symlink_to("12345")
     assert tree_size(str(tmp_path)) == 1005
     assert tree_size(str(tmp_path / "missing")) == 0
+
+
+def test_sizes_follow_no_link_and_lose_nothing_beside_a_long_way_down(tmp_path: Path) -> None:
+    """More directories than are held open, each with something beside the way."""
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    for number in range(200):
+        os.mkdir("beside", dir_fd=fd)
+        for name in ("beside/f", "f"):
+            file = os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=fd)
+            os.write(file, b"x" * 10)
+            os.close(file)
+        os.symlink("/usr", f"link{number:03}", dir_fd=fd)
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    assert tree_size(str(tmp_path)) == 200 * (10 + 10 + len("/usr"))

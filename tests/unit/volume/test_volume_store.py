@@ -1,5 +1,6 @@
 """The store of volumes, where the disk does not play along."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from rundlet.volume.store import SCHEMA, VolumeCreateError, VolumeStore
 
 def test_volume_that_can_not_be_made(tmp_path: Path) -> None:
     database = Database.open(":memory:", [SCHEMA])
-    store = VolumeStore(str(tmp_path), database, SystemClock())
+    store = VolumeStore(str(tmp_path), database, SystemClock(), shutil.rmtree)
     (tmp_path / "made").write_text("a file in the way")
     with pytest.raises(VolumeCreateError, match=r"error while creating volume path '.*/made/_data': not a directory"):
         store.create("made")

@@ -21,6 +21,7 @@ from rundlet.runtime.launch import Launcher
 from rundlet.storage import snapshot
 from rundlet.storage.content import ContentStore
 from rundlet.storage.snapshot import CopyingSnapshotter, OverlaySnapshotter, Snapshotter
+from rundlet.storage.tree import remove_path
 from rundlet.transport import HttpClient
 from rundlet.trust.policy import DEFAULT_PATH, PolicyFile
 from rundlet.util.clock import Clock, SystemClock
@@ -86,7 +87,7 @@ def lay(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink 
         content=content,
         snapshots=_snapshots(config, layout, database, clock),
         images=ImageStore(database, content, clock),
-        volumes=VolumeStore(layout.volumes, database, clock),
+        volumes=VolumeStore(layout.volumes, database, clock, remove_path),
         network=_network(config, layout, database, clock, outside),
         http=http,
         registry=registry,
