@@ -194,3 +194,21 @@ def test_warnings_that_are_errors(context: Context) -> None:
     broken = context.engine.cli("build", "--check", str(context.dockerfile("FROM busybox\nNOSUCH\n").path))
     assert broken.returncode == 1
     assert broken.stderr.startswith("ERROR: dockerfile parse error on line 2: unknown instruction: NOSUCH\n")
+
+
+def test_arguments_that_speak_to_the_builder(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox\nRUN --mount=type=cache,target=/c hostname > /name; ls /c > /before; touch /c/seen\n"
+    ).ok("-t", "t")
+    assert context.run("cat", "/name") == "buildkitsandbox"
+    name = "BUILDKIT_SANDBOX_HOSTNAME=other"
+    assert "were not consumed" not in context.ok("-t", "t", "--build-arg", name)
+    assert context.run("cat", "/name", "/before").split() == ["other", "seen"]
+    # Another name space has caches of its own.
+    context.ok("-t", "t", "--no-cache", "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=ours")
+    assert context.run("cat", "/before") == ""
+    context.ok("-t", "t", "--no-cache", "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=ours")
+    assert context.run("cat", "/before") == "seen"
+    refused = context.build("--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
+    assert refused.returncode == 1
+    assert "BUILDKIT_MULTI_PLATFORM of one platform is not supported by Rundlet" in refused.stderr

@@ -93,6 +93,27 @@ def test_a_token_opens_a_repository(engine: Engine, repository: Path, tmp_path: 
     engine.ok("rmi", "private:1")
 
 
+async def test_a_context_keeps_its_metadata_when_it_is_told_to(engine: Engine, repository: Path) -> None:
+    (work := repository.parent / "work" / "Dockerfile").write_text("FROM busybox\nCOPY . /all\nRUN ls -A /all\n")
+    git = ["git", "-C", str(work.parent)]
+    subprocess.run([*git, "commit", "-am", "y"], check=True, capture_output=True, env={**os.environ, **GIT})
+    subprocess.run([*git, "push", str(repository / "private.git"), "main"], check=True, capture_output=True)
+    subprocess.run(["git", "-C", str(repository / "private.git"), "update-server-info"], check=True)
+    header = ("--secret", "id=GIT_AUTH_HEADER,env=HEADER")
+    with served(repository, LOGIN) as address:
+        url = f"http://{address}/private.git#main"
+        for words, kept in (((), False), (("--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"), True)):
+            done = engine.cli("build", "--progress=plain", *header, *words, url, env={"HEADER": LOGIN})
+            assert done.returncode == 0, done.stderr
+            assert (" .git\n" in done.stderr) is kept
+        attributes = {"context": url, "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1", "no-cache": ""}
+        secrets = {f"GIT_AUTH_HEADER.{address}": LOGIN.encode()}
+        files = Files({"context": repository, "dockerfile": repository})
+        async with buildx(engine.socket, files, secrets=secrets) as client:
+            await client.solve("r3", attributes)
+            assert b".git\n" in client.log
+
+
 async def test_buildkits_clients_lend_it(engine: Engine, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "context").mkdir()
     with served(repository, "Bearer whole") as address:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import msgspec
 
 from rundlet.builder.cachemounts import DEFAULT_OWNER, CacheMounts
+from rundlet.builder.dockerfile.arguments import CACHE_NAMESPACE
 from rundlet.builder.dockerfile.ast import Mount
 from rundlet.builder.dockerfile.scripts import PIPES, ScriptFile
 from rundlet.builder.errors import BuildError
@@ -226,6 +227,8 @@ class MountMaker:
         mode, uid, gid = DEFAULT_OWNER
         owner = (mount.mode if mount.mode is not None else mode, mount.uid or uid, mount.gid or gid)
         name = mount.id or target
+        if namespace := self.request.arguments.get(CACHE_NAMESPACE):
+            name = f"{namespace}/{name}"
         if origin is None:
             async with self._caches.use(name, mount.sharing, owner, None) as path:
                 yield path

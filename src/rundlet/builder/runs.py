@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.dockerfile.arguments import PREDEFINED
+from rundlet.builder.dockerfile.arguments import HOSTNAME, PREDEFINED
 from rundlet.builder.dockerfile.scripts import command_of
 from rundlet.builder.errors import BuildError, StepFailedError, StepNotStartedError
 from rundlet.builder.layers import LayerMaker
@@ -115,6 +115,7 @@ class Runs:
                 mounts.key,
                 self._request.extra_hosts,
                 self._request.epoch,
+                *filter(None, [self._request.arguments.get(HOSTNAME)]),
             ),
             cacheable=cacheable,
             kind="regular",

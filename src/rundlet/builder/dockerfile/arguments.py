@@ -18,13 +18,19 @@ PLATFORM: Final = tuple(
 
 GLOBAL: Final = frozenset((*PLATFORM, "TARGETSTAGE"))
 
-BUILDKIT: Final = frozenset(
-    (
-        "BUILDKIT_BUILD_NAME BUILDKIT_CACHE_MOUNT_NS BUILDKIT_CONTEXT_KEEP_GIT_DIR BUILDKIT_DOCKERFILE_CHECK "
-        "BUILDKIT_INLINE_CACHE BUILDKIT_MULTI_PLATFORM BUILDKIT_SANDBOX_HOSTNAME BUILDKIT_SYNTAX SOURCE_DATE_EPOCH"
-    ).split()
+HOSTNAME: Final = "BUILDKIT_SANDBOX_HOSTNAME"
+"""What RUN's machine is called."""
+CACHE_NAMESPACE: Final = "BUILDKIT_CACHE_MOUNT_NS"
+"""Cache mounts of builds with another one are others."""
+KEEP_GIT: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+"""Whether a repository that is the context keeps its ``.git``."""
+MULTI_PLATFORM: Final = "BUILDKIT_MULTI_PLATFORM"
+
+BUILDKIT: Final = frozenset((HOSTNAME, CACHE_NAMESPACE, KEEP_GIT, MULTI_PLATFORM)) | frozenset(
+    "BUILDKIT_BUILD_NAME BUILDKIT_DOCKERFILE_CHECK BUILDKIT_INLINE_CACHE BUILDKIT_SYNTAX SOURCE_DATE_EPOCH".split()
 )
-"""Arguments that speak to the builder."""
+"""Arguments that speak to the builder. A name is for the client that asks for it later; every image is a cache inline;
+another frontend is fetched as little as for the directive ``syntax``."""
 
 
 class _Platform(Protocol):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from rundlet.api.builds import BuildProgress, ContextListing, Vertex, VertexStatus
 from rundlet.api.images import AuthConfig
 from rundlet.builder.dockerfile import ast
+from rundlet.builder.dockerfile.arguments import KEEP_GIT
 from rundlet.builder.downloads import git_source
 from rundlet.builder.errors import BuildError
 from rundlet.builder.gitlogin import secret_names
@@ -26,6 +27,7 @@ from rundlet.engine.buildkit.stores import ClientStore
 from rundlet.engine.builds.contexts import DockerfileMissingError, Read, bring, read_dockerfile, read_ignore, receive
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.requests import flag_of
 from rundlet.engine.builds.supplies import Emit
 from rundlet.engine.context import Context
 from rundlet.errors import RundletError
@@ -250,7 +252,16 @@ class SessionSupply:
                     await receive(workspace, body)
             else:
                 secrets |= await self._session.secrets(secret_names(remote))
-                await bring(workspace, remote, self._http, secrets, lambda _state: None, lambda _line: None)
+                keep_git = flag_of(self._plan.options, KEEP_GIT)
+                await bring(
+                    workspace,
+                    remote,
+                    self._http,
+                    secrets,
+                    lambda _state: None,
+                    lambda _line: None,
+                    keep_git=keep_git,
+                )
 
     # ── what is lent ─────────────────────────────────────────────────────────────────────────────────────────
 

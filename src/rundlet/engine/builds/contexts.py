@@ -66,16 +66,18 @@ async def bring(
     secrets: Mapping[str, bytes],
     progress: OnProgress,
     say: Callable[[str], None],
+    *,
+    keep_git: bool = False,
 ) -> bool:
-    """Make what ``remote`` names the context: a git repository, an archive, or a Dockerfile alone (True), which then
-    has the default name. ``secrets`` of the build may open a repository.
+    """Make what ``remote`` names the context: a git repository (with its ``.git`` if ``keep_git``), an archive, or a
+    Dockerfile alone (True), which then has the default name. ``secrets`` of the build may open a repository.
 
     Raises BuildError, TransportError, BadContextError.
     """
     git = git_source(remote)
     if git is not None:
         directory = await asyncio.to_thread(workspace.directory, "git")
-        await clone(git, directory, keep_metadata=False, secrets=secrets, on_line=say)
+        await clone(git, directory, keep_metadata=keep_git, secrets=secrets, on_line=say)
         await asyncio.to_thread(_adopt, workspace, directory, git.directory, remote)
         return False
     if not is_http(remote):

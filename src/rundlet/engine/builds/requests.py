@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from rundlet.api.builds import BuildOptions, Output
+from rundlet.builder.dockerfile.arguments import MULTI_PLATFORM
 from rundlet.builder.dockerfile.ast import Dockerfile
 from rundlet.builder.namedcontexts import of_platform
 from rundlet.builder.request import BuildRequest, Limits
@@ -55,6 +56,8 @@ def check(options: BuildOptions) -> None:
     attestations.parse(options.attests)
     if len(platforms(options)) > 1:
         _check_several(options)
+    elif flag_of(options, MULTI_PLATFORM):
+        raise NotSupportedError(f"{MULTI_PLATFORM} of one platform")
     for source in options.cache_from:
         cache_reference(source, "cache-from")
     for target in options.cache_to:
@@ -185,6 +188,12 @@ def platforms(options: BuildOptions) -> tuple[Platform, ...]:
     host = Platform.host()
     found = dict.fromkeys(Platform.parse(text).normalized() for text in options.platform.split(",") if text)
     return tuple(sorted(found, key=host.matches)) or (host,)
+
+
+def flag_of(options: BuildOptions, argument: str) -> bool:
+    """Whether the build ``argument`` that speaks to the builder says yes. Raises InvalidParameterError."""
+    value = options.build_args.get(argument)
+    return is_true(value) if value else False
 
 
 def _check_several(options: BuildOptions) -> None:

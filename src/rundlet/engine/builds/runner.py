@@ -21,6 +21,7 @@ from rundlet.api.container_config import (
     Ulimit,
 )
 from rundlet.api.containers import ContainerCreate, ContainerCreateOptions, RemoveOptions
+from rundlet.builder.dockerfile.arguments import HOSTNAME
 from rundlet.builder.errors import ForeignProgramError
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
@@ -41,6 +42,8 @@ _log = logging.getLogger(__name__)
 MARK: Final = "dev.rundlet.build"
 """The annotation of a step's container: one that an engine finds at its start is a killed build's, and is removed."""
 _CHUNK: Final = 256 << 10
+_REMOVAL_LIMIT: Final = 10.0
+"""Seconds that a build waits at its end for the removal of its containers."""
 _AGAIN: Final = (0.1, 1.0, 5.0, 0.0)
 """Seconds after each failed removal of a step's container."""
 
@@ -53,12 +56,13 @@ class ContainerRunner:
         self._creator = creator
         self._lifecycle = lifecycle
         self._tasks = tasks
+        self._removals: dict[Reporter, set[asyncio.Task[None]]] = {}
 
     @asynccontextmanager
     async def run(self, job: RunJob, request: BuildRequest, step: Step, reporter: Reporter) -> AsyncIterator[Ran]:
         """See builder.runs.Runner."""
         host = _host(job, request, step)
-        config = _config(job)
+        config = _config(job, request)
         body = ContainerCreate(image=str(job.image.id), host_config=host)
         # Neither a creation nor a start can be left halfway: a build that is cancelled meanwhile sees it through.
         creation = asyncio.ensure_future(
@@ -93,8 +97,18 @@ class ContainerRunner:
             if not keep or _cancelled():
                 reporter.removed(step, created.id)
                 removal = self._tasks.spawn(self._remove(created.id), name=f"remove step {short(created.id)}")
+                if not request.buildkit:  # whose clients never hear of these containers
+                    self._removals.setdefault(reporter, set()).add(removal)
                 if _cancelled():
                     await asyncio.shield(asyncio.wait([removal]))
+
+    async def settle(self, reporter: Reporter) -> None:
+        """The steps of the build that tells ``reporter`` are over: their containers are gone when this returns.
+
+        What could not be removed at once is tried again without anybody who waits.
+        """
+        if removals := self._removals.pop(reporter, None):
+            await asyncio.shield(asyncio.wait(removals, timeout=_REMOVAL_LIMIT))
 
     async def _watch(self, container_id: str, output: Callable[[int, bytes], None]) -> int:
         live = self._context.live.of(container_id)
@@ -147,11 +161,20 @@ async def _read(ours: socket.socket, output: Callable[[int, bytes], None]) -> No
             output(stream, payload)
 
 
-def _config(job: RunJob) -> ContainerConfig:
+def _hostname(job: RunJob, request: BuildRequest) -> str:
+    """BuildKit's steps are all on a machine of one name, so that what they write of it is the same again; "" leaves it
+    to the container."""
+    if not request.buildkit or job.network == "host":
+        return ""
+    return request.arguments.get(HOSTNAME) or "buildkitsandbox"
+
+
+def _config(job: RunJob, request: BuildRequest) -> ContainerConfig:
     given = job.config
     names = set(job.environment)
     env = [item for item in given.env or () if item.partition("=")[0] not in names]
     return ContainerConfig(
+        hostname=_hostname(job, request),
         user=given.user,
         env=(*env, *(f"{name}={value}" for name, value in job.environment.items())),
         cmd=tuple(given.cmd or ()),

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 from rundlet.api import jsonstream
 from rundlet.api.builds import BuildOptions
+from rundlet.builder.dockerfile.arguments import KEEP_GIT
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.contexts import Read, bring, read_dockerfile, receive
 from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lent
+from rundlet.engine.builds.requests import flag_of
 from rundlet.image.records import Progress
 from rundlet.transport import HttpClient
 
@@ -67,4 +69,5 @@ class RequestSupply:
             if not options.rich:
                 emit(jsonstream.stream(f"{line}\n"))
 
-        return await bring(workspace, options.remote, self._http, lent.secrets, progress, say)
+        keep_git = flag_of(options, KEEP_GIT)
+        return await bring(workspace, options.remote, self._http, lent.secrets, progress, say, keep_git=keep_git)
