@@ -64,6 +64,21 @@ def test_docker_py_builds(context: Context) -> None:
         api.close()
 
 
+def test_a_steps_container_is_gone_when_the_build_has_ended(context: Context) -> None:
+    """Removing one with many files takes longer than asking which containers there are."""
+    docker = pytest.importorskip("docker")
+    api = docker.DockerClient(base_url=context.engine.host, version="auto")
+    try:
+        api.version()
+        for number in range(5):
+            script = f"mkdir /d{number}; cd /d{number}; touch $(seq 3000); exit {number % 2}"
+            context.dockerfile(f"FROM busybox\nRUN {script}\n")
+            list(api.api.build(path=str(context.path), rm=True, forcerm=True, decode=True))
+            assert api.api.containers(all=True, filters={"ancestor": "busybox"}) == []
+    finally:
+        api.close()
+
+
 def test_the_classic_builder_tells_of_every_stage(context: Context) -> None:
     """Old clients take an image's ID from there; the last is the result, and a child of the stage that it came from."""
     docker = pytest.importorskip("docker")

@@ -128,6 +128,7 @@ class Work:
             self.stages = solver.images
         finally:
             recorder.close()
+            await rooms.runner.settle(self._reporter)
             await caches.forget({image.id for image in self.stages})
         if request.squash:
             depth, steps = solver.base
