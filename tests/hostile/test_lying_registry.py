@@ -380,7 +380,7 @@ async def test_redirects_without_end(client: Client, server: LyingRegistry) -> N
         await client.blob(server)
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://", "//[", "gopher://x/"])
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "http://", "//[", "gopher://x/", "http://\u202e/"])
 async def test_redirect_to_nowhere(client: Client, server: LyingRegistry, location: str) -> None:
     server.answers[BLOB_PATH] = says(status=302, Location=location)
     with pytest.raises(TransportError):
@@ -497,6 +497,11 @@ async def test_registry_that_has_no_address(client: Client) -> None:
     with pytest.raises(RegistryUnreachableError, match=r'Get "https://registry\.invalid/v2/": dial tcp') as caught:
         await client.registry().fetcher(name).resolve(name)
     assert caught.value.registry == "registry.invalid"
+
+
+async def test_registry_whose_name_can_be_none(client: Client) -> None:
+    with pytest.raises(RegistryUnreachableError, match="no such host"):
+        await client.registry().login("\u202e", Credentials("me", "secret"))
 
 
 # ── search ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -23,6 +23,8 @@ Normalise = Callable[[Any], Any]
 _NUL = b"\\u0000"
 _NULS = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """Escaped in JSON, and not after an escaped backslash: the kernel's strings end there, a container's can hold none."""
+_LONG = re.compile(rb"[0-9]{19}")
+_BEYOND = 1 << 63
 
 _encoder = msgspec.json.Encoder()
 
@@ -50,11 +52,27 @@ def decode(data: bytes, kind: type[T]) -> T:
     if _NUL in data and _NULS.search(data):
         raise InvalidParameterError("invalid JSON: a string with a null byte")
     try:
-        return convert(msgspec.json.decode(data), kind)
+        value = msgspec.json.decode(data)
+        if _LONG.search(data):
+            _check_integers(value)
+        return convert(value, kind)
     except msgspec.ValidationError as exc:
         raise InvalidParameterError(f"invalid JSON: {exc}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise syntax.problem(data) or InvalidParameterError(f"invalid JSON: {exc}") from exc
+
+
+def _check_integers(value: Any) -> None:
+    """Raises InvalidParameterError: an integer has no end in JSON, but in what it is kept in, and in Go."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            waiting.extend(found.values())
+        elif isinstance(found, list):
+            waiting.extend(found)
+        elif isinstance(found, int) and not -_BEYOND <= found < _BEYOND:
+            raise InvalidParameterError("invalid JSON: a number that is out of range: no value of type int64")
 
 
 def convert(value: Any, kind: type[T]) -> T:

@@ -143,7 +143,10 @@ class HttpClient:
 
     async def _exchange(self, request: Request) -> tuple[aiohttp.ClientResponse, str]:
         url = URL(request.url, encoded=True)
-        home = origin(url)
+        try:
+            home = origin(url)
+        except ValueError as exc:  # a host that is no name in any script
+            raise TransportError(request.method, request.url, "unresolved", "dial tcp: no such host") from exc
         method, body = request.method, request.body
         for _ in range(MAX_REDIRECTS + 1):
             authorization = request.authorization if origin(url) == home else None
@@ -222,7 +225,9 @@ def _redirect_target(raw: aiohttp.ClientResponse, url: URL) -> URL | None:
         return None
     # Signed URLs must be asked for byte by byte as they were given: encoded=True keeps yarl from quoting anew.
     try:
-        return url.join(URL(location, encoded=True))
+        target = url.join(URL(location, encoded=True))
+        origin(target)  # Raises ValueError for a host that can be no name.
+        return target
     except ValueError as exc:
         raw.close()
         raise TransportError(raw.method, str(url), "redirect", f'bad redirect "{location}"') from exc

@@ -175,3 +175,17 @@ def test_every_published_field_of_create_is_known() -> None:
 def test_connect_without_endpoint() -> None:
     body = codec.decode(b'{"Container": "c", "EndpointConfig": null}', NetworkConnect)
     assert body.endpoint_config is None
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "1" + "0" * 5000])
+def test_numbers_have_a_bound(number: str) -> None:
+    """What is kept in a database, and told the kernel, has 64 bits."""
+    with pytest.raises(InvalidParameterError, match="invalid JSON"):
+        create(f'{{"HostConfig": {{"Memory": {number}}}}}'.encode())
+    with pytest.raises(InvalidParameterError, match="invalid JSON"):
+        create(f'{{"NetworkingConfig": {{"EndpointsConfig": {{"n": {{"GwPriority": {number}}}}}}}}}'.encode())
+
+
+def test_numbers_up_to_the_bound_and_long_texts() -> None:
+    found = create(b'{"Hostname": "99999999999999999999999", "HostConfig": {"Memory": 9223372036854775807}}')
+    assert (found.hostname, found.host_config.memory) == ("9" * 23, 2**63 - 1)
