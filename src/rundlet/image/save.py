@@ -2,7 +2,7 @@
 
 import asyncio
 import tarfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from rundlet.image.archive import (
     DOCKER_MANIFEST,
     INDEX,
     LAYOUT_CONTENT,
+    LEGACY_REPOSITORIES,
     NAME_ANNOTATION,
     OCI_LAYOUT,
     REF_ANNOTATION,
@@ -196,6 +197,9 @@ class Saver:
             INDEX: index.encode(),
             DOCKER_MANIFEST: msgspec.json.encode(list(plan.docker.values())),
         }
+        repositories = _repositories(plan.docker.values())
+        if repositories:
+            documents[LEGACY_REPOSITORIES] = msgspec.json.encode(repositories)
         async with self._leases.lease() as lease:
             await lease.hold(*plan.blobs)
             yield b"".join(_member(name, data) for name, data in documents.items()) + _directories(plan)
@@ -206,6 +210,17 @@ class Saver:
                     yield chunk
                 yield bytes(-size % BLOCK)
             yield END
+
+
+def _repositories(entries: Iterable[DockerEntry]) -> dict[str, dict[str, str]]:
+    """The top layer by name and tag: Docker's own archives still say it beside the newer documents, for older tools."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        top = (entry.layers or [""])[-1].rpartition("/")[2]
+        for text in (entry.repo_tags or ()) if top else ():
+            name, _, tag = text.rpartition(":")
+            found.setdefault(name, {})[tag] = top
+    return found
 
 
 def _annotated(descriptor: Descriptor, tag: Reference | None) -> Descriptor:

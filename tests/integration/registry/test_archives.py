@@ -298,6 +298,21 @@ async def test_layers_unpacked_ahead_find_their_places(room: Room) -> None:
     assert room.is_empty()
 
 
+async def test_the_older_list_of_names(room: Room) -> None:
+    """Docker still writes it, and tools such as docker-squash look for an image's top layer in it."""
+    upper = tar({"etc/more": b"!"})
+    files = docker_archive(config(LAYER, upper), ["l", "u"], ["demo:1", "localhost:5000/demo:2"])
+    await room.loader.load(stream(archive(files | {"l": LAYER, "u": upper})), progress=room.hear)
+    with tarfile.open(fileobj=io.BytesIO(await save(room, "demo:1", "localhost:5000/demo:2"))) as saved:
+        names = json.load(saved.extractfile("repositories"))  # type: ignore[arg-type]
+        top = json.load(saved.extractfile("manifest.json"))[0]["Layers"][-1]  # type: ignore[arg-type]
+    word = top.removeprefix("blobs/sha256/")
+    assert names == {"demo": {"1": word}, "localhost:5000/demo": {"2": word}}
+    image = room.store.get("demo:1").id
+    with tarfile.open(fileobj=io.BytesIO(await save(room, str(image)))) as saved:
+        assert "repositories" not in saved.getnames()
+
+
 async def test_a_layer_that_is_here_need_not_come_along(room: Room) -> None:
     """docker-squash leaves the layers below what it squashed out of its archives."""
     upper = tar({"etc/more": b"!"})
