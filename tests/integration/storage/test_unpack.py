@@ -388,7 +388,7 @@ def test_inflating_goes_on_while_the_worker_is_behind(
     def pieces() -> Iterator[bytes]:
         for position in range(0, len(data), PIECE):
             yield data[position : position + PIECE]
-            if position >= 6 << 20:  # several times what the pipe holds
+            if position >= 4 << 20:  # several times what the pipe holds
                 came_that_far.set()
 
     def let_go() -> None:

@@ -32,8 +32,8 @@ from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
 
 WORKER: Final = "apply"
-_AHEAD: Final = 32
-"""Pieces (8 MB) that may be inflated before the worker takes them."""
+_AHEAD: Final = 16
+"""Pieces (4 MB) that may be inflated before the worker takes them."""
 _ANSWER_LIMIT: Final = 256 << 20
 
 
