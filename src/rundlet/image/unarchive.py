@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import msgspec
-from isal import isal_zlib
 
 from rundlet.image.ahead import Tap
 from rundlet.image.archive import ArchiveError
@@ -23,9 +22,8 @@ from rundlet.storage.content import ContentStore, Ingest
 from rundlet.storage.errors import LayerError
 from rundlet.storage.layer import fields, tar
 from rundlet.storage.layer.compression import Inflater, detect
+from rundlet.storage.layer.gzipping import Gzipper
 
-GZIP_LEVEL: Final = 1
-GZIP_WINDOW: Final = 31
 MEMBERS_LIMIT: Final = 100_000
 """Files of an archive of images; more would be an attack on memory."""
 _MAGIC: Final = slice(257, 262)
@@ -127,17 +125,20 @@ class Unarchiver:
             raise
 
     def _compress(self, pieces: Iterable[bytes], ingest: Ingest, tap: Tap | None) -> Part:
-        compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW)
         hasher = Digest("sha256", "").hasher()
-        for data in pieces:
+        gzipper = Gzipper(ingest.write)
+        try:
+            for data in pieces:
+                if tap is not None:
+                    tap.put(data)
+                hasher.update(data)
+                gzipper.put(data)
+            digest = Digest.finish(hasher)
             if tap is not None:
-                tap.put(data)
-            hasher.update(data)
-            ingest.write(compressor.compress(data))
-        digest = Digest.finish(hasher)
-        if tap is not None:
-            tap.end(digest)
-        ingest.write(compressor.flush())
+                tap.end(digest)
+            gzipper.finish()
+        finally:
+            gzipper.close()
         stored = self._commit(ingest)
         return Part(digest, Descriptor(mediatype.DOCKER_LAYER_GZIP, stored, ingest.offset))
 
