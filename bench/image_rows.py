@@ -34,9 +34,15 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
         save(one)
 
     def load(one: Contender) -> float:
+        return _load(one, archive(one))
+
+    def load_dockers(one: Contender) -> float:
+        return _load(one, str(directory / "docker.tar"))
+
+    def _load(one: Contender, path: str) -> float:
         run(one.command("rmi", big))
-        settle_disk(one, Path(archive(one)))
-        return milliseconds(one.command("load", "-i", archive(one)))
+        settle_disk(one, Path(path))
+        return milliseconds(one.command("load", "-i", path))
 
     def forget(one: Contender) -> None:
         run(one.command("rmi", big))
@@ -58,6 +64,8 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
         Row("`save` of the big image", "ms", few, save, before=fetch, limits=(Limit("docker", 0.6),)),
         Row("`load` of the big image, as each saved it", "ms", few, load, before=fetch_and_save, after=forget,
             limits=(Limit("docker", 0.3),)),
+        Row("`load` of the big image, as docker saved it (not compressed)", "ms", few, load_dockers,
+            before=fetch_and_save, after=forget, limits=(Limit("docker", 0.3),)),
         Row(f"`images` with {MANY:,} images", "ms", some, lambda one: milliseconds(one.command("images")),
             before=load_many, after=forget_many, at_most=100, without=("podman",)),
     ]  # fmt: skip
