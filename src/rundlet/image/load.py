@@ -101,25 +101,9 @@ class Loader:
     async def _make(
         self, candidate: FoundImage, reading: Lease, ahead: Ahead, held: list[Digest], progress: OnProgress
     ) -> Loaded:
-        if len(candidate.config) > SIZE_LIMIT:
-            raise ArchiveError("invalid archive: an image's config is larger than any")
-        config = ImageConfig.decode(candidate.config)
-        if len(config.diff_ids) != len(candidate.layers):
-            raise ArchiveError(
-                f"invalid manifest, layers length mismatch: expected {len(config.diff_ids)}, "
-                f"got {len(candidate.layers)}"
-            )
-        chains = chain_ids(config.diff_ids)
-        blobs = [
-            await self._here(found, chain, reading) if isinstance(found, str) else found
-            for found, chain in zip(candidate.layers, chains, strict=True)
-        ]
-        works = [
-            LayerWork(chain, parent, diff_id, Descriptor(blob.media_type, blob.digest, blob.size))
-            for chain, parent, diff_id, blob in zip(
-                chains, (None, *chains)[: len(chains)], config.diff_ids, blobs, strict=True
-            )
-        ]
+        config = _config(candidate)
+        works = await self._works(candidate, config, reading)
+        chains = [work.chain for work in works]
         image_id = await asyncio.to_thread(self._content.write, candidate.config)
         manifest = candidate.manifest or _manifest(image_id, len(candidate.config), works)
         kind = candidate.manifest_type if candidate.manifest else mediatype.DOCKER_MANIFEST
@@ -149,16 +133,24 @@ class Loader:
             previous = self._current(candidate.names, image_id)
             target = candidate.index or descriptor
             await self._store.put(image, [(name, target) for name in candidate.names])
-        for name, old in previous:
-            text = f"The image {name.familiar} already exists, renaming the old one with ID {old} to empty string"
-            progress(Progress(text))
-        for name in candidate.names:
-            progress(Progress(f"Loaded image: {name.familiar}"))
-        if not candidate.names:
-            progress(Progress(f"Loaded image ID: {image_id}"))
+        _tell(progress, image_id, candidate.names, previous)
         stored = self._store.find(image_id)
         assert stored is not None
         return Loaded(stored, candidate.names)
+
+    async def _works(self, candidate: FoundImage, config: ImageConfig, reading: Lease) -> list[LayerWork]:
+        """What makes each layer, bottom first. Raises ArchiveError."""
+        chains = chain_ids(config.diff_ids)
+        blobs = [
+            await self._here(found, chain, reading) if isinstance(found, str) else found
+            for found, chain in zip(candidate.layers, chains, strict=True)
+        ]
+        return [
+            LayerWork(chain, parent, diff_id, Descriptor(blob.media_type, blob.digest, blob.size))
+            for chain, parent, diff_id, blob in zip(
+                chains, (None, *chains)[: len(chains)], config.diff_ids, blobs, strict=True
+            )
+        ]
 
     async def _here(self, name: str, chain: Digest, lease: Lease) -> Descriptor:
         """The blob of a layer that the archive lists without its file: tools that make an image out of one that is here
@@ -204,6 +196,30 @@ class _Watch:
         # Most archives call their layers by a digest.
         word = max(name.removesuffix(".tar").split("/"), key=len)
         self._loop.call_soon_threadsafe(self._progress, Progress("Loading layer", word[:12], done, total))
+
+
+def _config(candidate: FoundImage) -> ImageConfig:
+    """Raises ArchiveError; what a config that is none raises."""
+    if len(candidate.config) > SIZE_LIMIT:
+        raise ArchiveError("invalid archive: an image's config is larger than any")
+    config = ImageConfig.decode(candidate.config)
+    if len(config.diff_ids) != len(candidate.layers):
+        raise ArchiveError(
+            f"invalid manifest, layers length mismatch: expected {len(config.diff_ids)}, got {len(candidate.layers)}"
+        )
+    return config
+
+
+def _tell(
+    progress: OnProgress, image_id: Digest, names: Sequence[Reference], previous: Sequence[tuple[Reference, Digest]]
+) -> None:
+    for name, old in previous:
+        text = f"The image {name.familiar} already exists, renaming the old one with ID {old} to empty string"
+        progress(Progress(text))
+    for name in names:
+        progress(Progress(f"Loaded image: {name.familiar}"))
+    if not names:
+        progress(Progress(f"Loaded image ID: {image_id}"))
 
 
 def _loading(work: LayerWork, progress: OnProgress) -> OnProgress:

@@ -115,20 +115,7 @@ class BundleMaker:
         cgroup_path: str,
         etc_mounts: list[dict[str, Any]],
     ) -> SpecRequest:
-        tmpfs = mounts.tmpfs_of(host)
         users = record.user_map
-        user_mounts = mounts.to_oci(
-            record.mounts,
-            tmpfs,
-            lambda point: hostroot.image_layers(self._context, point),
-            first_start=not record.state.started_ns,
-            mapped=users is not None,
-        )
-        named = {mount["destination"] for mount in user_mounts}
-        own = [mount for mount in etc_mounts if mount["destination"] not in named]
-        own += hostroot.mounts_of(record, named)
-        if users is not None:
-            own = [mount | {"options": [*mount["options"], "idmap"]} for mount in own]
         return SpecRequest(
             args=argv(config),
             env=[*self._links.environment(record), *(config.env or ())],
@@ -140,7 +127,7 @@ class BundleMaker:
             cap_drop=host.cap_drop or (),
             privileged=host.privileged,
             read_only=host.readonly_rootfs,
-            mounts=[*own, *user_mounts],
+            mounts=self._mounts(record, host, etc_mounts),
             devices=[
                 DeviceRequest(
                     device.path_on_host,
@@ -169,6 +156,23 @@ class BundleMaker:
             users=users.users if users is not None else (),
             groups=users.groups if users is not None else (),
         )
+
+    def _mounts(self, record: Record, host: HostConfig, etc_mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The container's own files, but where the user mounts something there, then what the user mounts."""
+        mapped = record.user_map is not None
+        user_mounts = mounts.to_oci(
+            record.mounts,
+            mounts.tmpfs_of(host),
+            lambda point: hostroot.image_layers(self._context, point),
+            first_start=not record.state.started_ns,
+            mapped=mapped,
+        )
+        named = {mount["destination"] for mount in user_mounts}
+        own = [mount for mount in etc_mounts if mount["destination"] not in named]
+        own += hostroot.mounts_of(record, named)
+        if mapped:
+            own = [mount | {"options": [*mount["options"], "idmap"]} for mount in own]
+        return [*own, *user_mounts]
 
     def _namespaces(self, record: Record, host: HostConfig) -> dict[NamespaceKind, Namespace]:
         chosen: dict[NamespaceKind, Namespace] = {}
