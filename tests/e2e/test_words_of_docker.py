@@ -21,6 +21,17 @@ def test_an_image_for_another_platform_is_pulled(engine: Engine) -> None:
     engine.ok("rmi", "127.0.0.1:1/box")
 
 
+def test_names_that_are_none(engine: Engine) -> None:
+    """Without "Error response from daemon", since Docker's command line looks at them itself."""
+    words = "invalid reference format: repository name (library/BAD) must be lowercase\n"
+    done = engine.cli("run", "BAD", "true")
+    program = done.stderr.partition(":")[0]
+    assert done.stderr.partition("\n")[0] == f"{program}: {words[:-1]}"
+    assert (done.returncode, "--help' for more information" in done.stderr) == (125, True)
+    done = engine.cli("create", "BAD", "true")
+    assert (done.returncode, done.stderr) == (1, words)
+
+
 def test_a_directory_below_a_file(engine: Engine) -> None:
     engine.ok("create", "--name", "box", "busybox", "true")
     try:

@@ -9,7 +9,7 @@ from rundlet.cli.contenttrust import enabled
 from rundlet.cli.exit import CommandError, RunError, start_error_code
 from rundlet.cli.options.container import create_body
 from rundlet.cli.variables import platform, with_proxies
-from rundlet.client.errors import ApiError
+from rundlet.client.errors import ApiError, ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def check_platform_flags(flags: Any, no_platform: type[CommandError] = RunError)
             raise no_platform(exc.message) from exc
     if flags["rootfs-image"] and not flags["rootfs"]:
         raise RunError("--rootfs-image needs --rootfs")
+
+
+_NO_NAME = "invalid reference format"
 
 
 class PullError(RunError):
@@ -150,6 +153,11 @@ class Creation:
             answer: dict[str, Any] = self.call.context.session.post("/containers/create", query, self.body)
         except CommandError as exc:
             raise RunError(exc.message) from exc
+        except ApiError as exc:
+            if exc.status == 400 and exc.message.startswith(_NO_NAME):
+                # Docker's command line looks at the name itself; here the engine's word is waited for.
+                raise ClientError(exc.message) from exc
+            raise
         return answer
 
     def _pull(self) -> None:
