@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from rundlet.linux.conntrack import Conntrack, tracked
-from rundlet.network import bridge, endpoint, ipam, portmap, sandbox
+from rundlet.network import bridge, endpoint, ipam, portmap, rejoining, sandbox
 from rundlet.network.endpoint import Endpoint, EndpointStore, Wanted
 from rundlet.network.errors import (
     AddressInUseError,
@@ -337,7 +337,7 @@ class Joiner:
             frozenset(FAMILIES) - self._firewall.families,
         )
         try:
-            lacking = portmap.still_wanted(requests, reach, have)
+            lacking = rejoining.still_wanted(requests, reach, have)
             reservation = self._ports.reserve(lacking, taken, reach, made.address or made.address6)
         except PortUnavailableError as exc:
             raise PortUnavailableError(

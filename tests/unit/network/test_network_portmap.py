@@ -14,8 +14,8 @@ from rundlet.network.portmap import (
     parse_port_spec,
     requests_for_exposed,
     requests_from_bindings,
-    still_wanted,
 )
+from rundlet.network.rejoining import still_wanted
 
 
 @pytest.mark.parametrize(
