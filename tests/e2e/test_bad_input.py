@@ -84,7 +84,9 @@ def test_a_bad_flag_of_run(client: Client, flags: list[str], says: str) -> None:
         (["-v", "new:/bin/sh"], "/bin/sh is not directory"),
         (["-v", "new:/bin/sh/x"], "/bin/sh/x: not a directory"),
         (["-w", "/bin/sh"], "Cannot mkdir: /bin/sh is not a directory"),
+        (["-w", "/x" * 30_000], f"{'/x' * 127}/…: file name too long"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_a_place_that_the_image_has_something_else_at(client: Client, flags: list[str], says: str) -> None:
     """Of ``create``, as Docker; nothing is left, no volume either."""

@@ -76,3 +76,9 @@ def test_a_directory_that_hides_all_below(layers: list[str]) -> None:
     os.setxattr(f"{layers[0]}/etc", userns.OPAQUE_XATTR, b"y")
     assert look(layers, "/etc/passwd") == NOTHING
     assert look(layers, "/etc") == DIRECTORY
+
+
+def test_a_path_that_the_kernel_would_not_take(tmp_path: Path) -> None:
+    """Whoever writes it: looking at it must not take longer than refusing it."""
+    with pytest.raises(OSError, match="File name too long"):
+        look([str(tmp_path)], "/." * 4_000_000)

@@ -6,11 +6,14 @@ What it doesn't look at then (``nocopy``, a volume that has something, binds, tm
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rundlet.container.record import MountPoint
 from rundlet.errors import InternalError
 from rundlet.storage.snapshot import lookup
 from rundlet.storage.snapshot.snapshotter import Rootfs
+
+_SHOWN: Final = 255
 
 
 class MountTargetError(InternalError):
@@ -58,4 +61,5 @@ def _look(layers: Sequence[str], merged: str, path: str) -> str:
     try:
         return lookup.look(layers, path)
     except OSError as exc:
-        raise MountTargetError(f"lstat {merged}{path}: {(exc.strerror or '').lower()}") from exc
+        shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"  # it may be megabytes
+        raise MountTargetError(f"lstat {merged}{shown}: {(exc.strerror or '').lower()}") from exc

@@ -1,5 +1,6 @@
 """What a path is in an image whose layers nobody has mounted."""
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from rundlet.linux import userns
 from rundlet.storage.layer.whiteout import is_whiteout
 
 _MOST_LINKS: Final = 40  # as the kernel
+_LONGEST: Final = 4095  # bytes, as the kernel
 
 NOTHING: Final = "nothing"
 DIRECTORY: Final = "directory"
@@ -20,8 +22,10 @@ BLOCKED: Final = "blocked"
 def look(layers: Sequence[str], path: str) -> str:
     """One of the words above. ``layers``: directories, topmost first; links are followed, never out of the image.
 
-    Raises: OSError, ELOOP as the kernel.
+    Raises: OSError, ELOOP and ENAMETOOLONG as the kernel.
     """
+    if len(os.fsencode(path)) > _LONGEST:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
     links = 0
     todo = [name for name in reversed(path.split("/")) if name]
     trail: list[list[str]] = [list(layers)]
@@ -42,7 +46,7 @@ def look(layers: Sequence[str], path: str) -> str:
         else:
             links += 1
             if links > _MOST_LINKS:
-                raise OSError(40, "Too many levels of symbolic links", path)
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             target = os.readlink(entry)
             if target.startswith("/"):
                 del trail[1:]
