@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rundlet.cli.reference import ImageName
 
 PULL_POLICIES = ("always", "missing", "never", "")
+_NO_NAME = "invalid reference format"
 
 
 def check_platform_flags(flags: Any, no_platform: type[CommandError] = RunError) -> None:
@@ -35,9 +36,6 @@ def check_platform_flags(flags: Any, no_platform: type[CommandError] = RunError)
             raise no_platform(exc.message) from exc
     if flags["rootfs-image"] and not flags["rootfs"]:
         raise RunError("--rootfs-image needs --rootfs")
-
-
-_NO_NAME = "invalid reference format"
 
 
 class PullError(RunError):
