@@ -333,7 +333,8 @@ def test_push_and_cache_from(context: Context, registry: Registry) -> None:
     context.engine.ok("builder", "prune", "-af")
     context.ok("-t", "t", "--cache-from", name)
     assert context.run("cat", "/r") == made
-    context.engine.ok("rmi", name)
+    # What was only looked at has no name here, as with BuildKit.
+    assert host not in context.engine.ok("images", "--digests")
 
 
 def test_an_image_without_layers_travels(context: Context, registry: Registry, tmp_path: Path) -> None:
@@ -387,7 +388,7 @@ def test_a_cache_of_all_stages(context: Context, registry: Registry, tmp_path: P
     context.dockerfile(f"{text}RUN true\n")
     context.ok("-t", "t", "--cache-from", f"type={kind},{back}")
     assert (context.run("cat", "/r") == before) == (mode == "max")
-    context.engine.cli("rmi", "-f", place)
+    assert "cache/" not in context.engine.ok("images")
 
 
 def test_prune_takes_what_no_name_needs(context: Context) -> None:

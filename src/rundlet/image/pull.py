@@ -45,13 +45,18 @@ INDEX_DEPTH = 3
 
 
 class PullResult(msgspec.Struct, frozen=True):
-    """One reference that was pulled. ``previous`` is the image that lost the tag, ``changed`` whether anything did."""
+    """One reference that was pulled. ``target`` is what it points at in the registry, ``previous`` the image that lost
+    the tag, ``changed`` whether anything did."""
 
     reference: Reference
     image: Image
-    digest: Digest
+    target: Descriptor
     changed: bool
     previous: Digest | None = None
+
+    @property
+    def digest(self) -> Digest:
+        return self.target.digest
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -105,19 +110,21 @@ class Puller:
         platform: str = "",
         credentials: Credentials | None = None,
         all_tags: bool = False,
+        named: bool = True,
         progress: OnProgress,
     ) -> list[PullResult]:
         """Bring in ``reference`` (``latest`` by default), or every tag of its repository.
 
-        ``platform`` is a specifier such as ``linux/arm64/v8``, empty for the host's. ``progress`` gets the lines that
-        Docker prints. Raises the errors of ``registry.errors``, NoMatchingManifestError, NotAnImageError,
+        ``platform`` is a specifier such as ``linux/arm64/v8``, empty for the host's. What is not ``named`` is known by
+        its manifest's digest alone: what names mean here stays as it is. ``progress`` gets the lines that Docker
+        prints. Raises the errors of ``registry.errors``, NoMatchingManifestError, NotAnImageError,
         ForeignLayerError, BrokenImageError, DigestMismatchError, StorageError, LayerError.
         """
         fetcher = self._registry.fetcher(reference, credentials)
         if not all_tags:
-            named = reference if reference.digest else reference.with_default_tag()
-            result = await self._one(fetcher, named, credentials, platform, progress)
-            _say_status(progress, named, changed=result.changed)
+            meant = reference if reference.digest else reference.with_default_tag()
+            result = await self._one(fetcher, meant, credentials, platform, progress, named=named)
+            _say_status(progress, meant, changed=result.changed)
             return [result]
         if not reference.name_only:
             raise TagWithAllTagsError
@@ -133,12 +140,16 @@ class Puller:
         credentials: Credentials | None,
         platform: str,
         progress: OnProgress,
+        *,
+        named: bool = True,
     ) -> PullResult:
         wanted = Platform.parse(platform) if platform else Platform.host()
         held: list[Digest] = []
         try:
             shown = platform or str(wanted)
-            result, config = await self._all(fetcher, reference, credentials, wanted, shown, held, progress)
+            result, config = await self._all(
+                fetcher, reference, credentials, wanted, shown, held, progress, named=named
+            )
         except (TransportError, RegistryError, RegistryUnreachableError):
             raise  # what is here is good, and the next try goes on with it
         except RundletError:
@@ -159,6 +170,8 @@ class Puller:
         shown: str,
         held: list[Digest],
         progress: OnProgress,
+        *,
+        named: bool,
     ) -> tuple[PullResult, ImageConfig]:
         """Everything of one reference; ``held`` gets the digests of what was brought in for it."""
         async with self._leases.lease(held) as lease:
@@ -174,7 +187,7 @@ class Puller:
             await lease.hold(*(work.chain for work in works), *(work.blob.digest for work in works))
             if image is None or not all(self._snapshots.has_layer(work.chain) for work in works[-1:]):
                 await self._bring(works, fetcher, progress)
-            return await self._record(reference, found, config, works), config
+            return await self._record(reference, found, config, works, named=named), config
 
     # ── manifest and config ──────────────────────────────────────────────────────────────────────────────────
 
@@ -220,7 +233,7 @@ class Puller:
         await all_or_none(self._layers.ensure(work, fetcher, progress) for work in works)
 
     async def _record(
-        self, reference: Reference, found: _Found, config: ImageConfig, works: Sequence[LayerWork]
+        self, reference: Reference, found: _Found, config: ImageConfig, works: Sequence[LayerWork], *, named: bool
     ) -> PullResult:
         image_id = found.manifest.config.digest
         layers = tuple(
@@ -237,13 +250,14 @@ class Puller:
             layers=layers,
             blobs=(*found.blobs, image_id),
         )
-        canonical = reference.with_digest(found.target.digest)
-        names = [canonical] if reference.digest else [reference, canonical]
+        # Of an index only one platform's image can have the digest as its name: another one has its manifest's.
+        canonical = reference.with_digest((found.target if named else found.descriptor).digest)
+        names = [reference, canonical] if named and not reference.digest else [canonical]
         before = self._known(names[0])
         previous = await self._store.put(image, [(name, found.target) for name in names])
         stored = self._store.find(image_id)
         assert stored is not None
-        return PullResult(reference, stored, found.target.digest, before != image_id, previous)
+        return PullResult(reference, stored, found.target, before != image_id, previous)
 
     def _known(self, reference: Reference) -> Digest | None:
         try:

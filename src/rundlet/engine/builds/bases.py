@@ -6,6 +6,8 @@ from rundlet.api.images import AuthConfig
 from rundlet.builder.report import Reporter, Step
 from rundlet.engine.context import Context
 from rundlet.errors import ForbiddenError, NoSuchImageError
+from rundlet.image import variants
+from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.pull import Puller
 from rundlet.image.records import Image
 from rundlet.oci.platform import Platform
@@ -46,6 +48,9 @@ class BaseImageService:
     async def get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image:
         """The image; from its registry with ``pull``, when it is not here, or is here for another platform.
 
+        One of a platform that is not this machine's takes no name away: what a build stands on changes nothing about
+        what the name means to ``run``.
+
         Raises NoSuchImageError, InvalidReferenceError, NotSignedError, and what pulling raises.
         """
         if self._signed_only and Reference.parse(reference).digest is None:
@@ -57,16 +62,16 @@ class BaseImageService:
     async def _get(self, reference: str, platform: Platform, *, given: bool, pull: bool, step: Step) -> Image:
         if not pull:
             try:
-                image = self._context.images.get(reference)
-                if not given or platform.matches(image.platform):
-                    await self._context.admission.admit(reference, image, self._credentials_for(reference))
-                    return image
-            except NoSuchImageError:
+                image = variants.choose(self._context.images, reference, str(platform) if given else "")
+                await self._context.admission.admit(reference, image, self._credentials_for(reference))
+                return image
+            except (NoSuchImageError, PlatformMismatchError):
                 pass
         name = Reference.parse(reference)
         results = await self._puller.pull(
             name,
             platform=str(platform) if given else "",
+            named=not given or is_native(platform),
             credentials=self._credentials_for(reference),
             progress=lambda progress: self._reporter.progress(step, progress),
         )
@@ -79,6 +84,11 @@ class BaseImageService:
             return credentials_for(self._auth, Reference.parse(reference))
         except InvalidReferenceError:
             return None
+
+
+def is_native(platform: Platform) -> bool:
+    """Whether names here may come to mean an image of ``platform``."""
+    return Platform.host().matches(platform)
 
 
 def credentials_for(auth: Mapping[str, AuthConfig], name: Reference) -> Credentials | None:

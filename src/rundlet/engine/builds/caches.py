@@ -20,11 +20,14 @@ from rundlet.engine.builds.packing import Repacker
 from rundlet.engine.builds.requests import LOCAL
 from rundlet.engine.context import Context
 from rundlet.errors import NotFoundError, RundletError
+from rundlet.image import variants
+from rundlet.image.errors import NoMatchingManifestError
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.load import Loader
-from rundlet.image.pull import Puller
+from rundlet.image.pull import Puller, PullResult
 from rundlet.image.records import Image, Progress
 from rundlet.image.removal import Remover
+from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Index, decode_any
 from rundlet.oci.platform import Platform
@@ -36,7 +39,8 @@ LAYOUT: Final = "oci-layout:"
 
 
 class CacheImporter:
-    """Of one build: :meth:`sources`, and at its end :meth:`forget`, before what it came to is named."""
+    """Of one build, all its platforms: :meth:`find`, then :attr:`found`; at its end :meth:`forget`, before what it came
+    to is named."""
 
     def __init__(
         self,
@@ -48,10 +52,12 @@ class CacheImporter:
         reporter: Reporter,
         lent: Lent,
         auth: Mapping[str, AuthConfig],
+        platforms: Sequence[Platform],
         *,
         remote: bool,
     ) -> None:
         """``remote``: what isn't here is pulled."""
+        self._platforms = platforms
         self._remote = remote
         self._context = context
         self._puller = puller
@@ -63,10 +69,14 @@ class CacheImporter:
         self._auth = auth
         self._brought: dict[Digest, tuple[Reference, ...]] = {}
         """Images that were not here before, and how they were called."""
+        self._noted: list[Reference] = []
+        """Names that images have got that were here."""
+        self._settling = asyncio.Lock()
+        self._layouts: dict[str, list[Image]] = {}
+        self.found: list[CacheSource] = []
 
-    async def sources(self, names: Sequence[str]) -> list[CacheSource]:
+    async def find(self, names: Sequence[str]) -> None:
         """What ``names`` have; one that can't be had is no error, as in Docker."""
-        found: list[CacheSource] = []
         for name in names:
             try:
                 images = await self._images(name)
@@ -76,8 +86,8 @@ class CacheImporter:
             for image in images:
                 stack = tuple(self._context.images.layers(image.id))
                 await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
-                found.append(CacheSource(image, tuple(self._context.images.config(image.id).history or ()), stack))
-        return found
+                config = self._context.images.config(image.id)
+                self.found.append(CacheSource(image, tuple(config.history or ()), stack))
 
     async def settled(self, contexts: Mapping[str, str], platform: Platform) -> dict[str, str]:
         """``contexts`` with what lies in an OCI layout of the client's as an image that is here. Raises NotFoundError
@@ -85,30 +95,41 @@ class CacheImporter:
         found = dict(contexts)
         for name, value in contexts.items():
             if value.startswith(LAYOUT):
-                images = await self._loaded(value.removeprefix(LAYOUT))
+                async with self._settling:
+                    if value not in self._layouts:
+                        self._layouts[value] = await self._loaded(value.removeprefix(LAYOUT))
+                images = self._layouts[value]
                 fitting = [image for image in images if platform.matches(image.platform)] or images
                 found[name] = f"{IMAGE}{fitting[0].id}"
         return found
 
     async def forget(self, results: Collection[Digest]) -> None:
-        """Remove what came only to be looked at; of what is among the ``results``, its names."""
+        """Remove what came only to be looked at; of what is among the ``results``, or below one of them, its names."""
+        kept = list(self._noted)
         for identifier, names in self._brought.items():
-            with suppress(RundletError):
-                if identifier in results:
-                    await self._context.images.untag(list(names))
-                else:
+            try:
+                if identifier not in results:
                     await self._remover.remove(str(identifier), prune=False)
+                    continue
+            except RundletError:
+                pass  # another image stands on it
+            kept += names
+        if kept:
+            await self._context.images.untag(kept)
 
     async def _images(self, name: str) -> list[Image]:
         """Raises NotFoundError, and what loading and pulling raise."""
         if name.startswith(LOCAL):
             return await self._loaded(name)
         try:
-            return [self._context.images.get(name)]
+            self._context.images.get(name)
         except NotFoundError:
-            if not self._remote:
-                return []
-            return await self._pulled(Reference.parse(name))
+            return await self._pulled(Reference.parse(name)) if self._remote else []
+        found = []
+        for platform in self._platforms:
+            with suppress(NotFoundError):
+                found.append(variants.choose(self._context.images, name, str(platform)))
+        return list({image.id: image for image in found}.values()) or [self._context.images.get(name)]
 
     async def _loaded(self, name: str) -> list[Image]:
         lent = self._lent.contexts.get(name.removeprefix(LOCAL))
@@ -127,27 +148,40 @@ class CacheImporter:
         return list({one.image.id: one.image for one in loaded}.values())
 
     async def _pulled(self, reference: Reference) -> list[Image]:
-        credentials = credentials_for(self._auth, reference)
-        main = (await self._puller.pull(reference, credentials=credentials, progress=_ignore))[0]
-        found = [main.image]
-        for entry in await self._beside(main.reference, main.image):
-            known = {image.id for image in self._context.images.images()}
-            by_digest = reference.with_digest(entry)
-            image = (await self._puller.pull(by_digest, credentials=credentials, progress=_ignore))[0].image
-            found.append(image)
-            if image.id not in known:
-                self._brought[image.id] = (by_digest,)
-        return found
+        """All that the registry has under the name for the build's platforms. Raises what pulling raises."""
+        found: list[Image] = []
+        for platform in self._platforms:
+            try:
+                main = await self._unnamed(reference, platform)
+            except NoMatchingManifestError:
+                if platform == self._platforms[-1] and not found:
+                    raise
+                continue
+            found.append(main.image)
+            for entry in await self._beside(main.target, main.image):
+                found.append((await self._unnamed(reference.with_digest(entry), platform)).image)
+        return list({image.id: image for image in found}.values())
 
-    async def _beside(self, reference: Reference, image: Image) -> list[Digest]:
-        """Digests of the other manifests for the platform of ``image`` in the index that ``reference`` points at."""
-        images = self._context.images
-        target = images.target(reference)
-        if target is None or target.digest == image.manifest.digest:
-            return []
-        document = decode_any(
-            await asyncio.to_thread(images.content.read, target.digest, SIZE_LIMIT), target.media_type
+    async def _unnamed(self, reference: Reference, platform: Platform) -> PullResult:
+        """``reference``, without its name: it is only looked at."""
+        known = {image.id: image.digests for image in self._context.images.images()}
+        credentials = credentials_for(self._auth, reference)
+        pulled = await self._puller.pull(
+            reference, platform=str(platform), credentials=credentials, named=False, progress=_ignore
         )
+        image = pulled[0].image
+        if image.id not in known:
+            self._brought[image.id] = image.digests
+        else:
+            self._noted += [name for name in image.digests if name not in known[image.id]]
+        return pulled[0]
+
+    async def _beside(self, target: Descriptor, image: Image) -> list[Digest]:
+        """Digests of the other manifests for the platform of ``image`` in the index that is ``target``."""
+        if target.digest == image.manifest.digest:
+            return []
+        content = self._context.images.content
+        document = decode_any(await asyncio.to_thread(content.read, target.digest, SIZE_LIMIT), target.media_type)
         if not isinstance(document, Index):
             return []
         return [

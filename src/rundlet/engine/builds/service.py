@@ -50,9 +50,10 @@ from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image
 from rundlet.oci.descriptor import Descriptor
+from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.util.ids import short
-from rundlet.util.tasks import settled
+from rundlet.util.tasks import all_of, settled
 
 _log = logging.getLogger(__name__)
 _QUIET_MESSAGES = 10_000
@@ -274,24 +275,37 @@ class BuildService:
         lease: Lease,
         reporter: RichReporter | ClassicReporter,
     ) -> list["_Built"]:
-        """A result for each platform, one after the other."""
+        """A result for each platform; with the classic builder, whose text is one story, one after the other."""
         context, targets = self._context, platforms(options)
-        built: list[_Built] = []
 
         def work_of(reporter: Reporter) -> Work:
             return Work(context, self._rooms, workspace, lease, reporter, lent, options.auth)
 
-        async with work_of(reporter).agents() as agents:
+        whole = work_of(reporter)
+        async with whole.agents() as agents:
             request = build_request(options, found.dockerfile, lent.secrets, agents)
-            for platform in targets:
+            caches = whole.caches(request, targets)
+
+            async def solve(platform: Platform) -> _Built:
                 began = context.clock.now_ns()
                 several = len(targets) > 1
                 work = work_of(reporter.of_platform(str(platform)) if several else reporter)
                 given = several or bool(options.platform)
-                state = await work.solve(with_platform(request, platform, given=given))
+                state = await work.solve(with_platform(request, platform, given=given), caches)
                 assert state.image is not None
                 await lease.hold(state.image.id)
-                built.append(_Built(state, request, began, work.used, work.stages))
+                return _Built(state, request, began, work.used, work.stages)
+
+            built: list[_Built] = []
+            try:
+                await caches.find(request.cache_from)
+                if options.rich:
+                    built = await all_of([solve(platform) for platform in targets])
+                else:
+                    for platform in targets:
+                        built.append(await solve(platform))
+            finally:
+                await caches.forget({stage.id for one in built for stage in one.stages})
         return built
 
     async def _targets(

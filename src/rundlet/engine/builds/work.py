@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -34,6 +34,7 @@ from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
 from rundlet.image.records import Image
 from rundlet.image.removal import Remover
+from rundlet.oci.platform import Platform
 from rundlet.transport import HttpClient
 
 _CHUNK = 64 << 10
@@ -77,7 +78,22 @@ class Work:
         self.used: dict[str, Image] = {}
         self.stages: list[Image] = []
 
-    async def solve(self, request: BuildRequest) -> StageState:
+    def caches(self, request: BuildRequest, platforms: Sequence[Platform]) -> CacheImporter:
+        """The caches of a build for ``platforms``."""
+        return CacheImporter(
+            self._context,
+            self._rooms.puller,
+            self._rooms.loader,
+            self._rooms.remover,
+            self._lease,
+            self._reporter,
+            self._lent,
+            self._auth,
+            platforms,
+            remote=request.buildkit,
+        )
+
+    async def solve(self, request: BuildRequest, caches: CacheImporter) -> StageState:
         """The image. Raises LocatedError and what building raises."""
         context, rooms = self._context, self._rooms
         recorder = Recorder(
@@ -91,18 +107,7 @@ class Work:
             # What Docker's classic builder is told to look at is all that it looks at.
             sources_alone=bool(request.cache_from) and not request.buildkit,
         )
-        caches = CacheImporter(
-            context,
-            rooms.puller,
-            rooms.loader,
-            rooms.remover,
-            self._lease,
-            self._reporter,
-            self._lent,
-            self._auth,
-            remote=request.buildkit,
-        )
-        recorder.sources = await caches.sources(request.cache_from)
+        recorder.sources = caches.found
         contexts = await caches.settled(request.contexts, request.platform)
         request = msgspec.structs.replace(request, contexts=contexts)
         bases = BaseImageService(context, rooms.puller, self._auth, self._reporter, signed_only=request.signed_only)
@@ -129,7 +134,6 @@ class Work:
         finally:
             recorder.close()
             await rooms.runner.settle(self._reporter)
-            await caches.forget({image.id for image in self.stages})
         if request.squash:
             depth, steps = solver.base
             created = request.epoch * 10**9 if request.epoch is not None else context.clock.now_ns()
