@@ -253,6 +253,17 @@ def test_a_volume_that_is_mounted(engine: Engine) -> None:
     engine.ok("volume", "rm", "ram", "bad")
 
 
+def test_a_volume_without_a_quota_and_one_without_a_device(engine: Engine) -> None:
+    engine.ok("volume", "create", "-o", "size=0", "plain")
+    assert engine.ok("volume", "inspect", "-f", "{{.Options.size}}", "plain") == "0"
+    engine.ok("run", "--rm", "-v", "plain:/x", "busybox", "sh", "-c", "echo kept > /x/file")
+    assert engine.ok("run", "--rm", "-v", "plain:/x", "busybox", "cat", "/x/file") == "kept"
+    engine.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=", "hollow")
+    refused = engine.cli("run", "--rm", "-v", "hollow:/x", "busybox", "true")
+    assert refused.returncode == 125 and "missing device in volume options" in refused.stderr
+    engine.ok("volume", "rm", "plain", "hollow")
+
+
 def test_a_bound_volume_keeps_what_it_is_bound_to(engine: Engine, scratch: Path) -> None:
     (scratch / "kept").write_text("yes")
     engine.ok("volume", "create", "-o", "type=none", "-o", f"device={scratch}", "-o", "o=bind,ro", "bound")

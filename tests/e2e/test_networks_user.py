@@ -371,6 +371,17 @@ def test_a_network_that_is_gone_is_disconnected_by_force(client: Client) -> None
     assert forced.returncode == 1 and "is not connected to the network lost" in forced.stderr
 
 
+def test_a_container_that_is_gone_is_disconnected_by_force(client: Client) -> None:
+    client.ok("network", "create", "left")
+    for arguments, message in (
+        (("left", "nobody"), "No such container: nobody"),
+        (("-f", "left", "nobody"), "endpoint nobody not found"),
+        (("-f", "nowhere", "nobody"), "network nowhere not found"),
+    ):
+        refused = client("network", "disconnect", *arguments)
+        assert refused.returncode == 1 and message in refused.stderr
+
+
 def test_links_and_aliases_of_the_wrong_network(client: Client) -> None:
     client.ok("network", "create", "own")
     client.ok("run", "-d", "--name", "there", "--network", "own", "busybox", "sleep", "1000")

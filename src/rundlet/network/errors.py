@@ -78,6 +78,15 @@ class NotConnectedError(InternalError):
         super().__init__(f"container {container} is not connected to {'' if running else 'the '}network {network}")
 
 
+class EndpointNotFoundError(NotFoundError):
+    """Nobody of that name has a place in the network."""
+
+    reason = "endpoint-not-found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"endpoint {name} not found")
+
+
 class EndpointExistsError(ForbiddenError):
     reason = "endpoint-exists"
 

@@ -78,7 +78,7 @@ class VolumeMounts:
                     if self._find(name) is not None:
                         self._users.setdefault(name, set()).add(container_id)
             for volume in self._store.all():
-                if volume.options and not self._users.get(volume.name):
+                if options.mounted(volume.options) and not self._users.get(volume.name):
                     _unmount(volume.path)
 
     def _find(self, name: str) -> Volume | None:
@@ -86,7 +86,7 @@ class VolumeMounts:
             volume = self._store.get(name)
         except NoSuchVolumeError:
             return None
-        return volume if volume.options else None
+        return volume if options.mounted(volume.options) else None
 
     def _release(self, container_id: str) -> None:
         for name, users in list(self._users.items()):
@@ -105,6 +105,8 @@ def _mount(volume: Volume) -> None:
     except options.UnknownAddressError as error:
         problem = f"error resolving passed in network volume address: lookup {error.host}: {_reason(error.__cause__)}"
         raise VolumeMountError(volume, problem) from error
+    except options.NoDeviceError as error:
+        raise VolumeMountError(volume, "missing device in volume options") from error
     propagation = wanted.flags & (mount.MS_PRIVATE | mount.MS_SHARED | mount.MS_SLAVE)
     first = wanted.flags & ~(propagation | mount.MS_BIND | mount.MS_REC)
     try:

@@ -53,6 +53,7 @@ _CLEAR: Final = {
     "defaults": 0,
 }
 
+_SIZE: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?) ?[kmgtp]?(?:i?b)?", re.IGNORECASE)
 _CIFS_HOST: Final = re.compile(r"//(?P<host>\[[^\]]*\]|[^/:]*)(?P<port>:[0-9]+)?(?=/|$)")
 _PASSWORD: Final = re.compile(r"(?<=\bpassword=)[^,]*")
 
@@ -74,6 +75,10 @@ class UnknownAddressError(Exception):
     def __init__(self, host: str) -> None:
         super().__init__(host)
         self.host = host
+
+
+class NoDeviceError(Exception):
+    """There is nothing to be mounted."""
 
 
 class MountPlan(msgspec.Struct, frozen=True):
@@ -100,17 +105,36 @@ def check(name: str, options: Mapping[str, str]) -> None:
         if found is not None and found["port"]:
             raise VolumeOptionError(name, "port not allowed in CIFS device URL, include 'port' in 'o='")
     if "size" in options:
-        raise VolumeOptionError(name, "quota size requested but no quota support")
+        _check_size(name, options["size"])
     for option, needed in _NEEDED.items():
         missing = [other for other in needed if option in options and other not in options]
         if missing:
             raise VolumeOptionError(name, f'missing required option: "{missing[0]}"')
 
 
+def _check_size(name: str, text: str) -> None:
+    """No quota can be had; none (0) may be asked for. Raises VolumeOptionError."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise VolumeOptionError(name, f"invalid size: '{text}'")
+    if float(found["number"]) >= 1:
+        raise VolumeOptionError(name, "quota size requested but no quota support")
+
+
+def mounted(options: Mapping[str, str]) -> bool:
+    """Whether there is anything to mount: the volume is a plain directory otherwise."""
+    return bool(options.get("type") or options.get("device"))
+
+
 def plan(options: Mapping[str, str], resolve: Resolve) -> MountPlan:
-    """``resolve`` gives the address of a host's name: the kernel takes addresses only. Raises UnknownAddressError."""
+    """``resolve`` gives the address of a host's name: the kernel takes addresses only.
+
+    Raises UnknownAddressError, NoDeviceError.
+    """
     flags, data = 0, []
     kind, device = options.get("type", ""), options.get("device", "")
+    if not device:
+        raise NoDeviceError
     if kind == "cifs" and "addr=" not in options.get("o", ""):
         device = _CIFS_HOST.sub(lambda found: f"//{_address(found['host'], resolve)}", device, count=1)
     for word in options.get("o", "").split(","):

@@ -23,6 +23,9 @@ from rundlet.volume.store import Volume
             "create v: port not allowed in CIFS device URL, include 'port' in 'o='",
         ),
         ({"size": "1G"}, "create v: quota size requested but no quota support"),
+        ({"size": "1.5 KiB"}, "create v: quota size requested but no quota support"),
+        ({"size": "much"}, "create v: invalid size: 'much'"),
+        ({"size": ""}, "create v: invalid size: ''"),
     ],
 )
 def test_what_is_refused(chosen: dict[str, str], message: str) -> None:
@@ -52,12 +55,27 @@ def no_names(host: str) -> str:
             {"type": "cifs", "device": "//192.0.2.1/share", "o": "username=me,password=x"},
             MountPlan("//192.0.2.1/share", "cifs", 0, "username=me,password=x"),
         ),
-        ({}, MountPlan("", "", 0, "")),
     ],
 )
 def test_what_is_mounted(chosen: dict[str, str], expected: MountPlan) -> None:
     options.check("v", chosen)
     assert options.plan(chosen, no_names) == expected
+
+
+@pytest.mark.parametrize(
+    "chosen", [{}, {"size": "0"}, {"size": "0m"}, {"type": "", "device": ""}, {"type": "", "device": "", "o": "ro"}]
+)
+def test_what_is_a_plain_directory(chosen: dict[str, str]) -> None:
+    options.check("v", chosen)
+    assert not options.mounted(chosen)
+
+
+def test_nothing_to_mount() -> None:
+    chosen = {"type": "tmpfs", "device": ""}
+    options.check("v", chosen)
+    assert options.mounted(chosen)
+    with pytest.raises(options.NoDeviceError):
+        options.plan(chosen, no_names)
 
 
 def test_servers_by_name() -> None:

@@ -15,8 +15,8 @@ from rundlet.engine.containers.networking import Networking
 from rundlet.engine.context import Context
 from rundlet.engine.proxy import ProxyKeeper
 from rundlet.engine.resolver import ResolverKeeper
-from rundlet.errors import ConflictError, InvalidParameterError, RundletError
-from rundlet.network.errors import NetworkNotFoundError, NotConnectedError
+from rundlet.errors import ConflictError, InvalidParameterError, NoSuchContainerError, RundletError
+from rundlet.network.errors import EndpointNotFoundError, NetworkNotFoundError, NotConnectedError
 from rundlet.network.networks import Network
 from rundlet.network.sandbox import Change, parse_mode
 from rundlet.runtime.shimclient import ShimClient
@@ -68,9 +68,15 @@ class Connector:
     async def disconnect(self, ref: str, body: NetworkDisconnect) -> None:
         """A stopped container may also leave a network that is gone, and so may every other one by force.
 
-        Raises NoSuchContainerError, NotConnectedError, NetworkNotFoundError.
+        Raises NoSuchContainerError, NotConnectedError, NetworkNotFoundError, EndpointNotFoundError.
         """
-        record = self._context.containers.find(body.container)
+        try:
+            record = self._context.containers.find(body.container)
+        except NoSuchContainerError:
+            if not body.force:
+                raise
+            self._forget(ref, body.container)
+            return
         live = self._context.live.of(record.id)
         async with live.lock:
             record = self._usable(record.id)
@@ -89,6 +95,15 @@ class Connector:
             self._save(record, {other: settings for other, settings in asked.items() if other != name})
         if network is not None and shim is not None:
             self._context.events.publish("network", "disconnect", network.id, network_event(network, record.id))
+
+    def _forget(self, ref: str, name: str) -> None:
+        """Take away what a container that is gone has left in a network. Raises EndpointNotFoundError."""
+        network = self._context.network.network(ref)
+        for endpoint in self._context.network.endpoints_of(network):
+            if name in (endpoint.name, endpoint.container_id):
+                self._context.network.release(endpoint.container_id)
+                return
+        raise EndpointNotFoundError(name)
 
     async def reconnect_names(self) -> None:
         """A new resolver runs: every shim with names to look up hands its sockets over. What fails is logged."""

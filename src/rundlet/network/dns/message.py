@@ -88,16 +88,21 @@ def parse(data: bytes) -> Query | None:
 
 
 def respond(query: Query, records: Sequence[Record], *, rcode: int = NOERROR, limit: int = 65535) -> bytes:
-    """The answer; longer than ``limit`` bytes it becomes an empty one that says "ask by TCP"."""
-    body = b"".join(
-        _QUESTION_NAME + struct.pack(">HHIH", record.kind, _CLASS_IN, _TTL, len(record.data)) + record.data
-        for record in records
-    )
+    """The answer; where ``limit`` bytes don't hold it, as many records as fit, and "ask by TCP".
+
+    There are clients that never ask by TCP and take what they get.
+    """
     extra = b"\0" + struct.pack(">HHIH", _OPT, _MAX_SIZE, 0, 0) if query.edns else b""
     flags = _QR | (query.flags & _RD) | _RA | rcode
-    count = len(records)
-    if HEADER.size + len(query.question) + len(body) + len(extra) > limit:
-        body, count, flags = b"", 0, flags | _TC
+    body, count = b"", 0
+    room = limit - HEADER.size - len(query.question) - len(extra)
+    for record in records:
+        head = struct.pack(">HHIH", record.kind, _CLASS_IN, _TTL, len(record.data))
+        if len(body) + len(_QUESTION_NAME) + len(head) + len(record.data) > room:
+            flags |= _TC
+            break
+        body += _QUESTION_NAME + head + record.data
+        count += 1
     return HEADER.pack(query.id, flags, 1, count, 0, 1 if extra else 0) + query.question + body + extra
 
 
