@@ -1,5 +1,6 @@
 """What an engine's settings say about all its containers, about its firewall and about its end."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -35,6 +36,15 @@ def test_what_containers_have_that_ask_for_nothing(new_engine: NewEngine) -> Non
     assert info["Labels"] == ["room=4"] and "name=no-new-privileges" in info["SecurityOptions"]
     for group in (*Path("/sys/fs/cgroup").glob("rundlet-rooms"), *Path("/sys/fs/cgroup").glob("*/rundlet-rooms")):
         group.rmdir()  # the parent is whoever's named it, not the engine's
+
+
+def test_an_engine_that_says_it_is_experimental(new_engine: NewEngine) -> None:
+    for engine, said in ((new_engine("--experimental"), "true"), (new_engine(), "false")):
+        assert engine.ok("version", "-f", "{{.Server.Experimental}}") == said
+        assert engine.ok("info", "-f", "{{.ExperimentalBuild}}") == said
+        with contextlib.closing(docker.DockerClient(base_url=engine.host)) as client:
+            answer = client.api.get(f"{client.api.base_url}/_ping")
+            assert answer.headers["Docker-Experimental"] == said
 
 
 def test_the_cgroup_namespace_of_who_asks_for_none(new_engine: NewEngine) -> None:

@@ -46,6 +46,7 @@ class Config:
 
     ``runtime_args`` go before a runtime's own arguments.
     ``buildkit``: clients are told to build by its protocol unless they are told otherwise.
+    ``experimental``: clients are told so, for what they themselves have of that kind; the engine has nothing.
     ``max_layer_size`` (bytes, 0: any) ends a layer that inflates to more.
     ``metrics_addr``: where Prometheus is answered, as HOST:PORT; empty: nowhere.
     ``build_rules``: what of the build cache goes by itself.
@@ -106,6 +107,7 @@ class Config:
     shutdown_timeout: int = 15
     moving: Transfers = field(default_factory=Transfers)
     buildkit: bool = False
+    experimental: bool = False
 
     @property
     def uses_tls(self) -> bool:
@@ -162,6 +164,7 @@ _FILE_KEYS: dict[str, type] = {
     "log-level": str,
     "log-format": str,
     "debug": bool,
+    "experimental": bool,
     "default-runtime": str,
     "runtimes": dict,
     "cdi-spec-dirs": list,

@@ -18,6 +18,7 @@ FLAGS: Final[dict[str, tuple[str, str]]] = {
     "log-level": ("log-level", "str"),
     "log-format": ("log-format", "str"),
     "debug": ("debug", "bool"),
+    "experimental": ("experimental", "bool"),
     "default-runtime": ("default-runtime", "str"),
     "add-runtime": ("runtimes", "pair"),
     "cdi-spec-dir": ("cdi-spec-dirs", "list"),

@@ -24,7 +24,6 @@ _REFUSED: Final = {
     "userland-proxy-path": "the proxy is its own",
 }
 _ONE_ANSWER: Final[dict[str, tuple[Any, str]]] = {
-    "experimental": (False, "there are no experimental features"),
     "firewall-backend": ("nftables", "it is nftables"),
     "raw-logs": (True, "logs have no colours"),
     "selinux-enabled": (False, "containers have the labels that --security-opt gives them"),

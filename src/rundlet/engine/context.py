@@ -45,6 +45,8 @@ class Settings:
     """What is put before a runtime's own arguments, by its name."""
     buildkit: bool = False
     """Clients are told to build by BuildKit's protocol."""
+    experimental: bool = False
+    """Clients are told that the engine is."""
     labels: tuple[str, ...] = ()
     """The engine's own, for ``info``."""
     open_hosts: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ class SystemService:
             "PythonVersion": platform.python_version(),
             "GitCommit": "",
             "BuildTime": "",
-            "Experimental": "false",
+            "Experimental": str(self.experimental).lower(),
         }
         return Version(
             platform=PlatformName(name="Rundlet Engine"),
@@ -96,7 +96,13 @@ class SystemService:
             os="linux",
             arch=machine.go_architecture(),
             kernel_version=machine.kernel(),
+            experimental=self.experimental,
         )
+
+    @property
+    def experimental(self) -> bool:
+        """What clients are told, who may have features of that kind."""
+        return self._context.settings.experimental
 
     @property
     def builder_version(self) -> str:
@@ -158,6 +164,7 @@ class SystemService:
             no_proxy=_from_environment("NO_PROXY"),
             name=socket.gethostname(),
             labels=settings.labels,
+            experimental_build=settings.experimental,
             server_version=VERSION,
             runtimes=self._runtimes(),
             default_runtime=settings.default_runtime,

@@ -30,7 +30,7 @@ HEADERS: Final = {
     "Ostype": "linux",
     "Server": f"Rundlet/{rundlet.__version__} (linux)",
 }
-"""On every answer. Clients negotiate their API version by the first."""
+"""On every answer. Clients negotiate their API version by the first; ``/_ping`` has its own word of the second."""
 
 _JSON_HEADERS: Final = {**HEADERS, hdrs.CONTENT_TYPE: JSON}
 

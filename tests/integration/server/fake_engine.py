@@ -648,6 +648,7 @@ class FakeSystem:
         self.kinds: frozenset[str] = frozenset()
 
     builder_version = "1"
+    experimental = False
 
     async def version(self) -> Version:
         return Version(version="28.2.2", api_version="1.51", min_api_version="1.24", os="linux", arch="amd64")

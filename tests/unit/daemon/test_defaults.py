@@ -67,7 +67,7 @@ def test_flags_and_keys_say_the_same(tmp_path: Path) -> None:
         ({"proxies": {"ftp-proxy": "x"}}, "proxies: ftp-proxy: want http-proxy, https-proxy, no-proxy"),
         ({"max-concurrent-uploads": -1}, "invalid max-concurrent-uploads: -1"),
         ({"metrics-addr": "9323"}, "invalid metrics-addr: 9323"),
-        ({"experimental": True}, "experimental is not supported by Rundlet: there are no experimental features"),
+        ({"experimental": "yes"}, "experimental: want a JSON bool"),
         (
             {"features": {"containerd-snapshotter": True}},
             "features is not supported by Rundlet: containerd-snapshotter",

@@ -41,6 +41,7 @@ def settings(config: Config, outside: KeeperLink | None) -> Settings:
         runtime_args=config.runtime_args,
         labels=config.labels,
         buildkit=config.buildkit,
+        experimental=config.experimental,
         maps_users=bool(config.userns_remap) or config.default_userns not in ("", usermaps.HOST),
         scopes=cgroups.service_manager(config.exec_opts, config.rootless, outside.cgroup if outside else ""),
     )

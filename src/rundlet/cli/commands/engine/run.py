@@ -47,6 +47,7 @@ FLAGS = (
     ("dns-search", "", "list", "DNS search domain of containers that name none"),
     ("exec-opt", "", "list", "native.cgroupdriver=systemd (the default where it runs with cgroup v2) or =cgroupfs"),
     ("exec-root", "", "string", "Directory of sockets and locks"),
+    ("experimental", "", "bool", "Tell clients that the engine is (version, info); it has nothing of that kind"),
     ("feature", "", "NAME[=BOOL]", 'Feature that is on or off: "buildkit" (default off), "cdi" (default on)'),
     ("fixed-cidr", "", "string", "IPv4 subnet for addresses on the default bridge"),
     ("fixed-cidr-v6", "", "string", "IPv6 subnet of the default bridge"),

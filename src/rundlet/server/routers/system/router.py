@@ -30,7 +30,11 @@ class SystemRouter:
         self._backend = backend
 
     async def ping(self, call: Call) -> web.StreamResponse:
-        headers = {"Builder-Version": self._backend.builder_version, **_PING_HEADERS}
+        headers = {
+            "Builder-Version": self._backend.builder_version,
+            "Docker-Experimental": str(self._backend.experimental).lower(),
+            **_PING_HEADERS,
+        }
         return answers.text("" if call.request.method == "HEAD" else "OK", headers)
 
     async def version(self, call: Call) -> web.StreamResponse:
