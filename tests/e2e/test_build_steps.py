@@ -1,10 +1,13 @@
 """What RUN may have besides its image, outputs, and what is kept between builds."""
 
+import contextlib
+import email.utils
+import hashlib
 import http.server
 import json
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -206,6 +209,99 @@ def test_downloads(context: Context, website: tuple[str, Path]) -> None:
     assert "digest mismatch" in context.build().stderr
     context.dockerfile(f"FROM busybox\nADD {url}/missing /d/\n")
     assert "404" in context.build().stderr
+
+
+@contextlib.contextmanager
+def answering(
+    answer: Callable[[http.server.BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]],
+) -> Iterator[str]:
+    """The address of a server of which ``answer`` makes status, headers and body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = answer(self)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("validator", ["ETag", "Last-Modified", "young", "none", "tag only"])
+def test_what_has_not_changed_at_an_address_is_not_downloaded_again(context: Context, validator: str) -> None:
+    content, sent = [b"first"], []
+    old, recent = "Mon, 02 Jan 2023 03:04:05 GMT", email.utils.formatdate(usegmt=True)
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        headers = {}
+        tag = f'"{content[0].decode()}"'
+        if validator in ("ETag", "tag only"):
+            headers["ETag"] = tag
+            if validator == "ETag" and request.headers.get("If-None-Match") == tag:
+                return 304, headers, b""
+        if validator in ("Last-Modified", "young"):
+            headers["Last-Modified"] = old if validator == "Last-Modified" else recent
+            if request.headers.get("If-Modified-Since") == headers["Last-Modified"] and content[0] == b"first":
+                return 304, headers, b""
+        sent.append(content[0])
+        return 200, headers, content[0]
+
+    with answering(answer) as url:
+        context.dockerfile(f"FROM busybox\nADD {url}/f /f\nRUN cat /f\n").ok("-t", "t")
+        assert "CACHED" in context.ok("-t", "t").partition("ADD")[2]
+        # What is sent by a server that does not know the condition is not read to its end.
+        assert len(sent) == (1 if validator in ("ETag", "Last-Modified") else 2)
+        content[0] = b"another"
+        assert "CACHED" not in context.ok("-t", "t").partition("ADD")[2]
+        assert context.run("cat", "/f") == "another"
+        # Known, but not there for a step of another kind: brought after all.
+        context.dockerfile(f"FROM busybox\nENV a=b\nRUN true\nADD {url}/f /g\n").ok("-t", "t")
+        assert context.run("cat", "/g") == "another"
+
+
+def test_a_checksum_that_is_known_asks_nobody(context: Context) -> None:
+    asked: list[str] = []
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        asked.append(request.path)
+        return 200, {}, b"said"
+
+    digest = hashlib.sha256(b"said").hexdigest()
+    with answering(answer) as url:
+        context.dockerfile(f"FROM busybox\nADD --checksum=sha256:{digest} {url}/f /f\n")
+        context.ok("-t", "t")
+        context.ok("-t", "t")
+        assert asked == ["/f"]
+        context.engine.ok("builder", "prune", "-af")
+        context.ok("-t", "t")
+        assert asked == ["/f", "/f"]
+
+
+def test_an_address_is_asked_once_for_all_platforms(context: Context) -> None:
+    asked: list[str] = []
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        asked.append(request.path)
+        return 200, {}, b"said"
+
+    with answering(answer) as url:
+        context.dockerfile(f"FROM scratch\nADD {url}/f /f\n")
+        context.ok("-t", "t", "--platform", "linux/amd64,linux/arm64")
+        assert asked == ["/f"]
 
 
 def test_what_needs_no_step_before_it_is_done_meanwhile(context: Context) -> None:

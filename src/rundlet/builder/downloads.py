@@ -20,13 +20,14 @@ from rundlet.image.records import OnProgress, Progress
 from rundlet.oci.digest import Digest
 from rundlet.transport import HttpClient
 from rundlet.transport.errors import without_password
-from rundlet.transport.http import Request
+from rundlet.transport.http import Request, Response
 
 _GIT_HOSTS: Final = ("github.com/",)
 _GIT_SUFFIX: Final = re.compile(r"\.git(?:\?[^#]*)?(?:#.*)?\Z")
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}\Z")
 _SCP: Final = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.\-\[\]]+:(?!//)")
 _GIT_SECONDS: Final = 600
+_SETTLED_NS: Final = 60 * 10**9
 _GIT_FIELDS: Final = {
     "ref": "reference",
     "tag": "reference",
@@ -38,15 +39,43 @@ _GIT_FIELDS: Final = {
 _GIT_FLAGS: Final = {"keep-git-dir": "keep_metadata", "submodules": "submodules"}
 
 
-class Download(msgspec.Struct, frozen=True):
-    """A file that has arrived. ``mtime_ns`` is what the server says, 0 when it says nothing."""
+class Seen(msgspec.Struct, frozen=True):
+    """A file at an address as it was. ``etag``, or else ``modified`` (a date, as it was sent), is what its server
+    recognises it by; where both are "", it recognises nothing."""
 
-    path: str
+    etag: str
+    modified: str
     name: str
     digest: str
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        if self.etag:
+            return {"If-None-Match": self.etag}
+        return {"If-Modified-Since": self.modified} if self.modified else {}
+
+    def still(self, response: Response) -> bool:
+        """Whether ``response`` says that it is so still. Some servers know no conditions, but send the tag again."""
+        same_tag = bool(self.etag) and response.headers.get("ETag") == self.etag
+        return (response.status == 304 and bool(self.conditions)) or (response.status == 200 and same_tag)
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file that has arrived, ``seen`` so. ``mtime_ns`` is what the server says, 0 when it says nothing."""
+
+    path: str
+    seen: Seen
     size: int
     mtime_ns: int
     kind: str
+
+    @property
+    def name(self) -> str:
+        return self.seen.name
+
+    @property
+    def digest(self) -> str:
+        return self.seen.digest
 
 
 class GitSource(msgspec.Struct, frozen=True):
@@ -101,12 +130,23 @@ def _queried(source: GitSource, query: str) -> GitSource:
 
 async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progress: OnProgress) -> Download:
     """``url`` into ``directory``. ``checksum`` (a digest, or "") is verified. Raises BuildError, TransportError."""
+    found = await fetch_changed(http, url, directory, checksum, progress, None)
+    assert found is not None
+    return found
+
+
+async def fetch_changed(
+    http: HttpClient, url: str, directory: str, checksum: str, progress: OnProgress, before: Seen | None
+) -> Download | None:
+    """The same; None where it is still what it was ``before``."""
     wanted = Digest.parse(checksum) if checksum else None
     hasher = wanted.hasher() if wanted is not None else hashlib.sha256()
     content = hashlib.sha256()
     path = f"{directory}/file"
     size = 0
-    async with http.send(Request("GET", url)) as response:
+    async with http.send(Request("GET", url, before.conditions if before is not None else {})) as response:
+        if before is not None and before.still(response):
+            return None
         if response.status != 200:
             place = without_password(url)
             raise BuildError(f"failed to GET {place} with status {response.status} {response.reason}".rstrip())
@@ -119,21 +159,35 @@ async def fetch(http: HttpClient, url: str, directory: str, checksum: str, progr
                 content.update(chunk)
                 await asyncio.to_thread(file.write, chunk)
                 progress(Progress("Downloading", "", size, total))
-        name = _file_name(response.headers.get("Content-Disposition", ""), url)
-        mtime = _time(response.headers.get("Last-Modified", ""))
-        kind = response.headers.get("Content-Type", "")
+        headers = response.headers
     if wanted is not None and hasher.hexdigest() != wanted.encoded:
         raise BuildError(f"digest mismatch {wanted.algorithm}:{hasher.hexdigest()}: {wanted}")
-    return Download(path, name, content.hexdigest(), size, mtime, kind.partition(";")[0].strip())
+    name = name_in_url(url) or _plain_name(_disposed(headers.get("Content-Disposition", "")))
+    seen = Seen(headers.get("ETag", ""), _settled_time(headers), name, content.hexdigest())
+    kind = headers.get("Content-Type", "").partition(";")[0].strip()
+    return Download(path, seen, size, _time(headers.get("Last-Modified", "")), kind)
 
 
-def _file_name(disposition: str, url: str) -> str:
-    """What the file that was asked for at ``url`` (wherever that led) is called; "" where nothing tells."""
+def name_in_url(url: str) -> str:
+    """What the file that is asked for at ``url`` (wherever that leads) is called; "" where nothing tells."""
+    return _plain_name(unquote(urlsplit(url).path).rpartition("/")[2])
+
+
+def _disposed(disposition: str) -> str:
     header = Message()
     header["Content-Disposition"] = disposition
-    name = header.get_filename("") if disposition else ""
-    name = name or unquote(urlsplit(url).path).rpartition("/")[2]
+    return header.get_filename("") if disposition else ""
+
+
+def _plain_name(name: str) -> str:
     return name if name not in (".", "..") and "/" not in name and "\0" not in name else ""
+
+
+def _settled_time(headers: Mapping[str, str]) -> str:
+    """Last-Modified, where it tells the file from what it may become (RFC 9110, 8.8.2.2); else ""."""
+    modified = headers.get("Last-Modified", "")
+    age = _time(headers.get("Date", "")) - _time(modified)
+    return modified if _time(modified) and age >= _SETTLED_NS else ""
 
 
 def _time(text: str) -> int:

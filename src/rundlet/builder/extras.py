@@ -11,11 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.downloads import Download, clone, fetch, git_source, is_http
+from rundlet.builder.downloads import Download, clone, git_source, is_http
 from rundlet.builder.errors import BuildError, TransferError
 from rundlet.builder.pieces import Archive, Piece, contents, file_header, picked
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.transfers import Place, exclusions, pick_all
+from rundlet.builder.urls import Downloads, RemoteFile
 from rundlet.builder.workspace import Workspace
 from rundlet.errors import RundletError
 from rundlet.image.records import Progress
@@ -23,7 +24,6 @@ from rundlet.storage.errors import LayerError
 from rundlet.storage.files.access import Picked, PickRequest, Source
 from rundlet.storage.layer import tarwrite
 from rundlet.storage.layer.compression import Inflater
-from rundlet.transport import HttpClient
 from rundlet.util.tasks import all_of
 
 _BLOCK: Final = 512
@@ -35,9 +35,9 @@ class AddExtras:
     """One per build."""
 
     def __init__(
-        self, http: HttpClient, workspace: Workspace, reporter: Reporter, secrets: Mapping[str, bytes]
+        self, downloads: Downloads, workspace: Workspace, reporter: Reporter, secrets: Mapping[str, bytes]
     ) -> None:
-        self._http = http
+        self._downloads = downloads
         self._workspace = workspace
         self._reporter = reporter
         self._secrets = secrets
@@ -90,13 +90,12 @@ class AddExtras:
         def progress(state: Progress) -> None:
             self._reporter.progress(step, state)
 
-        directory = await asyncio.to_thread(self._workspace.directory, "download")
         try:
-            found = await fetch(self._http, url, directory, instruction.checksum, progress)
+            found = await self._downloads.find(url, instruction.checksum, progress)
         except RundletError as exc:
             raise TransferError("ADD", str(exc)) from exc
         if instruction.unpack:
-            return await _archive(lambda: _bytes_of(found.path))
+            return _archive_piece(f"archive\0{found.digest}", lambda: _bytes_of(found))
         name = found.name or posixpath.basename(instruction.destination)
         if not name:
             raise TransferError("ADD", f"cannot determine filename from url: {url}: give the destination a file name")
@@ -136,7 +135,11 @@ async def _archive(opened: Callable[[], AsyncGenerator[bytes, None]]) -> Piece:
     async with aclosing(opened()) as chunks:
         async for chunk in chunks:
             hasher.update(chunk)
-    return Piece(hasher.hexdigest(), opened, directory=True, owned=True, keep_kinds=False, enclosed=True)
+    return _archive_piece(hasher.hexdigest(), opened)
+
+
+def _archive_piece(digest: str, opened: Callable[[], AsyncGenerator[bytes, None]]) -> Piece:
+    return Piece(digest, opened, directory=True, owned=True, keep_kinds=False, enclosed=True)
 
 
 async def _holds_tar(chunks: AsyncGenerator[bytes, None]) -> bool:
@@ -163,18 +166,26 @@ def _is_header(block: bytes) -> bool:
     return wanted == sum(block[: _CHECKSUM.start]) + sum(block[_CHECKSUM.stop :]) + 8 * 0x20
 
 
-async def _bytes_of(path: str) -> AsyncGenerator[bytes, None]:
-    with open(path, "rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+async def _bytes_of(file: RemoteFile) -> AsyncGenerator[bytes, None]:
+    with open((await _brought(file)).path, "rb") as data:
+        while chunk := await asyncio.to_thread(data.read, _CHUNK):
             yield chunk
 
 
-def _file_piece(found: Download, name: str) -> Piece:
+async def _brought(file: RemoteFile) -> Download:
+    try:
+        return await file.here()
+    except RundletError as exc:
+        raise TransferError("ADD", str(exc)) from exc
+
+
+def _file_piece(found: RemoteFile, name: str) -> Piece:
     async def opened() -> Archive:
-        yield file_header(name, found.size, found.mtime_ns, 0o600)
-        async with aclosing(_bytes_of(found.path)) as chunks:
+        brought = await _brought(found)
+        yield file_header(name, brought.size, brought.mtime_ns, 0o600)
+        async with aclosing(_bytes_of(found)) as chunks:
             async for chunk in chunks:
                 yield chunk
-        yield tarwrite.padding(found.size) + tarwrite.END
+        yield tarwrite.padding(brought.size) + tarwrite.END
 
     return Piece(hashlib.sha256(f"{name}\0{found.digest}".encode()).hexdigest(), opened, single=True)

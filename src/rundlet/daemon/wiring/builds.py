@@ -7,6 +7,7 @@ from rundlet.api.images import SaveOptions
 from rundlet.builder import cache as build_cache
 from rundlet.builder.cachemounts import CacheMounts
 from rundlet.builder.layers import LayerMaker
+from rundlet.builder.urls import UrlMemory
 from rundlet.daemon.wiring.containers import Containers
 from rundlet.daemon.wiring.grounds import Grounds
 from rundlet.daemon.wiring.images import Images
@@ -44,6 +45,7 @@ def join(
         loader=images.rooms.loader,
         leases=leases,
         http=grounds.http,
+        urls=UrlMemory(grounds.database),
     )
 
     async def save(names: tuple[str, ...]) -> AsyncIterator[bytes]:

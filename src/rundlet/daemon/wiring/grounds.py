@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rundlet.builder import cache as build_cache
+from rundlet.builder import urls as build_urls
 from rundlet.container.store import ContainerStore
 from rundlet.daemon import drivers, networks, recovery, registries
 from rundlet.daemon.config import Config
@@ -62,6 +63,7 @@ def schemas() -> list[Sequence[str]]:
         image_store.SCHEMA,
         image_uses.SCHEMA,
         build_cache.SCHEMA,
+        build_urls.SCHEMA,
         network_service.SCHEMA,
         volume_store.SCHEMA,
     ]

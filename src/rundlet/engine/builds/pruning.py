@@ -10,6 +10,7 @@ from rundlet.api.builds import BuildPruned, BuildPruneOptions, CacheUsage
 from rundlet.api.filters import Filters
 from rundlet.builder.cache import RESULT, BuildCache, CacheRecord
 from rundlet.builder.cachemounts import CacheDirectory, CacheMounts
+from rundlet.builder.urls import UrlMemory
 from rundlet.engine.builds.kept import KeptContext, KeptContexts, free_bytes
 from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
@@ -27,8 +28,15 @@ class BuildCacheService:
     """Made by the wiring."""
 
     def __init__(
-        self, context: Context, cache: BuildCache, mounts: CacheMounts, contexts: KeptContexts, remover: Remover
+        self,
+        context: Context,
+        cache: BuildCache,
+        mounts: CacheMounts,
+        contexts: KeptContexts,
+        remover: Remover,
+        urls: UrlMemory,
     ) -> None:
+        self._urls = urls
         self._context = context
         self._cache = cache
         self._mounts = mounts
@@ -78,7 +86,10 @@ class BuildCacheService:
             if len(left) == len(waiting):
                 break
             waiting = left
-        gone = [record.image for record in records.values()] if options.everything and not filters.values else []
+        gone: list[Digest] = []
+        if options.everything and not filters.values:
+            gone = [record.image for record in records.values()]
+            await asyncio.to_thread(self._urls.clear)
         await asyncio.to_thread(self._cache.forget, gone)
         if told:
             self._context.events.publish("builder", "prune", "", {"reclaimed": str(freed)})

@@ -32,6 +32,7 @@ from rundlet.builder.namedcontexts import is_remote
 from rundlet.builder.report import Reporter
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
+from rundlet.builder.urls import Downloads
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds import attestations, calls, checks, indexes
 from rundlet.engine.builds.classic import ClassicReporter
@@ -93,7 +94,7 @@ class BuildService:
         self.kept = KeptContexts(context.layout, context.clock)
         self._attester = attestations.Attester(context)
         self._results = Results(context, rooms)
-        self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, self.kept, rooms.remover)
+        self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, self.kept, rooms.remover, rooms.urls)
 
     async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         """An error before the first message is raised, a later one is the last message."""
@@ -278,8 +279,10 @@ class BuildService:
         """A result for each platform; with the classic builder, whose text is one story, one after the other."""
         context, targets = self._context, platforms(options)
 
+        downloads = Downloads(self._rooms.http, self._rooms.urls, lambda: workspace.directory("download"))
+
         def work_of(reporter: Reporter) -> Work:
-            return Work(context, self._rooms, workspace, lease, reporter, lent, options.auth)
+            return Work(context, self._rooms, workspace, lease, reporter, lent, options.auth, downloads)
 
         whole = work_of(reporter)
         async with whole.agents() as agents:

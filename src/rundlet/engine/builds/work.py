@@ -22,6 +22,7 @@ from rundlet.builder.squash import squash
 from rundlet.builder.state import StageState
 from rundlet.builder.steps import Recorder
 from rundlet.builder.transfers import Transfers
+from rundlet.builder.urls import Downloads, UrlMemory
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import BaseImageService
 from rundlet.engine.builds.caches import CacheImporter
@@ -53,10 +54,11 @@ class BuildRooms(msgspec.Struct, frozen=True):
     loader: Loader
     leases: Leases
     http: HttpClient
+    urls: UrlMemory
 
 
 class Work:
-    """Used once."""
+    """Used once. ``downloads`` are those of the whole build."""
 
     def __init__(
         self,
@@ -67,7 +69,9 @@ class Work:
         reporter: Reporter,
         lent: Lent,
         auth: Mapping[str, AuthConfig],
+        downloads: Downloads,
     ) -> None:
+        self._downloads = downloads
         self._context = context
         self._rooms = rooms
         self._workspace = workspace
@@ -115,7 +119,7 @@ class Work:
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
         inputs = {name: workspace.context for name, workspace in self._lent.contexts.items()}
         finder = SourceFinder(request, self._workspace, solver, bases, context.images, self._lease, inputs)
-        extras = AddExtras(rooms.http, self._workspace, self._reporter, self._lent.secrets)
+        extras = AddExtras(self._downloads, self._workspace, self._reporter, self._lent.secrets)
         solver.transfers = Transfers(
             recorder,
             self._workspace,
