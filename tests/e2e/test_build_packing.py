@@ -1,7 +1,10 @@
 """How an image leaves a build: media types, compression, pushed by its digest, as a directory."""
 
+import hashlib
+import io
 import json
 import tarfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +132,48 @@ async def test_a_directory_of_the_clients(engine: Engine, context: Context) -> N
     assert {one["digest"] for one in (manifest["config"], *manifest["layers"])} < set(store.blobs)
     assert len(store.blobs) == 4
     engine.ok("rmi", "packed:3")
+
+
+def test_a_base_that_was_loaded_plain_leaves_compressed(context: Context, registry: Registry, tmp_path: Path) -> None:
+    """And what speaks of the image's manifest speaks of the one that was pushed."""
+    engine, name, base = context.engine, f"{registry.address}/on/plain:1", "plain-base:1"
+    archive = tmp_path / "plain.tar"
+    with tarfile.open(archive, "w") as out:
+        _member(out, "layer.tar", layer := _layer(tmp_path))
+        document = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]}}
+        _member(out, "config.json", json.dumps(document).encode())
+        entry = {"Config": "config.json", "RepoTags": [base], "Layers": ["layer.tar"]}
+        _member(out, "manifest.json", json.dumps([entry]).encode())
+    engine.ok("load", "-i", str(archive))
+    meta = tmp_path / "meta"
+    done = context.dockerfile(f"FROM {base}\nCOPY a /a\n").build("-t", name, "--push", "--metadata-file", str(meta))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(meta.read_text())["containerimage.digest"]
+    with urllib.request.urlopen(_manifest_request(registry.address, "on/plain", "1")) as answer:
+        assert answer.headers["Docker-Content-Digest"] == said
+        layers = json.load(answer)["layers"]
+    assert [layer["mediaType"] for layer in layers] == [f"{DOCKER}.image.rootfs.diff.tar.gzip"] * 2
+    assert engine.ok("image", "inspect", "-f", "{{.RepoDigests}}", name) == f"[{registry.address}/on/plain@{said}]"
+    engine.ok("rmi", name, base)
+
+
+def _layer(tmp_path: Path) -> bytes:
+    path = tmp_path / "layer.tar"
+    with tarfile.open(path, "w") as out:
+        _member(out, "etc/name", str(tmp_path).encode() * 100)
+    return path.read_bytes()
+
+
+def _member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    archive.addfile(info, io.BytesIO(data))
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _manifest_request(address: str, repository: str, tag: str) -> urllib.request.Request:
+    accept = {"Accept": f"{DOCKER}.distribution.manifest.v2+json"}
+    return urllib.request.Request(f"http://{address}/v2/{repository}/manifests/{tag}", headers=accept)

@@ -18,7 +18,7 @@ from rundlet.image.archive import (
 )
 from rundlet.image.legacy import legacy_images
 from rundlet.image.store import parse_name
-from rundlet.image.unarchive import Part, Parts
+from rundlet.image.unarchive import Parts
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
@@ -72,7 +72,7 @@ class _Finder:
         elif not found and LEGACY_REPOSITORIES in parts.files:
             repositories = self._text(LEGACY_REPOSITORIES)
             found = [
-                FoundImage(image.config, tuple(part.blob for part in image.layers), _references(image.names))
+                FoundImage(image.config, image.layers, _references(image.names))
                 for image in legacy_images(parts, repositories, self._content)
             ]
         if not found:
@@ -115,7 +115,7 @@ class _Finder:
         part = _blob(self._parts, descriptor.digest)
         if part is None or not depth:
             return None
-        data = self._content.read(part.blob.digest, DOCUMENT_LIMIT)
+        data = self._content.read(part.digest, DOCUMENT_LIMIT)
         document = decode_any(data, descriptor.media_type)
         if isinstance(document, Index):
             return self._chosen(descriptor, document, depth)
@@ -125,18 +125,8 @@ class _Finder:
         layers = [_blob(self._parts, layer.digest) for layer in document.layers]
         if described is None or not all(layers):
             return None
-        config = self._content.read(described.blob.digest, DOCUMENT_LIMIT)
-        # A layer that was compressed on the way in is another blob: then the manifest has to be a new one.
-        same = all(
-            part.blob.digest == layer.digest for part, layer in zip(_parts(layers), document.layers, strict=True)
-        )
-        return FoundImage(
-            config,
-            document.layers if same else tuple(part.blob for part in _parts(layers)),
-            (),
-            data if same else None,
-            descriptor.media_type,
-        )
+        config = self._content.read(described.digest, DOCUMENT_LIMIT)
+        return FoundImage(config, document.layers, (), data, descriptor.media_type)
 
     def _chosen(self, descriptor: Descriptor, index: Index, depth: int) -> FoundImage | None:
         chosen = index.choose(self._wanted)
@@ -159,37 +149,33 @@ class _Finder:
             part = _blob(self._parts, child.digest)
             if part is None:
                 return None
-            document = decode_any(self._content.read(part.blob.digest, DOCUMENT_LIMIT), child.media_type)
+            document = decode_any(self._content.read(part.digest, DOCUMENT_LIMIT), child.media_type)
             if not isinstance(document, Manifest):
                 return None
             listed = (document.config, *document.layers)
             stored = [_blob(self._parts, descriptor.digest) for descriptor in listed]
-            if any(part is None or part.blob.digest != part.digest for part in stored):
+            if None in stored:
                 return None
             blobs += (child.digest, *(descriptor.digest for descriptor in listed))
         return blobs
 
     def _layer(self, name: str) -> Descriptor | str:
         part = self._parts.find(name)
-        return name if part is None else part.blob
+        return name if part is None else part
 
     def _text(self, name: str) -> bytes:
         part = self._parts.find(name)
         if part is None:
             raise ArchiveError(f"invalid archive: {name} is missing")
-        return self._content.read(part.blob.digest, DOCUMENT_LIMIT)
+        return self._content.read(part.digest, DOCUMENT_LIMIT)
 
 
-def _blob(parts: Parts, digest: Digest) -> Part | None:
+def _blob(parts: Parts, digest: Digest) -> Descriptor | None:
     """The file that an OCI layout keeps under ``digest``. Raises DigestMismatchError when it is another."""
     part = parts.find(blob_path(digest))
     if part is not None and part.digest != digest:
         raise DigestMismatchError(str(digest), str(part.digest))
     return part
-
-
-def _parts(found: Sequence[Part | None]) -> list[Part]:
-    return [part for part in found if part is not None]
 
 
 def _references(names: Sequence[str]) -> tuple[Reference, ...]:

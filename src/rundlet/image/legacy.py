@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from rundlet.image.archive import DOCUMENT_LIMIT, ArchiveError
-from rundlet.image.unarchive import Part, Parts
+from rundlet.image.unarchive import Parts
+from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore
 
@@ -20,7 +21,7 @@ class LegacyImage(msgspec.Struct, frozen=True):
     """A config made of v1 JSON, the layers bottom first, and the names."""
 
     config: bytes
-    layers: tuple[Part, ...]
+    layers: tuple[Descriptor, ...]
     names: tuple[str, ...]
 
 
@@ -39,7 +40,7 @@ def legacy_images(parts: Parts, repositories: bytes, content: ContentStore) -> l
 
 def _image(parts: Parts, top: str, names: tuple[str, ...], content: ContentStore) -> LegacyImage:
     steps: list[dict[str, Any]] = []
-    layers: list[Part] = []
+    layers: list[Descriptor] = []
     current: str | None = top
     while current:
         if len(steps) >= DEPTH_LIMIT:
@@ -59,7 +60,7 @@ def _json(parts: Parts, name: str, content: ContentStore) -> dict[str, Any]:
     if part is None:
         raise ArchiveError(f"invalid archive: {name} is missing")
     try:
-        return msgspec.json.decode(content.read(part.blob.digest, DOCUMENT_LIMIT), type=dict[str, Any])
+        return msgspec.json.decode(content.read(part.digest, DOCUMENT_LIMIT), type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
         raise ArchiveError(f"invalid archive: {name}: {exc}") from exc
 

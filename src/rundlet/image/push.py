@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 
 from rundlet.errors import InvalidParameterError, NotFoundError
+from rundlet.image.compressing import LayerCompressor
 from rundlet.image.errors import (
     MissingBlobError,
     NoLocalImageError,
@@ -77,8 +78,16 @@ class _Plan(msgspec.Struct, frozen=True):
 class Pusher:
     """Made by the wiring."""
 
-    def __init__(self, store: ImageStore, registry: Registry, leases: Leases, parallel: int = PARALLEL) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        registry: Registry,
+        leases: Leases,
+        compressor: LayerCompressor,
+        parallel: int = PARALLEL,
+    ) -> None:
         self._parallel = parallel
+        self._compressor = compressor
         self._store = store
         self._content = store.content
         self._registry = registry
@@ -114,6 +123,10 @@ class Pusher:
         pusher = self._registry.pusher(reference, credentials)
         return [await self._one(pusher, tag, platform, progress) for tag in tagged]
 
+    async def prepare(self, image: Image) -> Image:
+        """``image`` as a push of it would leave it: see ``compressing``. Not to be called under a lease on it."""
+        return await self._compressor.compressed(image, ignore_progress)
+
     async def push_content(
         self, reference: Reference, image: Image, target: Descriptor, *, credentials: Credentials | None = None
     ) -> None:
@@ -137,6 +150,9 @@ class Pusher:
         if target is None:
             raise NoSuchTagError(reference.familiar)
         image = self._store.get(reference.canonical)
+        if not is_index(target.media_type):
+            image = await self._compressor.compressed(image, progress)
+            target = self._store.target(reference) or image.manifest
         async with self._leases.lease() as lease:
             await lease.hold(*self._store.blobs(image.id), target.digest)
             plan = await self._planned(reference, image, target, platform)

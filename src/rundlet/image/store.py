@@ -162,6 +162,15 @@ class ImageStore:
         )
         return [path for (path,) in rows]
 
+    def has_travelled(self, blob: Digest) -> bool:
+        """Whether some registry is known to have the layer."""
+        sql = "SELECT 1 FROM image_layers JOIN image_digests USING (image) WHERE blob = ? LIMIT 1"
+        return bool(self.database.query(sql, (str(blob),)))
+
+    def blobs_of(self, chain: Digest) -> list[Descriptor]:
+        """The layer of this chain ID, as each image here has it."""
+        return list(dict.fromkeys(layer.blob for layer in self._layers("chain = ? ORDER BY blob", chain)))
+
     def layer_words(self) -> set[str]:
         """The digests by which archives may call a layer that an image here has: diff IDs and blobs, encoded."""
         rows = self.database.query("SELECT diff_id, blob FROM image_layers")
@@ -331,6 +340,32 @@ class ImageStore:
             with self.database.transaction() as cursor:
                 cursor.execute(
                     "UPDATE images SET parent = ? WHERE id = ? AND parent IS NULL", (str(parent), str(image_id))
+                )
+
+        await asyncio.to_thread(write)
+
+    async def replace_manifest(self, image: Image, manifest: Descriptor, layers: Sequence[Layer]) -> None:
+        """Give the image another manifest, of ``layers``: the same ones as other blobs. Its names follow."""
+
+        def write() -> None:
+            own, old = str(image.id), str(image.manifest.digest)
+            new = (str(manifest.digest), manifest.media_type, manifest.size)
+            with self.database.transaction() as cursor:
+                cursor.execute(
+                    "UPDATE images SET manifest = ?, media_type = ?, manifest_size = ? WHERE id = ?", (*new, own)
+                )
+                cursor.execute(
+                    "UPDATE image_tags SET target = ?, media_type = ?, target_size = ? WHERE image = ? AND target = ?",
+                    (*new, own, old),
+                )
+                cursor.execute("DELETE FROM image_blobs WHERE image = ? AND digest = ?", (own, old))
+                cursor.execute("INSERT OR IGNORE INTO image_blobs VALUES (?, ?)", (own, str(manifest.digest)))
+                cursor.executemany(
+                    "UPDATE image_layers SET blob = ?, blob_size = ?, media_type = ? WHERE image = ? AND position = ?",
+                    [
+                        (str(layer.blob.digest), layer.blob.size, layer.blob.media_type, own, position)
+                        for position, layer in enumerate(layers)
+                    ],
                 )
 
         await asyncio.to_thread(write)

@@ -1,4 +1,4 @@
-"""An archive's parts into the content store: one pass over the stream, every file hashed, plain layers compressed.
+"""An archive's parts into the content store: one pass over the stream, every file hashed and kept as it is.
 
 Runs in a thread: nothing of the archive is ever unpacked by its names. What looks like a layer also goes through a tap
 as it is read, to be unpacked at the same time. Returned are the names and where their content is now; what of it
@@ -22,7 +22,6 @@ from rundlet.storage.content import ContentStore, Ingest
 from rundlet.storage.errors import LayerError
 from rundlet.storage.layer import fields, tar
 from rundlet.storage.layer.compression import Inflater, detect
-from rundlet.storage.layer.gzipping import Gzipper
 
 MEMBERS_LIMIT: Final = 100_000
 """Files of an archive of images; more would be an attack on memory."""
@@ -30,20 +29,13 @@ _MAGIC: Final = slice(257, 262)
 _LAYER_TYPES: Final = {"gzip": mediatype.DOCKER_LAYER_GZIP, "zstd": mediatype.OCI_LAYER_ZSTD}
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One file of the archive. ``digest`` is of the file as it is in the archive, ``blob`` what was stored of it."""
-
-    digest: Digest
-    blob: Descriptor
-
-
 class Parts(msgspec.Struct, frozen=True):
-    """Files and links by cleaned name; :meth:`find` follows links."""
+    """Files, as the blobs that were made of them, and links by cleaned name; :meth:`find` follows links."""
 
-    files: dict[str, Part]
+    files: dict[str, Descriptor]
     links: dict[str, str]
 
-    def find(self, name: str) -> Part | None:
+    def find(self, name: str) -> Descriptor | None:
         name = posixpath.normpath(name).lstrip("/")
         for _ in range(8):
             if name not in self.links:
@@ -99,7 +91,7 @@ class Unarchiver:
         except fields.TarError as exc:
             raise ArchiveError(f"invalid archive: {exc}") from exc
 
-    def _store(self, reader: tar.Reader, name: str, size: int) -> Part:
+    def _store(self, reader: tar.Reader, name: str, size: int) -> Descriptor:
         start = _start(reader)
         compression = detect(start)
         plain_tar = compression == "none" and start[_MAGIC] == b"ustar"
@@ -108,39 +100,19 @@ class Unarchiver:
         pieces = self._watched(name, size, _pieces(reader, start)) if tap else _pieces(reader, start)
         try:
             with self._content.ingest(f"load-{secrets.token_hex(8)}") as ingest:
-                if plain_tar:
-                    return self._compress(pieces, ingest, tap)
                 for data in pieces:
                     if tap is not None:
                         tap.put(data)
                     ingest.write(data)
-                if tap is not None:
-                    tap.end(None)
                 stored = self._commit(ingest)
-                kind = _LAYER_TYPES.get(compression, "application/octet-stream")
-                return Part(stored, Descriptor(kind, stored, ingest.offset))
+                if tap is not None:
+                    tap.end(stored if plain_tar else None)
+                kind = _LAYER_TYPES.get(compression, mediatype.DOCKER_LAYER)
+                return Descriptor(kind, stored, ingest.offset)
         except BaseException as exc:
             if tap is not None:
                 tap.feed.end(exc if isinstance(exc, Exception) else LayerError("unexpected EOF"))
             raise
-
-    def _compress(self, pieces: Iterable[bytes], ingest: Ingest, tap: Tap | None) -> Part:
-        hasher = Digest("sha256", "").hasher()
-        gzipper = Gzipper(ingest.write)
-        try:
-            for data in pieces:
-                if tap is not None:
-                    tap.put(data)
-                hasher.update(data)
-                gzipper.put(data)
-            digest = Digest.finish(hasher)
-            if tap is not None:
-                tap.end(digest)
-            gzipper.finish()
-        finally:
-            gzipper.close()
-        stored = self._commit(ingest)
-        return Part(digest, Descriptor(mediatype.DOCKER_LAYER_GZIP, stored, ingest.offset))
 
     def _commit(self, ingest: Ingest) -> Digest:
         self._watch.hold(ingest.digest())

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Self
 
 from rundlet.image import store as image_store
+from rundlet.image.compressing import LayerCompressor
 from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
 from rundlet.image.layers import LayerImporter
@@ -64,7 +65,9 @@ class Room:
         self.registry = Registry(self.http, hosts, retry=Retry(sleep=_no_sleep))
         self.layers = LayerImporter(self.content, self.snapshots, launcher)
         self.puller = Puller(self.store, self.snapshots, self.layers, self.registry, self.leases, self.garbage)
-        self.pusher = Pusher(self.store, self.registry, self.leases)
+        self.pusher = Pusher(
+            self.store, self.registry, self.leases, LayerCompressor(self.store, self.leases, self.garbage)
+        )
         self.importer = Importer(self.store, self.snapshots, launcher, self.leases, clock)
         self.saver = Saver(self.store, self.leases)
         self.loader = Loader(self.store, self.snapshots, self.layers, self.leases, self.garbage)

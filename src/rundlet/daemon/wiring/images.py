@@ -7,6 +7,7 @@ from rundlet.engine.context import Context
 from rundlet.engine.images.policy import PolicyKeeper
 from rundlet.engine.images.service import ImageRooms, ImageService
 from rundlet.engine.usage import ImageUsage
+from rundlet.image.compressing import LayerCompressor
 from rundlet.image.garbage import Garbage
 from rundlet.image.import_ import Importer
 from rundlet.image.layers import LayerImporter
@@ -37,9 +38,10 @@ def join(context: Context, grounds: Grounds, leases: Leases) -> Images:
     images, snapshots, launcher = grounds.images, grounds.snapshots, grounds.launcher
     garbage = Garbage(grounds.database, grounds.content, snapshots, leases)
     layers = LayerImporter(grounds.content, snapshots, launcher, grounds.config.moving.downloads)
+    compressor = LayerCompressor(images, leases, garbage)
     rooms = ImageRooms(
         puller=Puller(images, snapshots, layers, grounds.registry, leases, garbage, grounds.admission),
-        pusher=Pusher(images, grounds.registry, leases, grounds.config.moving.uploads),
+        pusher=Pusher(images, grounds.registry, leases, compressor, grounds.config.moving.uploads),
         importer=Importer(images, snapshots, launcher, leases, grounds.clock),
         remover=Remover(images, garbage, ImageUsage(grounds.containers)),
         saver=Saver(images, leases),

@@ -180,6 +180,13 @@ def tagged(options: BuildOptions) -> bool:
     return not kinds or bool(kinds & {"image", "docker", "oci"})
 
 
+def travels(options: BuildOptions) -> bool:
+    """Whether the result leaves as an image, to a registry or as an archive, or its cache does."""
+    return bool(options.cache_to) or any(
+        output.type in ("docker", "oci") or is_true(output.attrs.get("push", "false")) for output in options.outputs
+    )
+
+
 def platforms(options: BuildOptions) -> tuple[Platform, ...]:
     """What is built for, each once; this machine's own last, so that names of base images end up meaning that.
 

@@ -41,7 +41,7 @@ from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
 from rundlet.engine.builds.packing import MAIN, Packing, Repacker, packings
 from rundlet.engine.builds.pruning import BuildCacheService
-from rundlet.engine.builds.requests import build_request, check, platforms, tagged, with_platform
+from rundlet.engine.builds.requests import build_request, check, platforms, tagged, travels, with_platform
 from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.supplies import RequestSupply, Supply
@@ -245,6 +245,8 @@ class BuildService:
     ) -> StageState:
         context = self._context
         built = await self._solved(found, options, workspace, lent, lease, reporter)
+        if travels(options):
+            built = [await self._prepared(one) for one in built]
         main = built[-1]
         image = main.image
         targets = await self._targets(built, options, found, workspace, lease)
@@ -310,6 +312,11 @@ class BuildService:
             finally:
                 await caches.forget({stage.id for one in built for stage in one.stages})
         return built
+
+    async def _prepared(self, one: "_Built") -> "_Built":
+        """Before anything speaks of its manifest: a push of a loaded base's plain layers would make another."""
+        image = await self._rooms.pusher.prepare(one.image)
+        return msgspec.structs.replace(one, state=msgspec.structs.replace(one.state, image=image))
 
     async def _targets(
         self, built: Sequence["_Built"], options: BuildOptions, found: Read, workspace: Workspace, lease: Lease
