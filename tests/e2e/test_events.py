@@ -42,6 +42,8 @@ def test_the_life_of_a_container(engine: Engine) -> None:
     events = told(engine, since)
     execs = {attributes["execID"] for _, action, attributes in events if action.startswith("exec_")}
     assert len(execs) == 1
+    lasted = [attributes.pop("execDuration") for _, action, attributes in events if action == "die"]
+    assert [text.isdigit() for text in lasted] == [True]
     for _, _, attributes in events:
         attributes.pop("execID", None)
     mount = {"container": container, "driver": "local", "propagation": ""}
@@ -80,6 +82,13 @@ def test_the_life_of_a_container(engine: Engine) -> None:
     assert containers == [event for event in expected if event[0] == "container" and event[1] != "exec_die"]
     for event in events:
         assert event in expected, event
+
+
+def test_die_tells_how_many_seconds_a_container_ran(engine: Engine) -> None:
+    since = time.time()
+    engine.ok("run", "--rm", "busybox", "sleep", "1.2")
+    lasted = [int(attributes["execDuration"]) for _, action, attributes in told(engine, since) if action == "die"]
+    assert len(lasted) == 1 and lasted[0] >= 1
 
 
 def test_a_forced_removal_kills_and_answers_once_it_is_gone(engine: Engine) -> None:

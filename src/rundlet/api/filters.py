@@ -7,6 +7,7 @@ import msgspec
 from msgspec import field
 
 from rundlet.errors import InvalidParameterError
+from rundlet.util import regular
 
 CONTAINERS = frozenset(
     "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
@@ -47,6 +48,10 @@ class Filters(msgspec.Struct, frozen=True):
         """Whether ``key`` was not given, or one of its values is ``value``."""
         return key not in self.values or value in self.values[key]
 
+    def matches(self, key: str, *names: str) -> bool:
+        """Whether ``key`` was not given, or a value is one of ``names``, or as a regular expression finds one."""
+        return key not in self.values or any(_finds(pattern, names) for pattern in self.values[key])
+
     def boolean(self, key: str) -> bool | None:
         """The truth value of ``key``; None when it was not given. Raises InvalidParameterError for anything else."""
         given = self.values.get(key)
@@ -76,6 +81,16 @@ class Filters(msgspec.Struct, frozen=True):
             if key not in accepted:
                 raise InvalidFilterError(key)
         return self
+
+
+def _finds(pattern: str, names: Collection[str]) -> bool:
+    if pattern in names:
+        return True
+    try:
+        wanted = regular.expression(pattern)
+    except regular.PatternError:
+        return False
+    return any(wanted.search(name) for name in names)
 
 
 class InvalidFilterError(InvalidParameterError):

@@ -106,8 +106,8 @@ class NetworkRouterService:
             network
             for network in self._context.network.networks()
             if filters.exact("driver", network.driver)
-            and ("id" not in filters or any(network.id.startswith(value) for value in filters.get("id")))
-            and ("name" not in filters or any(value in network.name for value in filters.get("name")))
+            and filters.matches("id", network.id)
+            and filters.matches("name", network.name)
             and filters.labels(network.labels)
             and filters.exact("scope", "local")
             and ("type" not in filters or ("builtin" if network.predefined else "custom") in filters.get("type"))

@@ -92,7 +92,7 @@ class VolumeService:
             for volume in self._context.volumes.all()
             if filters.exact("driver", volume.driver)
             and filters.labels(volume.labels)
-            and ("name" not in filters or any(part in volume.name for part in filters.get("name")))
+            and filters.matches("name", volume.name)
             and (dangling is None or dangling is not bool(self._users(volume.name)))
         ]
 

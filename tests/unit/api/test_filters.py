@@ -55,3 +55,24 @@ def test_exact_and_glob() -> None:
     assert wanted.exact("name", "db")
     assert not wanted.exact("name", "web-1")
     assert "name" in wanted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("kind", True),
+        ("^kind$", True),
+        ("^kind-2$", False),
+        ("in", True),
+        ("^/kind$", True),
+        ("a(b", False),
+        ("", True),
+    ],
+)
+def test_names_are_found_by_regular_expressions(pattern: str, found: bool) -> None:
+    assert Filters({"name": (pattern,)}).matches("name", "kind", "/kind") is found
+
+
+def test_a_name_that_is_no_expression_is_found_as_it_is() -> None:
+    assert Filters({"name": ("a(b",)}).matches("name", "a(b")
+    assert Filters().matches("name", "any")

@@ -23,3 +23,9 @@ def state_after(record: Record, found: ExitRecord | None, now_ns: int, *, unseen
         error=found.error or "",
         finished_ns=found.finished_ns,
     )
+
+
+def event_attributes(state: State) -> dict[str, str]:
+    """What the event ``die`` says of a run: its status, and how many whole seconds it lasted."""
+    lasted = max(0, state.finished_ns - state.started_ns) // 1_000_000_000
+    return {"exitCode": str(state.exit_code), "execDuration": str(lasted)}

@@ -8,7 +8,6 @@ from rundlet.container.record import Record
 from rundlet.container.state import Status
 from rundlet.engine.containers import documents, ports
 from rundlet.errors import InvalidParameterError
-from rundlet.util import regular
 
 STATUSES = frozenset(status.value for status in Status)
 HEALTHS = frozenset({"starting", "healthy", "unhealthy", "none"})
@@ -64,8 +63,8 @@ class Selection:
         config = documents.config(record)
         return (
             not self._tasks
-            and self._by_name(record)
-            and (not filters.get("id") or any(record.id.startswith(value) for value in filters.get("id")))
+            and filters.matches("name", record.name, f"/{record.name}")
+            and filters.matches("id", record.id)
             and filters.labels(config.labels or {})
             and ("status" not in filters or record.state.status.value in filters.get("status"))
             and self._by_exit(record)
@@ -87,20 +86,6 @@ class Selection:
             except ValueError as exc:
                 raise InvalidParameterError(f'strconv.Atoi: parsing "{value}": invalid syntax') from exc
         return found
-
-    def _by_name(self, record: Record) -> bool:
-        patterns = self._filters.get("name")
-        if not patterns:
-            return True
-        for pattern in patterns:
-            try:
-                wanted = regular.expression(pattern)
-                if wanted.search(record.name) or wanted.search(f"/{record.name}"):
-                    return True
-            except regular.PatternError:
-                if pattern in record.name:
-                    return True
-        return False
 
     def _by_exit(self, record: Record) -> bool:
         if "exited" not in self._filters:

@@ -175,7 +175,7 @@ class Lifecycle:
                 restart_count=event["restart_count"],
             )
             self._context.containers.save(record.with_state(state))
-        self._publish(record, "die", exitCode=str(event["code"]))
+        self._publish(record, "die", **ends.event_attributes(state))
         live.settle_exit(event["code"])
 
     async def _restarted(self, container_id: str, event: dict[str, Any]) -> None:
@@ -213,7 +213,7 @@ class Lifecycle:
             self._give_back(container_id)
             if self._context.mounted.uses(container_id):
                 await asyncio.to_thread(self._context.mounted.release, container_id)
-        self._publish(record, "die", exitCode=str(state.exit_code))
+        self._publish(record, "die", **ends.event_attributes(state))
         publish_end(self._context, record, joined)
         live.settle_exit(state.exit_code)
         if documents.host(record).auto_remove and not (live.kept or state.start_again):
