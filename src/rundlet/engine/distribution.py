@@ -133,7 +133,7 @@ async def _take_over(
     """Mount a blob; a registry that does not mount gets it sent."""
     if await pusher.has_blob(blob.digest):
         return
-    upload = await pusher.mount(blob.digest, source.path)
+    upload = await pusher.mount(blob.digest, source.path) or await pusher.begin()
     if upload.mounted:
         return
 

@@ -22,11 +22,10 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Manifest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-from rundlet.registry.errors import printable
 from rundlet.storage.layer.unpack import WorkerLauncher
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import HttpClient, Request
-from rundlet.transport.errors import without_password
+from rundlet.transport.errors import printable, without_password
 from rundlet.util.clock import Clock, rfc3339_nano
 
 ERROR_LIMIT = 64 << 10

@@ -278,7 +278,7 @@ class Pusher:
             upload = None
             for path in others:
                 upload = await pusher.mount(digest, path)
-                if upload.mounted:
+                if upload is not None and upload.mounted:
                     say(f"Mounted from {path}")
                     return
             if not asked and await pusher.has_blob(digest):

@@ -98,6 +98,8 @@ class Registry:
                 token = await self._authorizer.refresh_token(url, credentials, verify=endpoint.verify)
             answer = await connection.call("GET", "", scopes=(), accept=(200, *range(400, 500)))
         except AuthenticationError as exc:
+            if exc.answered != 401:  # a token server in trouble: no reason to ask for another password
+                raise
             raise LoginError(exc.url, exc.detail) from exc
         except RegistryError as exc:
             if exc.answered == 401:

@@ -131,7 +131,7 @@ class Connection:
                     raise from_answer(401, response.reason, response.headers, content)
 
     async def _authorization(self, method: str, url: str, scopes: tuple[str, ...], *, fresh: bool) -> str | None:
-        """Raises AuthenticationError about the request that can't be made, or the one to the token server."""
+        """Raises AuthenticationError about the request that can't be made."""
         try:
             return await self._server.authorizer.header(
                 url, scopes, self._credentials, verify=self.endpoint.verify, fresh=fresh
@@ -139,7 +139,7 @@ class Connection:
         except AuthenticationError as exc:
             if exc.url != url:
                 raise
-            raise AuthenticationError(url, exc.detail, method) from exc
+            raise AuthenticationError(url, exc.detail, method, answered=exc.answered, wait=exc.wait) from exc
 
     async def call(
         self,

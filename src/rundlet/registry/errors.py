@@ -9,10 +9,8 @@ import msgspec
 
 from rundlet.errors import InternalError, NotFoundError, RundletError
 from rundlet.oci.reference import Reference
-from rundlet.transport.auth import AuthenticationError, challenges_of
-from rundlet.transport.errors import TransportError, unparsed
-
-WORDS_LIMIT = 1000
+from rundlet.transport.auth import TEMPORARY, AuthenticationError, challenges_of
+from rundlet.transport.errors import TransportError, printable, retry_after, unparsed
 
 _DEFAULT_MESSAGES = {
     "UNAUTHORIZED": "authentication required",
@@ -26,23 +24,27 @@ _DEFAULT_MESSAGES = {
 
 
 class RegistryError(InternalError):
-    """The registry answered with an error; ``code`` is its own (``MANIFEST_UNKNOWN``), ``answered`` its HTTP status."""
+    """The registry answered with an error.
+
+    ``code`` is its own (``MANIFEST_UNKNOWN``), ``answered`` its HTTP status, ``wait`` the seconds that it asks for.
+    """
 
     reason = "registry"
 
-    def __init__(self, code: str, words: str, answered: int) -> None:
+    def __init__(self, code: str, words: str, answered: int, wait: float | None = None) -> None:
         super().__init__(f"{code.lower().replace('_', ' ')}: {words}" if code else words)
         self.code = code
         self.words = words
         self.answered = answered
+        self.wait = wait
 
     @property
     def temporary(self) -> bool:
-        return self.answered in (408, 429, 500, 502, 503, 504)
+        return self.answered in TEMPORARY
 
 
 class RateLimitError(RegistryError):
-    """Too many requests. ``limit`` and ``remaining`` are its headers as sent, ``wait`` the seconds it asks for."""
+    """Too many requests. ``limit`` and ``remaining`` are its headers as sent."""
 
     reason = "rate-limit"
 
@@ -53,10 +55,9 @@ class RateLimitError(RegistryError):
             f"try again in {wait:.0f} s" if wait else "",
         ]
         shown = ", ".join(part for part in known if part)
-        super().__init__("TOOMANYREQUESTS", f"{words} ({shown})" if shown else words, 429)
+        super().__init__("TOOMANYREQUESTS", f"{words} ({shown})" if shown else words, 429, wait)
         self.limit = limit
         self.remaining = remaining
-        self.wait = wait
 
 
 class RegistryUnreachableError(InternalError):
@@ -157,13 +158,14 @@ def from_answer(status: int, reason: str, headers: Mapping[str, str], body: byte
             headers.get("RateLimit-Remaining"),
             retry_after(headers),
         )
+    wait = retry_after(headers) if status in TEMPORARY else None
     if code:
-        return RegistryError(code, words or _DEFAULT_MESSAGES.get(code, "unknown error"), status)
+        return RegistryError(code, words or _DEFAULT_MESSAGES.get(code, "unknown error"), status, wait)
     if status == 401:
         return RegistryError("UNAUTHORIZED", words or _DEFAULT_MESSAGES["UNAUTHORIZED"], status)
     if 400 <= status < 500 and body:
         return RegistryError("", unparsed(status, body), status)
-    return RegistryError("", f"received unexpected HTTP status: {status} {printable(reason)}".rstrip(), status)
+    return RegistryError("", f"received unexpected HTTP status: {status} {printable(reason)}".rstrip(), status, wait)
 
 
 def _own_words(status: int, body: bytes) -> tuple[str, str]:
@@ -200,18 +202,6 @@ def for_push(exc: RundletError, registry: str) -> RundletError:
     if isinstance(exc, AuthenticationError):
         return PushUnauthorizedError(exc)
     return exc
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks for; a date or nonsense counts as absent."""
-    value = headers.get("Retry-After", "").strip()
-    return float(value) if value.isdigit() and len(value) < 10 else None
-
-
-def printable(text: str, limit: int = WORDS_LIMIT) -> str:
-    """``text`` from outside, for one line on a terminal."""
-    clean = "".join(c if c.isprintable() else " " for c in text[: limit + 1]).strip()
-    return clean if len(clean) <= limit else clean[:limit] + "…"
 
 
 def _pulls(value: str | None) -> str:

@@ -17,7 +17,7 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Index, document_type
 from rundlet.oci.reference import DEFAULT_TAG, Reference
 from rundlet.registry.connection import ERROR_LIMIT, Connection
-from rundlet.registry.errors import BadAnswerError, for_pull, from_answer
+from rundlet.registry.errors import BadAnswerError, RegistryError, for_pull, from_answer
 from rundlet.registry.pages import next_page
 from rundlet.transport.errors import TransportError
 from rundlet.transport.http import BodyTooLargeError, Response
@@ -69,9 +69,9 @@ class Fetcher:
 
         async def ask(connection: Connection) -> Descriptor:
             path = f"{self._name.path}/manifests/{wanted}"
-            # HEAD does not count against a rate limit; its errors have no words, so GET is asked for those.
+            # HEAD does not count against a rate limit; its errors have no words, and not all servers know it: then GET.
             answer = await connection.call(
-                "HEAD", path, scopes=self._scopes, headers=ACCEPT, accept=(*range(200, 300), *range(400, 500))
+                "HEAD", path, scopes=self._scopes, headers=ACCEPT, accept=(*range(200, 300), *range(400, 600))
             )
             found = _head_descriptor(answer.headers) if answer.status < 300 else None
             if found is not None and reference.digest is not None and found.digest != reference.digest:
@@ -125,14 +125,20 @@ class Fetcher:
         failures = 0
         mark = offset
         connections = list(self._connections)
+        ranges = True
         while position < descriptor.size or position == offset == 0:
             try:
-                async with aclosing(self._blob_once(connections[0], descriptor, position)) as chunks:
+                once = self._blob_once(connections[0], descriptor, position, ranges=ranges)
+                async with aclosing(once) as chunks:
                     async for chunk in chunks:
                         position += len(chunk)
                         yield chunk
-                return
+                if position >= descriptor.size:
+                    return
             except RundletError as exc:
+                if ranges and position and isinstance(exc, RegistryError) and exc.answered == 416:
+                    ranges = False
+                    continue
                 failures = 1 if position - mark > GOOD_PROGRESS else failures + 1
                 mark = position
                 pause = connections[0].retry.pause(exc, failures)
@@ -140,21 +146,25 @@ class Fetcher:
                     if len(connections) == 1:
                         raise for_pull(exc, self._name, self._name.domain) from exc
                     connections.pop(0)
-                    failures = 0
+                    failures, ranges = 0, True
                     continue
                 if on_retry is not None:
                     on_retry(pause)
                 await connections[0].retry.wait(pause)
 
     async def _blob_once(
-        self, connection: Connection, descriptor: Descriptor, start: int
+        self, connection: Connection, descriptor: Descriptor, start: int, *, ranges: bool = True
     ) -> AsyncGenerator[bytes, None]:
+        """Bytes from ``start`` on: to the end, or to where the range ends that the server thought fit.
+
+        ``ranges``: false for a server that refused one; what is there already is skipped.
+        """
         path = f"{self._name.path}/blobs/{descriptor.digest}"
-        headers = {"Range": f"bytes={start}-"} if start else {}
+        headers = {"Range": f"bytes={start}-"} if start and ranges else {}
         async with connection.stream("GET", path, scopes=self._scopes, headers=headers) as response:
             if response.status not in (200, 206):
                 body = await response.read(ERROR_LIMIT)
-                raise from_answer(response.status, response.reason, response.headers, body)
+                raise _no_blob(from_answer(response.status, response.reason, response.headers, body))
             skip = _check_extent(response, descriptor, start)
             position = start - skip
             async for chunk in response.chunks():
@@ -167,8 +177,8 @@ class Fetcher:
                     chunk = chunk[skipped:]  # noqa: PLW2901
                 if chunk:
                     yield chunk
-            if position < descriptor.size:
-                raise SizeMismatchError(descriptor.digest, descriptor.size, str(position))
+            if position < descriptor.size and not (response.status == 206 and position > start):
+                raise _too_short(response, descriptor, position)
 
     async def tags(self) -> list[str]:
         """Every tag, in the registry's order."""
@@ -252,7 +262,8 @@ def _head_descriptor(headers: Mapping[str, str]) -> Descriptor | None:
     if digest is None or not (mediatype.is_manifest(media_type) or mediatype.is_index(media_type)):
         return None
     size = headers.get("Content-Length", "")
-    return Descriptor(media_type, digest, int(size) if size.isdigit() and len(size) < 12 else 0)
+    known = size.isdigit() and len(size) < 12 and "Content-Encoding" not in headers
+    return Descriptor(media_type, digest, int(size) if known else 0)
 
 
 def _check_extent(response: Response, descriptor: Descriptor, start: int) -> int:
@@ -269,6 +280,20 @@ def _check_extent(response: Response, descriptor: Descriptor, start: int) -> int
     if announced is not None and announced > descriptor.size - start:
         raise SizeMismatchError(descriptor.digest, descriptor.size, str(start + announced))
     return 0
+
+
+def _no_blob(refusal: RegistryError) -> RegistryError:
+    """Of a 404 without words (a proxy's): that a layer is gone must not read as if the image were."""
+    if refusal.answered == 404 and not refusal.code:
+        return RegistryError("BLOB_UNKNOWN", "blob unknown to registry", 404)
+    return refusal
+
+
+def _too_short(response: Response, descriptor: Descriptor, position: int) -> RundletError:
+    """An answer whose end nobody announced (HTTP/1.0) can't be told from a cut: it is one, and resumed."""
+    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
+        return SizeMismatchError(descriptor.digest, descriptor.size, str(position))
+    return TransportError(response.method, response.url, "cut", "unexpected EOF")
 
 
 def _decode_tags(url: str, body: bytes) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from rundlet.errors import RundletError
 from rundlet.registry.errors import RateLimitError, RegistryError
+from rundlet.transport.auth import AuthenticationError
 from rundlet.transport.errors import TransportError
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -33,16 +34,12 @@ class Retry:
         """Seconds to wait after the ``failures``-th failure, or None when trying again makes no sense."""
         if failures >= self.attempts:
             return None
-        wait: float | None = None
-        if isinstance(exc, RateLimitError):
-            wait = exc.wait
-            spent = (exc.remaining or "").partition(";")[0].strip() == "0"
-            if (wait is None and spent) or (wait is not None and wait > self._patience):
-                return None
-        elif isinstance(exc, TransportError | RegistryError):
-            if not exc.temporary:
-                return None
-        else:
+        if not isinstance(exc, TransportError | RegistryError | AuthenticationError) or not exc.temporary:
+            return None
+        wait = None if isinstance(exc, TransportError) else exc.wait
+        if isinstance(exc, RateLimitError) and wait is None and (exc.remaining or "").partition(";")[0].strip() == "0":
+            return None
+        if wait is not None and wait > self._patience:
             return None
         growing: float = min(self._base * 2.0 ** (failures - 1), self._longest)
         return wait if wait is not None else growing * random.uniform(0.75, 1.25)  # noqa: S311

@@ -6,8 +6,9 @@ import msgspec
 
 from rundlet.errors import InvalidParameterError
 from rundlet.registry.connection import Connection
-from rundlet.registry.errors import BadAnswerError, RegistryError, printable
+from rundlet.registry.errors import BadAnswerError, RegistryError
 from rundlet.registry.pages import next_page
+from rundlet.transport.errors import printable
 
 DEFAULT_LIMIT = 25
 MOST = 100

@@ -18,7 +18,7 @@ import msgspec
 
 from rundlet.errors import UnauthorizedError
 from rundlet.transport.challenges import Challenge, parse
-from rundlet.transport.errors import TransportError, unparsed
+from rundlet.transport.errors import TransportError, printable, retry_after, unparsed
 from rundlet.transport.http import HttpClient, Request, Response, origin
 from rundlet.util.clock import Clock, SystemClock
 
@@ -26,6 +26,15 @@ CLIENT_ID = "rundlet"
 TOKEN_LIMIT = 1 << 20
 DEFAULT_LIFETIME = 60.0
 MARGIN = 10.0
+
+TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
+"""What is answered by who may well answer otherwise a little later."""
+
+_CODES = {
+    401: ("unauthorized", "authentication required"),
+    403: ("denied", "requested access to the resource is denied"),
+    429: ("toomanyrequests", "too many requests"),
+}
 
 Origin = tuple[str, str, int]
 
@@ -50,16 +59,25 @@ class Credentials(msgspec.Struct, frozen=True):
 class AuthenticationError(UnauthorizedError):
     """The token server or the registry refused, or nothing acceptable was offered.
 
-    500 as dockerd answers it: the docker CLI takes 401 for a question and asks for a password.
+    500 as dockerd answers it: the docker CLI takes 401 for a question and asks for a password. ``url`` is of the
+    request that could not be made for it, ``answered`` the token server's status and ``wait`` the seconds it asks for.
     """
 
     status = 500
     reason = "registry-unauthorized"
 
-    def __init__(self, url: str, detail: str, method: str = "Get") -> None:
+    def __init__(
+        self, url: str, detail: str, method: str = "Get", *, answered: int = 401, wait: float | None = None
+    ) -> None:
         super().__init__(f'{method.capitalize()} "{url}": {detail}')
         self.url = url
         self.detail = detail
+        self.answered = answered
+        self.wait = wait
+
+    @property
+    def temporary(self) -> bool:
+        return self.answered in TEMPORARY
 
 
 class _TokenAnswer(msgspec.Struct):
@@ -168,17 +186,17 @@ class Authorizer:
         async with self._http.send(request) as response:
             body = await response.read(TOKEN_LIMIT)
             if response.status != 200:
-                raise AuthenticationError(realm, _refusal(response, body))
-        return self._decode(realm, body)
+                raise _refused(url, response, body)
+        return self._decode(url, body)
 
-    def _decode(self, realm: str, body: bytes) -> _Token:
+    def _decode(self, url: str, body: bytes) -> _Token:
         try:
             answer = msgspec.json.decode(body, type=_TokenAnswer, strict=False)
         except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
-            raise AuthenticationError(realm, f"unable to decode token response: {exc}") from exc
+            raise AuthenticationError(url, f"unable to decode token response: {exc}") from exc
         value = answer.token or answer.access_token
         if not value or not value.isprintable() or not value.isascii():
-            raise AuthenticationError(realm, "authorization server did not include a token in the response")
+            raise AuthenticationError(url, "authorization server did not include a token in the response")
         lifetime = max(answer.expires_in, DEFAULT_LIFETIME) - MARGIN
         return _Token(value, self._clock.monotonic() + lifetime, answer.refresh_token)
 
@@ -199,8 +217,8 @@ class Authorizer:
         async with self._http.send(request) as response:
             body = await response.read(TOKEN_LIMIT)
             if response.status != 200:
-                raise AuthenticationError(realm, _refusal(response, body))
-        return self._decode(realm, body).refresh
+                raise _refused(url, response, body)
+        return self._decode(url, body).refresh
 
 
 def challenges_of(headers: Mapping[str, str]) -> list[Challenge]:
@@ -253,6 +271,11 @@ def _token_request(realm: str, service: str, scopes: tuple[str, ...], credential
     )
 
 
+def _refused(url: str, response: Response, body: bytes) -> AuthenticationError:
+    wait = retry_after(response.headers) if response.status in TEMPORARY else None
+    return AuthenticationError(url, _refusal(response, body), answered=response.status, wait=wait)
+
+
 def _refusal(response: Response, body: bytes) -> str:
     """The token server's own words, in Docker's form."""
 
@@ -265,21 +288,23 @@ def _refusal(response: Response, body: bytes) -> str:
         error_description: str = ""
         errors: list[Detail] = []
 
-    if 300 <= response.status < 400:
+    status = response.status
+    if 300 <= status < 400:
         return "the token server redirects, which is refused"
+    if not 400 <= status < 500:
+        return f"received unexpected HTTP status: {status} {printable(response.reason)}".rstrip()
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         refusal = Refusal()
-    first = refusal.errors[0].message if refusal.errors else ""
-    words = first or refusal.details or refusal.error_description
-    if response.status == 403 and not words:
-        return unparsed(403, body)
-    if response.status in (401, 403):
-        return f"unauthorized: {words or 'authentication required'}"
-    if response.status == 429:
-        return f"toomanyrequests: {words or 'too many requests'}"
-    return f"unexpected status from token server: {response.status} {response.reason}{': ' + words if words else ''}"
+    first = refusal.errors[0] if refusal.errors else Detail()
+    words = printable(first.message or refusal.details or refusal.error_description)
+    code, default = _CODES.get(status, ("", ""))
+    if first.code:
+        code = printable(first.code, 64).lower().replace("_", " ")
+    if words or (status != 403 and default):
+        return f"{code or 'unauthorized'}: {words or default}"
+    return unparsed(status, body)
 
 
 __all__ = ["AuthenticationError", "Authorizer", "Credentials", "TransportError", "basic", "challenges_of"]

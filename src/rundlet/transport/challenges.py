@@ -33,7 +33,7 @@ def _parameters(header: str, position: int) -> tuple[dict[str, str], int]:
         after = _skip(header, after, " \t")
         if not name or header[after : after + 1] != "=":
             return found, start  # the next challenge's scheme, or the end
-        after = _skip(header, after + 1, " \t")
+        after = _skip(header, after + 1, " \t=")  # token68, which may end with "==", has no value
         value, position = _quoted(header, after + 1) if header[after : after + 1] == '"' else _token(header, after)
         found[name.lower()] = value
 

@@ -5,6 +5,9 @@ import os
 import re
 import socket
 import ssl
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import aiohttp
@@ -29,7 +32,7 @@ _ERRNO_WORDS = {
 
 
 WORDS = 1000
-"""Bytes of an unreadable answer that are shown."""
+"""Letters of somebody else's words that are shown."""
 
 _PASSWORD = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
 
@@ -132,6 +135,23 @@ def _dial(exc: aiohttp.ClientConnectorError) -> tuple[Kind, str]:
     kind: Kind = "refused" if number == errno.ECONNREFUSED else "unreachable"
     words = _ERRNO_WORDS.get(number) or (os.strerror(number).lower() if number else str(error))
     return kind, f"dial tcp {address}: connect: {words}"
+
+
+def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that ``Retry-After`` asks for, itself or by a date; nonsense counts as absent."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdigit() and value.isascii():
+        return float(value) if len(value) < 10 else None
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now()) if value else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def printable(text: str, limit: int = WORDS) -> str:
+    """``text`` from outside, for one line on a terminal."""
+    clean = "".join(c if c.isprintable() else " " for c in text[: limit + 1]).strip()
+    return clean if len(clean) <= limit else clean[:limit] + "…"
 
 
 def unparsed(status: int, body: bytes) -> str:

@@ -1,12 +1,14 @@
 """The engine's HTTP client: one connection pool, no total time limit, redirects by our own rules.
 
 An ``authorization`` goes to the origin (scheme, host, port) of the request's own URL and nowhere else: a redirect to
-another origin drops it. Bodies are never decompressed: a registry's digests are over what is on the wire.
+another origin drops it. Bodies that are streamed are never decompressed: a blob's digest is over what is on the wire.
+A small document, which is read whole, is what it is below a ``Content-Encoding`` that nobody asked for.
 """
 
 import asyncio
 import os
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -84,7 +86,19 @@ class Response:
             if size > limit:
                 raise BodyTooLargeError(self.url, limit)
             parts.append(chunk)
-        return b"".join(parts)
+        body = b"".join(parts)
+        zipped = self.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
+        return self._unzipped(body, limit) if zipped and body else body
+
+    def _unzipped(self, body: bytes, limit: int) -> bytes:
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            plain = decoder.decompress(body, limit + 1)
+        except zlib.error as exc:
+            raise TransportError(self.method, self.url, "protocol", f"gzip: {exc}") from exc
+        if len(plain) > limit:
+            raise BodyTooLargeError(self.url, limit)
+        return plain
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, in pieces of up to about 256 KiB. Raises TransportError when it is cut."""

@@ -15,6 +15,10 @@ def test_challenges() -> None:
         Challenge("basic", {"realm": 'q"uote'}),
     ]
     assert parse("Negotiate") == [Challenge("negotiate", {})]
+    assert parse("Negotiate abc==, Basic realm=x") == [
+        Challenge("negotiate", {"abc": ""}),
+        Challenge("basic", {"realm": "x"}),
+    ]
     assert parse("") == []
     assert parse("Bearer realm = https") == [Challenge("bearer", {"realm": "https"})]
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from rundlet.transport.errors import translate, unparsed
+from rundlet.transport.errors import retry_after, translate, unparsed
 
 KEY = ConnectionKey("reg.example", 443, True, True, None, None, None)
 
@@ -86,3 +86,21 @@ def test_refusals_that_are_not_json(body: bytes, why: str) -> None:
 
 def test_a_refusal_without_end_is_cut() -> None:
     assert len(unparsed(413, b"x" * 10**6)) < 1200
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("Thu, 01 Jan 1970 00:01:30 GMT", 30.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("9" * 5000, None),
+        ("\u0663", None),
+        ("Thu, 99 Jan 1970 00:00:00 GMT", None),
+    ],
+)
+def test_when_to_come_back(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value}, lambda: 60.0) == seconds
