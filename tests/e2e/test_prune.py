@@ -1,12 +1,15 @@
 """``prune`` of everything there is, with its flags: what goes, and what is kept."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.e2e.building import Context
 from tests.e2e.conftest import Client
-from tests.engines import Engine
+from tests.engines import Engine, succeeded
+from tests.store import walk_store
+from tools.registry import Registry
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +99,42 @@ def test_an_image_in_use_keeps_the_names_that_its_containers_know(client: Client
     assert engine.ok("images", "--format", "{{.Tag}}", "used") == "b"
     engine.ok("rm", "by-id")
     engine.ok("rmi", "used:b")
+
+
+def test_an_image_whose_tag_is_another_s_now(client: Client, context: Context, registry: Registry) -> None:
+    """What is left of it is the digest that it had in a registry: no name that keeps it, as with Docker."""
+    engine = client.engine
+    name = f"{registry.address}/moved-{len(client.program)}:1"
+    images = []
+    for number in ("1", "2"):
+        context.dockerfile(f"FROM busybox\nLABEL moved={number}\n").ok("-t", name)
+        engine.ok("push", name)
+        images.append(engine.ok("images", "-q", "--no-trunc", name))
+    digest = engine.ok("image", "inspect", "-f", "{{index .RepoDigests 0}}", images[0])
+    shown = client.ok("image", "prune", "--force").lower()
+    assert f"untagged: {digest}" in shown and f"deleted: {images[0]}" in shown
+    assert images[0] not in engine.ok("images", "-aq", "--no-trunc")
+    assert engine.ok("images", "-q", "--no-trunc", name) == images[1]
+    engine.ok("rmi", name)
+
+
+def test_several_prunes_and_removals_at_once(client: Client, context: Context) -> None:
+    """Each takes what is left to take; none fails because another was quicker."""
+    engine = client.engine
+    names = [f"crowd-{number}" for number in range(12)]
+    for name in names:
+        context.dockerfile(f"FROM busybox\nLABEL crowd={name}\n").ok("-t", name)
+        engine.ok("tag", name, f"{name}:other")
+    prune = client.command("image", "prune", "--all", "--force", "--filter", "label=crowd")
+    with ThreadPoolExecutor(5) as pool:
+        prunes = [pool.submit(engine.run_command, prune) for _ in range(3)]
+        removals = [pool.submit(client, "rmi", *order) for order in (names, names[::-1])]
+    for done in prunes:
+        assert succeeded(done.result()).count("Total reclaimed space: ") == 1
+    for done in removals:
+        assert not done.result().stderr.replace("No such image", "").count("internal error")
+    assert "crowd" not in engine.ok("images", "--format", "{{.Repository}}")
+    walk_store(engine)
 
 
 def _steps(engine: Engine) -> int:

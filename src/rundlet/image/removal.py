@@ -26,14 +26,19 @@ class Remover:
         self._usage = usage
         self._lock = asyncio.Lock()
 
-    async def remove(self, reference_or_id: str, *, force: bool = False, prune: bool = True) -> list[Removal]:
+    async def remove(
+        self, reference_or_id: str, *, force: bool = False, prune: bool = True, still: Image | None = None
+    ) -> list[Removal]:
         """Untag, and delete when nothing is left that needs the image.
 
-        ``prune`` also deletes parents that nothing else needs. Raises NoSuchImageError, ReferenceInUseError,
-        ImageConflictError. What went before an error stays gone.
+        ``prune`` also deletes parents that nothing else needs. With ``still``, the image as it was when it was chosen,
+        nothing is done when the name is another image's by now or the image has got a tag. Raises NoSuchImageError,
+        ReferenceInUseError, ImageConflictError. What went before an error stays gone.
         """
         async with self._lock:
             image = self._store.get(reference_or_id)
+            if still is not None and (image.id != still.id or not set(image.tags) <= set(still.tags)):
+                return []
             records: list[Removal] = []
             by_name = not is_id_prefix(image.id, reference_or_id)
             if by_name:

@@ -471,6 +471,23 @@ async def test_two_removals_at_once(room: Room) -> None:
     assert room.is_empty()
 
 
+async def test_removal_of_what_is_another_by_now(room: Room) -> None:
+    """Whoever chose images some time ago, as a prune does, takes none that was not chosen."""
+    chosen = await make(room, Reference.parse("demo"))
+    newer = await make(room, Reference.parse("demo"))
+    assert newer.id != chosen.id
+    assert await room.remover.remove("demo", still=chosen) == []
+    dangling = room.store.find(chosen.id)
+    assert dangling is not None and not dangling.tags
+    await room.store.tag(dangling, Reference.parse("wanted"))
+    assert await room.remover.remove(str(chosen.id), still=dangling) == []
+    assert room.store.get("wanted").id == chosen.id
+    assert room.store.get("demo").id == newer.id
+    again = room.store.get("wanted")
+    removed = await room.remover.remove("wanted", still=again)
+    assert [item.kind for item in removed] == ["untagged", "deleted", "deleted"]
+
+
 # ── repair ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -10,7 +10,6 @@ import logging
 
 import msgspec
 
-from rundlet.api.images import ImageRemoveOptions
 from rundlet.engine.context import Context
 from rundlet.engine.images.service import ImageService
 from rundlet.errors import RundletError
@@ -86,14 +85,7 @@ class PolicyKeeper:
         return not any(self._leases.held(digest) for digest in content)
 
     async def _remove(self, image: Image) -> bool:
-        for name in [*image.repo_tags, *image.repo_digests] or [str(image.id)]:
-            if self._context.images.find(image.id) is None:
-                break
-            try:
-                await self._images.remove(name, ImageRemoveOptions())
-            except RundletError as error:  # a container was just made of it
-                _log.debug("image %s stays: %s", image.id.short, error)
-                return False
+        await self._images.discard(image, [*image.repo_tags, *image.repo_digests] or [str(image.id)])
         gone = self._context.images.find(image.id) is None
         if gone:
             _log.info("image %s was not used for long and is removed", image.id.short)

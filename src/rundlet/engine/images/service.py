@@ -32,10 +32,9 @@ from rundlet.api.images import (
 )
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.engine.context import Context
-from rundlet.engine.images import anatomy, streams, views
-from rundlet.engine.images.names import spare_names
-from rundlet.engine.times import parse_earliest, parse_until
-from rundlet.errors import ForbiddenError, InvalidParameterError, RundletError
+from rundlet.engine.images import anatomy, pruning, streams, views
+from rundlet.engine.times import parse_earliest
+from rundlet.errors import ConflictError, ForbiddenError, InvalidParameterError, NotFoundError, RundletError
 from rundlet.image import history, variants
 from rundlet.image.errors import AmbiguousTagError
 from rundlet.image.import_ import Importer, download
@@ -283,37 +282,16 @@ class ImageService:
         return [self._removed(removal) for removal in removals]
 
     async def prune(self, filters: Filters) -> ImagesPruned:
-        """Dangling images that no container uses; with ``dangling=false`` all that no container uses.
+        return await pruning.prune(self._context, filters, self.discard)
 
-        Then an image in use loses those of its names that no container was made from, as with Docker.
-        """
-        dangling_only = filters.boolean("dangling")
-        until = parse_until(filters.get("until"), self._context.clock)
-        users = self._references()
-        deleted: list[ImageDeleted] = []
-        freed = 0
-        for image in self._context.images.images():
-            used = str(image.id) in users
-            if dangling_only is not False and (used or not image.dangling):
-                continue
-            if not filters.labels(image.labels) or (until is not None and image.created_ns >= until):
-                continue
-            if filters.get("label!") and filters.labels(image.labels, "label!"):
-                continue
-            if not used and self._context.images.children(image.id):
-                continue
-            before = self.layers_size()
-            if used:
-                names = [name.familiar for name in spare_names(image, users[str(image.id)])]
-            else:
-                names = [*image.repo_tags, *image.repo_digests] or [str(image.id)]
-            for name in names:
-                if self._context.images.find(image.id) is not None:
-                    removals = await self._rooms.remover.remove(name)
-                    deleted += [self._removed(removal) for removal in removals]
-            freed += before - self.layers_size()
-        self._context.events.publish("image", "prune", "", {"reclaimed": str(freed)})
-        return ImagesPruned(images_deleted=tuple(deleted) or None, space_reclaimed=freed)
+    async def discard(self, image: Image, names: Sequence[str]) -> Sequence[ImageDeleted]:
+        """Remove ``names`` of an image that nobody asked to remove: what is another's by now, or needed, stays."""
+        gone: list[ImageDeleted] = []
+        for name in names:
+            with suppress(ConflictError, NotFoundError):
+                removals = await self._rooms.remover.remove(name, still=image)
+                gone += [self._removed(removal) for removal in removals]
+        return gone
 
     def layers_size(self) -> int:
         """Bytes of all layers' files, each layer once."""
@@ -334,15 +312,6 @@ class ImageService:
         for record in self._context.containers:
             users[record.image_id] = users.get(record.image_id, 0) + 1
         return users
-
-    def _references(self) -> dict[str, Sequence[str]]:
-        """What the containers of each image, by ID, were made from or mount, as their users gave it."""
-        references: dict[str, Sequence[str]] = {}
-        for record in self._context.containers:
-            mounted = [(mount.name, mount.source) for mount in record.mounts if mount.kind == "image"]
-            for image, reference in ((record.image_id, record.image), *mounted):
-                references[image] = (*references.get(image, ()), reference)
-        return references
 
     def _shared(self, images: Sequence[Image]) -> dict[str, int]:
         """Bytes of each image's layers that another image has too."""

@@ -1,0 +1,61 @@
+"""``image prune``: images that nothing needs, and names that no container was made from.
+
+Others go on meanwhile: each image is looked at again when its turn comes, and one that somebody removed, named or used
+in between is left alone.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from rundlet.api.filters import Filters
+from rundlet.api.images import ImageDeleted, ImagesPruned
+from rundlet.engine.context import Context
+from rundlet.engine.images.names import spare_names
+from rundlet.engine.times import parse_until
+from rundlet.image.records import Image
+
+Discard = Callable[[Image, Sequence[str]], Awaitable[Sequence[ImageDeleted]]]
+"""Removes names of an image, or the image by its ID; what went."""
+
+
+async def prune(context: Context, filters: Filters, discard: Discard) -> ImagesPruned:
+    """Images without a tag that no container uses; with ``dangling=false`` all that no container uses.
+
+    Then an image in use loses those of its names that no container was made from, as with Docker.
+    """
+    dangling_only = filters.boolean("dangling") is not False
+    until = parse_until(filters.get("until"), context.clock)
+    deleted: list[ImageDeleted] = []
+    freed = 0
+    for listed in context.images.images():
+        image = context.images.find(listed.id)
+        if image is None or (dangling_only and image.tags) or not _selected(image, filters, until):
+            continue
+        users = _references(context, str(image.id))
+        if not users and context.images.children(image.id):
+            continue
+        if users:
+            names = [name.familiar for name in spare_names(image, users)]
+        else:
+            names = [*image.repo_tags, *image.repo_digests] or [str(image.id)]
+        sizes = {str(layer.chain): layer.size for layer in context.images.layers(image.id)}
+        gone = await discard(image, names)
+        deleted += gone
+        freed += sum(sizes.get(item.deleted or "", 0) for item in gone)
+    context.events.publish("image", "prune", "", {"reclaimed": str(freed)})
+    return ImagesPruned(images_deleted=tuple(deleted) or None, space_reclaimed=freed)
+
+
+def _selected(image: Image, filters: Filters, until: int | None) -> bool:
+    if until is not None and image.created_ns >= until:
+        return False
+    return filters.labels(image.labels) and not (filters.get("label!") and filters.labels(image.labels, "label!"))
+
+
+def _references(context: Context, image_id: str) -> list[str]:
+    """What the containers of the image were made from or mount, as their users gave it."""
+    found: list[str] = []
+    for record in context.containers:
+        if record.image_id == image_id:
+            found.append(record.image)
+        found += [mount.source for mount in record.mounts if mount.kind == "image" and mount.name == image_id]
+    return found
