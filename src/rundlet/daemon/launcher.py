@@ -38,7 +38,11 @@ _STEADY: Final = 60.0
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 30.0
 _TRIES: Final = 8
-_kept: Final[list[bytes]] = []
+_kept: Final[list[object]] = []
+# Without the enumerations of ``signal``, whose Python functions each shim would touch.
+_set_handler: Final = sys.modules["_signal"].signal
+_SIGCHLD: Final = int(signal.SIGCHLD)
+_DEFAULT: Final = int(signal.SIG_DFL)
 _RT_SIGACTION: Final = 134 if libc.MACHINE == "aarch64" else 13
 
 
@@ -68,9 +72,9 @@ def _warm_up() -> None:
     shim_main.warm_up()
     _set_attributes()
     try:
-        rehearsal.rehearse()
+        codes = rehearsal.read_through()
     except OSError:
-        pass  # without a place to write, shims will be a little larger
+        codes = {}  # without a place to write, shims will be larger
     logger.remember_importers()
     caps.last_cap()  # every child needs it, and most have no /proc
     sys.path.clear()
@@ -78,9 +82,12 @@ def _warm_up() -> None:
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
     gc.disable()
-    gc.collect()
-    _kept.extend(rehearsal.fill_gaps())
+    try:
+        _kept.append(rehearsal.rehearse(codes))
+    except OSError:
+        pass
     gc.freeze()
+    _take_role()  # again: in the rehearsal it was a shim's
 
 
 def _set_attributes() -> None:
@@ -94,19 +101,23 @@ def _set_attributes() -> None:
         # libc keeps these two for itself, and posix_spawn leaves them ignored.
         libc.syscall(_RT_SIGACTION, hidden, bytes(32), 0, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    libc.set_name("rundlet-launch")
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    for attempt in (_reset_oom_score, clean.attributes, clean.limits):
+    _take_role()
+    for attempt in (clean.attributes, clean.limits):
         try:
             attempt()
         except OSError:
             pass  # without the rights, children get what there is
 
 
-def _reset_oom_score() -> None:
-    with open("/proc/self/oom_score_adj", "wb") as file:
-        file.write(b"0")
+def _take_role() -> None:
+    libc.set_name("rundlet-launch")
+    try:
+        with open("/proc/self/oom_score_adj", "wb") as file:
+            file.write(b"0")
+    except OSError:
+        pass  # without the rights, children get what there is
 
 
 class _Launcher:
@@ -205,7 +216,7 @@ class _Launcher:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _set_handler(_SIGCHLD, _DEFAULT)
             if self.connection:
                 self.connection.close()
             protocol.close_all(self.wake)

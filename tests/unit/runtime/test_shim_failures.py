@@ -67,7 +67,8 @@ class Case:
         """The loop, to the shim's end."""
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with near:
-            self.shim.run(far)
+            self.shim.listen(far)
+            self.shim.run()
 
     def record(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(os.pread(self.exit_record, 4096, 0))

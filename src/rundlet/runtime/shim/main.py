@@ -33,13 +33,21 @@ def warm_up() -> None:
 
 def main(spec_fd: int, control_fd: int) -> int:
     """Run one container. Returns the exit status of the shim itself."""
+    shim = begin(spec_fd, control_fd)
+    shim.run()
+    return 0
+
+
+def begin(spec_fd: int, control_fd: int) -> "Shim":
+    """Become the shim of a container, and listen. Also a part of the rehearsal, where the launcher does it."""
     spec = protocol.read_summary(spec_fd)
-    os.setsid()
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     libc.set_name("rundlet-shim")
     _protect()
     shim = Shim(spec, spec_fd)
-    shim.run(socket.socket(fileno=os.dup(control_fd)))
-    return 0
+    shim.listen(socket.socket(fileno=os.dup(control_fd)))
+    return shim
 
 
 class Shim:
@@ -55,10 +63,12 @@ class Shim:
         self.recorded = False
         self.held: list[int] = []
 
-    def run(self, connection: socket.socket) -> None:
+    def listen(self, connection: socket.socket) -> None:
         self.server.add(connection)
         self.server.on_alone = self.alone
         self.server.listen()
+
+    def run(self) -> None:
         try:
             self.loop.run()
         except Exception as exc:

@@ -4,30 +4,27 @@ The interpreter rewrites bytecode in place while it learns (PEP 659). Learnt bef
 shims; learnt after it, each shim has its own copy: 0.7 MB of 2.2. Nothing is started but processes that end at once.
 """
 
+import gc
 import json
 import os
 import signal
 import socket
 from typing import Any, Final
 
-from rundlet.linux import caps, libc, pidfd
+from rundlet.linux import caps, libc
 from rundlet.runtime import protocol
 from rundlet.runtime.exec.main import Joining, Request
 from rundlet.runtime.init import options, plan
 from rundlet.runtime.init.main import Wiring
 from rundlet.runtime.init.program import environment
 from rundlet.runtime.init.report import Reporter
-from rundlet.runtime.shim import main
+from rundlet.runtime.shim import main, packing
 from rundlet.runtime.shim.container import RUNNING
 from rundlet.runtime.shim.starter import Former
 from rundlet.runtime.shim.stdio import Pipes
 
 _ROUNDS: Final = 10  # the interpreter looks at a function more closely from its eighth call on
 _PATIENCE: Final = 2.0  # seconds for a round, which takes two milliseconds
-_SMALLEST: Final = 48  # bytes
-_LARGEST: Final = 512  # larger objects don't come from pools
-_FRESH: Final = 24  # so many objects side by side are in a new pool
-_MOST: Final = 32768
 _NAMES: Final = ("mount", "network", "uts", "pid", "ipc", "cgroup")
 _MOUNTS: Final = (
     ("proc", "/proc", ["nosuid", "noexec", "nodev"]),
@@ -39,28 +36,29 @@ _MOUNTS: Final = (
 )
 
 
-def rehearse() -> None:
-    """Leaves no trace, killed at any moment: its files have no names. Raises: OSError; then shims are larger."""
-    for _ in range(_ROUNDS):
-        _play(_sample(os.memfd_create("exit", os.MFD_CLOEXEC)))
+def read_through() -> packing.Codes:
+    """Play it once, and say what code that runs. What is imported late is imported now. Raises: OSError."""
+    return packing.watch(_round)
 
 
-def fill_gaps() -> list[bytes]:
-    """Allocate until the interpreter's pools have no gaps left; what is returned must be kept.
+def rehearse(codes: packing.Codes) -> list[object]:
+    """Leaves no trace, killed at any moment: its files have no names. What is returned must be kept.
 
-    New objects would otherwise go into gaps on a hundred pages, each of which would have to be copied for the shim; so
-    they share a few new pages: 0.1 MB less for each shim. Costs the launcher less than a megabyte, once.
+    To be done last: what is freed later, anywhere, shims will find and write to. Raises: OSError.
     """
-    kept: list[bytes] = []
-    header = b"".__sizeof__()
-    for size in range(_SMALLEST, _LARGEST + 1, 16):
-        in_a_row, before = 0, 0
-        while in_a_row < _FRESH and len(kept) < _MOST:
-            item = bytes(size - header)
-            kept.append(item)
-            in_a_row = in_a_row + 1 if id(item) == before + size else 0
-            before = id(item)
-    return kept
+    gc.collect()
+    kept = packing.fill_gaps()
+    packing.pack(codes)
+    gc.freeze()
+    for _ in range(_ROUNDS):
+        _round()
+        gc.collect()
+    kept += packing.fill_gaps(whole=True)
+    return [kept, codes]
+
+
+def _round() -> None:
+    _play(_sample(os.memfd_create("exit", os.MFD_CLOEXEC)))
 
 
 def _play(spec: dict[str, Any]) -> None:
@@ -68,11 +66,11 @@ def _play(spec: dict[str, Any]) -> None:
     os.write(memory, protocol.pack_spec(spec))
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stream, end = socket.socketpair()
-    shim = main.Shim(protocol.read_summary(memory), memory)
+    shim = main.begin(memory, far.fileno())
+    far.close()
     shim.loop.later(_PATIENCE, _give_up)
     shim.container.spawn = _spawn
     shim.execs.spawn = _spawn_exec
-    shim.server.add(far)
     protocol.send_packet(near, protocol.encode({"op": "hello", "seq": 1}))
     attach = {"op": "attach", "seq": 2, "stdin": True, "stdout": True, "stderr": True}
     protocol.send_packet(near, protocol.encode(attach), [end.fileno()])
@@ -128,11 +126,11 @@ def _spawn_exec(request: Request, joining: Joining, wiring: Wiring, birth: int) 
 
 def _starter_of(pid: int, wiring: Wiring) -> tuple[int, int]:
     """The process that is followed first: it names ``pid``, and ends."""
-    starter = os.fork()
+    starter, process_fd = libc.clone3(0)
     if starter == 0:
         os._exit(0)
     _speak(wiring, pid)
-    return starter, pidfd.open(starter)
+    return starter, process_fd
 
 
 def _speak(wiring: Wiring, pid: int) -> None:
