@@ -212,3 +212,83 @@ def test_arguments_that_speak_to_the_builder(context: Context) -> None:
     refused = context.build("--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
     assert refused.returncode == 1
     assert "BUILDKIT_MULTI_PLATFORM of one platform is not supported by Rundlet" in refused.stderr
+
+
+HISTORY = """\
+FROM busybox
+ARG A=1 B
+ENV X="a b" Y=2
+LABEL l="x y"
+RUN echo hi
+COPY --chmod=600 --chown=1:2 f ./
+ADD --link f g /e/
+COPY <<EOF /h
+inline
+EOF
+WORKDIR w
+CMD echo
+ENTRYPOINT ["a", "b"]
+HEALTHCHECK --interval=3s CMD true
+EXPOSE 90/udp 80
+VOLUME /v
+STOPSIGNAL 9
+SHELL ["/bin/sh", "-c"]
+ONBUILD RUN x
+USER 1
+"""
+TOLD = """\
+ARG A=1 B=two
+ENV X=a b Y=2
+LABEL l=x y
+RUN |2 A=1 B=two /bin/sh -c echo hi # buildkit
+COPY --chown=1:2 --chmod=600 f ./ # buildkit
+ADD f g /e/ # buildkit
+COPY <<EOF /h # buildkit
+WORKDIR /w
+CMD ["/bin/sh" "-c" "echo"]
+ENTRYPOINT ["a" "b"]
+HEALTHCHECK &{["CMD-SHELL" "true"] "3s" "0s" "0s" "0s" '\\x00'}
+EXPOSE [80/tcp 90/udp]
+VOLUME [/v]
+STOPSIGNAL 9
+SHELL [/bin/sh -c]
+USER 1
+"""
+
+
+def test_the_history_is_worded_as_buildkits(context: Context) -> None:
+    context.write("f", "f").write("g", "g").dockerfile(HISTORY)
+    context.ok("-t", "t", "--build-arg", "B=two", "--label", "more=1")
+    rows = context.engine.ok("history", "--no-trunc", "--format", "{{json .}}", "t").splitlines()
+    steps = [json.loads(row) for row in reversed(rows)][1:]
+    assert [step["CreatedBy"] for step in steps] == TOLD.splitlines()
+    assert {step["Comment"] for step in steps} == {"buildkit.dockerfile.v0"}
+    # Triggers and labels of the command line are steps without a row; those before them have theirs.
+    identifiers = [step["ID"] for step in steps]
+    assert len(set(identifiers)) == len(steps)
+    assert identifiers[-1] == context.engine.ok("image", "inspect", "-f", "{{.Id}}", "t")
+    assert "<missing>" not in identifiers
+    assert context.engine.ok("image", "inspect", "-f", "{{.Config.Labels.more}} {{.Author}}", "t") == "1"
+
+
+def test_a_cache_is_told_by_contents_not_by_words(context: Context, tmp_path: Path) -> None:
+    text = "FROM busybox\nCOPY f /f\nRUN --mount=type=bind,source=g,target=/g cat /g > /h\n"
+    context.write("f", "one").write("g", "one").dockerfile(text)
+    context.ok("-t", "t", "--cache-to", f"type=local,dest={tmp_path / 'cache'}")
+    for name in ("g", "f"):
+        context.engine.ok("rmi", "-f", "t")
+        context.engine.ok("image", "prune", "-f")
+        context.engine.ok("builder", "prune", "-af")
+        context.write(name, "two")
+        said = context.ok("-t", "t", "--cache-from", f"type=local,src={tmp_path / 'cache'}")
+        assert said.count("CACHED") == (1 if name == "g" else 0), said
+        assert context.run("cat", "/f", "/h") == ("onetwo" if name == "g" else "twotwo")
+
+
+def test_a_stage_inherits_the_arguments_of_the_one_it_is_from(context: Context) -> None:
+    context.dockerfile(
+        "FROM busybox AS parent\nARG FOO=123\nENV E=$FOO\nFROM parent AS child\nRUN echo $FOO > /foo\nENV G=$FOO\n"
+        "FROM busybox AS other\nRUN echo :$FOO: > /other\nFROM child\nCOPY --from=other /other /\n"
+    ).ok("-t", "t", "--build-arg", "FOO=4")
+    assert context.run("cat", "/foo", "/other").split() == ["4", "::"]
+    assert "G=4" in context.engine.ok("image", "inspect", "-f", "{{.Config.Env}}", "t")

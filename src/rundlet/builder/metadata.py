@@ -10,26 +10,53 @@ from rundlet.builder.dockerfile import ast
 from rundlet.builder.state import StageState, words_json
 from rundlet.oci.config import Healthcheck
 
+NOP: Final = "/bin/sh -c #(nop)"
+"""What the classic builder's history says before a step that runs nothing."""
+BUILDKIT_MARK: Final = " # buildkit"
+"""What BuildKit's says after one that has files."""
 _UNITS: Final = ((3600 * 10**9, "h"), (60 * 10**9, "m"))
 
 
 class Change(msgspec.Struct, frozen=True):
-    """The state after an instruction, and the history's text without ``/bin/sh -c #(nop) ``."""
+    """The state after an instruction, and what the history says of it ("": nothing)."""
 
     state: StageState
-    comment: str
+    said: str
 
 
 def apply(state: StageState, instruction: ast.Instruction, *, buildkit: bool = False) -> Change | None:
     """``instruction`` (expanded) on ``state``; None for one that is more than metadata. ``buildkit``: CMD is marked as
-    BuildKit marks it."""
+    BuildKit marks it, and the history is worded as there."""
     action = _ACTIONS.get(type(instruction))
     if action is None:
         return None
     change = action(state, instruction)
-    if buildkit and isinstance(instruction, ast.Cmd):
-        return msgspec.structs.replace(change, state=_set(change.state, args_escaped=True))
-    return change
+    if not buildkit:
+        return msgspec.structs.replace(change, said=f"{NOP} {change.said}")
+    if isinstance(instruction, ast.Cmd):
+        change = msgspec.structs.replace(change, state=_set(change.state, args_escaped=True))
+    return msgspec.structs.replace(change, said=_said_by_buildkit(instruction, change.said))
+
+
+def _said_by_buildkit(instruction: ast.Instruction, said: str) -> str:
+    if isinstance(instruction, ast.Onbuild) or (isinstance(instruction, ast.Label) and instruction.outside):
+        return ""
+    if isinstance(instruction, ast.Expose):
+        return f"EXPOSE [{' '.join(sorted(instruction.ports))}]"
+    if isinstance(instruction, ast.Healthcheck):
+        return _health(instruction, start_interval=True).lstrip()
+    return said.lstrip()
+
+
+def said_of_transfer(instruction: ast.Transfer) -> str:
+    """What BuildKit's history says of COPY and ADD (expanded)."""
+    words = [instruction.keyword]
+    if isinstance(instruction, ast.Copy) and instruction.parents:
+        words.append("--parents")
+    words += [f"--chown={instruction.chown}"] if instruction.chown else []
+    words += [f"--chmod={instruction.chmod}"] if instruction.chmod else []
+    words += [*instruction.sources, *(f"<<{file.name}" for file in instruction.files), instruction.destination]
+    return f"{' '.join(words)}{BUILDKIT_MARK}"
 
 
 def _set(state: StageState, **fields: Any) -> StageState:
@@ -93,10 +120,13 @@ def _healthcheck(state: StageState, instruction: ast.Healthcheck) -> Change:
         start_interval=instruction.start_interval,
         retries=instruction.retries,
     )
-    times = (check.interval, check.timeout, check.start_period)
+    return Change(_set(state, healthcheck=check), _health(instruction, start_interval=False))
+
+
+def _health(check: ast.Healthcheck, *, start_interval: bool) -> str:
+    times = [check.interval, check.timeout, check.start_period, *([check.start_interval] if start_interval else [])]
     shown = " ".join(f'"{go_duration(time)}"' for time in times)
-    retries = f"'\\x{check.retries:02x}'"
-    return Change(_set(state, healthcheck=check), f" HEALTHCHECK &{{{words_json(instruction.test)} {shown} {retries}}}")
+    return f" HEALTHCHECK &{{{words_json(check.test)} {shown} '\\x{check.retries:02x}'}}"
 
 
 def go_duration(time_ns: int) -> str:

@@ -11,6 +11,7 @@ from rundlet.builder.dockerfile.arguments import HOSTNAME, PREDEFINED
 from rundlet.builder.dockerfile.scripts import command_of
 from rundlet.builder.errors import BuildError, StepFailedError, StepNotStartedError
 from rundlet.builder.layers import LayerMaker
+from rundlet.builder.metadata import BUILDKIT_MARK
 from rundlet.builder.mounts import MountMaker, Mounts
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
@@ -89,10 +90,9 @@ class Runs:
             raise BuildError("No command specified")
         arguments = state.run_arguments()
         shown = " ".join(words)
-        created_by = shown
-        if arguments:
-            pairs = " ".join(f"{name}={value}" for name, value in arguments.items())
-            created_by = f"|{len(arguments)} {pairs} {shown}"
+        created_by = _said(shown, self._declared(state) if self._request.buildkit else arguments)
+        if self._request.buildkit:
+            created_by = f"RUN {created_by}{BUILDKIT_MARK}"
         network = instruction.network if instruction.network != "default" else self._request.network
         mounts = await self._mounts.plan(instruction.mounts, script.files, state.directory, step)
         config = msgspec.structs.replace(state.container, cmd=list(words), entrypoint=None, on_build=None)
@@ -127,6 +127,11 @@ class Runs:
             return await self._execute(image, config, environment, mounts, network, insecure, state, step, shown)
 
         return await self._recorder.carry_out(work, action)
+
+    def _declared(self, state: StageState) -> dict[str, str]:
+        """Every build argument, with what it stands for: as BuildKit's history has them."""
+        environment = state.environment()
+        return {name: environment.get(name, "") for name in state.arguments}
 
     def _predefined(self, state: StageState) -> dict[str, str]:
         taken = {item.partition("=")[0] for item in state.container.env or ()}
@@ -175,3 +180,8 @@ class Runs:
                 return await self._layers.capture(
                     ran.container_id, state.chain, self._recorder.lease, left_out=ran.left_out, latest=latest
                 )
+
+
+def _said(shown: str, arguments: Mapping[str, str]) -> str:
+    pairs = " ".join(f"{name}={value}" for name, value in arguments.items())
+    return f"|{len(arguments)} {pairs} {shown}" if arguments else shown

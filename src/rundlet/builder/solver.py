@@ -17,14 +17,14 @@ from rundlet.builder.dockerfile.parser import parse_instruction
 from rundlet.builder.dockerfile.suggest import did_you_mean
 from rundlet.builder.errors import BuildError, LocatedError, words_of
 from rundlet.builder.graph import PlannedStage, find_stage, plan, sources
-from rundlet.builder.metadata import apply, with_directory, working_directory
+from rundlet.builder.metadata import NOP, apply, with_directory, working_directory
 from rundlet.builder.namedcontexts import IMAGE, is_directory, named
 from rundlet.builder.naming import step_names
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Runs
 from rundlet.builder.state import StageState
-from rundlet.builder.steps import NOP, Recorder, Work
+from rundlet.builder.steps import Recorder, Work
 from rundlet.builder.transfers import Brought, Transfers
 from rundlet.errors import RundletError
 from rundlet.image.leases import Lease
@@ -140,6 +140,7 @@ class Solver:
             code="LABEL " + " ".join(f"{name}={value}" for name, value in labels),
             position=planned.stage.position,
             pairs=tuple(ast.KeyValue(self._quoted(name), self._quoted(value)) for name, value in labels),
+            outside=True,
         )
         instructions = (*planned.stage.instructions, label)
         return msgspec.structs.replace(planned, stage=msgspec.structs.replace(planned.stage, instructions=instructions))
@@ -320,7 +321,8 @@ class Solver:
             self._bases_of[planned.stage.index] = self._bases_of[planned.base_stage]
             self._reporter.started(step)
             self._reporter.finished(step, str(base.image.id) if base.image is not None else "")
-            return msgspec.structs.replace(base, arguments={}, command_set=False)
+            arguments = base.arguments if self._request.buildkit else {}
+            return msgspec.structs.replace(base, arguments=arguments, command_set=False)
         self._reporter.started(step)
         request = self._request
         platform = Platform.parse(planned.platform) if planned.platform else request.platform
@@ -414,7 +416,7 @@ class Solver:
         if change is not None:
             if isinstance(instruction, ast.Volume) and not self._request.buildkit:
                 await self.transfers.check_volumes(state, instruction.paths)
-            work = Work(step, state, change.state, f"{NOP} {change.comment}", cacheable=cacheable)
+            work = Work(step, state, change.state, change.said, cacheable=cacheable)
             return await self._recorder.metadata(work)
         if isinstance(instruction, ast.Workdir):
             directory = working_directory(state, instruction.path)
@@ -437,9 +439,11 @@ class Solver:
         after = self._declared(state, instruction)
         if state.image is None:
             return after
-        return await self._recorder.metadata(
-            Work(step, state, after, f"{NOP}  ARG {' '.join(shown)}", cacheable=cacheable)
-        )
+        said = f"{NOP}  ARG {' '.join(shown)}"
+        if self._request.buildkit:
+            values = {variable.name: after.arguments[variable.name] for variable in instruction.variables}
+            said = "ARG " + " ".join(name if value is None else f"{name}={value}" for name, value in values.items())
+        return await self._recorder.metadata(Work(step, state, after, said, cacheable=cacheable))
 
     def _declared(self, state: StageState, instruction: ast.Arg) -> StageState:
         """The state with what ARG declares."""

@@ -33,7 +33,7 @@ async def squash(
         empty_layer=layer is None,
     )
     config = msgspec.structs.replace(
-        state.config, history=[*history[:steps], *emptied, merged], created=rfc3339_nano(created_ns)
+        state.config, history=[*history[:steps], *emptied, merged], created=rfc3339_nano(created_ns), steps=None
     )
     image = await assemble(recorder.images, config, stack, created_ns=created_ns)
     return msgspec.structs.replace(state, config=config, stack=stack, image=image)

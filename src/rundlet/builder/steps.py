@@ -5,7 +5,7 @@ carries out the same.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -18,21 +18,23 @@ from rundlet.image.assembly import assemble
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
-from rundlet.oci.config import ContainerConfig, History
+from rundlet.oci.config import ContainerConfig, History, ImageConfig
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.clock import Clock, rfc3339_nano
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-NOP: Final = "/bin/sh -c #(nop)"
+_COMMENT: Final = "buildkit.dockerfile.v0"
+"""What every entry of BuildKit's histories has."""
 
 
 class Work(msgspec.Struct, frozen=True):
     """One step to be looked up or carried out.
 
-    ``state`` is what the step leads to, but for its layer. ``created_by`` is what the history says, ``result`` (a key)
-    what decides its files, None for a step without any. ``cacheable``: whether it may be looked up.
+    ``state`` is what the step leads to, but for its layer. ``created_by`` is what the history says ("":
+    nothing), ``result`` (a key) what decides its files, None for a step without any. ``cacheable``: whether it may be
+    looked up.
     """
 
     step: Step
@@ -53,6 +55,7 @@ class CacheSource(msgspec.Struct, frozen=True):
     image: Image
     history: tuple[History, ...]
     stack: tuple[Layer, ...]
+    keys: Mapping[str, str] = {}
 
 
 class Recorder:
@@ -69,8 +72,11 @@ class Recorder:
         epoch: int | None,
         *,
         sources_alone: bool = False,
+        buildkit: bool = False,
     ) -> None:
-        """``sources_alone``: earlier builds are no cache, only :attr:`sources` are."""
+        """``sources_alone``: earlier builds are no cache, only :attr:`sources` are. ``buildkit``: histories are as
+        BuildKit writes them."""
+        self._buildkit = buildkit
         self.images = images
         self._snapshots = snapshots
         self._cache = cache
@@ -207,20 +213,30 @@ class Recorder:
         depth = len(work.before.stack)
         for source in self.sources:
             steps = source.history
-            if len(steps) <= len(before) or steps[len(before)].created_by != work.created_by:
-                continue
             if [step.created_by for step in steps[: len(before)]] != before:
                 continue
             if [layer.chain for layer in source.stack[:depth]] != [layer.chain for layer in work.before.stack]:
                 continue
-            if len(steps) == len(before) + 1 and (state := await self._same(work, source.image)) is not None:
+            added = 1 if work.created_by else 0
+            if len(steps) < len(before) + added or (added and not self._is(source, len(before), work)):
+                continue
+            if len(steps) == len(before) + added and (state := await self._same(work, source.image)) is not None:
                 self.reporter.cached(work.step)
                 return state
+            if not added:
+                continue
             found = steps[len(before)]
             layer = None if found.empty_layer else source.stack[depth]
             self.reporter.cached(work.step)
             return await self._record(work, layer, exact, found.created)
         return None
+
+    def _is(self, source: CacheSource, place: int, work: Work) -> bool:
+        """Whether the step at ``place`` is ``work``. The classic builder's text tells of contents, BuildKit's does not:
+        there the key has to be known."""
+        if source.history[place].created_by != work.created_by:
+            return False
+        return not self._buildkit or source.keys.get(str(place)) == work.result
 
     async def _same(self, work: Work, image: Image) -> StageState | None:
         """``image`` itself, where it is all that ``work`` leads to: so what was loaded or pulled keeps its ID."""
@@ -243,18 +259,27 @@ class Recorder:
             return None
         return msgspec.structs.replace(work.state, config=self.images.config(image.id), stack=stack, image=image)
 
+    def _with_step(self, work: Work, layer: Layer | None, when: str) -> ImageConfig:
+        config = work.state.config
+        if not work.created_by:
+            return config
+        history = History(
+            created=when,
+            author="" if self._buildkit else config.author,
+            created_by=work.created_by,
+            comment=work.comment or (_COMMENT if self._buildkit else ""),
+            empty_layer=layer is None,
+        )
+        if self._buildkit and work.result is not None:
+            place = str(len(config.history or ()))
+            config = msgspec.structs.replace(config, steps={**(config.steps or {}), place: work.result})
+        return with_history(config, history)
+
     async def _record(self, work: Work, layer: Layer | None, exact: str, when: str | None = None) -> StageState:
         """``when``: what the history says about the step that was found elsewhere, None for now."""
         created = self._now_ns()
-        history = History(
-            created=when if when and self._epoch is None else rfc3339_nano(created),
-            author=work.state.config.author,
-            created_by=work.created_by,
-            comment=work.comment,
-            empty_layer=layer is None,
-        )
         config = msgspec.structs.replace(
-            with_history(work.state.config, history),
+            self._with_step(work, layer, when if when and self._epoch is None else rfc3339_nano(created)),
             created=rfc3339_nano(created),
             config=work.state.config.config or ContainerConfig(),
             container="",
@@ -268,5 +293,6 @@ class Recorder:
         await self.lease.hold(image.id, image.manifest.digest)
         keys = [exact] if work.result is None else [exact, work.result]
         size = layer.size if layer is not None else 0
-        await asyncio.to_thread(self._cache.put, keys, image, kind=work.kind, description=work.created_by, size=size)
+        said = work.created_by or work.step.text
+        await asyncio.to_thread(self._cache.put, keys, image, kind=work.kind, description=said, size=size)
         return msgspec.structs.replace(work.state, config=config, stack=stack, image=image)

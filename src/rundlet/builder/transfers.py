@@ -26,11 +26,12 @@ from rundlet.builder.globs import has_pattern, source_of
 from rundlet.builder.ignore import BadPatternError, Patterns
 from rundlet.builder.layers import LayerMaker
 from rundlet.builder.memo import PickMemo
+from rundlet.builder.metadata import NOP, said_of_transfer
 from rundlet.builder.modes import parse_chmod
 from rundlet.builder.pieces import Piece, inline, picked
 from rundlet.builder.report import Step
 from rundlet.builder.state import StageState, key_of
-from rundlet.builder.steps import NOP, Recorder, Work
+from rundlet.builder.steps import Recorder, Work
 from rundlet.builder.workspace import Workspace
 from rundlet.errors import InvalidParameterError
 from rundlet.image.records import Layer
@@ -172,9 +173,6 @@ class Transfers:
         ):
             brought = await self._brought(state, instruction, step, None)
         pieces, requests = brought.pieces, brought.requests
-        label = pieces[0].label if len(pieces) == 1 else "multi"
-        flags = f"--chown={instruction.chown} " if instruction.chown else ""
-        flags += f"--chmod={instruction.chmod} " if instruction.chmod else ""
 
         async def move(layer: Layer) -> Layer:
             return await self._layers.moved(layer, state.chain, self._recorder.lease)
@@ -183,7 +181,7 @@ class Transfers:
             step=step,
             before=state,
             state=state,
-            created_by=f"{NOP} {instruction.keyword} {flags}{label}:{brought.digest} in {instruction.destination} ",
+            created_by=said_of_transfer(instruction) if self._buildkit else _said(instruction, brought),
             result=brought.result(state.chain, self._epoch),
             cacheable=cacheable,
             move=move if instruction.link else None,
@@ -247,7 +245,7 @@ class Transfers:
             step=step,
             before=state,
             state=after,
-            created_by=f"{NOP} WORKDIR {directory}",
+            created_by=f"WORKDIR {directory}" if self._buildkit else f"{NOP} WORKDIR {directory}",
             result=key_of("directory", state.chain, directory, owner, self._epoch),
             cacheable=cacheable,
         )
@@ -322,6 +320,14 @@ class Transfers:
             return await self._layers.capture(container_id, chain, self._recorder.lease, latest=latest, loose=loose)
         finally:
             await asyncio.shield(asyncio.to_thread(self._snapshots.remove_container, container_id))
+
+
+def _said(instruction: ast.Transfer, brought: Brought) -> str:
+    """What the classic builder's history says."""
+    flags = f"--chown={instruction.chown} " if instruction.chown else ""
+    flags += f"--chmod={instruction.chmod} " if instruction.chmod else ""
+    label = brought.pieces[0].label if len(brought.pieces) == 1 else "multi"
+    return f"{NOP} {instruction.keyword} {flags}{label}:{brought.digest} in {instruction.destination} "
 
 
 def _fillers(

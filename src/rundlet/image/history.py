@@ -7,7 +7,7 @@ import msgspec
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
 from rundlet.image.times import created_ns
-from rundlet.oci.config import History, ImageConfig
+from rundlet.oci.config import ContainerConfig, History, ImageConfig
 
 MISSING = "<missing>"
 
@@ -29,12 +29,14 @@ def history(store: ImageStore, image: Image) -> list[HistoryRow]:
     position = 0
     current: Image | None = image
     while current is not None and 0 <= position < len(rows):
-        rows[position] = msgspec.structs.replace(rows[position], id=str(current.id), tags=tuple(current.repo_tags))
+        # Some steps of BuildKit's builds are not told of: the last one's row stands for them.
+        if rows[position].id == MISSING:
+            rows[position] = msgspec.structs.replace(rows[position], id=str(current.id), tags=tuple(current.repo_tags))
         parent = store.find(current.parent) if current.parent is not None else None
         if parent is not None:
             # The parent's own history is shorter by the steps that were taken since.
             following = len(rows) - len(store.config(parent.id).history or ())
-            position = following if following > position else -1
+            position = following if following >= position else -1
         current = parent
     return rows
 
@@ -59,7 +61,16 @@ def stands_on(config: ImageConfig, parent: ImageConfig) -> bool:
     if not steps and not before:
         # Nobody has to keep a history; but two images don't come from each other.
         return len(config.diff_ids) > len(parent.diff_ids)
-    return len(steps) == len(before) + 1 and all(map(_same_step, steps, before))
+    added = len(steps) - len(before)
+    if added == 0 and config.diff_ids == parent.diff_ids:
+        return _says_more(config, parent) and all(map(_same_step, steps, before))
+    return added == 1 and all(map(_same_step, steps, before))
+
+
+def _says_more(config: ImageConfig, parent: ImageConfig) -> bool:
+    """Whether there is a trigger or a label that the other has not: BuildKit's histories don't tell of such steps."""
+    here, below = config.config or ContainerConfig(), parent.config or ContainerConfig()
+    return len(here.on_build or ()) > len(below.on_build or ()) or len(here.labels or {}) > len(below.labels or {})
 
 
 def _same_step(step: History, other: History) -> bool:

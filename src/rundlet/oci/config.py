@@ -90,6 +90,9 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     docker_version: str = ""
     history: list[History] | None = None
     rootfs: RootFS = RootFS()
+    steps: dict[str, str] | None = msgspec.field(default=None, name="rundlet.steps.v0")
+    """Of a build's steps that have files: what decided them, by the step's place in the history. So the image is a
+    build cache wherever it goes; BuildKit's own is in such a field, too."""
 
     @classmethod
     def decode(cls, data: bytes) -> "ImageConfig":

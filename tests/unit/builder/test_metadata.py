@@ -4,7 +4,7 @@ import pytest
 
 from rundlet.builder.dockerfile.expansion import Expander
 from rundlet.builder.dockerfile.parser import parse_instruction
-from rundlet.builder.metadata import apply, go_duration, working_directory
+from rundlet.builder.metadata import NOP, apply, go_duration, working_directory
 from rundlet.builder.state import StageState
 from rundlet.oci.config import ContainerConfig, ImageConfig
 
@@ -17,7 +17,7 @@ def after(before: StageState, text: str) -> tuple[ContainerConfig, str]:
     instruction = parse_instruction(text).expanded(Expander(before.environment()))
     change = apply(before, instruction)
     assert change is not None
-    return change.state.container, change.comment
+    return change.state.container, change.said.removeprefix(f"{NOP} ")
 
 
 @pytest.mark.parametrize(

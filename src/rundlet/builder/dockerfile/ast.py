@@ -115,7 +115,10 @@ class Env(Instruction, frozen=True, kw_only=True):
 
 
 class Label(Instruction, frozen=True, kw_only=True):
+    """``outside``: not in the Dockerfile, but given with ``--label``."""
+
     pairs: tuple[KeyValue, ...]
+    outside: bool = False
 
     def expanded(self, expander: Expansion) -> Self:
         return msgspec.structs.replace(self, pairs=tuple(pair.expanded(expander) for pair in self.pairs))

@@ -87,7 +87,7 @@ class CacheImporter:
                 stack = tuple(self._context.images.layers(image.id))
                 await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
                 config = self._context.images.config(image.id)
-                self.found.append(CacheSource(image, tuple(config.history or ()), stack))
+                self.found.append(CacheSource(image, tuple(config.history or ()), stack, config.steps or {}))
 
     async def settled(self, contexts: Mapping[str, str], platform: Platform) -> dict[str, str]:
         """``contexts`` with what lies in an OCI layout of the client's as an image that is here. Raises NotFoundError

@@ -110,6 +110,7 @@ class Work:
             request.epoch,
             # What Docker's classic builder is told to look at is all that it looks at.
             sources_alone=bool(request.cache_from) and not request.buildkit,
+            buildkit=request.buildkit,
         )
         recorder.sources = caches.found
         contexts = await caches.settled(request.contexts, request.platform)
