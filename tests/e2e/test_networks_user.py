@@ -106,7 +106,7 @@ def test_options_are_kept_and_carried_out(client: Client) -> None:
         (["-d", "host", "x"], 'only one instance of "host" network is allowed'),
         (["-d", "nosuch", "x"], "nosuch"),
         (["-o", "com.docker.network.bridge.enable_icc=maybe", "x"], "failed to parse"),
-        (["-o", "com.docker.network.advertise_addr_ms=9", "x"], "com.docker.network.advertise_addr_ms"),
+        (["-o", "com.docker.network.advertise_addr_ms=9", "x"], "advertise_addr_ms must be in the range 100 to 2000"),
         (["-o", "com.docker.network.enable_ipv4=false", "x"], "IPv4 or IPv6 must be enabled"),
     ],
 )

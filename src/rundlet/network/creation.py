@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
-from rundlet.errors import NotSupportedError, NotSwarmManagerError
+from rundlet.errors import NotSwarmManagerError
 from rundlet.network import networks
 from rundlet.network.errors import (
     NetworkConfigError,
@@ -18,6 +18,8 @@ from rundlet.network.errors import (
 )
 from rundlet.network.ipam import IPNetwork, overlap
 from rundlet.network.networks import (
+    ADVERTISED,
+    ADVERTISED_MS,
     BRIDGE_NAME,
     DEFAULT_MARK,
     ENABLE4,
@@ -45,7 +47,11 @@ _MODES = {
     "ipvlan_mode": (("l2", "l3", "l3s"), "'l2' mode is the ipvlan driver default"),
     "ipvlan_flag": (("bridge", "private", "vepa"), "'bridge' is the ipvlan driver default"),
 }
-_ADVERTISED = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_ADVERTISED = {
+    ADVERTISED: ("an integer", range(4), "0 to 3"),
+    ADVERTISED_MS: ("integer milliseconds", range(100, 2001), "100 to 2000"),
+}
 _DRIVERS = ("bridge", *PARENT_DRIVERS)
 _SINGLE = ("host", "null")
 _MAX_IFNAME = 15
@@ -111,7 +117,7 @@ def normalised(request: Request) -> Request:
 
 def check(request: Request) -> None:
     """Raises PredefinedNetworkError, NetworkForbiddenError, NetworkConfigError, NetworkDriverError,
-    NotSwarmManagerError, NotSupportedError."""
+    NotSwarmManagerError."""
     if not request.name.strip():
         raise NetworkConfigError("invalid name: name is empty")
     if request.name in (*networks.PREDEFINED, "default"):
@@ -183,8 +189,7 @@ def _check_options(driver: str, options: Mapping[str, str]) -> None:
     """What no driver knows is its user's own, kept and shown as Docker does. So are other drivers' options."""
     for name, value in options.items():
         if name in _ADVERTISED:
-            # Nobody's cache is wrong here: hardware addresses are made of the addresses.
-            raise NotSupportedError(f"option {name} of networks")
+            _check_number(name, value, *_ADVERTISED[name])
         if name == DEFAULT_MARK:
             raise NetworkForbiddenError(f"option {name}: the network bridge alone is the default one")
         if name in _PARENT_OPTIONS and driver == "bridge":
@@ -197,6 +202,14 @@ def _check_options(driver: str, options: Mapping[str, str]) -> None:
             problem = _CHECKS[name](value)
             if problem:
                 raise NetworkConfigError(f"failed to parse {name} value: {value} ({problem})")
+
+
+def _check_number(name: str, value: str, what: str, possible: range, words: str) -> None:
+    """Raises NetworkConfigError in Docker's words."""
+    if not _INTEGER.fullmatch(value):
+        raise NetworkConfigError(f'value for option {name} "{value}" must be {what}')
+    if int(value) not in possible:
+        raise NetworkConfigError(f"{name} must be in the range {words}")
 
 
 def _truth_problem(value: str) -> str:

@@ -43,6 +43,7 @@ INHIBIT4 = f"{_OPTION}.bridge.inhibit_ipv4"
 HOST4 = f"{_OPTION}.host_ipv4"
 HOST6 = f"{_OPTION}.host_ipv6"
 TRUSTED = f"{_OPTION}.bridge.trusted_host_interfaces"
+ADVERTISED, ADVERTISED_MS = f"{_OPTION}.advertise_addr_nmsgs", f"{_OPTION}.advertise_addr_ms"
 ENABLE4, ENABLE6 = f"{_OPTION}.enable_ipv4", f"{_OPTION}.enable_ipv6"
 
 
@@ -160,6 +161,18 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
         """The host's address that ports are published on when none is given; empty: all, of both families."""
         chosen = self.options.get(HOST_BINDING, "")
         return "" if chosen == "0.0.0.0" else chosen
+
+    def announcing(self, *, known: bool) -> tuple[int, int]:
+        """How often, and every how many milliseconds, neighbours are told of a new address unasked.
+
+        Where nobody says so: as Docker does on links that lead to other machines, and not at all where an address's
+        hardware address is always the same (``known``), so that nobody's cache can be wrong.
+        """
+        if self.driver == "ipvlan" and self.options.get("ipvlan_mode", "l2") not in ("", "l2"):
+            return 0, 0  # there are no neighbours in the third layer
+        chosen = self.options.get(ADVERTISED, ""), self.options.get(ADVERTISED_MS, "")
+        needed = any(chosen) or not known or self.driver in PARENT_DRIVERS or self.given is not None
+        return int(chosen[0] or 3) if needed else 0, int(chosen[1] or 1000)
 
     @property
     def interface_prefix(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rundlet.errors import InvalidParameterError
+from rundlet.network.bridge import mac_of
 from rundlet.network.endpoint import Endpoint, host_name
 from rundlet.network.networks import Network
 from rundlet.network.portmap import PublishedPort, Reservation
@@ -114,6 +115,9 @@ def link(instance: str, endpoint: Endpoint, network: Network) -> dict[str, Any]:
         "mtu": network.mtu,
         "addresses": _addresses(endpoint),
     }
+    messages, interval = network.announcing(known=endpoint.mac == mac_of(endpoint.addresses[0]))
+    if messages:
+        made["announce"] = [messages, interval]
     if network.driver != "bridge":
         mode = network.options.get(f"{network.driver}_mode", "")
         flag = network.options.get("ipvlan_flag", "")

@@ -14,6 +14,8 @@ from rundlet.network.endpoint import Endpoint
 from rundlet.network.errors import NetworkConfigError, NetworkDriverError, PoolOverlapError
 from rundlet.network.names import Server, servers
 from rundlet.network.networks import (
+    ADVERTISED,
+    ADVERTISED_MS,
     DEFAULT_MARK,
     ENABLE4,
     ENABLE6,
@@ -58,7 +60,12 @@ def test_what_is_fine(request_: Request) -> None:
         (Request("a", "host"), 403, 'only one instance of "host" network is allowed'),
         (Request("a", "overlay"), 503, "This node is not a swarm manager"),
         (Request("a", "nope"), 404, 'plugin "nope" not found'),
-        (Request("a", options={"com.docker.network.advertise_addr_ms": "9"}), 501, "advertise_addr_ms of networks"),
+        (Request("a", options={ADVERTISED_MS: "99"}), 400, f"{ADVERTISED_MS} must be in the range 100 to 2000"),
+        (Request("a", "macvlan", options={ADVERTISED_MS: "2001"}), 400, f"{ADVERTISED_MS} must be in the range 100 to"),
+        (Request("a", options={ADVERTISED: "4"}), 400, f"{ADVERTISED} must be in the range 0 to 3"),
+        (Request("a", options={ADVERTISED: "-1"}), 400, f"{ADVERTISED} must be in the range 0 to 3"),
+        (Request("a", options={ADVERTISED: "x"}), 400, f'value for option {ADVERTISED} "x" must be an integer'),
+        (Request("a", options={ADVERTISED_MS: "x"}), 400, f'option {ADVERTISED_MS} "x" must be integer milliseconds'),
         (Request("a", options={DEFAULT_MARK: "true"}), 403, "the network bridge alone is the default one"),
         (
             Request("a", "macvlan", options={"macvlan_mode": "odd"}),

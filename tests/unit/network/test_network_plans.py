@@ -13,7 +13,7 @@ from rundlet.network.bridge import bridge_name, mac_of
 from rundlet.network.endpoint import Endpoint, host_name
 from rundlet.network.errors import NetworkNotFoundError
 from rundlet.network.foreign import Chain, blocking_chains
-from rundlet.network.networks import MTU, Network, NetworkStore, bridge_options
+from rundlet.network.networks import ADVERTISED, ADVERTISED_MS, MTU, Network, NetworkStore, bridge_options
 from rundlet.network.sandbox import Mode, Sandbox, parse_mode, plan
 from rundlet.network.subnets import occupied
 from rundlet.util.database import Database
@@ -65,6 +65,26 @@ def test_the_shims_plan() -> None:
     assert spec["routes"] == [{"dst": "0.0.0.0/0", "gateway": "172.17.0.1"}]
     nothing = {"mode": "none", "join": "", "links": [], "routes": [], "sysctls": {}, "resolver": ""}
     assert Sandbox("none").spec() == nothing
+
+
+@pytest.mark.parametrize(
+    ("driver", "mac", "options", "told"),
+    [
+        ("bridge", "02:42:ac:11:00:02", {}, None),
+        ("bridge", "02:42:00:00:00:01", {}, [3, 1000]),
+        ("bridge", "02:42:ac:11:00:02", {ADVERTISED_MS: "100"}, [3, 100]),
+        ("bridge", "02:42:00:00:00:01", {ADVERTISED: "0"}, None),
+        ("macvlan", "02:42:ac:11:00:02", {}, [3, 1000]),
+        ("macvlan", "02:42:ac:11:00:02", {ADVERTISED: "1", ADVERTISED_MS: "2000"}, [1, 2000]),
+        ("ipvlan", "", {}, [3, 1000]),
+        ("ipvlan", "", {"ipvlan_mode": "l3s", ADVERTISED: "2"}, None),
+    ],
+)
+def test_which_neighbours_are_told(driver: str, mac: str, options: dict[str, str], told: object) -> None:
+    made = Endpoint("ef" * 32, "c", "n", "web", "172.17.0.2", 16, "172.17.0.1", mac)
+    network = Network("n", "lan", driver, 0, options=options, bridge="rd0123-lan", parent="eth0")
+    (link,) = plan("0123abcd", [(made, network)]).links
+    assert link.get("announce") == told
 
 
 def test_the_three_networks_are_made_once() -> None:

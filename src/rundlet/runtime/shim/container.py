@@ -15,7 +15,8 @@ Nothing leaves *exited*: the shim gives everything back and ends.
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from rundlet.linux import libc, ns
@@ -24,6 +25,7 @@ from rundlet.runtime.init import plan
 from rundlet.runtime.init.report import Report
 from rundlet.runtime.logfile import LogWriter
 from rundlet.runtime.shim import failures, plumbing, resolver, starter
+from rundlet.runtime.shim.announcer import Announcer
 from rundlet.runtime.shim.cgroups import ContainerCgroup
 from rundlet.runtime.shim.child import Child
 from rundlet.runtime.shim.foreign import ForeignStart
@@ -101,6 +103,7 @@ class Container:
         self.users = -1
         self._rootfs = -1
         self._resolver: ResolverFds | None = None
+        self._announcer = Announcer(loop)
         self._code = 0
         self._timer = 0
 
@@ -202,6 +205,7 @@ class Container:
         """One more interface, and names to look up if ``resolver`` is given. Raises: StartError, OSError."""
         plumbing.attach(self._own_network(), change)
         self.spec["net"]["links"] = [*(self.spec["net"].get("links") or ()), change["link"]]
+        self._announce([change["link"]])
         if change.get("resolver"):
             self.resolve_by(change["resolver"])
 
@@ -274,6 +278,12 @@ class Container:
         if self._on_started:
             self._on_started(None)
             self._on_started = None
+        self._announce(self.spec["net"].get("links") or ())
+
+    def _announce(self, links: Iterable[Spec]) -> None:
+        # Another runtime's container: we are in its network.
+        inside = (lambda do: do()) if self._foreign is not None else partial(plumbing.inside_of, self._network)
+        self._announcer.begin(links, inside)
 
     def _keep(self, network: int, rootfs: int, users: int) -> None:
         for fd in (self._network, self._rootfs, self.users):
@@ -283,6 +293,7 @@ class Container:
 
     def _ended(self, code: int) -> None:
         self.finished_ns = time.time_ns()
+        self._announcer.stop()
         self.oom = self.cgroup.oom_killed(killed=code == -9)
         if not self.spec["facts"]["private_pids"]:
             self._kill_rest()
