@@ -154,6 +154,8 @@ def test_a_misspelt_command_is_guessed(engine: Engine) -> None:
 
 def test_what_is_not_supported_is_refused_by_name(engine: Engine) -> None:
     """Neither ignored nor taken for a typing error."""
+    done = engine.cli("update", "--kernel-memory", "50m", "box")
+    assert (done.returncode, done.stderr) == (1, "--kernel-memory is not supported by Rundlet\n")
     done = engine.cli("run", "--rm", "--kernel-memory", "50m", "busybox", "true")
     assert done.returncode == 125
     assert "--kernel-memory is not supported by Rundlet" in done.stderr

@@ -1,5 +1,7 @@
 """What each flag of ``run`` does, as the container or the kernel sees it, where no other test looks."""
 
+import base64
+import json
 import os
 import time
 from pathlib import Path
@@ -264,7 +266,6 @@ def test_the_signal_of_a_stop(engine: Engine) -> None:
         (("--cpu-percent", "5"), "--cpu-percent is for Windows containers and not supported by Rundlet"),
         (("--io-maxiops", "7"), "--io-maxiops is for Windows containers and not supported by Rundlet"),
         (("--io-maxbandwidth", "7"), "--io-maxbandwidth is for Windows containers and not supported by Rundlet"),
-        (("--use-api-socket",), "--use-api-socket is not supported by Rundlet"),
         (("--volume-driver", "nope", "-v", "x:/y"), 'error looking up volume plugin nope: plugin "nope" not found'),
     ],
 )
@@ -272,6 +273,22 @@ def test_refused_by_name(engine: Engine, flags: tuple[str, ...], message: str) -
     done = engine.cli("run", "--rm", *flags, "busybox", "true")
     assert done.returncode == 125
     assert message in done.stderr
+
+
+def test_the_engines_socket_and_the_users_logins(engine: Engine, tmp_path: Path) -> None:
+    """--use-api-socket; a container with a configuration of its own keeps that."""
+    auth = base64.b64encode(b"me:secret").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"registry.test": {"auth": auth}}}))
+    show = "stat -c '%F %a %n' /var/run/docker.sock; echo $DOCKER_CONFIG; cat $DOCKER_CONFIG/config.json"
+    words = ("--config", str(tmp_path), "run", "--rm", "--use-api-socket")
+    socket, directory, config = engine.ok(*words, "busybox", "sh", "-c", show).splitlines()
+    assert (socket.split()[0], socket.split()[-1]) == ("socket", "/var/run/docker.sock")
+    assert directory == "/run/secrets/docker"
+    assert json.loads(config) == {"auths": {"registry.test": {"auth": auth}}}
+    done = engine.cli(*words, "-e", "DOCKER_CONFIG=/mine", "busybox", "sh", "-c", f"{show}; ls /run/secrets")
+    assert done.stdout.splitlines()[1:] == ["/mine"]
+    source = engine.ok("create", "--use-api-socket", "busybox", "true")
+    assert engine.field(source, "{{(index .Mounts 0).Source}}") == str(engine.socket)
 
 
 @pytest.mark.parametrize("flags", [("--checkpoint", "x"), ("--checkpoint-dir", "/x", "--checkpoint", "x")])

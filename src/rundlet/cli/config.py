@@ -13,8 +13,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Keys that are looked at, and what they must be.
+_SHAPES: dict[str, type] = {
+    **dict.fromkeys(("HttpHeaders", "aliases", "auths", "credHelpers", "features", "plugins", "proxies"), dict),
+    **dict.fromkeys(("credsStore", "currentContext", "detachKeys"), str),
+    **dict.fromkeys(("imagesFormat", "networksFormat", "psFormat", "statsFormat", "volumesFormat"), str),
+}
+
+
+class ConfigError(CommandError):
+    """config.json is none. Whoever only reads it goes on without; who would write it anew must not."""
+
+
 def read_config(directory: str) -> dict[str, Any]:
-    """The contents of config.json; nothing when there is none. Raises CommandError when it can't be read."""
+    """The contents of config.json; nothing when there is none. Raises ConfigError when it can't be understood."""
     path = f"{directory}/config.json"
     try:
         with open(path, "rb") as file:
@@ -24,8 +36,14 @@ def read_config(directory: str) -> dict[str, Any]:
     try:
         value = loads(data) if data.strip() else {}
     except DecodeError as exc:
-        raise CommandError(f"WARNING: Error loading config file: {path}: {exc}") from exc
-    return value if isinstance(value, dict) else {}
+        raise ConfigError(f"Error parsing config file ({path}): {exc}") from exc
+    if not isinstance(value, dict):
+        raise ConfigError(f"Error parsing config file ({path}): not an object")
+    for key in value.keys() & _SHAPES.keys():
+        if value[key] is not None and not isinstance(value[key], _SHAPES[key]):
+            wanted = "an object" if _SHAPES[key] is dict else "a string"
+            raise ConfigError(f"Error parsing config file ({path}): {key} is not {wanted}")
+    return value
 
 
 def context_endpoint(directory: str, name: str) -> Endpoint:

@@ -32,14 +32,22 @@ class Context:
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.json; empty where there is none."""
+        """config.json; empty where there is none, or none that can be understood. Raises CommandError for an alias that
+        must not be."""
         if self._config is None:
             directory = self.config_directory
             self._config = {}
             if os.path.exists(f"{directory}/config.json"):
-                from rundlet.cli.config import read_config
+                from rundlet.cli.config import ConfigError, read_config
 
-                self._config = read_config(directory)
+                try:
+                    self._config = read_config(directory)
+                except ConfigError as exc:
+                    self.warn(f"WARNING: {exc.message}")
+                if "aliases" in self._config:
+                    from rundlet.cli.plugins import check_aliases
+
+                    check_aliases(self._config)
         return self._config
 
     @property
@@ -78,7 +86,7 @@ class Context:
         if hosts and self.settings["context"]:
             raise CommandError("conflicting options: cannot specify both --host and --context")
         host = hosts[0] if hosts else ""
-        if not host and name == "default" and not self.settings["context"]:
+        if not host and name == "default":
             host = os.environ.get("RUNDLET_HOST") or os.environ.get("DOCKER_HOST") or ""
         # Files that are named or asked for must be there, whatever becomes of them.
         tls = self._tls() if hosts or name == "default" else None
@@ -122,11 +130,11 @@ class Context:
             return None
         directory = environment.get("DOCKER_CERT_PATH") or self.config_directory
         ca = settings["tlscacert"] or f"{directory}/ca.pem"
-        if (verify or asked) and not os.path.exists(ca):
+        if not os.path.exists(ca):
             reason = f"open {ca}: no such file or directory"
             raise CommandError(f"Failed to initialize: unable to resolve docker endpoint: {reason}")
         return TlsSettings(
-            ca if verify and os.path.exists(ca) else settings["tlscacert"],
+            ca if verify else settings["tlscacert"],
             settings["tlscert"] or f"{directory}/cert.pem",
             settings["tlskey"] or f"{directory}/key.pem",
             verify=verify,

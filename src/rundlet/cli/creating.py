@@ -53,6 +53,8 @@ class Creation:
             self.image, command = call.flags["rootfs-image"], call.args
         else:
             self.image, command = call.args[0], call.args[1:]
+            if not self.image:
+                raise ClientError(_NO_NAME)
         self.body = create_body(call.flags, self.image, command)
         if "proxies" in call.context.config:
             self.body["Env"] = with_proxies(self.body["Env"], call.context)
@@ -66,6 +68,7 @@ class Creation:
         try:
             if self.image and enabled(self.call):
                 self._resolve_signed()
+            logins = self._with_socket()
             if self.image and self.flags["pull"] == "always":
                 self._pull()
             answer = self._create_or_pull()
@@ -80,7 +83,19 @@ class Creation:
         if cidfile is not None:
             os.write(cidfile, identifier.encode())
             os.close(cidfile)
+        if logins:
+            from rundlet.cli.api_socket import give_logins
+
+            give_logins(self.call.context, identifier, logins)
         return identifier
+
+    def _with_socket(self) -> dict[str, dict[str, str]]:
+        """--use-api-socket: the logins that the container is to have. Raises ClientError."""
+        if not self.flags["use-api-socket"]:
+            return {}
+        from rundlet.cli.api_socket import prepare
+
+        return prepare(self.call.context, self.body)
 
     def _warn_of_resolvers(self) -> None:
         """The machine's own at a loopback address is not the container's."""

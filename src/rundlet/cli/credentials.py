@@ -116,6 +116,20 @@ def lookup(context: Context, server: str) -> dict[str, str]:
     return _from_file(config.get("auths") or {}, server)
 
 
+def every_login(context: Context) -> dict[str, dict[str, str]]:
+    """What :func:`lookup` finds for each registry that there is anything for. Raises CommandError."""
+    config = context.config
+    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {}), *from_environment()}
+    store = config.get("credsStore")
+    if store:
+        from rundlet.client.wire import loads
+
+        listed = call_helper(store, "list", "")
+        servers |= set(loads(listed)) if listed else set()
+    found = {server: lookup(context, server) for server in sorted(servers)}
+    return {server: credentials for server, credentials in found.items() if credentials}
+
+
 def _hostname(key: str) -> str:
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 

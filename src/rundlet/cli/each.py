@@ -76,8 +76,15 @@ class Ahead:
 
 def container_path(name: str, *rest: str) -> str:
     """``/containers/<name>/…`` with the name made safe for a URL. Raises CommandError for an empty name."""
+    return object_path("container", name, *rest)
+
+
+def object_path(kind: str, name: str, *rest: str) -> str:
+    """The same for an object of any kind. Without a name, the path would be that of all of them, or of none."""
     from rundlet.client.wire import quote
 
     if not name.strip():
-        raise CommandError("invalid container name or ID: value is empty")
-    return "/".join(("/containers", quote(name), *rest))
+        if kind == "image":
+            raise CommandError(f"Error: No such image: {name}")
+        raise CommandError(f"invalid {kind} name or ID: value is empty")
+    return "/".join((f"/{kind}s", quote(name, "/:@" if kind == "image" else ""), *rest))

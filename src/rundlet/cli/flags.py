@@ -49,10 +49,12 @@ class FlagError(CommandError):
 
 
 class HelpRequested(Exception):
-    """--help (or, deprecated, -h where a command has no -h of its own)."""
+    """--help (or, deprecated, -h where a command has no -h of its own), on a line right otherwise; ``words`` are
+    its arguments."""
 
-    def __init__(self, *, deprecated: bool = False) -> None:
+    def __init__(self, words: list[str], *, deprecated: bool = False) -> None:
         super().__init__()
+        self.words = words
         self.deprecated = deprecated
 
 
@@ -98,6 +100,7 @@ class Parser:
         for flag in table:
             self.values[flag[0]] = default_of(flag)
         self.values.setdefault("help", False)
+        self._deprecated = False
 
     def parse(self, words: Sequence[str]) -> list[str]:
         """Positional arguments. Raises FlagError, HelpRequested."""
@@ -117,16 +120,17 @@ class Parser:
                 index = self._long(word, queue, index)
             else:
                 index = self._short(word, queue, index)
-        return positional + queue[index:]
+        positional += queue[index:]
+        if self.values["help"]:
+            raise HelpRequested(positional, deprecated=self._deprecated)
+        return positional
 
     def _long(self, word: str, queue: list[str], index: int) -> int:
         name, equals, value = word[2:].partition("=")
         if not name or name[0] == "-":
             raise FlagError(f"bad flag syntax: {word}")
-        flag = self.long.get(name) or self.long.get(ALIASES.get(name, ""))
+        flag = self.long.get(name) or self.long.get(ALIASES.get(name, "")) or (HELP if name == "help" else None)
         if flag is None:
-            if name == "help":
-                raise HelpRequested
             raise FlagError(f"unknown flag: --{name}", name)
         if not equals:
             if flag[2] == "bool":
@@ -144,9 +148,9 @@ class Parser:
         while rest:
             letter, shown, rest = rest[0], rest, rest[1:]
             flag = self.short.get(letter)
+            if flag is None and letter == "h":
+                flag, self._deprecated = HELP, True
             if flag is None:
-                if letter == "h":
-                    raise HelpRequested(deprecated=True)
                 raise FlagError(f"unknown shorthand flag: {_quoted(letter)} in -{shown}", letter)
             if rest.startswith("=") and len(rest) > 1:
                 self._set(flag, rest[1:])

@@ -45,7 +45,7 @@ def inspect_all(
     ``find`` gives a document and what its type is called in Go. ``made_here``: the document is the command line's own,
     not the engine's: in its JSON the letters of HTML are escaped, and a template sees its type only.
 
-    Raises CommandError for a bad template or when the engine can't be reached.
+    Raises CommandError for a bad template, and for what was not found.
     """
     show = None if template in ("", "json") else _renderer(template, made_here=made_here)
     objects: list[Any] = []
@@ -63,7 +63,8 @@ def inspect_all(
         except CommandError as exc:
             errors.append(exc.message)
         except ClientError as exc:
-            raise CommandError(str(exc)) from exc
+            errors.append(str(exc))
+            break  # the engine does not answer: it would not for the next name
     if show is not None:
         sys.stdout.write("".join(shown) or "\n")
     else:

@@ -56,6 +56,8 @@ PREFIXED = frozenset(("container.run",))
 
 HELP_WORDS = frozenset(("--help", "-h"))
 
+_DEPRECATED = "Flag shorthand -h has been deprecated, use --help"
+
 _DOCKER = "28.5.2"
 """The release of Docker whose commands and flags these are."""
 
@@ -157,8 +159,10 @@ def _dispatch(program: str, words: list[str]) -> int:
     parser = Parser(GLOBAL_FLAGS, interspersed=False)
     try:
         rest = parser.parse(words)
-    except HelpRequested:
-        return _top_help(program, parser.values)
+    except HelpRequested as exc:
+        if exc.deprecated:
+            _complain(_DEPRECATED)
+        return _help_before(program, parser.values, words, exc.words)
     except FlagError as exc:
         choices = ("--" + name for name in parser.long)
         raise UsageError(
@@ -175,23 +179,27 @@ def _dispatch(program: str, words: list[str]) -> int:
         )
     if parser.values["log-level"].lower() not in LOG_LEVELS:
         raise CommandError(f"Unable to parse logging level: {parser.values['log-level']}")
-    if parser.values["help"]:
-        return _top_help(program, parser.values)
-    if parser.values["version"]:
-        from rundlet import __version__
-
-        if program == "docker":
-            # Scripts read Docker's release off this line, and decide by it what they can use.
-            return _out(f"Docker version {_DOCKER}, build rundlet-{__version__}\n")
-        return _out(f"Rundlet version {__version__}\n")
+    if parser.values["version"] and not (rest and _is_ours(rest)):
+        return _version(program)
     if not rest:
         # No command is a question, as a noun alone is: the answer must not be taken for output.
         return _top_help(program, parser.values, sys.stderr)
+    if rest[0] == "builder":
+        words, rest = _with_alias(program, parser.values, words, rest)
     if not _is_ours(rest):
         _become_plugin(program, parser.values, words, rest)
     if rest[0] == "help":
         return _help_topic(program, parser.values, rest[1:])
     return _command(program, parser.values, rest)
+
+
+def _version(program: str) -> int:
+    from rundlet import __version__
+
+    if program == "docker":
+        # Scripts read Docker's release off this line, and decide by it what they can use.
+        return _out(f"Docker version {_DOCKER}, build rundlet-{__version__}\n")
+    return _out(f"Rundlet version {__version__}\n")
 
 
 def _is_ours(words: list[str]) -> bool:
@@ -202,6 +210,19 @@ def _is_ours(words: list[str]) -> bool:
     if first == "buildx" and second and not second.startswith("-"):
         return second == "help" or bool(catalog.resolve((first, second)))
     return first in catalog.NOUNS or bool(catalog.resolve((first,)))
+
+
+def _with_alias(
+    program: str, settings: dict[str, Any], words: list[str], rest: list[str]
+) -> tuple[list[str], list[str]]:
+    """All words and those of the command, with what config.json has for ``builder`` in its place."""
+    from rundlet.cli.context import Context
+
+    alias = (Context(program, settings).config.get("aliases") or {}).get(rest[0])
+    if not alias:
+        return words, rest
+    changed = [str(alias), *rest[1:]]
+    return [*words[: len(words) - len(rest)], *changed], changed
 
 
 def _become_plugin(program: str, settings: dict[str, Any], words: list[str], rest: list[str]) -> None:
@@ -261,23 +282,45 @@ def _top_help(program: str, settings: dict[str, Any], stream: Any = None) -> int
     return 0
 
 
+def _help_before(program: str, settings: dict[str, Any], words: list[str], rest: list[str]) -> int:
+    """--help before a command: what ``rest`` names, as far as it names anything; ``words`` is the whole line."""
+    if rest and not _is_ours(rest):
+        _become_plugin(program, settings, words, rest)
+    rest = [word for word in rest if not word.startswith("-")]
+    while rest and " ".join(rest) not in catalog.NOUNS and not catalog.resolve(tuple(rest)):
+        rest.pop()
+    return _help_topic(program, settings, rest)
+
+
 def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int:
+    """``help`` and what comes after it."""
+    usage = f"Usage:  {program} help [command]"
+    try:
+        words = Parser(()).parse(words)
+    except HelpRequested as exc:
+        _tell_of_shorthand(exc)
+        words = ["help"]
+    except FlagError as exc:
+        raise UsageError(f"{exc.message}\n\n{usage}\n\nRun '{program} help --help' for more information", 125) from exc
     if not words:
         return _top_help(program, settings)
     from rundlet.cli import help as texts
 
-    if words[0] in HELP_WORDS:
-        return _out(f"Usage:  {program} help [command]\n\nHelp about the command\n")
-
-    if " ".join(words) in catalog.NOUNS:
-        return _out(texts.noun_help(program, " ".join(words)))
-    for count in (3, 2, 1):
-        name = catalog.resolve(tuple(words[:count])) if len(words) >= count else ""
-        if name and len(words) > count and not words[count].startswith("-"):
+    if words == ["help"]:
+        return _out(f"{usage}\n\nHelp about the command\n")
+    for count in range(min(len(words), 3), 0, -1):
+        name, path = catalog.resolve(tuple(words[:count])), " ".join(words[:count])
+        if not name and path not in catalog.NOUNS:
+            continue
+        if len(words) > count:
             raise CommandError(f"unknown help topic: {' '.join(words[count:])}")
-        if name:
-            return _out(texts.command_help(program, " ".join(words[:count]), _load(name)))
+        return _out(texts.command_help(program, path, _load(name)) if name else texts.noun_help(program, path))
     raise CommandError(f"unknown help topic: {' '.join(words)}")
+
+
+def _tell_of_shorthand(request: HelpRequested) -> None:
+    if request.deprecated:
+        sys.stdout.write(_DEPRECATED + "\n")
 
 
 def _load(name: str) -> Any:
@@ -306,21 +349,22 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
 
     if noun == "engine" and (not words or (words[0].startswith("-") and words[0] not in HELP_WORDS)):
         return _call(program, settings, "engine", "engine.run", words)
+    usage = f"Usage:  {program} {noun}\n\nRun '{program} {noun} --help' for more information"
+    try:
+        words = Parser((), interspersed=False).parse(words)
+    except HelpRequested as exc:
+        _tell_of_shorthand(exc)
+        return _help_before(program, settings, words, [*noun.split(), *exc.words])
+    except FlagError as exc:
+        raise UsageError(f"{exc.message}\n\n{usage}", 125) from exc
     if not words:
         # A noun alone is a question, not a command: the answer must not be taken for output.
         sys.stderr.write(texts.noun_help(program, noun))
         return 0
-    if words[0] in HELP_WORDS:
-        return _out(texts.noun_help(program, noun))
     if words[0] == "help":
         return _help_topic(program, settings, [*noun.split(), *words[1:]])
     if f"{noun} {words[0]}" in catalog.NOUNS:
         return _noun(program, settings, f"{noun} {words[0]}", words[1:])
-    usage = f"Usage:  {program} {noun}\n\nRun '{program} {noun} --help' for more information"
-    if words[0].startswith("-"):
-        flag = words[0].partition("=")[0]
-        shown = f"unknown flag: {flag}" if flag.startswith("--") else f"unknown shorthand flag: '{flag[1]}' in {flag}"
-        raise UsageError(f"{shown}\n\n{usage}", 125)
     name = catalog.resolve((*noun.split(), words[0]))
     if not name and HELP_WORDS.intersection(words[1:]):
         return _out(texts.noun_help(program, noun))
@@ -339,28 +383,40 @@ def _did_you_mean(word: str, choices: Any, prefix: str = "") -> str:
 
 def _call(program: str, settings: dict[str, Any], path: str, name: str, words: list[str]) -> int:
     from rundlet.cli.context import Context
-    from rundlet.client.errors import ClientError
 
     module = _load(name)
     if getattr(module, "RAW", False):
         # The words are another program's business, --help included.
         return int(module.run(Invocation(Context(program, settings), path, module, {}, words)) or 0)
     parser = Parser(module.FLAGS, interspersed=getattr(module, "INTERSPERSED", True))
-    try:
-        args = parser.parse(words)
-    except HelpRequested as exc:
-        if exc.deprecated:
-            _complain("Flag shorthand -h has been deprecated, use --help")
-        return _command_help(program, path, module)
-    except FlagError as exc:
-        raise _flag_complaint(program, path, module, parser, exc) from exc
-    if parser.values["help"] is True:
-        return _command_help(program, path, module)
-    _check_count(program, path, module, args)
     context = Context(program, settings)
-    invocation = Invocation(context, path, module, parser.values, args)
+    args: list[str] = []
     try:
-        return int(module.run(invocation) or 0)
+        try:
+            args = parser.parse(words)
+        except HelpRequested as exc:
+            _tell_of_shorthand(exc)
+            code = _command_help(program, path, module)
+        except FlagError as exc:
+            raise _flag_complaint(program, path, module, parser, exc) from exc
+        else:
+            _check_count(program, path, module, args)
+            code = _carry_out(Invocation(context, path, module, parser.values, args), program, name)
+    except CommandError as exc:
+        _tell_plugins(context, path, parser, args, exc.message)
+        raise
+    finally:
+        context.close()
+    _tell_plugins(context, path, parser, args, f"exit status {code}" if code else "")
+    return code
+
+
+def _carry_out(invocation: Invocation, program: str, name: str) -> int:
+    from rundlet.client.errors import ClientError
+
+    path = invocation.path
+    try:
+        return int(invocation.module.run(invocation) or 0)
     except RunError as exc:
         message = exc.message and f"{program}: {exc.message}\n\nRun '{program} {path} --help' for more information"
         raise CommandError(message, exc.code) from exc
@@ -369,8 +425,14 @@ def _call(program: str, settings: dict[str, Any], path: str, name: str, words: l
             tail = f"\n\nRun '{program} {path} --help' for more information"
             raise CommandError(f"{program}: {exc}{tail}", 125) from exc
         raise CommandError(str(exc)) from exc
-    finally:
-        context.close()
+
+
+def _tell_plugins(context: Context, path: str, parser: Parser, args: list[str], error: str) -> None:
+    """On a terminal, those that config.json names may have hints for the user."""
+    if sys.stdout.isatty() and "plugins" in context.config:
+        from rundlet.cli import hooks
+
+        hooks.run(context, hooks.Told(path, parser, args, error))
 
 
 def _command_help(program: str, path: str, module: Any) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
+from rundlet.cli.exit import CommandError
 from rundlet.client.wire import DecodeError, loads
 
 TYPE_CHECKING = False
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 PREFIX = "docker-"
 QUESTION = "docker-cli-plugin-metadata"
 SCHEMA = "0.1.0"
+ALIASED = "builder"
+OWN_PLUGIN = "buildx"
+"""Part of which is a command of ours; the rest is the plugin's, where there is one."""
 PATIENCE = 20.0
 """Seconds that a program has to describe itself: it need not be a plugin, and could wait for input for ever."""
 MACHINE_DIRECTORIES = (
@@ -78,18 +82,26 @@ def every(context: Context, taken: Sequence[str] = (), start: str = "") -> list[
     return [_ask(name, found[name]) for name in sorted(found)]
 
 
+def check_aliases(config: dict[str, Any]) -> None:
+    """As Docker has it, ``builder`` alone may stand for another command, a plugin's. Raises CommandError."""
+    from rundlet.cli import catalog
+
+    for name, target in (config.get("aliases") or {}).items():
+        if name != ALIASED:
+            raise CommandError(f'not allowed to alias "{name}" (allowed: {ALIASED})')
+        if target != OWN_PLUGIN and (target in catalog.NOUNS or catalog.resolve(tuple(str(target).split(" ")))):
+            raise CommandError(f'not allowed to alias with builtin "{target}" as target')
+
+
 def become(context: Context, plugin: Plugin, words: Sequence[str]) -> NoReturn:
     """Run the plugin in place of this process, with the words that this process was called with."""
     import signal
 
-    environment = dict(os.environ)
-    # Compose calls us back under this name, for what another plugin does.
-    environment["DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"] = _ourselves()
-    environment |= _engine(context)
+    variables = environment() | _engine(context)
     sys.stdout.flush()
     sys.stderr.flush()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the interpreter ignores it, and the next program would inherit that
-    os.execve(plugin.path, [plugin.path, *words], environment)
+    os.execve(plugin.path, [plugin.path, *words], variables)
 
 
 def complete(context: Context, plugin: Plugin, words: Sequence[str], *, described: bool) -> int:
@@ -97,21 +109,26 @@ def complete(context: Context, plugin: Plugin, words: Sequence[str], *, describe
     import subprocess
 
     question = "__complete" if described else "__completeNoDesc"
-    environment = {**os.environ, "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": _ourselves()}
+    variables = environment()
     if context.endpoint() is None and not context.settings["host"]:
-        environment["DOCKER_HOST"] = context.default_host()
+        variables["DOCKER_HOST"] = context.default_host()
     sys.stdout.flush()
     try:
         return subprocess.run(
             [plugin.path, question, *words],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=variables,
             check=False,
             timeout=PATIENCE,
         ).returncode
     except (OSError, subprocess.TimeoutExpired):
         return 1
+
+
+def environment() -> dict[str, str]:
+    """Our own variables, and the name under which Compose calls us back, for what another plugin does."""
+    return {**os.environ, "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND": _ourselves()}
 
 
 def _ourselves() -> str:

@@ -65,9 +65,11 @@ def headers(config: dict[str, Any]) -> dict[str, str]:
     configuration's ``HttpHeaders``. Raises CommandError."""
     text = os.environ.get(_HEADERS, "")
     if text:
-        return dict(_header(field) for field in _fields(text))
-    configured = config.get("HttpHeaders")
-    return {str(name): str(value) for name, value in configured.items()} if isinstance(configured, dict) else {}
+        found = dict(_header(field) for field in _fields(text))
+    else:
+        found = {str(name): str(value) for name, value in (config.get("HttpHeaders") or {}).items()}
+    # Who asks is ours to say, and may be said once.
+    return {name: value for name, value in found.items() if name.lower() != "user-agent"}
 
 
 def _fields(text: str) -> Iterable[str]:

@@ -56,6 +56,42 @@ def test_which_engine(context: Context, monkeypatch: pytest.MonkeyPatch) -> None
         context.endpoint()
 
 
+def test_the_context_default_is_what_the_environment_says(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    context.settings["context"] = "default"
+    assert context.endpoint() is None
+    monkeypatch.setenv("DOCKER_HOST", "unix:///docker.sock")
+    assert context.endpoint().url == "unix:///docker.sock"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "invalid JSON"),
+        ("[]", "not an object"),
+        ('{"auths": 5}', "auths is not an object"),
+        ('{"psFormat": {}}', "psFormat is not a string"),
+    ],
+)
+def test_a_file_that_is_no_configuration(
+    context: Context, tmp_path: Path, text: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It keeps nobody from working, and is not written over."""
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    assert context.config == {}
+    assert capsys.readouterr().err.startswith(f"WARNING: Error parsing config file ({path}): {why}")
+    with pytest.raises(CommandError, match="Error parsing config file"):
+        store(context, "reg:5000", "me", "pw", "")
+    assert path.read_text() == text
+
+
+def test_who_asks_is_said_once(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text('{"HttpHeaders": {"User-Agent": "me", "X-A": "1"}}')
+    assert context.session.headers == {"X-A": "1"}
+    monkeypatch.setenv("DOCKER_CUSTOM_HEADERS", "user-agent=me,X-B=2")
+    assert Context("rundlet", dict(SETTINGS)).session.headers == {"X-B": "2"}
+
+
 def test_tls_from_the_environment(context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("")
     monkeypatch.setenv("DOCKER_HOST", "tcp://host")
@@ -76,11 +112,12 @@ def test_the_authority_must_be_there(context: Context, monkeypatch: pytest.Monke
             context.endpoint()
     monkeypatch.delenv("DOCKER_TLS_VERIFY")
     assert context.endpoint() is None
-    # The flag asks for TLS whatever it says.
-    parser = Parser(GLOBAL_FLAGS, interspersed=False)
-    parser.parse(["--tlsverify=false", "ps"])
-    with pytest.raises(CommandError, match=missing):
-        Context("rundlet", parser.values).endpoint()
+    # --tlsverify asks for TLS whatever it says, and TLS that verifies nothing has an authority, too.
+    for flag in ("--tlsverify=false", "--tls"):
+        parser = Parser(GLOBAL_FLAGS, interspersed=False)
+        parser.parse([flag, "ps"])
+        with pytest.raises(CommandError, match=missing):
+            Context("rundlet", parser.values).endpoint()
 
 
 def test_a_docker_context(context: Context, tmp_path: Path) -> None:

@@ -69,6 +69,32 @@ def test_old_names_of_flags() -> None:
     assert parse("--net", "host")[0].values["network"] == [{"Target": "host"}]
 
 
+@pytest.mark.parametrize(
+    ("words", "left", "deprecated"),
+    [
+        (("--help", "one"), ["one"], False),
+        (("one", "--help=1", "-a"), ["one"], False),
+        (("-ah",), [], True),
+        (("-h", "--help=true"), [], True),
+    ],
+)
+def test_a_question_for_help(words: tuple[str, ...], left: list[str], deprecated: bool) -> None:
+    with pytest.raises(HelpRequested) as caught:
+        parse(*words)
+    assert (caught.value.words, caught.value.deprecated) == (left, deprecated)
+
+
+def test_help_is_a_flag_like_others() -> None:
+    assert parse("--help=false", "-a", "x")[1] == ["x"]
+    for words, message in (
+        (("--help", "--bogus"), "unknown flag: --bogus"),
+        (("--help=x",), 'invalid argument "x" for "--help" flag: strconv.ParseBool: parsing "x": invalid syntax'),
+    ):
+        with pytest.raises(FlagError) as caught:
+            parse(*words)
+        assert caught.value.message == message
+
+
 def test_a_lone_dash_is_an_argument() -> None:
     assert parse("-", "-a")[1] == ["-"]
 

@@ -73,6 +73,25 @@ def test_every_command_is_there_and_explains_itself(name: str, capsys: Output) -
         ),
         (["-H", "unix:///nonexistent/s", "ps"], 1, "Cannot connect to the Docker daemon at unix:///nonexistent/s."),
         (["-H", "unix:///nonexistent/s", "run", "x"], 125, "rundlet: Cannot connect to the Docker daemon"),
+        (["ps", "--help", "--bogus"], 125, "unknown flag: --bogus"),
+        (["ps", "--help=false", "x"], 1, "rundlet: 'rundlet ps' accepts no arguments"),
+        (["container", "-D", "ls"], 125, "unknown shorthand flag: 'D' in -D\n\nUsage:  rundlet container\n"),
+        (["help", "container", "ls", "xx"], 1, "unknown help topic: xx\n"),
+        (["help", "ps", "--xx"], 125, "unknown flag: --xx\n\nUsage:  rundlet help [command]\n"),
+        (["run", ""], 125, "rundlet: invalid reference format\n"),
+        (["create", ""], 1, "invalid reference format\n"),
+        (["cp", "", "c:/"], 1, "source can not be empty\n"),
+        (["cp", "c:/", ""], 1, "destination can not be empty\n"),
+        (["network", "rm", ""], 1, "invalid network name or ID: value is empty\n"),
+        (["network", "inspect", ""], 1, "invalid network name or ID: value is empty\n"),
+        (["network", "connect", "n", ""], 1, "invalid container name or ID: value is empty\n"),
+        (["network", "disconnect", "", "c"], 1, "invalid network name or ID: value is empty\n"),
+        (["volume", "rm", ""], 1, "invalid volume name or ID: value is empty\n"),
+        (["inspect", "--type", "network", ""], 1, "invalid network name or ID: value is empty\n"),
+        (["inspect", ""], 1, "invalid container name or ID: value is empty\n"),
+        (["image", "inspect", ""], 1, "Error: No such image: \n"),
+        (["commit", ""], 1, "invalid container name or ID: value is empty\n"),
+        (["update", "--kernel-memory", "5m", "c"], 1, "--kernel-memory is not supported by Rundlet\n"),
         (["--context", "nope", "ps"], 1, 'context "nope": context not found'),
     ],
 )
@@ -118,6 +137,47 @@ SLOW = (
     "subprocess",
     "urllib",
 )
+
+
+@pytest.mark.parametrize(
+    ("words", "of"),
+    [
+        (["--help", "ps"], "ps [OPTIONS]"),
+        (["--help", "container", "ls"], "container ls [OPTIONS]"),
+        (["--help", "nothing"], "[OPTIONS] COMMAND"),
+        (["container", "--help", "ls"], "container ls [OPTIONS]"),
+        (["container", "--help", "nothing"], "container COMMAND"),
+        (["trust", "key", "--help", "generate"], "trust key generate NAME"),
+        (["help", "help"], "help [command]"),
+        (["help", "--help"], "help [command]"),
+    ],
+)
+def test_help_before_a_command(words: list[str], of: str, capsys: Output) -> None:
+    assert main(["rundlet", *words]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage:  rundlet {of}\n")
+
+
+@pytest.mark.parametrize("words", [["ps", "-h"], ["ps", "-qh"], ["container", "-h"], ["help", "-h"]])
+def test_the_old_letter_for_help(words: list[str], capsys: Output) -> None:
+    assert main(["rundlet", *words]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("Flag shorthand -h has been deprecated, use --help\nUsage:  rundlet ")
+    assert output.err == ""
+
+
+def test_a_version_is_told_where_no_command_is(capsys: Output) -> None:
+    assert main(["docker", "--version", "nothing"]) == 0
+    assert capsys.readouterr().out.startswith("Docker version ")
+    assert main(["docker", "-v", "-H", "unix:///nonexistent/s", "ps"]) == 1
+    assert "Cannot connect" in capsys.readouterr().err
+
+
+def test_what_is_found_is_a_list_also_where_nothing_answers(capsys: Output) -> None:
+    for words in (["inspect", "a", "b"], ["network", "inspect", "a"], ["inspect", "--type", "plugin", "a"]):
+        assert main(["rundlet", "-H", "unix:///nonexistent/s", *words]) == 1
+        output = capsys.readouterr()
+        assert output.out == "[]\n"
+        assert output.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ def test_ports(text: str, expected: list[tuple[str, str, str]]) -> None:
         ("80:x", "invalid containerPort: x"),
         ("99999:80", "invalid hostPort: 99999"),
         ("1.2.3:80:80", "invalid IP address: 1.2.3"),
+        ("[::1:80:80", "invalid IP address [::1: address [::1:: missing ']' in address"),
+        ("[::1]x:80:80", "invalid IP address [::1]x: address [::1]x:: missing port in address"),
+        ("=80", "invalid publish opts format (should be name=value but got '=80')"),
         ("80:80/foo", "invalid proto: foo"),
         ("80:", "no port specified: 80:<empty>"),
         ("1-2:1-3", "invalid ranges specified for container and host Ports: 1-3 and 1-2"),
@@ -206,7 +209,12 @@ def test_seccomp_profile_is_sent_as_content(tmp_path: Path) -> None:
         (["--device", "/dev/null:"], " is not an absolute path"),
         (["--storage-opt", "a"], "invalid storage option"),
         (["--security-opt", "foo"], 'Invalid --security-opt: "foo"'),
-        (["--use-api-socket"], "--use-api-socket is not supported by Rundlet"),
+        (["--network", "n", "--network", "bridge"], "cannot attach both user-defined and non-user-defined"),
+        (["--network", "none", "--network", "none"], 'network "none" is specified multiple times'),
+        (["--network", " "], "no name set for network"),
+        (["--network", "name=n,mac-address=x"], "x is not a valid mac address"),
+        (["--network", "name=n,ip=1.1.1.1", "--ip", "1.1.1.2"], "both --ip and per-network IPv4 address"),
+        (["--network", "name=n,alias=a", "--network-alias", "b"], "both --network-alias and per-network alias"),
         (["--cpu-count", "1"], "--cpu-count is for Windows containers and not supported by Rundlet"),
     ],
 )
@@ -219,6 +227,15 @@ def test_refusals(words: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ["--network", "name=n,gw-priority=x"],
+            'invalid argument "name=n,gw-priority=x" for "--network" flag: invalid gw-priority (x): invalid syntax',
+        ),
+        (
+            ["--network", f"name=n,gw-priority={10**20}"],
+            f'invalid argument "name=n,gw-priority={10**20}" for "--network" flag: '
+            f"invalid gw-priority ({10**20}): value out of range",
+        ),
         (["-e", "=x"], 'invalid argument "=x" for "-e, --env" flag: invalid environment variable: =x'),
         (["--add-host", "a:b"], 'invalid argument "a:b" for "--add-host" flag: invalid IP address in add-host: "b"'),
         (["--ulimit", "foo=1"], 'invalid argument "foo=1" for "--ulimit" flag: invalid ulimit type: foo'),

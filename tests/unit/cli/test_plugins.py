@@ -189,3 +189,128 @@ def test_a_plugin_knows_more_verbs_of_buildx(make: Make) -> None:
     make("buildx")
     assert "word=buildx\nword=\n" in run("__complete", "buildx", "").stdout
     assert "--no-cache" in run("__completeNoDesc", "buildx", "build", "--no-c").stdout
+
+
+@pytest.mark.parametrize(
+    ("aliases", "message"),
+    [
+        ({"x": "ps"}, 'not allowed to alias "x" (allowed: builder)\n'),
+        ({"builder": "ps"}, 'not allowed to alias with builtin "ps" as target\n'),
+        ({"builder": "container ls"}, 'not allowed to alias with builtin "container ls" as target\n'),
+    ],
+)
+def test_aliases_that_must_not_be(
+    tmp_path: Path, make: Make, aliases: object, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("tell")
+    (tmp_path / "config.json").write_text(json.dumps({"aliases": aliases}))
+    assert main(["docker", "-H", "unix:///nowhere", "ps"]) == 1
+    assert capsys.readouterr().err == message
+
+
+def test_builder_may_be_another_command(tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    make("tell")
+    (tmp_path / "config.json").write_text(json.dumps({"aliases": {"builder": "tell"}}))
+    done = run("--debug", "builder", "prune", "-f", DOCKER_HOST="unix:///x")
+    assert done.stdout.splitlines()[2:] == ["word=--debug", "word=tell", "word=prune", "word=-f"]
+    # What `docker buildx install` writes.
+    (tmp_path / "config.json").write_text(json.dumps({"aliases": {"builder": "buildx"}}))
+    assert main(["docker", "builder", "prune", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage:  docker buildx prune ")
+
+
+HOOKED = """
+[ "$2" = docker-cli-plugin-hooks ] || exit 1
+printf '%s\\n' "$1" "$3" "$DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND" > "$DOCKER_CONFIG/asked"
+cat "$DOCKER_CONFIG/answer"
+"""
+
+
+def on_a_terminal(*words: str, **environment: str) -> str:
+    """What a command that ends by itself writes to a terminal."""
+    leader, follower = os.openpty()
+    base = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "RUNDLET_"))}
+    base |= {"PYTHONPATH": str(SOURCE), "DOCKER_CONFIG": os.environ["DOCKER_CONFIG"], **environment}
+    with os.fdopen(leader, "rb", buffering=0) as terminal:
+        command = [sys.executable, "-m", "rundlet", *words]
+        subprocess.run(command, env=base, stdin=follower, stdout=follower, stderr=follower, check=False, timeout=60)
+        os.close(follower)
+        said = b""
+        try:
+            while piece := terminal.read(4096):
+                said += piece
+        except OSError:
+            pass  # the end of a terminal
+    return said.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def hint(make: Make, tmp_path: Path) -> Callable[[dict[str, object], object], Path]:
+    def hint(settings: dict[str, object], answer: object) -> Path:
+        file = make("hint") / "docker-hint"
+        file.write_text(file.read_text().replace(WHAT_IT_DOES, HOOKED))
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        (tmp_path / "answer").write_text(json.dumps(answer))
+        return tmp_path / "asked"
+
+    return hint
+
+
+Hint = Callable[[dict[str, object], object], Path]
+NEXT = {"Type": 0, "Template": '{{.Name}}: {{flag . "quiet"}} {{flag . "format"}} {{arg . 0}}{{arg . 9}}\nand more'}
+ENABLED = {"features": {"hooks": "true"}}
+COMMAND = ("context", "inspect", "--format", "x", "default")
+
+
+def test_a_plugin_hints_at_what_is_next(hint: Hint) -> None:
+    asked = hint({"plugins": {"hint": {"hooks": "images,context"}}, **ENABLED}, NEXT)
+    answer = json.loads((asked.parent / "answer").read_text())
+    answer["Template"] = answer["Template"].replace('{{flag . "quiet"}} ', "")
+    (asked.parent / "answer").write_text(json.dumps(answer))
+    said = on_a_terminal(*COMMAND)
+    assert said == "x\n\x1b[1m\nWhat's next:\x1b[0m\n    inspect: x default\n    and more\n"
+    name, told, again = asked.read_text().splitlines()
+    assert (name, again.endswith("__main__.py")) == ("hint", True)
+    assert json.loads(told) == {"RootCmd": "context", "Flags": {"format": ""}, "CommandError": ""}
+
+
+def test_switches_and_errors_are_told(hint: Hint) -> None:
+    asked = hint({"plugins": {"hint": {"error-hooks": "container ls"}}, **ENABLED}, NEXT)
+    said = on_a_terminal("-H", "unix:///nowhere/x", "container", "list", "-a", "--quiet=0")
+    assert "    ls: 0  \n    and more\n" in said
+    told = json.loads(asked.read_text().splitlines()[1])
+    assert told["Flags"] == {"all": "true", "quiet": "false"}
+    assert told["CommandError"].startswith("Cannot connect to the Docker daemon")
+    asked.unlink()
+    on_a_terminal("container", "ls", "--help")
+    assert not asked.exists()  # that went well
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer", "environment"),
+    [
+        ({"plugins": {"hint": {"hooks": "context"}}}, NEXT, {}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, NEXT, {"DOCKER_CLI_HOOKS": "false"}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, NEXT, {"DOCKER_CLI_HOOKS": "perhaps"}),
+        ({"plugins": {"hint": {"hooks": "con,context ls"}}, **ENABLED}, NEXT, {}),
+        ({"plugins": {"hint": {"error-hooks": "context"}}, **ENABLED}, NEXT, {}),
+        ({"plugins": {"none": {"hooks": "context"}}, **ENABLED}, NEXT, {}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, "no object", {}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, {"Type": 1, "Template": "x"}, {}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, {"Template": "{{"}, {}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, {"Template": '{{flag . "none"}}'}, {}),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, {"Template": " \n "}, {}),
+    ],
+)
+def test_nothing_is_said_otherwise(
+    hint: Hint, settings: dict[str, object], answer: object, environment: dict[str, str]
+) -> None:
+    hint(settings, answer)
+    assert on_a_terminal(*COMMAND, **environment) == "x\n"
+
+
+def test_a_variable_has_plugins_asked_and_a_pipe_has_not(hint: Hint) -> None:
+    asked = hint({"plugins": {"hint": {"hooks": "context"}}}, {"Template": "try {{.Name}}"})
+    assert run(*COMMAND, DOCKER_CLI_HOOKS="1").stdout == "x\n"
+    assert not asked.exists()
+    assert on_a_terminal(*COMMAND, DOCKER_CLI_HOOKS="1").endswith("\n    try inspect\n")

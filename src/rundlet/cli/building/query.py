@@ -196,14 +196,7 @@ def registry_config(context: Context) -> dict[str, str]:
         "DOCKER_AUTH_CONFIG" not in os.environ
     ):
         return {}
-    from rundlet.cli.credentials import call_helper, encode, from_environment, lookup
-    from rundlet.client.wire import loads
+    from rundlet.cli.credentials import encode, every_login
 
-    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {}), *from_environment()}
-    store = config.get("credsStore")
-    if store:
-        listed = call_helper(store, "list", "")
-        servers |= set(loads(listed)) if listed else set()
-    found = {server: lookup(context, server) for server in sorted(servers)}
-    found = {server: credentials for server, credentials in found.items() if credentials}
+    found = every_login(context)
     return {"X-Registry-Config": encode(found)} if found else {}  # type: ignore[arg-type]

@@ -9,9 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Flags of Docker's command line that are no field of the API (or none any more), and that we do not do.
-CLIENT_ONLY = ("use-api-socket", "kernel-memory")
-
 
 MODES = (
     ("pid", ("host",), "PID"),
@@ -19,12 +16,6 @@ MODES = (
     ("userns", ("host",), "USER"),
     ("cgroupns", ("host", "private"), "CGROUP"),
 )
-
-
-def _is_mac(text: str) -> bool:
-    parts = text.split("-" if "-" in text else ":")
-    digits = set("0123456789abcdefABCDEF")
-    return len(parts) == 6 and all(len(part) == 2 and set(part) <= digits for part in parts)
 
 
 def create_body(flags: Any, image: str, command: list[str]) -> dict[str, Any]:
@@ -71,11 +62,8 @@ def _refuse(flags: Any) -> None:
             continue  # the engine knows what may follow
         if mode and mode not in words and not (mode.startswith("container:") and len(mode) > 10 and name == "pid"):
             raise RunError(f"--{name}: invalid {label} mode")
-    if flags["mac-address"] and not _is_mac(flags["mac-address"]):
-        raise RunError(f"{flags['mac-address']} is not a valid mac address")
-    for name in CLIENT_ONLY:
-        if flags[name]:
-            raise RunError(f"--{name} is not supported by Rundlet")
+    if flags["kernel-memory"]:
+        raise RunError("--kernel-memory is not supported by Rundlet")  # no field of the API any more
     for name in ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"):
         if flags[name]:
             raise RunError(f"--{name} is for Windows containers and not supported by Rundlet")
@@ -121,7 +109,7 @@ def restart_policy(text: str) -> dict[str, Any]:
         return policy
     if colon and not name:
         raise RunError("invalid restart policy format: no policy provided before colon")
-    if colon:
+    if count:
         try:
             policy["MaximumRetryCount"] = int(count)
         except ValueError as exc:

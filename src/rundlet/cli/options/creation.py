@@ -142,7 +142,7 @@ _COMMON: tuple[tuple[Any, ...], ...] = (
     ("tmpfs", "", "list", "Mount a tmpfs directory"),
     ("tty", "t", "bool", "Allocate a pseudo-TTY"),
     ("ulimit", "", "ulimit", "Ulimit options (default [])"),
-    ("use-api-socket", "", "bool", ""),
+    ("use-api-socket", "", "bool", "Bind mount Docker API socket and required auth"),
     ("user", "u", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
     ("userns", "", "string", "User namespace to use"),
     ("uts", "", "string", "UTS namespace to use"),

@@ -60,6 +60,15 @@ def _split(text: str) -> tuple[str, str, str]:
     return ":".join(parts[:-2]), parts[-2], parts[-1]
 
 
+def _unbracketed(text: str) -> str:
+    address, closed, rest = text[1:].partition("]")
+    if not closed or rest:
+        raise PortError(
+            f"invalid IP address {text}: address {text}:: missing {'port' if closed else repr(']')} in address"
+        )
+    return address
+
+
 def parse_publish(text: str) -> list[tuple[str, dict[str, str]]]:
     """(``80/tcp``, {HostIp, HostPort}) for every container port of one -p. Raises PortError."""
     if "=" in text:
@@ -69,7 +78,7 @@ def parse_publish(text: str) -> list[tuple[str, dict[str, str]]]:
     if protocol.lower() not in PROTOCOLS and container:
         raise PortError(f"invalid proto: {protocol}")
     if address.startswith("["):
-        address = address.strip("[]")
+        address = _unbracketed(address)
     if address and not is_address(address):
         raise PortError(f"invalid IP address: {address}")
     if not container:
@@ -102,7 +111,7 @@ def _standard_notation(text: str) -> str:
     values = {"protocol": "tcp", "published": "", "target": "", "mode": "ingress"}
     for part in text.split(","):
         key, equals, value = part.partition("=")
-        if not equals or not value:
+        if not equals or not key:
             raise PortError(f"invalid publish opts format (should be name=value but got '{part}')")
         values[key] = value
     return f"{values['published']}:{values['target']}/{values['protocol']}"

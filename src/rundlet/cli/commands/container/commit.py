@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import container_path
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
@@ -19,6 +21,7 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
+    container_path(call.args[0])  # refuses an empty name
     query = {
         "container": call.args[0],
         "comment": flags["message"] or None,

@@ -44,6 +44,10 @@ def run(call: Invocation) -> int:
     from rundlet.cli.copying import copy_from, copy_to
 
     (source, source_path), (target, target_path) = map(split_argument, call.args)
+    if not call.args[0]:
+        raise CommandError("source can not be empty")
+    if not call.args[1]:
+        raise CommandError("destination can not be empty")
     if source and target:
         raise CommandError("copying between containers is not supported")
     if source:

@@ -24,6 +24,7 @@ FLAGS = (
     ("cpus", "", "decimal", "Number of CPUs"),
     ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)"),
     ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+    ("kernel-memory", "", "bytes", ""),
     ("memory", "m", "bytes", "Memory limit"),
     ("memory-reservation", "", "bytes", "Memory soft limit"),
     ("memory-swap", "", "swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
@@ -50,6 +51,8 @@ FIELDS = {
 
 
 def run(call: Invocation) -> int:
+    if call.flags["kernel-memory"]:
+        raise CommandError("--kernel-memory is not supported by Rundlet")
     body: dict[str, Any] = {key: call.flags[flag] for flag, key in FIELDS.items() if call.given(flag)}
     if call.given("restart"):
         from rundlet.cli.options.container import restart_policy

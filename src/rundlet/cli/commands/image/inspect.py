@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.inspecting import inspect_all
 from rundlet.cli.shared_flags import INSPECT_FORMAT
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def run(call: Invocation) -> int:
         query = {"platform": platform_json(call.flags["platform"])}
 
     def find(name: str) -> tuple[Any, str]:
-        return call.context.session.get(f"/images/{quote(name, '/:@')}/json", query), "image.InspectResponse"
+        return call.context.session.get(object_path("image", name, "json"), query), "image.InspectResponse"
 
     return inspect_all(call.args, find, call.flags["format"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import container_path, object_path
 from rundlet.cli.exit import CommandError
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     flags = call.flags
     network, container = call.args
+    container_path(container)  # refuses an empty name
     ipam: dict[str, Any] = {}
     for flag, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address"), ("link-local-ip", "LinkLocalIPs")):
         if flags[flag]:
@@ -44,7 +45,7 @@ def run(call: Invocation) -> int:
     if flags["driver-opt"]:
         settings["DriverOpts"] = _pairs(flags["driver-opt"])
     body = {"Container": container, "EndpointConfig": settings}
-    call.context.session.post(f"/networks/{quote(network)}/connect", body=body)
+    call.context.session.post(object_path("network", network, "connect"), body=body)
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.inspecting import inspect_all
 from rundlet.cli.shared_flags import INSPECT_FORMAT
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,6 @@ def run(call: Invocation) -> int:
     query = {"verbose": call.flags["verbose"] or None}
 
     def find(name: str) -> tuple[Any, str]:
-        return call.context.session.get(f"/networks/{quote(name)}", query), "network.Inspect"
+        return call.context.session.get(object_path("network", name), query), "network.Inspect"
 
     return inspect_all(call.args, find, call.flags["format"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import NOTHING, for_each
+from rundlet.cli.each import NOTHING, for_each, object_path
 from rundlet.client.errors import ApiError
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ FLAGS = (("force", "f", "bool", "Do not error if the network does not exist"),)
 def run(call: Invocation) -> int:
     def remove(name: str) -> str | None:
         try:
-            call.context.session.delete(f"/networks/{quote(name)}")
+            call.context.session.delete(object_path("network", name))
         except ApiError as exc:
             if call.flags["force"] and exc.status == 404:
                 return NOTHING

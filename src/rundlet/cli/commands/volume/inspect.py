@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.inspecting import inspect_all
 from rundlet.cli.shared_flags import INSPECT_FORMAT
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,6 @@ FLAGS = (INSPECT_FORMAT,)
 
 def run(call: Invocation) -> int:
     def find(name: str) -> tuple[Any, str]:
-        return call.context.session.get(f"/volumes/{quote(name)}"), "volume.Volume"
+        return call.context.session.get(object_path("volume", name)), "volume.Volume"
 
     return inspect_all(call.args, find, call.flags["format"], made_here=True)
