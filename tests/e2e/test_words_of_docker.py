@@ -32,6 +32,26 @@ def test_names_that_are_none(engine: Engine) -> None:
     assert (done.returncode, done.stderr) == (1, words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["images", "-q", ""],
+        ["images", "-q", "--filter", ""],
+        ["image", "prune", "-f", "--filter", ""],
+        ["image", "inspect", ""],
+        ["image", "inspect", "busybox", "", "-f", "{{.Os}}"],
+        ["inspect", "-s", "-f", "{{.Os}}", "busybox"],
+        ["tag", "busybox@sha256:abc", "x"],
+        ["tag", "a b", "ALSO"],
+        ["pull", "a" * 256],
+        ["pull", "-q", "x@sha256:" + "a" * 65],
+    ],
+)
+def test_as_the_official_command_line(engine: Engine, docker_cli: str, words: list[str]) -> None:
+    ours, theirs = engine.cli(*words), engine.docker(*words, binary=docker_cli)
+    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
 def test_a_directory_below_a_file(engine: Engine) -> None:
     engine.ok("create", "--name", "box", "busybox", "true")
     try:

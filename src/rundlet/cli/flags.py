@@ -169,6 +169,9 @@ class Parser:
 
     def _set(self, flag: tuple[Any, ...], text: str) -> None:
         name, letter, kind = flag[0], flag[1], flag[2]
+        if kind == "filter" and not text:  # no filter, as a script has it whose variable is empty
+            self.values.given[name] = text
+            return
         try:
             value = text if kind in SIMPLE else convert(kind, text)
         except ValueError as exc:

@@ -60,8 +60,6 @@ def parse(text: str) -> ImageName:
     if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):
         raise CommandError(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     rest, at, digest = text.partition("@")
-    if at and not _is_digest(digest):
-        raise invalid
     first, slash, path = rest.partition("/")
     if not slash or not ("." in first or ":" in first or first == "localhost" or first.lower() != first):
         domain, path = DOCKER_HUB, rest
@@ -72,19 +70,38 @@ def parse(text: str) -> ImageName:
     path, colon, tag = path.partition(":")
     if domain == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
-    if path.lower() != path:
-        raise CommandError(f"invalid reference format: repository name ({path}) must be lowercase")
+    named = path if colon or not at else f"{path}@{digest.partition(':')[0]}"  # up to the first colon, as Docker
+    if named.lower() != named:
+        raise CommandError(f"invalid reference format: repository name ({named}) must be lowercase")
+    if at and not _has_digest_shape(digest):
+        raise invalid
     bad_tag = colon and (not tag or len(tag) > 128 or tag[0] in ".-" or not set(tag) <= _TAG)
     parts = path.split("/")
     if bad_tag or not set(path) <= _NAME or any(not part or not _is_component(part) for part in parts):
         raise invalid
+    if len(path) > 255:
+        raise CommandError("repository name must not be more than 255 characters")
+    if at:
+        _check_digest(digest)
     return ImageName(domain, path, tag, digest)
 
 
-def _is_digest(text: str) -> bool:
+def _has_digest_shape(text: str) -> bool:
     algorithm, _, digits = text.partition(":")
-    lengths = {"sha256": 64, "sha384": 96, "sha512": 128}
-    return len(digits) == lengths.get(algorithm) and set(digits) <= set("0123456789abcdef")
+    parts = algorithm.replace("_", "+").replace("-", "+").replace(".", "+").split("+")
+    named = all(part.isascii() and part.isalnum() and part[0].isalpha() for part in parts)
+    return named and len(digits) >= 32 and set(digits) <= set("0123456789abcdefABCDEF")
+
+
+def _check_digest(text: str) -> None:
+    algorithm, _, digits = text.partition(":")
+    length = {"sha256": 64, "sha384": 96, "sha512": 128}.get(algorithm)
+    if length is None:
+        raise CommandError("unsupported digest algorithm")
+    if len(digits) != length:
+        raise CommandError("invalid checksum digest length")
+    if digits.lower() != digits:
+        raise CommandError("invalid checksum digest format")
 
 
 def _is_component(part: str) -> bool:

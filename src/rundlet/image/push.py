@@ -114,6 +114,8 @@ class Pusher:
             raise PushByDigestError
         if all_tags and reference.tag is not None:
             raise TagWithAllTagsError
+        if platform:
+            Platform.parse(platform)  # said before anything else is: an error then is the whole answer
         progress(Progress(f"The push refers to repository [{reference.name}]"))
         tagged = self._store.repository(reference)
         if not tagged:

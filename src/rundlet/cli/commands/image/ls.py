@@ -29,7 +29,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     flags = call.flags
     filters = list(flags["filter"])
-    if call.args:
+    if call.args and call.args[0]:
         filters.append(("reference", call.args[0]))
     if flags["tree"]:
         return _tree(call, filters)

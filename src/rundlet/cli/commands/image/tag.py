@@ -9,6 +9,7 @@ from rundlet.client.wire import quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
+    from rundlet.cli.reference import ImageName
 
 USAGE = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"
 SHORT = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"
@@ -17,18 +18,22 @@ FLAGS = ()
 INTERSPERSED = False
 
 
-def _invalid(text: str) -> str:
-    return f'Error parsing reference: "{text}" is not a valid repository/tag'
+def _parsed(text: str) -> ImageName:
+    try:
+        return parse(text)
+    except CommandError as exc:
+        raise CommandError(f'Error parsing reference: "{text}" is not a valid repository/tag: {exc.message}') from exc
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
 def run(call: Invocation) -> int:
     source, target = call.args
-    if not source:
-        raise CommandError(f"{_invalid(source)}: invalid reference format")
-    try:
-        name = parse(target)
-    except CommandError as exc:
-        raise CommandError(f"{_invalid(target)}: {exc.message}") from exc
+    if not _is_id(source):
+        _parsed(source)
+    name = _parsed(target)
     if name.digest:
         raise CommandError("refusing to create a tag with a digest reference")
     name = name.with_default_tag()
