@@ -27,10 +27,7 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO
 _IFLA_NET_NS_FD, _IFLA_EXT_MASK, _IFLA_GSO_IPV4_MAX_SIZE = 28, 29, 63
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER = 1
-_IFLA_VLAN_ID, _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS = 1, 1, 1, 2
-MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
-IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
-IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+_IFLA_VLAN_ID = 1
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _IFA_F_NODAD = 0x02
@@ -151,24 +148,6 @@ def veth_request(
     host.append(nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, "veth"), data))
     body = _link_body(*host, flags=_IFF_UP, change=_IFF_UP)
     return Request(f"create veth {host_name}", _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
-
-
-def upper_request(
-    kind: str, name: str, parent_index: int, netns_fd: int, *, mac: str | None, mtu: int, mode: int, flag: int
-) -> Request:
-    """Create a macvlan or ipvlan interface on a link of this namespace, in another namespace."""
-    parts = [text(_IFLA_IFNAME, name), u32(_IFLA_LINK, parent_index), u32(_IFLA_NET_NS_FD, netns_fd)]
-    if mac:
-        parts.append(attribute(_IFLA_ADDRESS, _mac_bytes(mac)))
-    if mtu:
-        parts.append(u32(_IFLA_MTU, mtu))
-    if kind == "macvlan":
-        data = u32(_IFLA_MACVLAN_MODE, mode)
-    else:
-        data = attribute(_IFLA_IPVLAN_MODE, struct.pack("=H", mode))
-        data += attribute(_IFLA_IPVLAN_FLAGS, struct.pack("=H", flag)) if flag else b""
-    parts.append(nested(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, kind), nested(_IFLA_INFO_DATA, data)))
-    return Request(f"create {kind} {name}", _RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_body(*parts))
 
 
 def dummy_request(name: str) -> Request:
@@ -358,27 +337,6 @@ class Netlink(nlmsg.NetlinkSocket):
         if large:
             requests.append(large_pieces_request(master))
         self.execute(requests)
-
-    def create_upper(
-        self,
-        kind: str,
-        name: str,
-        parent: str,
-        netns_fd: int,
-        *,
-        mac: str | None = None,
-        mtu: int = 0,
-        mode: str = "",
-        flag: str = "",
-    ) -> None:
-        """Create a ``macvlan`` or ``ipvlan`` interface on ``parent``, in another namespace.
-
-        It is down and has no address. An empty mode means Docker's: bridge, and l2.
-        """
-        number = MACVLAN_MODES[mode or "bridge"] if kind == "macvlan" else IPVLAN_MODES[mode or "l2"]
-        bits = IPVLAN_FLAGS[flag or "bridge"]
-        index = self.index(parent)
-        self.execute([upper_request(kind, name, index, netns_fd, mac=mac, mtu=mtu, mode=number, flag=bits)])
 
     def create_dummy(self, name: str) -> None:
         self.execute([dummy_request(name)])

@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 from tests.integration.network.lab import Lab, on_a_machine, shell
 
+from rundlet.linux import uppers
 from rundlet.linux.netlink import DefaultRoute, Interface, Netlink
 from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Wanted
@@ -173,7 +174,7 @@ def test_macvlan_is_on_the_hosts_own_network(lab: Lab) -> None:
     allocation = service.allocate("c", "c", wanted=[Wanted("lan", address="192.0.2.77")])
     link = allocation.sandbox.links[0]
     namespace = lab.namespace()
-    lab.rtnl.create_upper(link["kind"], link["name"], link["parent"], namespace, mac=link["mac"])
+    uppers.create(lab.rtnl, link["kind"], link["name"], link["parent"], namespace, mac=link["mac"])
 
     def plug() -> None:
         with Netlink() as inside:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final
 
-from rundlet.linux import libc, mount, netlink, ns, path, roots, usermap
+from rundlet.linux import libc, mount, netlink, ns, path, roots, uppers, usermap
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
 from rundlet.runtime.init.users import Users
@@ -218,7 +218,8 @@ class Sandbox:
 def make_link(host: netlink.Netlink, link: Spec, namespace: int) -> None:
     """One interface in ``namespace``, still down, with its end or its parent where ``host`` is. Raises: OSError."""
     if link.get("kind"):
-        host.create_upper(
+        uppers.create(
+            host,
             link["kind"],
             link["name"],
             link["parent"],
