@@ -11,9 +11,9 @@ from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.database import Database
 
 _BLOB_USED = (
-    "SELECT 1 FROM image_blobs WHERE digest = ?1 UNION ALL SELECT 1 FROM image_layers WHERE blob = ?1 "
-    "UNION ALL SELECT 1 FROM images WHERE id = ?1 OR manifest = ?1 "
-    "UNION ALL SELECT 1 FROM image_tags WHERE target = ?1 LIMIT 1"
+    "SELECT 1 FROM image_blobs WHERE digest = :digest UNION ALL SELECT 1 FROM image_layers WHERE blob = :digest "
+    "UNION ALL SELECT 1 FROM images WHERE id = :digest OR manifest = :digest "
+    "UNION ALL SELECT 1 FROM image_tags WHERE target = :digest LIMIT 1"
 )
 _CHAIN_USED = "SELECT 1 FROM image_layers WHERE chain = ? LIMIT 1"
 
@@ -46,7 +46,7 @@ class Garbage:
                 continue
             removed.append(chain)
         for blob in blobs:
-            if not self._leases.held(blob) and not self._database.query(_BLOB_USED, (str(blob),)):
+            if not self._leases.held(blob) and not self._database.query(_BLOB_USED, {"digest": str(blob)}):
                 self._content.delete(blob)
         return removed
 

@@ -139,9 +139,9 @@ class ImageStore:
     def blobs(self, image_id: Digest) -> list[Digest]:
         """Every blob that the image keeps: config, manifest, indexes, layers."""
         rows = self.database.query(
-            "SELECT digest FROM image_blobs WHERE image = ?1 UNION SELECT blob FROM image_layers WHERE image = ?1 "
-            "UNION SELECT manifest FROM images WHERE id = ?1 UNION SELECT id FROM images WHERE id = ?1",
-            (str(image_id),),
+            "SELECT digest FROM image_blobs WHERE image = :id UNION SELECT blob FROM image_layers WHERE image = :id "
+            "UNION SELECT manifest FROM images WHERE id = :id UNION SELECT id FROM images WHERE id = :id",
+            {"id": str(image_id)},
         )
         return [Digest.parse(row[0]) for row in rows]
 
@@ -156,9 +156,9 @@ class ImageStore:
     def holders(self, blob: Digest, domain: str) -> list[str]:
         """Paths of repositories at ``domain`` that are known to hold the layer or config, to mount it from."""
         rows = self.database.query(
-            "SELECT path FROM image_digests JOIN image_layers USING (image) WHERE blob = ?1 AND domain = ?2 "
-            "UNION SELECT path FROM image_digests WHERE image = ?1 AND domain = ?2 ORDER BY path",
-            (str(blob), domain),
+            "SELECT path FROM image_digests JOIN image_layers USING (image) WHERE blob = :blob AND domain = :domain "
+            "UNION SELECT path FROM image_digests WHERE image = :blob AND domain = :domain ORDER BY path",
+            {"blob": str(blob), "domain": domain},
         )
         return [path for (path,) in rows]
 

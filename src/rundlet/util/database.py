@@ -10,7 +10,7 @@ set aside in a file beside the database, which goes when a transaction that is `
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -130,8 +130,8 @@ class Database:
         with suppress(FileNotFoundError):
             os.unlink(self._reserve)
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a read."""
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a read. What a statement uses twice has a name in it (``:name``)."""
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
 

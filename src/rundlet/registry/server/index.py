@@ -87,8 +87,11 @@ class Index:
 
     def is_needed(self, digest: Digest) -> bool:
         """Whether any repository holds ``digest``, as a blob or as a manifest."""
-        sql = "SELECT 1 FROM blobs WHERE digest = ?1 UNION ALL SELECT 1 FROM manifests WHERE digest = ?1 LIMIT 1"
-        return bool(self._database.query(sql, (str(digest),)))
+        sql = (
+            "SELECT 1 FROM blobs WHERE digest = :digest "
+            "UNION ALL SELECT 1 FROM manifests WHERE digest = :digest LIMIT 1"
+        )
+        return bool(self._database.query(sql, {"digest": str(digest)}))
 
     # ── manifests and tags ───────────────────────────────────────────────────────────────────────────────────
 
@@ -149,9 +152,10 @@ class Index:
     def known(self, repository: str) -> bool:
         """Whether the repository holds anything."""
         sql = (
-            "SELECT 1 FROM manifests WHERE repository = ?1 UNION ALL SELECT 1 FROM blobs WHERE repository = ?1 LIMIT 1"
+            "SELECT 1 FROM manifests WHERE repository = :name "
+            "UNION ALL SELECT 1 FROM blobs WHERE repository = :name LIMIT 1"
         )
-        return bool(self._database.query(sql, (repository,)))
+        return bool(self._database.query(sql, {"name": repository}))
 
     def tags(self, repository: str, after: str, limit: int) -> list[str]:
         sql = "SELECT tag FROM tags WHERE repository = ? AND tag > ? ORDER BY tag LIMIT ?"
@@ -178,9 +182,10 @@ class Index:
     ) -> Sequence[Descriptor]:
         """Manifests whose subject is ``subject``, of ``artifact_type`` unless that is empty, by digest."""
         rows = self._database.query(
-            "SELECT digest, media_type, size, artifact_type, annotations FROM manifests WHERE repository = ?1 "
-            "AND subject = ?2 AND digest > ?3 AND (?4 = '' OR artifact_type = ?4) ORDER BY digest LIMIT ?5",
-            (repository, str(subject), after, artifact_type, limit),
+            "SELECT digest, media_type, size, artifact_type, annotations FROM manifests WHERE repository = :name "
+            "AND subject = :subject AND digest > :after AND (:type = '' OR artifact_type = :type) "
+            "ORDER BY digest LIMIT :limit",
+            {"name": repository, "subject": str(subject), "after": after, "type": artifact_type, "limit": limit},
         )
         return [
             Descriptor(
