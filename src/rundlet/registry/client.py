@@ -47,12 +47,12 @@ class Registry:
         return Registry(self._http, hosts, retry=self._retry, mirror_credentials=self._mirror_credentials)
 
     async def is_plain(self, domain: str) -> bool:
-        """Whether plain HTTP is spoken with ``domain`` only because it is loopback: nobody has allowed it by name.
+        """Whether plain HTTP is spoken with ``domain`` only because of its address: nobody has allowed it by name.
 
         False for a server that does not answer, too.
         """
         endpoint = self.hosts.own(domain)
-        if "http" not in endpoint.schemes or self.hosts.is_listed(endpoint.host):
+        if self.hosts.is_listed(endpoint.host):
             return False
         try:
             return (await self._connect(endpoint, None).url("")).startswith("http:")
@@ -95,7 +95,7 @@ class Registry:
             url = await connection.url("")
             token = ""
             if not credentials.identity_token:
-                token = await self._authorizer.refresh_token(url, credentials, verify=endpoint.verify)
+                token = await self._authorizer.refresh_token(url, credentials, verify=connection.endpoint.verify)
             answer = await connection.call("GET", "", scopes=(), accept=(200, *range(400, 500)))
         except AuthenticationError as exc:
             if exc.answered != 401:  # a token server in trouble: no reason to ask for another password
@@ -118,9 +118,13 @@ class Registry:
         found = urlsplit(url)
         return self._connect(Endpoint(found.netloc, prefix=found.path.rstrip("/")), credentials)
 
+    def _is_insecure(self, address: str) -> bool:
+        return self.hosts.in_insecure_block(address)
+
     def _connect(self, endpoint: Endpoint, credentials: Credentials | None) -> Connection:
         server = self._servers.get(endpoint)
         if server is None:
-            server = self._servers[endpoint] = Server(endpoint, self._http, self._authorizer)
+            server = Server(endpoint, self._http, self._authorizer, self._is_insecure)
+            self._servers[endpoint] = server
         own = self._mirror_credentials.get(endpoint.host) if endpoint.mirror else credentials
         return Connection(server, own, self._retry)

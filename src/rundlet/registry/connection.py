@@ -1,8 +1,9 @@
 """One repository on one server: finds the scheme, authenticates, repeats what failed for a moment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,6 +16,8 @@ from rundlet.transport.errors import TransportError
 from rundlet.transport.http import IDLE_TIMEOUT, Body, HttpClient, Request, Response, origin
 
 ERROR_LIMIT = 64 << 10
+RESOLVED = 60.0
+"""Seconds for which it is believed that a name stands for an insecure address."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -28,12 +31,20 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """What is known of an endpoint between requests: its scheme. Shared by all its connections."""
+    """What is known of an endpoint between requests: its scheme. Shared by all its connections.
 
-    def __init__(self, endpoint: Endpoint, http: HttpClient, authorizer: Authorizer) -> None:
+    ``is_insecure`` is asked about the addresses of a name that does not answer as a registry should.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, http: HttpClient, authorizer: Authorizer, is_insecure: Callable[[str], bool]
+    ) -> None:
         self.endpoint = endpoint
         self.http = http
         self.authorizer = authorizer
+        self._configured = endpoint
+        self._is_insecure = is_insecure
+        self._until = 0.0
         self._base: str | None = None
         self._lock = asyncio.Lock()
 
@@ -43,15 +54,37 @@ class Server:
 
     def forget(self) -> None:
         self._base = None
+        self.endpoint = self._configured
 
     async def base(self) -> str:
         """``scheme://host/prefix``, found by asking for ``/v2/``. Raises TransportError when no scheme answers."""
-        if self._base is not None:
-            return self._base
         async with self._lock:
+            if self.endpoint is not self._configured and asyncio.get_running_loop().time() > self._until:
+                self.forget()
             if self._base is None:
-                self._base = await self._probe()
+                self._base = await self._find()
             return self._base
+
+    async def _find(self) -> str:
+        try:
+            return await self._probe()
+        except TransportError:
+            if not await self._resolves_to_insecure():
+                raise
+        # For a while only: what the name stands for may change, and then it must be verified again.
+        self._until = asyncio.get_running_loop().time() + RESOLVED
+        self.endpoint = msgspec.structs.replace(self._configured, schemes=("https", "http"), verify=False)
+        try:
+            return await self._probe()
+        except TransportError:
+            self.endpoint = self._configured
+            raise
+
+    async def _resolves_to_insecure(self) -> bool:
+        if self.endpoint.mirror or not self.endpoint.verify:
+            return False
+        name = urlsplit(f"//{self.endpoint.host}").hostname or ""
+        return any(self._is_insecure(address) for address in await self.http.addresses(name))
 
     async def _probe(self) -> str:
         failure: TransportError | None = None

@@ -1,8 +1,9 @@
 """Which servers answer for a registry's name, and how they are spoken to.
 
-A name's own server is asked over https with verified certificates, except where it is insecure: loopback always, and
-what ``insecure-registries`` lists (names, ``name:port``, CIDR blocks). An insecure server may use any certificate or
-plain HTTP. Mirrors are asked first, for pulls only, without the credentials of the registry they mirror.
+A name's own server is asked over https with verified certificates, except where it is insecure: loopback always, what
+``insecure-registries`` lists (names, ``name:port``, CIDR blocks) and, as in Docker, a name that resolves into such a
+block. An insecure server may use any certificate or plain HTTP. Mirrors are asked first, for pulls only, without the
+credentials of the registry they mirror.
 """
 
 import ipaddress
@@ -87,6 +88,11 @@ class HostsConfig(msgspec.Struct, frozen=True):
             if address is not None and "/" in rule and _contains(rule, address):
                 return True
         return False
+
+    def in_insecure_block(self, address: str) -> bool:
+        """Whether a name that resolves to ``address`` is insecure: loopback, and the CIDR blocks that are listed."""
+        found = _split(address)[1]
+        return found is not None and (found.is_loopback or any(_contains(rule, found) for rule in self.insecure))
 
     def _mirror(self, text: str) -> Endpoint:
         url = URL(text, encoded=True)

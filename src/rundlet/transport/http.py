@@ -7,6 +7,7 @@ A small document, which is read whole, is what it is below a ``Content-Encoding`
 
 import asyncio
 import os
+import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -144,6 +145,17 @@ class HttpClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def addresses(self, host: str) -> list[str]:
+        """What ``host`` resolves to where requests go out; nothing when it does not."""
+        try:
+            if self._outside is not None:
+                found = await asyncio.to_thread(self._outside.resolve, host, int(socket.AF_UNSPEC))
+                return [address for address, _family in found]
+            loop = asyncio.get_running_loop()
+            return [str(one[4][0]) for one in await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+        except (OSError, UnicodeError):
+            return []
 
     @asynccontextmanager
     async def send(self, request: Request) -> AsyncIterator[Response]:

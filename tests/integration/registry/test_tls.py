@@ -2,9 +2,11 @@
 
 import datetime
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rundlet.oci.reference import Reference
-from rundlet.registry import Registry, RegistryUnreachableError
+from rundlet.registry import Credentials, HostsConfig, Registry, RegistryUnreachableError, connection
 from rundlet.registry.retry import Retry
 from rundlet.transport import HttpClient, Request, TransportError
 from rundlet.transport.tls import CertificateError
@@ -139,3 +141,49 @@ async def test_registry_that_went_away(http: HttpClient) -> None:
     await runner.cleanup()
     with pytest.raises(RegistryUnreachableError, match=r"/v2/.*connection refused"):
         await registry.fetcher(name).resolve(name)
+
+
+class Names:
+    """A network in which every name stands for ``address``."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def new_socket(self, family: int, kind: int) -> socket.socket:
+        return socket.socket(family, kind)
+
+    def resolve(self, host: str, family: int) -> list[tuple[str, int]]:
+        return [(self.address, socket.AF_INET)]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+async def test_a_name_that_stands_for_loopback(tls_host: str, plain_host: str, tls: bool) -> None:
+    """As Docker: its address decides. Clusters for development call their registries so."""
+    host = (tls_host if tls else plain_host).replace("127.0.0.1", "k3d.localhost")
+    http = HttpClient(environment={}, outside=Names("127.0.0.1"))
+    registry = Registry(http, retry=Retry(attempts=1))
+    name = Reference.parse(f"{host}/app:1")
+    assert (await registry.fetcher(name).resolve(name)).size == len(MANIFEST)
+    assert await registry.is_plain(host) is not tls
+    await http.close()
+
+
+async def test_a_name_that_stands_for_a_block_that_is_listed(plain_host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = plain_host.replace("127.0.0.1", "reg.example")
+    http = HttpClient(environment={}, outside=Names("127.0.0.1"))
+    hosts = HostsConfig(insecure=("10.0.0.0/8", "reg.other"))
+    assert [hosts.in_insecure_block(it) for it in ("10.1.2.3", "127.9.9.9", "::1", "192.0.2.1", "nonsense")] == [
+        *(True, True, True, False, False)
+    ]
+    http.addresses = AsyncMock(return_value=["192.0.2.1"])  # type: ignore[method-assign]
+    name = Reference.parse(f"{host}/app:1")
+    with pytest.raises(TransportError, match="server gave HTTP response to HTTPS client"):
+        await Registry(http, hosts, retry=Retry(attempts=1)).fetcher(name).resolve(name)
+    monkeypatch.setattr(connection, "RESOLVED", -1)
+    registry = Registry(http, hosts, retry=Retry(attempts=1))
+    http.addresses = AsyncMock(return_value=["192.0.2.1", "10.1.2.3"])  # type: ignore[method-assign]
+    await registry.login(host, Credentials())
+    http.addresses = AsyncMock(return_value=["192.0.2.1"])  # type: ignore[method-assign]
+    with pytest.raises(TransportError, match="server gave HTTP response to HTTPS client"):
+        await registry.login(host, Credentials())
+    await http.close()

@@ -48,7 +48,8 @@ def run(call: Invocation) -> int:
             'WARNING: the "is-automated" filter is deprecated, and searching for "is-automated=true" will not yield '
             "any results in future."
         )
-    query = {"term": term, "limit": flags["limit"] or None, "filters": filters_query(flags["filter"])}
+    limit = flags["limit"] if flags["limit"] > 0 else None
+    query = {"term": term, "limit": limit, "filters": filters_query(flags["filter"])}
     response = call.context.session.request(
         "GET", "/images/search", query=query, headers=registry_headers(call.context, domain)
     )
