@@ -131,7 +131,9 @@ class Loader:
                 blobs=(image_id, descriptor.digest, *candidate.besides),
             )
             previous = self._current(candidate.names, image_id)
-            target = candidate.index or descriptor
+            # One that was here keeps the blobs that it has, and so its manifest.
+            known = self._store.find(image_id)
+            target = candidate.index or (known.manifest if known is not None else descriptor)
             await self._store.put(image, [(name, target) for name in candidate.names])
         _tell(progress, image_id, candidate.names, previous)
         stored = self._store.find(image_id)

@@ -103,6 +103,19 @@ async def test_a_layer_is_compressed_once_and_stays_plain_where_it_is_needed(roo
     assert not room.content.has(Digest.of(LAYER))
 
 
+async def test_what_is_here_compressed_stays_so(room: Room, registry_host: str) -> None:
+    first, second = new_name(registry_host), new_name(registry_host)
+    await load(room, first, LAYER)
+    [pushed] = await room.pusher.push(first, progress=ignore_progress)
+    again = await load(room, second, LAYER)
+    assert room.store.target(second) == pushed.descriptor == again.manifest
+    assert not room.content.has(Digest.of(LAYER))
+    [moved] = await room.pusher.push(second, progress=room.hear)
+    assert moved.descriptor == pushed.descriptor
+    assert room.statuses(Digest.of(LAYER).short) == ["Preparing", f"Mounted from {first.path}"]
+    room.verify()
+
+
 async def upload(pusher: RepositoryPusher, data: bytes) -> None:
     async def read(offset: int) -> AsyncIterator[bytes]:
         yield data[offset:]
