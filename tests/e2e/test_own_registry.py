@@ -24,7 +24,8 @@ def test_push_pull_and_search(client: Client, own: OwnRegistry) -> None:
     assert "Status: Downloaded newer image" in client.ok("pull", name)
     assert client.ok("inspect", "-f", "{{.Id}}", name) == identity
     assert client.ok("search", "--format", "{{.Name}}", f"{own.address}/tea") == "team/app"
-    assert client.ok("search", "--limit", "-1", "--format", "{{.Name}}", f"{own.address}/tea") == "team/app"
+    if not client.older:
+        assert client.ok("search", "--limit", "-1", "--format", "{{.Name}}", f"{own.address}/tea") == "team/app"
     client.ok("rmi", name)
 
 
