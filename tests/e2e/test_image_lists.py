@@ -60,3 +60,13 @@ def test_layers_and_their_waste(engine: Engine) -> None:
     finally:
         engine.cli("rm", "base", "top")
         engine.cli("rmi", "layered:2", "layered:1")
+
+
+def test_a_tree_s_sizes_add_up(engine: Engine) -> None:
+    """An image takes of the disk what its platforms take, each with what travels and what it is unpacked to."""
+    rows = [line.split() for line in engine.ok("images", "--tree").splitlines()]
+    image = next(row for row in rows if row[0] == "busybox:latest")
+    platform = rows[rows.index(image) + 1]
+    assert platform[0] == "└─"
+    assert image[2:4] == platform[3:5]
+    assert image[2] != image[3]

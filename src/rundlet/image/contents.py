@@ -20,6 +20,7 @@ from rundlet.image.legacy import legacy_images
 from rundlet.image.store import parse_name
 from rundlet.image.unarchive import Parts
 from rundlet.oci import mediatype
+from rundlet.oci.config import ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Index, Manifest, decode_any
@@ -66,18 +67,28 @@ class _Finder:
 
     def find(self) -> list[FoundImage]:
         parts = self._parts
-        found = self._from_index() if INDEX in parts.files else []
-        if DOCKER_MANIFEST in parts.files and not (self._platform and found):
+        found = self._from_index() if parts.find(INDEX) is not None else []
+        if parts.find(DOCKER_MANIFEST) is not None and not (self._platform and found):
             found = self._from_docker(found)
-        elif not found and LEGACY_REPOSITORIES in parts.files:
+        elif not found and parts.find(LEGACY_REPOSITORIES) is not None:
             repositories = self._text(LEGACY_REPOSITORIES)
             found = [
                 FoundImage(image.config, image.layers, _references(image.names))
                 for image in legacy_images(parts, repositories, self._content)
             ]
-        if not found:
+        if not found and not (self._platform and parts.find(INDEX) is not None):
             raise ArchiveError("unrecognized image format")
+        found = [item for item in found if self._suits(item)]
+        if not found:
+            raise ArchiveError(f"the archive has no image for the platform {self._platform}")
         return found
+
+    def _suits(self, found: FoundImage) -> bool:
+        """Whether it is for the platform that was asked for."""
+        if not self._platform:
+            return True
+        platform = ImageConfig.decode(found.config).platform
+        return self._wanted.matches(platform) or self._wanted.rank(platform) is not None
 
     def _from_docker(self, from_index: Sequence[FoundImage]) -> list[FoundImage]:
         try:
@@ -89,12 +100,13 @@ class _Finder:
         for entry in entries:
             config = self._text(entry.config)
             names = _references(entry.repo_tags or ())
+            layers = tuple(self._layer(name) for name in entry.layers or ())
             original = originals.get(Digest.of(config))
-            if original is not None:
+            # Docker 25.0 writes OCI manifests that have other layers, or the same in another order.
+            if original is not None and (entry.layers is None or _digests(original.layers) == _digests(layers)):
                 merged = tuple(dict.fromkeys((*names, *original.names)))
                 image = msgspec.structs.replace(original, names=merged)
             else:
-                layers = tuple(self._layer(name) for name in entry.layers or ())
                 image = FoundImage(config, layers, names)
             found.append(msgspec.structs.replace(image, parent=entry.parent) if entry.parent else image)
         return found
@@ -112,7 +124,7 @@ class _Finder:
         return list(found.values())
 
     def _from_descriptor(self, descriptor: Descriptor, depth: int) -> FoundImage | None:
-        part = _blob(self._parts, descriptor.digest)
+        part = _blob(self._parts, descriptor)
         if part is None or not depth:
             return None
         data = self._content.read(part.digest, DOCUMENT_LIMIT)
@@ -121,11 +133,13 @@ class _Finder:
             return self._chosen(descriptor, document, depth)
         if document.config.media_type not in mediatype.CONFIGS:
             return None
-        described = _blob(self._parts, document.config.digest)
-        layers = [_blob(self._parts, layer.digest) for layer in document.layers]
+        described = _blob(self._parts, document.config)
+        layers = [_blob(self._parts, layer) for layer in document.layers]
         if described is None or not all(layers):
             return None
         config = self._content.read(described.digest, DOCUMENT_LIMIT)
+        if len(layers) != len(ImageConfig.decode(config).diff_ids) and self._parts.find(DOCKER_MANIFEST) is not None:
+            return None  # as Docker 25.0 writes it
         return FoundImage(config, document.layers, (), data, descriptor.media_type)
 
     def _chosen(self, descriptor: Descriptor, index: Index, depth: int) -> FoundImage | None:
@@ -146,14 +160,14 @@ class _Finder:
         """Every blob that ``index`` lists, if the archive has them all as they are listed."""
         blobs: list[Digest] = []
         for child in index.manifests or ():
-            part = _blob(self._parts, child.digest)
+            part = _blob(self._parts, child)
             if part is None:
                 return None
             document = decode_any(self._content.read(part.digest, DOCUMENT_LIMIT), child.media_type)
             if not isinstance(document, Manifest):
                 return None
             listed = (document.config, *document.layers)
-            stored = [_blob(self._parts, descriptor.digest) for descriptor in listed]
+            stored = [_blob(self._parts, descriptor) for descriptor in listed]
             if None in stored:
                 return None
             blobs += (child.digest, *(descriptor.digest for descriptor in listed))
@@ -170,12 +184,21 @@ class _Finder:
         return self._content.read(part.digest, DOCUMENT_LIMIT)
 
 
-def _blob(parts: Parts, digest: Digest) -> Descriptor | None:
-    """The file that an OCI layout keeps under ``digest``. Raises DigestMismatchError when it is another."""
-    part = parts.find(blob_path(digest))
-    if part is not None and part.digest != digest:
-        raise DigestMismatchError(str(digest), str(part.digest))
+def _blob(parts: Parts, listed: Descriptor) -> Descriptor | None:
+    """The file that an OCI layout keeps under a descriptor. Raises DigestMismatchError when it is another,
+    or longer or shorter: whoever pulls the image from where it is pushed to would refuse it."""
+    part = parts.find(blob_path(listed.digest))
+    if part is None:
+        return None
+    if part.digest != listed.digest:
+        raise DigestMismatchError(str(listed.digest), str(part.digest))
+    if part.size != listed.size:
+        raise DigestMismatchError(f"{listed.digest} of {listed.size} bytes", f"{part.size} bytes")
     return part
+
+
+def _digests(layers: Sequence[Descriptor | str]) -> list[Digest | str]:
+    return [layer if isinstance(layer, str) else layer.digest for layer in layers]
 
 
 def _references(names: Sequence[str]) -> tuple[Reference, ...]:

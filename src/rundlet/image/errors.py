@@ -56,6 +56,15 @@ class ForeignSystemError(InvalidParameterError):
         super().__init__("operating system is not supported")
 
 
+class OtherSystemError(InvalidParameterError):
+    """An image that comes in is for another operating system: nothing here could run it."""
+
+    reason = "other-system"
+
+    def __init__(self, system: str) -> None:
+        super().__init__(f'image operating system "{system}" cannot be used on this platform')
+
+
 class LayerMismatchError(DigestMismatchError):
     """A registry sent something else than the layer."""
 

@@ -3,6 +3,7 @@
 A v1 image is a chain of layers with a JSON each; the last one's JSON becomes the config.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,20 @@ from rundlet.storage.content import ContentStore
 
 _DROPPED = ("id", "parent", "parent_id", "layer_id", "Size", "throwaway", "checksum")
 DEPTH_LIMIT = 127
+
+
+class _Container(msgspec.Struct, frozen=True):
+    cmd: list[str] | str | None = msgspec.field(name="Cmd", default=None)
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """What is read of a layer's JSON."""
+
+    parent: str | None = None
+    created: str | None = None
+    author: str | None = None
+    comment: str | None = None
+    container_config: _Container | None = None
 
 
 class LegacyImage(msgspec.Struct, frozen=True):
@@ -39,45 +54,49 @@ def legacy_images(parts: Parts, repositories: bytes, content: ContentStore) -> l
 
 
 def _image(parts: Parts, top: str, names: tuple[str, ...], content: ContentStore) -> LegacyImage:
-    steps: list[dict[str, Any]] = []
+    steps: list[_Step] = []
     layers: list[Descriptor] = []
+    whole: dict[str, Any] = {}
     current: str | None = top
     while current:
         if len(steps) >= DEPTH_LIMIT:
             raise ArchiveError("invalid archive: an image has more layers than any can have")
-        step = _json(parts, f"{current}/json", content)
+        document, step = _step(parts, f"{current}/json", content)
         layer = parts.find(f"{current}/layer.tar")
         if layer is None:
             raise ArchiveError(f"invalid archive: {current}/layer.tar is missing")
+        whole = whole or document
         steps.insert(0, step)
         layers.insert(0, layer)
-        current = step.get("parent")
-    return LegacyImage(_config(steps, [layer.digest for layer in layers]), tuple(layers), names)
+        current = step.parent
+    return LegacyImage(_config(whole, steps, [layer.digest for layer in layers]), tuple(layers), names)
 
 
-def _json(parts: Parts, name: str, content: ContentStore) -> dict[str, Any]:
+def _step(parts: Parts, name: str, content: ContentStore) -> tuple[dict[str, Any], _Step]:
+    """A layer's JSON: whole, as it goes into the config, and what is read of it. Raises ArchiveError."""
     part = parts.find(name)
     if part is None:
         raise ArchiveError(f"invalid archive: {name} is missing")
+    data = content.read(part.digest, DOCUMENT_LIMIT)
     try:
-        return msgspec.json.decode(content.read(part.digest, DOCUMENT_LIMIT), type=dict[str, Any])
+        return msgspec.json.decode(data, type=dict[str, Any]), msgspec.json.decode(data, type=_Step)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
         raise ArchiveError(f"invalid archive: {name}: {exc}") from exc
 
 
-def _config(steps: list[dict[str, Any]], diff_ids: list[Digest]) -> bytes:
-    document = {key: value for key, value in steps[-1].items() if key not in _DROPPED}
+def _config(top: dict[str, Any], steps: Sequence[_Step], diff_ids: list[Digest]) -> bytes:
+    document = {key: value for key, value in top.items() if key not in _DROPPED}
     document["rootfs"] = {"type": "layers", "diff_ids": [str(diff_id) for diff_id in diff_ids]}
     document["history"] = [_history(step) for step in steps]
     return msgspec.json.encode(document)
 
 
-def _history(step: dict[str, Any]) -> dict[str, Any]:
-    command = (step.get("container_config") or {}).get("Cmd") or []
+def _history(step: _Step) -> dict[str, str]:
+    command = step.container_config.cmd if step.container_config is not None else None
     row = {
-        "created": step.get("created"),
-        "author": step.get("author"),
-        "created_by": " ".join(str(word) for word in command),
-        "comment": step.get("comment"),
+        "created": step.created,
+        "author": step.author,
+        "created_by": command if isinstance(command, str) else " ".join(command or ()),
+        "comment": step.comment,
     }
     return {key: value for key, value in row.items() if value}

@@ -29,6 +29,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import chain_ids
 from rundlet.oci.manifest import Manifest
+from rundlet.oci.platform import HOST_SYSTEM
 from rundlet.oci.reference import Reference
 from rundlet.storage.feed import run_fed, shielded
 from rundlet.storage.snapshot import Snapshotter
@@ -205,6 +206,8 @@ def _config(candidate: FoundImage) -> ImageConfig:
     if len(candidate.config) > SIZE_LIMIT:
         raise ArchiveError("invalid archive: an image's config is larger than any")
     config = ImageConfig.decode(candidate.config)
+    if config.platform.os != HOST_SYSTEM:
+        raise ArchiveError(f"cannot load {config.platform.os} image on {HOST_SYSTEM}")
     if len(config.diff_ids) != len(candidate.layers):
         raise ArchiveError(
             f"invalid manifest, layers length mismatch: expected {len(config.diff_ids)}, got {len(candidate.layers)}"

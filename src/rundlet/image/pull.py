@@ -16,6 +16,7 @@ from rundlet.image.errors import (
     ForeignLayerError,
     NoMatchingManifestError,
     NotAnImageError,
+    OtherSystemError,
     PlatformMismatchError,
     TagWithAllTagsError,
     TooDeepError,
@@ -34,7 +35,7 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.layer import chain_ids
 from rundlet.oci.manifest import SIZE_LIMIT as MANIFEST_LIMIT
 from rundlet.oci.manifest import Index, Manifest, decode_any
-from rundlet.oci.platform import Platform
+from rundlet.oci.platform import HOST_SYSTEM, Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Credentials, Fetcher, Registry, RegistryError, RegistryUnreachableError
 from rundlet.storage.content import ContentStore
@@ -183,6 +184,8 @@ class Puller:
             image_id = found.manifest.config.digest
             image = self._store.find(image_id)
             config = await self._config(fetcher, found.manifest, lease)
+            if config.platform.os != HOST_SYSTEM:
+                raise OtherSystemError(config.platform.os)
             works = _works(found.manifest, config)
             await lease.hold(*(work.chain for work in works), *(work.blob.digest for work in works))
             if image is None or not all(self._snapshots.has_layer(work.chain) for work in works[-1:]):

@@ -202,6 +202,9 @@ class Saver:
             documents[LEGACY_REPOSITORIES] = msgspec.json.encode(repositories)
         async with self._leases.lease() as lease:
             await lease.hold(*plan.blobs)
+            for digest in plan.blobs:
+                if not self._content.has(digest):
+                    raise MissingBlobError(digest)  # the image was removed just now
             yield b"".join(_member(name, data) for name, data in documents.items()) + _directories(plan)
             for digest, size in plan.blobs.items():
                 yield _header(blob_path(digest), size, time=plan.times.get(digest, 0))

@@ -11,6 +11,7 @@ import msgspec
 
 from rundlet.errors import InvalidParameterError
 
+HOST_SYSTEM: Final = "linux"
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _PATTERN: Final = "^[A-Za-z0-9_.-]+$"
 _SYSTEM: Final = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.-]*)\))?", re.ASCII)

@@ -15,10 +15,11 @@ from tests.integration.registry.room import Room, stream, tar
 from tests.integration.registry.test_images import make, new_name, put_index
 
 from rundlet.errors import DigestMismatchError, NoSuchImageError
-from rundlet.image.archive import ArchiveError
-from rundlet.image.errors import PlatformMismatchError
+from rundlet.image.archive import ArchiveError, blob_path
+from rundlet.image.errors import MissingBlobError, PlatformMismatchError
 from rundlet.image.history import history
 from rundlet.image.variants import choose, variants
+from rundlet.oci import mediatype
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -186,11 +187,38 @@ def archive(files: dict[str, bytes | str]) -> bytes:
     return buffer.getvalue()
 
 
-def config(*layers: bytes) -> bytes:
+def config(*layers: bytes, os: str = "linux") -> bytes:
     diff_ids = [str(Digest.of(layer)) for layer in layers]
-    return json.dumps(
-        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    return json.dumps({"architecture": "amd64", "os": os, "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
+
+
+def v1_archive(step: dict[str, object]) -> dict[str, bytes | str]:
+    """Of Docker before 1.10."""
+    document = json.dumps({"id": "v", **step}).encode()
+    return {"repositories": b'{"demo":{"1":"v"}}', "v/json": document, "v/layer.tar": LAYER}
+
+
+def described(media_type: str, data: bytes, **more: object) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": str(Digest.of(data)), "size": len(data), **more}
+
+
+def layout(
+    config: bytes, manifest_more: dict[str, object], layer_more: dict[str, object] | None = None, *layers: bytes
+) -> dict[str, bytes | str]:
+    """An OCI layout of one image, of ``LAYER`` unless it is told otherwise; descriptors with other fields if wished."""
+    blobs = layers if layers or layer_more is None else (LAYER,)
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_MANIFEST,
+            "config": described(mediatype.OCI_CONFIG, config),
+            "layers": [described(mediatype.OCI_LAYER, layer, **layer_more or {}) for layer in blobs],
+        }
     ).encode()
+    name = {"annotations": {"io.containerd.image.name": "docker.io/library/demo:1"}}
+    index = {"schemaVersion": 2, "manifests": [described(mediatype.OCI_MANIFEST, manifest, **name, **manifest_more)]}
+    files: dict[str, bytes | str] = {"index.json": json.dumps(index).encode()}
+    return files | {blob_path(Digest.of(data)): data for data in (config, manifest, *blobs)}
 
 
 def docker_archive(config: bytes, layers: list[str], tags: list[str] | None = None) -> dict[str, bytes | str]:
@@ -379,6 +407,12 @@ async def test_legacy_archive(room: Room) -> None:
         (docker_archive(b"[]", ["l"]) | {"l": LAYER}, Exception, "config"),
         ({"manifest.json": b"{"}, ArchiveError, "invalid manifest.json"),
         ({"repositories": b'{"a":{"1":"zz"}}'}, ArchiveError, "zz/json is missing"),
+        (v1_archive({"container_config": "x"}), ArchiveError, "v/json: Expected `object . null`, got `str`"),
+        (v1_archive({"container_config": {"Cmd": 5}}), ArchiveError, "v/json: Expected"),
+        (v1_archive({"parent": 5}), ArchiveError, "v/json: Expected"),
+        (docker_archive(config(LAYER, os="windows"), ["l"]) | {"l": LAYER}, ArchiveError, "cannot load windows image"),
+        (layout(config(LAYER), {"size": 5}, {}), DigestMismatchError, "of 5 bytes, got"),
+        (layout(config(LAYER), {}, {"size": 7}), DigestMismatchError, "of 7 bytes, got"),
     ],
 )
 async def test_bad_archives(room: Room, files: dict[str, bytes | str], error: type[Exception], words: str) -> None:
@@ -392,6 +426,48 @@ async def test_what_is_no_archive(room: Room, data: bytes) -> None:
     with pytest.raises((ArchiveError, LayerError)):
         await room.loader.load(stream(data), progress=room.hear)
     assert room.is_empty()
+
+
+@pytest.mark.parametrize(("listed", "platform"), [(0, ""), (0, "linux/amd64"), (2, "")])
+async def test_archives_of_docker_25(room: Room, listed: int, platform: str) -> None:
+    """Docker 25.0's OCI manifests list no layers, or those of the image in any order; ``manifest.json`` is right."""
+    upper = tar({"etc/more": b"!"})
+    image = config(LAYER, upper)
+    layers = (upper, LAYER)[:listed]
+    files = layout(image, {}, {} if layers else None, *layers)
+    paths = [blob_path(Digest.of(layer)) for layer in (LAYER, upper)]
+    entry = {"Config": blob_path(Digest.of(image)), "RepoTags": ["demo:1"], "Layers": paths}
+    files |= {"manifest.json": json.dumps([entry]).encode(), paths[0]: LAYER, paths[1]: upper}
+    loaded = (await room.loader.load(stream(archive(files)), platform=platform, progress=room.hear))[0]
+    assert loaded.image.id == Digest.of(image)
+    assert loaded.image.repo_tags == ["demo:1"]
+    assert [layer.blob.digest for layer in room.store.layers(loaded.image.id)] == [Digest.of(LAYER), Digest.of(upper)]
+    room.verify()
+
+
+async def test_documents_behind_links(room: Room) -> None:
+    files = docker_archive(config(LAYER), ["l"]) | {"l": LAYER}
+    files |= {"kept/m.json": files["manifest.json"], "manifest.json": "kept/m.json"}
+    loaded = (await room.loader.load(stream(archive(files)), progress=room.hear))[0]
+    assert loaded.image.repo_tags == ["demo:1"]
+
+
+@pytest.mark.parametrize("files", [docker_archive(config(LAYER), ["l"]) | {"l": LAYER}, layout(config(LAYER), {}, {})])
+async def test_a_platform_that_an_archive_has_not(room: Room, files: dict[str, bytes | str]) -> None:
+    with pytest.raises(ArchiveError, match="the archive has no image for the platform linux/s390x"):
+        await room.loader.load(stream(archive(files)), platform="linux/s390x", progress=room.hear)
+    assert room.is_empty()
+    loaded = await room.loader.load(stream(archive(files)), platform="linux/amd64", progress=room.hear)
+    assert loaded[0].image.repo_tags == ["demo:1"]
+
+
+async def test_an_image_that_goes_while_it_is_to_be_saved(room: Room) -> None:
+    """Then nothing comes: what came before the first blob that is missing would be taken for an archive."""
+    await room.loader.load(stream(archive(docker_archive(config(LAYER), ["l"]) | {"l": LAYER})), progress=room.hear)
+    chunks = await room.saver.save(["demo:1"])
+    await room.remover.remove("demo:1")
+    with pytest.raises(MissingBlobError):
+        await anext(chunks)
 
 
 async def test_save_of_what_is_not_here(room: Room) -> None:

@@ -369,6 +369,17 @@ async def test_no_matching_platform(room: Room, registry: Registry, registry_hos
     assert room.is_empty()
 
 
+async def test_an_image_of_another_system(room: Room, registry: Registry, registry_host: str) -> None:
+    name = new_name(registry_host)
+    pusher = registry.pusher(name)
+    descriptor, data = await put_image(pusher, [tar({"a": b"1"})], Platform.parse("windows/amd64"))
+    await pusher.put_manifest(data, descriptor, name.tag)
+    for platform in ("", "windows/amd64"):
+        with pytest.raises(Exception, match='image operating system "windows" cannot be used on this platform'):
+            await room.puller.pull(name, platform=platform, progress=room.hear)
+    assert room.is_empty()
+
+
 async def test_diff_id_that_lies(room: Room, registry: Registry, registry_host: str) -> None:
     name = new_name(registry_host)
     pusher = registry.pusher(name)

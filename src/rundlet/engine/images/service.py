@@ -84,7 +84,9 @@ class ImageService:
     def _with_manifests(self, item: ImageSummary) -> ImageSummary:
         shown = self._manifests((*item.repo_tags, item.id)[0])
         used = {user for summary in shown if summary.image_data for user in summary.image_data.containers}
-        return msgspec.structs.replace(item, manifests=shown, containers=len(used))
+        # The sum of what is listed below it, as in a store that keeps content and files: a tree shows both.
+        size = sum(summary.size.total for summary in shown)
+        return msgspec.structs.replace(item, manifests=shown, containers=len(used), size=size)
 
     def _manifests(self, ref: str) -> tuple[ManifestSummary, ...]:
         users: dict[str, list[str]] = {}
