@@ -17,12 +17,24 @@ class TemplateError(Exception):
         self.line, self.column = line_and_column(text, offset)
         self.message = message
         self._place = f"{self.line}:{self.column}" if executing else f"{self.line}"
-        super().__init__(f"template: :{self._place}: {message}")
+        self._started = 0
+        super().__init__(self._told(""))
+
+    def _told(self, name: str) -> str:
+        started = ""
+        if self._started:
+            started = f"{'' if self.message.endswith(' action') else ' in action'} started at {name}:{self._started}"
+        return f"template: {name}:{self._place}: {self.message}{started}"
 
     def named(self, name: str) -> TemplateError:
         """The same, of the template of that name."""
-        self.args = (f"template: {name}:{self._place}: {self.message}",)
+        self.args = (self._told(name),)
         return self
+
+    def in_action(self, line: int) -> TemplateError:
+        """The same, in an action that began on another line."""
+        self._started = line if line != self.line else 0
+        return self.named("")
 
 
 class ExecutionError(Exception):

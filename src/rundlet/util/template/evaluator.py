@@ -244,7 +244,8 @@ class _Run:
             place = _last(first.operand) if isinstance(first, nodes.Chain) else first
             return self._fields(place, base, first.names, arguments)
         if rest or final is not _NONE:
-            raise self._fail(first, f"can't give argument to non-function {first}")
+            place = node if isinstance(first, nodes.Pipeline) else first
+            raise self._fail(place, f"can't give argument to non-function {first}")
         if isinstance(first, nodes.Literal) and first.value is None:
             raise self._fail(first, "nil is not a command")
         return self._operand(dot, first)

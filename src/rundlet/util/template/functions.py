@@ -212,20 +212,25 @@ def ge(left: Any, right: Any) -> bool:
     return not _compared("ge", values.less, left, right)
 
 
+def _words(arguments: tuple[Any, ...]) -> str:
+    """As an action prints them, which has words for nothing."""
+    return sprint(*("<no value>" if value is None or value is MISSING else value for value in arguments))
+
+
 def html(*arguments: Any) -> str:
-    return "".join(_HTML.get(letter, letter) for letter in sprint(*arguments))
+    return "".join(_HTML.get(letter, letter) for letter in _words(arguments))
 
 
 def js(*arguments: Any) -> str:
     return "".join(
-        _JS.get(letter) or (f"\\u{ord(letter):04X}" if ord(letter) < 0x20 else letter) for letter in sprint(*arguments)
+        _JS.get(letter) or (f"\\u{ord(letter):04X}" if ord(letter) < 0x20 else letter) for letter in _words(arguments)
     )
 
 
 def urlquery(*arguments: Any) -> str:
     from urllib.parse import quote_plus
 
-    return quote_plus(sprint(*arguments))
+    return quote_plus(_words(arguments))
 
 
 def call(function: Any, *arguments: Any) -> Any:

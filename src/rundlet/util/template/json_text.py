@@ -25,9 +25,9 @@ def encode(value: Any) -> str:
     if value is None or value is MISSING or (isinstance(value, (Slice, Map)) and value.nil):
         return "null"
     if isinstance(value, (int, float)):
-        from rundlet.util.template.printing import go_float
+        from rundlet.util.template.printing import json_float
 
-        return str(int(value)) if isinstance(value, int) else go_float(value)
+        return str(int(value)) if isinstance(value, int) else json_float(value)
     if isinstance(value, Pointer):
         return encode(value.target)
     if isinstance(value, Object):

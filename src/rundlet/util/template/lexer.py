@@ -5,6 +5,8 @@ Trim markers and comments are dealt with here; what reaches the parser is text a
 
 from __future__ import annotations
 
+from math import isinf
+
 from rundlet.util.template.errors import TemplateError
 
 TYPE_CHECKING = False
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 OPEN, CLOSE = "{{", "}}"
 BLANK = " \t\r\n"
 TEXT, LEFT, RIGHT, SPACE, FIELD, VARIABLE, IDENTIFIER, KEYWORD, NUMBER, STRING, CHARACTER, PUNCTUATION, END = range(13)
+ERROR = 13
+"""What is no token; the token's ``error`` says why. What is wrong before it is said first."""
 KEYWORDS = frozenset("block break continue define else end if range nil template with".split())
+DIGITS = "0123456789"
 PUNCTUATIONS = (":=", "=", "|", "(", ")", ",", ".")
 _ESCAPES = {
     "a": "\a",
@@ -28,22 +33,36 @@ _ESCAPES = {
     "'": "'",
     '"': '"',
 }
+# A number's digits by how it begins, and the letter before its exponent.
+_BASES = {"0x": (DIGITS + "abcdefABCDEF", "p"), "0o": ("01234567", ""), "0b": ("01", "")}
 _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 
 class Token:
-    """``kind`` is one of the constants above; ``value`` is the word, or a literal's value."""
+    """``kind`` is one of the constants above; ``value`` is the word, or a literal's value; ``source`` is how that is
+    written."""
 
-    __slots__ = ("kind", "offset", "value")
+    __slots__ = ("error", "kind", "offset", "source", "value")
 
-    def __init__(self, kind: int, value: str, offset: int) -> None:
+    def __init__(
+        self, kind: int, value: str, offset: int, source: str = "", error: TemplateError | None = None
+    ) -> None:
         self.kind = kind
         self.value = value
         self.offset = offset
+        self.source = source or value
+        self.error = error
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """All tokens, an END last. Raises TemplateError."""
+    """All tokens, an END or an ERROR last."""
+    try:
+        yield from _tokens(text)
+    except TemplateError as exc:
+        yield Token(ERROR, "", len(text), error=exc)
+
+
+def _tokens(text: str) -> Iterator[Token]:
     position = 0
     trim = False
     while True:
@@ -69,14 +88,14 @@ def tokens(text: str) -> Iterator[Token]:
             position, trim = _comment(text, start, after_blank)
             continue
         yield Token(LEFT, OPEN, start)
-        lexer = _Action(text, position, start)
+        lexer = _Action(text, position)
         yield from lexer.run()
         position, trim = lexer.position, lexer.trim
 
 
 def _comment(text: str, start: int, position: int) -> tuple[int, bool]:
     """Behind a comment, and whether blanks after it go."""
-    end = text.find("*/", position)
+    end = text.find("*/", position + 2)
     if end < 0:
         raise TemplateError(text, start, "unclosed comment")
     end += 2
@@ -91,11 +110,10 @@ def _comment(text: str, start: int, position: int) -> tuple[int, bool]:
 class _Action:
     """The inside of one ``{{ }}``."""
 
-    def __init__(self, text: str, position: int, start: int) -> None:
+    def __init__(self, text: str, position: int) -> None:
         self.text = text
         self.position = position
         self.trim = False
-        self._start = start
         self._depth = 0
 
     def run(self) -> Iterator[Token]:
@@ -108,7 +126,7 @@ class _Action:
                 yield Token(RIGHT, CLOSE, at)
                 return
             if at >= len(text):
-                raise TemplateError(text, self._start, "unclosed action")
+                raise TemplateError(text, at, "unclosed action")
             letter = text[at]
             if letter in BLANK:
                 while self.position < len(text) and text[self.position] in BLANK and not self._trims(self.position):
@@ -116,20 +134,18 @@ class _Action:
                 yield Token(SPACE, " ", at)
             elif letter in "\"`'":
                 yield self._quoted(letter)
-            elif letter == "." and not text[at + 1 : at + 2].isdigit():
+            elif letter == "." and text[at + 1 : at + 2] not in tuple(DIGITS):
                 yield self._field()
-            elif letter.isdigit() or (letter in "+-." and text[at + 1 : at + 2].isdigit()) or self._signed_fraction(at):
+            elif letter in DIGITS or letter in "+-.":
                 yield self._number()
             elif letter == "$":
                 self._word(at + 1)
+                self._terminated()
                 yield Token(VARIABLE, text[at : self.position], at)
             elif letter.isalpha() or letter == "_":
                 yield self._identifier()
             else:
                 yield self._punctuation()
-
-    def _signed_fraction(self, at: int) -> bool:
-        return self.text[at] in "+-" and self.text[at + 1 : at + 2] == "." and self.text[at + 2 : at + 3].isdigit()
 
     def _trims(self, at: int) -> bool:
         """Whether `` -}}`` begins here."""
@@ -151,44 +167,45 @@ class _Action:
             at += 1
         self.position = at
 
-    def _terminated(self, at: int) -> None:
+    def _terminated(self) -> None:
         """A word must end at a blank, a delimiter or a punctuation."""
         end = self.position
-        if end < len(self.text) and self.text[end] not in BLANK + ".,|:()=" and not self.text.startswith(CLOSE, end):
+        if end < len(self.text) and self.text[end] not in BLANK + ".,|:()" and not self.text.startswith(CLOSE, end):
             raise TemplateError(self.text, end, f"bad character {_code_point(self.text[end])}")
 
     def _field(self) -> Token:
         at = self.position
         self._word(at + 1)
+        self._terminated()
         if self.position == at + 1:
             return Token(PUNCTUATION, ".", at)
-        self._terminated(at)
-        return Token(FIELD, self.text[at + 1 : self.position], at)
+        return Token(FIELD, self.text[at + 1 : self.position], at, self.text[at : self.position])
 
     def _identifier(self) -> Token:
         at = self.position
         self._word(at)
-        self._terminated(at)
+        self._terminated()
         word = self.text[at : self.position]
         return Token(KEYWORD if word in KEYWORDS else IDENTIFIER, word, at)
 
     def _number(self) -> Token:
-        at = end = self.position
-        if self.text[end] in "+-":
-            end += 1
-        while end < len(self.text):
-            letter = self.text[end]
-            exponent = (
-                letter in "+-" and self.text[end - 1] in "eEpP" and not self.text[at:end].lower().startswith("0x")
-            )
-            if not (letter.isalnum() or letter in "._" or exponent):
-                break
-            end += 1
-        word = self.text[at:end]
+        """What looks like a number; whether it is one, the parser says."""
+        text, at = self.text, self.position
+        end = at + (text[at] in "+-")
+        base = text[end : end + 2].lower()
+        digits, exponent = _BASES.get(base, (DIGITS, "e"))
+        end = _run(text, end + 2 * (base in _BASES), digits + "_")
+        if text[end : end + 1] == ".":
+            end = _run(text, end + 1, digits + "_")
+        if exponent and text[end : end + 1] in (exponent, exponent.upper()):
+            end += 1 + (text[end + 1 : end + 2] in ("+", "-"))
+            end = _run(text, end, DIGITS + "_")
+        end += text[end : end + 1] == "i"
+        follower = text[end : end + 1]
+        if follower in ("+", "-") or follower == "_" or follower.isalnum() or end == at + (text[at] in "+-"):
+            raise TemplateError(text, at, f"bad number syntax: {go_quote(text[at : end + 1])}")
         self.position = end
-        if parse_number(word) is None:
-            raise TemplateError(self.text, at, f"bad number syntax: {go_quote(word)}")
-        return Token(NUMBER, word, at)
+        return Token(NUMBER, text[at:end], at)
 
     def _quoted(self, mark: str) -> Token:
         text, at = self.text, self.position
@@ -198,7 +215,7 @@ class _Action:
             if end < 0:
                 raise TemplateError(text, at, "unterminated raw quoted string")
             self.position = end + 1
-            return Token(STRING, text[at + 1 : end], at)
+            return Token(STRING, text[at + 1 : end], at, text[at : end + 1])
         out = []
         while True:
             if end >= len(text) or text[end] == "\n":
@@ -217,8 +234,8 @@ class _Action:
         if mark == "'":
             if len(value) != 1:
                 raise TemplateError(text, at, f"malformed character constant: {text[at : end + 1]}")
-            return Token(CHARACTER, value, at)
-        return Token(STRING, value, at)
+            return Token(CHARACTER, value, at, text[at : end + 1])
+        return Token(STRING, value, at, text[at : end + 1])
 
     def _escape(self, at: int, start: int) -> tuple[str, int]:
         letter = self.text[at : at + 1]
@@ -249,11 +266,21 @@ class _Action:
                 return Token(PUNCTUATION, mark, at)
         if self.text[at] == ":":
             raise TemplateError(self.text, at, "expected :=")
-        raise TemplateError(self.text, at, f"unexpected {_code_point(self.text[at])} in action")
+        if self.text[at].isascii() and self.text[at].isprintable():
+            self.position += 1
+            return Token(PUNCTUATION, self.text[at], at)
+        raise TemplateError(self.text, at, f"unrecognized character in action: {_code_point(self.text[at])}")
+
+
+def _run(text: str, at: int, letters: str) -> int:
+    """Behind as many of ``letters`` as come at ``at``."""
+    while text[at : at + 1] in tuple(letters):
+        at += 1
+    return at
 
 
 def _code_point(letter: str) -> str:
-    return f"U+{ord(letter):04X} '{letter}'"
+    return f"U+{ord(letter):04X} '{letter}'" if letter.isprintable() else f"U+{ord(letter):04X}"
 
 
 def go_quote(text: str) -> str:
@@ -275,7 +302,16 @@ def go_quote(text: str) -> str:
 
 
 def parse_number(word: str) -> int | float | None:
-    """A Go number literal's value; None when it is none."""
+    """A Go number literal's value; None when it is none, or none that Go has room for."""
+    number = _number(word)
+    if isinstance(number, float) and isinf(number):
+        return None
+    if isinstance(number, int) and not -(2**63) <= number < 2**64:
+        return None
+    return number
+
+
+def _number(word: str) -> int | float | None:
     text = word.replace("_", "") if "__" not in word and not word.endswith("_") else word
     try:
         digits = text.lstrip("+-")
@@ -285,6 +321,8 @@ def parse_number(word: str) -> int | float | None:
     except ValueError:
         pass
     try:
+        if not set(text.lower()) & set(".ep"):
+            return None
         if "x" in text.lower():
             return float.fromhex(text) if "p" in text.lower() else None
         if not all(letter in "0123456789+-.eE" for letter in text):

@@ -6,7 +6,7 @@ from rundlet.util.template.lexer import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Node:
@@ -44,7 +44,7 @@ class Literal(Node):
         self.source = source
 
     def __str__(self) -> str:
-        return go_quote(self.value) if isinstance(self.value, str) else self.source
+        return self.source
 
 
 class Field(Node):
@@ -181,3 +181,8 @@ class Call(Node):
     def __str__(self) -> str:
         tail = f" {self.pipeline}" if self.pipeline else ""
         return f"{{{{template {go_quote(self.name)}{tail}}}}}"
+
+
+def says_something(body: Iterable[Node]) -> bool:
+    """Whether a definition is more than blanks and definitions: only then it stands against another of its name."""
+    return any(not isinstance(node, Text) or node.text.strip() for node in body)

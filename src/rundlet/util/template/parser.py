@@ -7,13 +7,14 @@ Grammar: ``pipeline = [ variable {"," variable} (":=" | "=") ] command {"|" comm
 from __future__ import annotations
 
 from rundlet.util.template import lexer, nodes
-from rundlet.util.template.errors import TemplateError
+from rundlet.util.template.errors import TemplateError, line_and_column
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 MAX_DEPTH = 200
+_OPERANDS = (lexer.FIELD, lexer.VARIABLE, lexer.STRING, lexer.NUMBER, lexer.CHARACTER, lexer.IDENTIFIER)
 
 
 class Parser:
@@ -28,6 +29,7 @@ class Parser:
         self._variables = ["$"]
         self._ranges = 0
         self._depth = 0
+        self._action = -1  # where the action that is being read begins
 
     # Tokens
 
@@ -36,6 +38,12 @@ class Parser:
 
     def _next(self) -> lexer.Token:
         token = self._tokens[self._position]
+        if token.kind == lexer.ERROR:
+            raise self._unexpected(token, "")
+        if token.kind == lexer.LEFT:
+            self._action = token.offset
+        elif token.kind == lexer.RIGHT:
+            self._action = -1
         self._position += 1
         return token
 
@@ -51,14 +59,19 @@ class Parser:
         return TemplateError(self.text, offset, message)
 
     def _unexpected(self, token: lexer.Token, where: str) -> TemplateError:
+        if token.error is not None:
+            line = line_and_column(self.text, self._action)[0] if self._action >= 0 else token.error.line
+            return token.error.in_action(line)
         if token.kind == lexer.END:
             return self._error(token.offset, "unexpected EOF")
         word = token.kind == lexer.KEYWORD or self._is(token, ".")
-        shown = f"<{token.value}>" if word else lexer.go_quote(token.value)
+        shown = f"<{token.value}>" if word else lexer.go_quote(token.source[:10])
+        if len(token.source) > 10 and not word:
+            shown += "..."
         if token.kind == lexer.RIGHT:
             shown = '"}}"'
         elif token.kind == lexer.KEYWORD:
-            shown = f"{{{{{token.value}}}}}" if where == "input" else shown
+            shown = f"{{{{{token.value}}}}}" if where == "input" and token.value in ("else", "end") else shown
         return self._error(token.offset, f"unexpected {shown} in {where}")
 
     def _close(self, where: str) -> None:
@@ -147,7 +160,9 @@ class Parser:
         if word.kind == lexer.KEYWORD and word.value == kind and kind in ("if", "with"):
             self._next()
             return [self._branch(word)]
-        self._close("else")
+        if word.kind != lexer.RIGHT:
+            raise self._unexpected(word, "input" if word.value in ("if", "with") else "else")
+        self._next()
         scope = len(self._variables)
         body, end = self._list()
         if end == "else":
@@ -188,7 +203,11 @@ class Parser:
         self._close("end")
         self._variables, self._ranges = outer, ranges
         self._depth -= 1
-        self.definitions[name] = body
+        if nodes.says_something(body) or name not in self.definitions:
+            if nodes.says_something(self.definitions.get(name, ())):
+                place = self._tokens[self._position - 1].offset
+                raise self._error(place, f"template: multiple definition of template {lexer.go_quote(name)}")
+            self.definitions[name] = body
         return nodes.Call(word.offset, name, pipeline) if word.value == "block" else None
 
     # Expressions
@@ -204,7 +223,7 @@ class Parser:
                 if commands:
                     break  # Go lets a last bar stand.
                 raise self._error(first.offset, f"missing value for {where}")
-            if self._is(first, "|"):
+            if first.kind not in _OPERANDS and first.value not in ("(", ".", "nil"):
                 raise self._unexpected(first, where)
             commands.append(self._command(where))
             if commands[1:] and not isinstance(
@@ -222,24 +241,26 @@ class Parser:
         return nodes.Pipeline(token.offset, variables, commands, assign=assign)
 
     def _declarations(self, where: str) -> tuple[list[str], bool]:
-        """Variables before ``:=`` or ``=``; nothing is read when there are none."""
-        start = self._position
+        """Variables before ``:=`` or ``=``, and whether that is an assignment."""
         names: list[str] = []
         while self._skip_space().kind == lexer.VARIABLE:
-            token = self._next()
-            names.append(token.value)
+            start = self._position
+            name = self._next().value
             mark = self._skip_space()
             if self._is(mark, ":=") or self._is(mark, "="):
                 self._next()
-                return names, mark.value == "="
-            if self._is(mark, ",") and where == "range" and len(names) < 2:
-                self._next()
-                continue
-            break
-        if len(names) > 1:
-            raise self._error(self._peek().offset, f"too many declarations in {where}")
-        self._position = start
-        return [], False
+                return [*names, name], mark.value == "="
+            if not self._is(mark, ","):
+                self._position = start
+                break
+            self._next()
+            names.append(name)
+            if where != "range" or len(names) > 1:
+                raise self._error(mark.offset, f"too many declarations in {where}")
+            other = self._skip_space()
+            if other.kind not in (lexer.VARIABLE, lexer.RIGHT) and not self._is(other, ")"):
+                raise self._error(other.offset, "range can only initialize variables")
+        return names, False
 
     def _known(self, name: str, offset: int) -> None:
         if name not in self._variables:
@@ -286,11 +307,15 @@ class Parser:
             self._known(value, token.offset)
             return nodes.Variable(token.offset, value, [])
         if token.kind == lexer.STRING:
-            return nodes.Literal(token.offset, value, value)
+            return nodes.Literal(token.offset, value, token.source)
         if token.kind == lexer.NUMBER:
-            return nodes.Literal(token.offset, lexer.parse_number(value), value)
+            number = lexer.parse_number(value)
+            if number is None:
+                problem = "integer overflow" if value.lstrip("+-").isdigit() else "illegal number syntax"
+                raise self._error(token.offset, f"{problem}: {lexer.go_quote(value)}")
+            return nodes.Literal(token.offset, number, value)
         if token.kind == lexer.CHARACTER:
-            return nodes.Literal(token.offset, ord(value), f"'{value}'")
+            return nodes.Literal(token.offset, ord(value), token.source)
         if token.kind == lexer.KEYWORD and value == "nil":
             return nodes.Literal(token.offset, None, "nil")
         if token.kind == lexer.IDENTIFIER:
@@ -304,7 +329,7 @@ class Parser:
                 raise self._unexpected(closing, "parenthesized pipeline")
             self._next()
             return inner
-        raise self._unexpected(token, "operand" if token.kind != lexer.KEYWORD else "command")
+        raise self._unexpected(token, "operand")
 
     def _word(self, token: lexer.Token) -> nodes.Node:
         if token.value in ("true", "false"):

@@ -126,7 +126,7 @@ def _one(directive: Directive, verb: str, value: Any, depth: int = 0) -> str:
     if verb == "T":
         return directive.pad(type_name(value) if value is not None else "<nil>")
     if value is None or value is MISSING:
-        return directive.pad("<nil>") if verb == "v" else f"%!{verb}(<nil>)"
+        return directive.pad("<nil>") if verb == "v" or depth else f"%!{verb}(<nil>)"
     if verb == "v" and "#" in directive.flags:
         return directive.pad(go_syntax(value))
     if verb in "vs" and (string_method(value) is not None):
@@ -183,7 +183,8 @@ def _integer(directive: Directive, verb: str, value: int) -> str | None:
         letter = chr(value) if 0 <= value < 0x110000 else "\ufffd"
         return directive.pad("'" + go_quote(letter)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'")
     if verb == "U":
-        return directive.pad(f"U+{value:04X}")
+        letter = f" '{chr(value)}'" if "#" in directive.flags and 0 <= value < 0x110000 else ""
+        return directive.pad(f"U+{value:04X}{letter}")
     base = "d" if verb == "v" else verb
     if base == "O":
         return directive.pad(_sign(directive, f"{'-' if value < 0 else ''}0o{abs(value):o}"), numeric=True)
@@ -203,7 +204,6 @@ def _float(directive: Directive, verb: str, value: float) -> str | None:
     kind = "g" if verb == "v" else verb
     if directive.precision < 0 and kind in "gG":
         text = go_float(value)
-        # %g has its exponent from 1e+21 on only in %v; by itself it is the shortest form of either kind.
         text = text.upper() if kind == "G" else text
     else:
         text = go_float(value, kind.lower(), directive.precision)

@@ -24,21 +24,36 @@ if TYPE_CHECKING:
 
 
 def go_float(value: float, verb: str = "g", precision: int = -1) -> str:
-    """A float with the shortest digits that read back the same, exponents from 1e+21 on (as %v does)."""
+    """A float as %v and %g print it: the shortest digits that read back the same, with an exponent below 1e-04 and
+    from 1e+06 on."""
     if isnan(value):
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
     if precision >= 0 or verb != "g":
         return _exponent(f"{value:.{6 if precision < 0 else precision}{verb}}")
-    text = repr(value)
-    exponent = text.partition("e")[2]
-    if exponent:
-        if -5 < int(exponent) < 21:
-            text = f"{value:.0f}" if int(exponent) > 0 else text
-    elif abs(value) >= 1e21 or (value and abs(value) < 1e-4):
-        text = f"{value:e}"
-    return _exponent(text.removesuffix(".0") if "e" not in text else text.replace(".0e", "e"))
+    return _exponent(_shortest(value, -4, 6))
+
+
+def json_float(value: float) -> str:
+    """A float as it is in JSON."""
+    return _shortest(value, -6, 21)
+
+
+def _shortest(value: float, least: int, most: int) -> str:
+    """With an exponent below 1e``least`` and from 1e``most`` on."""
+    from decimal import Decimal
+
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    if not isinstance(exponent, int) or not value:
+        return "-0" if sign else "0"
+    first = exponent + len(digits) - 1
+    written = "".join(map(str, digits))
+    if least <= first < most:
+        text = f"{Decimal((0, digits, exponent)):f}"
+    else:
+        text = written[0] + ("." + written[1:] if written[1:] else "") + f"e{first:+}"
+    return f"-{text}" if sign else text
 
 
 def _exponent(text: str) -> str:
