@@ -149,6 +149,13 @@ def forward_to(host_text: str, chosen: ResolverOptions) -> list[str]:
     return list(chosen.nameservers) or _nameservers(host_text) or list(FALLBACK_NAMESERVERS)
 
 
+def dots_wanted(host_text: str, chosen: ResolverOptions) -> bool:
+    """Whether somebody asked for ``ndots``, and for one at least: a name without a dot is not a whole one then."""
+    options = list(chosen.options) or _last(host_text, ("options",))
+    found = [option.removeprefix("ndots:") for option in options if option.startswith("ndots:")]
+    return bool(found) and found[-1].isdigit() and int(found[-1]) > 0
+
+
 def with_entry(hosts_text: str, entry: HostEntry) -> str:
     """/etc/hosts with ``entry``'s names at its address; the line that had these names before is where it goes."""
     new = f"{entry.address}\t{entry.name}\n"

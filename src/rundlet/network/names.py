@@ -25,6 +25,8 @@ class Server(msgspec.Struct, frozen=True):
 
     address: str
     from_host: bool = False
+    dotted: bool = False
+    """It is not asked for the address of a name without a dot: the client's search domains come first."""
 
 
 class NameTables:
@@ -82,6 +84,7 @@ class NameTables:
             # Nothing leaks from a container that only internal networks hold (CVE-2024-29018).
             "forward": any(not network.internal for _, network in joined),
             "servers": [[server.address, server.from_host] for server in servers],
+            "dotted": any(server.dotted for server in servers),
         }
         self._write(container_id, document)
 
@@ -101,7 +104,7 @@ class NameTables:
         fs.write_atomic(f"{self.directory}/{identifier}", json.dumps(document).encode(), durable=False)
 
 
-def servers(nameservers: Iterable[str], *, chosen: bool) -> tuple[Server, ...]:
+def servers(nameservers: Iterable[str], *, chosen: bool, dotted: bool = False) -> tuple[Server, ...]:
     """How to reach resolvers: those that the user ``chosen`` from the container; the host's on its loopback, or by
     IPv6, from the host."""
     found = []
@@ -112,5 +115,5 @@ def servers(nameservers: Iterable[str], *, chosen: bool) -> tuple[Server, ...]:
             continue
         if getattr(address, "scope_id", None):
             continue  # Such an address means nothing without the link that it was learned on.
-        found.append(Server(text, not chosen and (address.is_loopback or address.version == 6)))
+        found.append(Server(text, not chosen and (address.is_loopback or address.version == 6), dotted))
     return tuple(found)

@@ -137,6 +137,17 @@ def test_nothing_is_forwarded_from_internal_networks(tables: tuple[NameTables, T
     assert read.servers("one") == [Server("192.0.2.1", False)]
 
 
+@pytest.mark.parametrize("dotted", [False, True])
+def test_names_without_a_dot_stay_here_where_dots_are_wanted(tables: tuple[NameTables, Tables], dotted: bool) -> None:
+    written, read = tables
+    one = endpoint("one", "10.0.0.2")
+    written.write_sandbox("one", [(one, NETWORK)], [Told("192.0.2.1", dotted=dotted)])
+    assert read.answers_alone("one", query("single")) is dotted
+    assert read.answers_alone("one", query("single", message.AAAA)) is dotted
+    assert not read.answers_alone("one", query("single.corp.example"))
+    assert not read.answers_alone("one", query("single", message.PTR))
+
+
 def test_a_table_that_is_no_table_answers_nothing(tables: tuple[NameTables, Tables]) -> None:
     written, read = tables
     for content in ("", "[]", "{", '"text"'):

@@ -24,6 +24,9 @@ class Tables:
     def answer(self, _sandbox: str, _query: message.Query) -> None:
         return None
 
+    def answers_alone(self, _sandbox: str, _query: message.Query) -> bool:
+        return False
+
     def servers(self, _sandbox: str) -> list[Server]:
         return [Server("127.0.0.1", from_host=True)]
 
@@ -92,6 +95,22 @@ def test_questions_of_a_sandbox_end_with_it(loop: Loop, silent: socket.socket) -
     assert not forwarder._exchanges
     assert not forwarder._open
     assert len(loop._callbacks) == 1  # the fixture's
+
+
+def test_nobody_is_asked_for_a_name_that_is_not_whole(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tables, "answers_alone", lambda *_: True)
+    forwarder = Forwarder(loop, -1)
+    sandbox, client, _ = _sandbox(loop, forwarder)
+    client.settimeout(30)
+    with client:
+        client.send(message.HEADER.pack(7, 0x0100, 1, 0, 0, 0) + message.encode_name("single") + b"\0\1\0\1")
+        loop.turn()
+        loop.turn()
+        answer = client.recv(1000)
+        assert message.rcode_of(answer) == message.NOERROR
+        assert answer[6:8] == b"\0\0"
+        assert not forwarder._exchanges
+    sandbox.close()
 
 
 def test_a_resolver_without_descriptors_does_not_spin(loop: Loop) -> None:

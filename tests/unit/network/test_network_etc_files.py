@@ -6,6 +6,7 @@ from rundlet.network.errors import InvalidAddressError
 from rundlet.network.etc_files import (
     HostEntry,
     ResolverOptions,
+    dots_wanted,
     host_network_hosts,
     hostname,
     hosts,
@@ -80,3 +81,19 @@ def test_what_the_user_chose() -> None:
     assert resolv_conf(host, NONE) == "nameserver 192.0.2.1\nsearch a\n"
     with pytest.raises(InvalidAddressError, match="invalid IP address: x"):
         resolv_conf(host, ResolverOptions(("x",)))
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "wanted"),
+    [
+        ("", (), False),
+        ("options ndots:5 rotate\n", (), True),
+        ("options rotate\n", (), False),
+        ("options ndots:5\n", ("rotate",), False),
+        ("", ("ndots:1",), True),
+        ("", ("ndots:0",), False),
+        ("", ("ndots:x",), False),
+    ],
+)
+def test_whether_dots_are_wanted(host: str, options: tuple[str, ...], wanted: bool) -> None:
+    assert dots_wanted(host, ResolverOptions(options=options)) is wanted

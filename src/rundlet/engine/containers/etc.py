@@ -69,7 +69,8 @@ class EtcFiles:
         """Where the container's questions go that our resolver can't answer."""
         chosen = self._chosen(record)
         text = etc_files.read_host_resolv_conf()
-        return names.servers(etc_files.forward_to(text, chosen), chosen=bool(chosen.nameservers))
+        dotted = etc_files.dots_wanted(text, chosen)
+        return names.servers(etc_files.forward_to(text, chosen), chosen=bool(chosen.nameservers), dotted=dotted)
 
     def joined(self, record: Record, change: Change) -> None:
         """A running container has one more address, and perhaps names to look up now. Raises OSError."""

@@ -96,6 +96,8 @@ class Sandbox:
             return
         limit = _LARGEST if tcp else query.size
         records = self._tables.answer(self.identifier, query)
+        if records is None and self._tables.answers_alone(self.identifier, query):
+            records = []
         if records is not None:
             answer(message.respond(query, records, limit=limit))
             return

@@ -61,6 +61,11 @@ class Tables:
             return []
         return [Server(str(address), bool(from_host)) for address, from_host in table.get("servers", ())]
 
+    def answers_alone(self, sandbox: str, query: Query) -> bool:
+        """Whether nobody else is asked for an address, as the name has no dot and the client wants to see some."""
+        asked = query.kind in (message.A, message.AAAA) and "." not in query.name
+        return asked and bool(self._load(sandbox).get("dotted"))
+
     def _pointer(self, networks: list[tuple[str, Document]], name: str) -> list[Record] | None:
         address = message.reverse_address(name)
         for _, network in networks:
