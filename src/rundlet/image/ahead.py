@@ -26,14 +26,16 @@ class Tap:
     def __init__(self, *, hash_plain: bool) -> None:
         self.hash_plain = hash_plain
         self.diff_id: Digest | None = None
+        self.blob: Digest | None = None
         self.feed = ThreadFeed()
 
     def put(self, data: bytes) -> None:
         """The next bytes; waits while the unpacking is behind."""
         self.feed.put(data)
 
-    def end(self, diff_id: Digest | None) -> None:
-        """All of it was put. ``diff_id`` is given where nobody was asked to find it out."""
+    def end(self, blob: Digest, diff_id: Digest | None) -> None:
+        """All of it was put, and is stored as ``blob``. ``diff_id`` is given where nobody was asked to find it out."""
+        self.blob = blob
         self.diff_id = diff_id
         self.feed.end()
 
@@ -57,6 +59,7 @@ class Ahead:
         self._taps: list[Tap] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._made: dict[Digest, Detached] = {}
+        self._found: dict[Digest, Digest] = {}
 
     def open(self, name: str, *, hash_plain: bool) -> Tap | None:
         """A tap for the layer in the file ``name``; None where its name says that the layer is here already.
@@ -78,6 +81,10 @@ class Ahead:
         """Return when all that was read is unpacked."""
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def diff_id(self, blob: Digest) -> Digest | None:
+        """Of the layer in ``blob``, if that was unpacked here."""
+        return self._found.get(blob)
 
     async def place(self, chain: Digest, parent: Digest | None, diff_id: Digest) -> bool:
         """Commit the layer ``diff_id`` as ``chain`` on top of ``parent``, if it was unpacked here.
@@ -124,6 +131,8 @@ class Ahead:
         finally:
             tap.feed.close()
         diff_id = made.diff_id or tap.diff_id
+        if diff_id is not None and tap.blob is not None:
+            self._found[tap.blob] = diff_id
         if diff_id is None or diff_id in self._made:
             await asyncio.to_thread(self._snapshots.abort_layer, made.preparation)
             return

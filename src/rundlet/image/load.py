@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from rundlet.errors import RundletError
+from rundlet.errors import DigestMismatchError, RundletError
 from rundlet.image.ahead import Ahead
 from rundlet.image.archive import (
     ArchiveError,
@@ -103,7 +103,7 @@ class Loader:
         self, candidate: FoundImage, reading: Lease, ahead: Ahead, held: list[Digest], progress: OnProgress
     ) -> Loaded:
         config = _config(candidate)
-        works = await self._works(candidate, config, reading)
+        works = await self._works(candidate, config, reading, ahead)
         chains = [work.chain for work in works]
         image_id = await asyncio.to_thread(self._content.write, candidate.config)
         manifest = candidate.manifest or _manifest(image_id, len(candidate.config), works)
@@ -114,8 +114,9 @@ class Loader:
             await lease.hold(image_id, descriptor.digest, *chains)
             held += [image_id, descriptor.digest, *chains]
             for work in works:
-                if self._snapshots.has_layer(work.chain) or not await ahead.place(
-                    work.chain, work.parent, work.diff_id
+                proven = work.diff_id in (work.blob.digest, ahead.diff_id(work.blob.digest))
+                if self._snapshots.has_layer(work.chain) or not (
+                    proven and await ahead.place(work.chain, work.parent, work.diff_id)
                 ):
                     await self._layers.ensure(work, None, _loading(work, progress))
             section = config.config
@@ -141,31 +142,45 @@ class Loader:
         assert stored is not None
         return Loaded(stored, candidate.names)
 
-    async def _works(self, candidate: FoundImage, config: ImageConfig, reading: Lease) -> list[LayerWork]:
-        """What makes each layer, bottom first. Raises ArchiveError."""
-        chains = chain_ids(config.diff_ids)
-        blobs = [
-            await self._here(found, chain, reading) if isinstance(found, str) else found
-            for found, chain in zip(candidate.layers, chains, strict=True)
-        ]
-        return [
-            LayerWork(chain, parent, diff_id, Descriptor(blob.media_type, blob.digest, blob.size))
-            for chain, parent, diff_id, blob in zip(
-                chains, (None, *chains)[: len(chains)], config.diff_ids, blobs, strict=True
-            )
-        ]
+    async def _works(self, candidate: FoundImage, config: ImageConfig, reading: Lease, ahead: Ahead) -> list[LayerWork]:
+        """What makes each layer, bottom first. Raises ArchiveError, DigestMismatchError."""
+        works: list[LayerWork] = []
+        parent: Digest | None = None
+        for found, diff_id, chain in zip(candidate.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True):
+            if isinstance(found, str):
+                blob = await self._here(chain, reading)
+                if blob is None:
+                    raise ArchiveError(f"invalid archive: {found} is missing")
+            else:
+                blob = await self._checked(found, diff_id, chain, candidate, reading, ahead)
+            works.append(LayerWork(chain, parent, diff_id, Descriptor(blob.media_type, blob.digest, blob.size)))
+            parent = chain
+        return works
 
-    async def _here(self, name: str, chain: Digest, lease: Lease) -> Descriptor:
-        """The blob of a layer that the archive lists without its file: tools that make an image out of one that is here
-        leave out what need not travel, and Docker looks among its own layers first. Raises ArchiveError."""
+    async def _checked(
+        self, found: Descriptor, diff_id: Digest, chain: Digest, candidate: FoundImage, reading: Lease, ahead: Ahead
+    ) -> Descriptor:
+        """The blob of a layer, which is what the config says: one that is here already is not unpacked again, so that
+        nothing else would notice when the archive has another in its place. Raises DigestMismatchError."""
+        plain = ahead.diff_id(found.digest)
+        if diff_id in (found.digest, plain) or self._store.is_layer(found.digest, diff_id):
+            return found
+        if candidate.manifest is None:
+            # Docker takes its own, too, and does not look into the archive's.
+            return await self._here(chain, reading) or found
+        if self._snapshots.has_layer(chain):
+            raise DigestMismatchError(str(diff_id), str(plain or found.digest))
+        return found
+
+    async def _here(self, chain: Digest, lease: Lease) -> Descriptor | None:
+        """The blob of a layer as an image here has it, held. Tools that make an image out of one that is here leave out
+        what need not travel, and Docker looks among its own layers first."""
         await lease.hold(chain)
         layer = self._store.layer(chain)
         if layer is not None:
             await lease.hold(layer.blob.digest)
             layer = self._store.layer(chain)  # it may have gone, and come back as another blob, before it was held
-        if layer is None or not lease.holds(layer.blob.digest):
-            raise ArchiveError(f"invalid archive: {name} is missing")
-        return layer.blob
+        return layer.blob if layer is not None and lease.holds(layer.blob.digest) else None
 
     def _current(self, names: Sequence[Reference], image_id: Digest) -> list[tuple[Reference, Digest]]:
         found = []

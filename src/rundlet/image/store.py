@@ -126,6 +126,11 @@ class ImageStore:
         """The layer of this chain ID, as one of the images here has it."""
         return next(iter(self._layers("chain = ? LIMIT 1", chain)), None)
 
+    def is_layer(self, blob: Digest, diff_id: Digest) -> bool:
+        """Whether an image here has the layer ``diff_id`` as ``blob``."""
+        sql = "SELECT 1 FROM image_layers WHERE blob = ? AND diff_id = ? LIMIT 1"
+        return bool(self.database.query(sql, (str(blob), str(diff_id))))
+
     def _layers(self, where: str, digest: Digest) -> list[Layer]:
         rows = self.database.query(
             f"SELECT diff_id, chain, size, blob, blob_size, media_type FROM image_layers WHERE {where}",  # noqa: S608

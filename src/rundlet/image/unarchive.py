@@ -106,7 +106,7 @@ class Unarchiver:
                     ingest.write(data)
                 stored = self._commit(ingest)
                 if tap is not None:
-                    tap.end(stored if plain_tar else None)
+                    tap.end(stored, stored if plain_tar else None)
                 kind = _LAYER_TYPES.get(compression, mediatype.DOCKER_LAYER)
                 return Descriptor(kind, stored, ingest.offset)
         except BaseException as exc:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -187,9 +187,11 @@ def archive(files: dict[str, bytes | str]) -> bytes:
     return buffer.getvalue()
 
 
-def config(*layers: bytes, os: str = "linux") -> bytes:
+def config(*layers: bytes, os: str = "linux", architecture: str = "amd64") -> bytes:
     diff_ids = [str(Digest.of(layer)) for layer in layers]
-    return json.dumps({"architecture": "amd64", "os": os, "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
+    return json.dumps(
+        {"architecture": architecture, "os": os, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    ).encode()
 
 
 def v1_archive(step: dict[str, object]) -> dict[str, bytes | str]:
@@ -443,6 +445,30 @@ async def test_archives_of_docker_25(room: Room, listed: int, platform: str) -> 
     assert loaded.image.repo_tags == ["demo:1"]
     assert [layer.blob.digest for layer in room.store.layers(loaded.image.id)] == [Digest.of(LAYER), Digest.of(upper)]
     room.verify()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+async def test_a_layer_that_is_here_under_the_name_of_which_another_comes(
+    room: Room, pack: Callable[[bytes], bytes]
+) -> None:
+    """Of a file without a digest for a name Docker would not look at it; by a digest it is what was asked for."""
+    here = docker_archive(config(LAYER), ["l"], ["here:1"]) | {"l": LAYER}
+    good = (await room.loader.load(stream(archive(here)), progress=room.hear))[0].image
+    other = pack(tar({"etc/name": b"other"}))
+    image = config(LAYER, architecture="arm64")
+    files = docker_archive(image, ["l"]) | {"l": other}
+    loaded = (await room.loader.load(stream(archive(files)), progress=room.hear))[0].image
+    assert loaded.id == Digest.of(image)
+    assert room.store.layers(loaded.id) == room.store.layers(good.id)
+    await room.remover.remove("demo:1")
+    with pytest.raises(DigestMismatchError):
+        await room.loader.load(stream(archive(layout(image, {}, {}, other))), progress=room.hear)
+    with pytest.raises(DigestMismatchError):  # also with the right layer somewhere else in the archive
+        await room.loader.load(stream(archive(layout(image, {}, {}, other) | {"z": LAYER})), progress=room.hear)
+    await room.remover.remove("here:1")
+    with pytest.raises(DigestMismatchError):
+        await room.loader.load(stream(archive(layout(image, {}, {}, other) | {"z": LAYER})), progress=room.hear)
+    assert room.is_empty()
 
 
 async def test_documents_behind_links(room: Room) -> None:
