@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from rundlet.linux.loop import Loop
 from rundlet.runtime.shim import streams
-from rundlet.runtime.shim.loop import Loop
 from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT, Client, Hub
 
 CHUNK = 256

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from rundlet.linux import caps, libc, ns, pidfd, userns
+from rundlet.linux.loop import READ, Loop
 from rundlet.runtime.shim.failures import StartError
-from rundlet.runtime.shim.loop import READ, Loop
 
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 _PREFIX: Final = "failed to create task for container: failed to create shim task: OCI runtime create failed: "

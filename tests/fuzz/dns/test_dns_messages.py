@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rundlet.linux.loop import Loop
 from rundlet.network.dns import message
 from rundlet.network.dns.forward import Forwarder
 from rundlet.network.dns.message import FormatError, Record
 from rundlet.network.dns.sandboxes import Sandbox
 from rundlet.network.dns.tables import Tables
-from rundlet.network.serving.loop import Loop
 
 HEADERS = st.builds(
     message.HEADER.pack,

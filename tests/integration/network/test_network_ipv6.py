@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from tests.integration.network.lab import HOST, NEIGHBOUR, Lab, has, on_a_machine, shell
 
+from rundlet.linux.loop import Loop
 from rundlet.linux.netlink import Netlink
 from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Endpoint, Wanted
@@ -17,7 +18,6 @@ from rundlet.network.portmap import PublishedPort, parse_port_spec
 from rundlet.network.proxy.datagrams import Datagrams
 from rundlet.network.proxy.worker import Streams
 from rundlet.network.service import NetworkService
-from rundlet.network.serving.loop import Loop
 
 HOST6, NEIGHBOUR6 = "2001:db8::2", "2001:db8::10"
 POOLS = (Pool("10.77.0.0/24"), Pool("fd77::/64"))

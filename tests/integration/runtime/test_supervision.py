@@ -58,7 +58,7 @@ async def test_bad_requests_do_no_harm(world: World) -> None:
     with pytest.raises(ShimRequestError, match="unknown operation"):
         await box.client.request("explode")
     with pytest.raises(ShimRequestError):
-        await box.client.request("resize", height="x", width=1)
+        await box.client.request("signal", signal="x")
     with pytest.raises(ShimRequestError):
         await box.client.request("exec", exec_id="x", process={})
     with pytest.raises(ShimRequestError):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rundlet.linux.loop import Loop
 from rundlet.network.dns import worker as dns
 from rundlet.network.proxy import worker as proxy
 from rundlet.network.serving.connections import Connections
-from rundlet.network.serving.loop import Loop
 
 
 class Server:

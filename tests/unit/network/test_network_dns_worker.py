@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from rundlet.linux.loop import READ, Loop
 from rundlet.network.dns import forward, message
 from rundlet.network.dns.forward import Forwarder
 from rundlet.network.dns.sandboxes import Sandbox
 from rundlet.network.dns.tables import Server
 from rundlet.network.serving.connections import Connections
-from rundlet.network.serving.loop import READ, Loop
 
 
 class Tables:

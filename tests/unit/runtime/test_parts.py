@@ -8,12 +8,12 @@ import socket
 import pytest
 
 from rundlet.linux import mount
+from rundlet.linux.loop import Loop
 from rundlet.runtime import protocol
 from rundlet.runtime.init import options, plan, program, reaper, report
 from rundlet.runtime.init.report import Reporter
 from rundlet.runtime.protocol import Order, ProtocolError
 from rundlet.runtime.shim import failures
-from rundlet.runtime.shim.loop import Loop
 from rundlet.runtime.shim.record import SIZE, ExitRecord
 from rundlet.runtime.shim.rehearsal import _sample
 from rundlet.runtime.shim.restart import Policy

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from rundlet.linux.loop import READ, Loop
 from rundlet.runtime import protocol
 from rundlet.runtime.shim import control
 from rundlet.runtime.shim.control import Server, ok
-from rundlet.runtime.shim.loop import READ, Loop
 
 _TURNS = 50
 

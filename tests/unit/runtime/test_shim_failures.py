@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 import pytest
 
 from rundlet.linux import pidfd
+from rundlet.linux.loop import Loop
 from rundlet.runtime import protocol
 from rundlet.runtime.init.report import Report, Reporter
 from rundlet.runtime.shim import main, rehearsal
 from rundlet.runtime.shim.child import Child
 from rundlet.runtime.shim.container import RUNNING
-from rundlet.runtime.shim.loop import Loop
 from rundlet.runtime.shim.record import ExitRecord
 from rundlet.runtime.shim.stdio import Pipes
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rundlet.runtime.shim.loop import READ, Loop
+from rundlet.linux.loop import READ, Loop
 from rundlet.runtime.shim.streams import BACKLOG, STDERR, STDIN, STDOUT, Hub
 
 _TURNS = 1000  # of the loop: more than all that these tests can need

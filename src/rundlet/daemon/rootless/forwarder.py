@@ -19,9 +19,9 @@ from typing import Final, NoReturn
 
 from rundlet.daemon.rootless.tun import DEVICE, FLAGS, MTU, SET_INTERFACE, Packets
 from rundlet.linux import libc, nft, nftexpr, ns
+from rundlet.linux.loop import READ, Loop
 from rundlet.linux.netlink import Netlink
 from rundlet.network.proxy.relay import Relay
-from rundlet.network.serving.loop import READ, Loop
 from rundlet.runtime import protocol
 
 NAME: Final = "tap0"

@@ -12,7 +12,7 @@ import struct
 from functools import partial
 from typing import Final, NamedTuple
 
-from rundlet.network.serving.loop import READ, Loop, Timer
+from rundlet.linux.loop import READ, Loop, Timer
 
 DEVICE: Final = "/dev/net/tun"
 SET_INTERFACE: Final = 0x400454CA  # TUNSETIFF

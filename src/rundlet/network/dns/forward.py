@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from rundlet.linux import libc, ns
+from rundlet.linux.loop import READ, WRITE, Loop
 from rundlet.network.dns import message
 from rundlet.network.dns.message import Query
 from rundlet.network.dns.tables import Server
-from rundlet.network.serving.loop import READ, WRITE, Loop
 
 _PORT: Final = 53
 _SECONDS: Final = 4.0  # for each server, as Docker waits

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from rundlet.linux.loop import READ, WRITE, Loop
 from rundlet.network.dns import message
 from rundlet.network.dns.forward import Forwarder
 from rundlet.network.dns.message import FormatError
 from rundlet.network.dns.tables import Tables
-from rundlet.network.serving.loop import READ, WRITE, Loop
 
 _AT_ONCE: Final = 16  # datagrams, before it is others' turn
 _MOST_CLIENTS: Final = 64

@@ -11,11 +11,11 @@ import socket
 from typing import Final
 
 from rundlet.linux import caps, libc, ns
+from rundlet.linux.loop import Loop
 from rundlet.network.dns.forward import Forwarder
 from rundlet.network.dns.sandboxes import Sandbox
 from rundlet.network.dns.tables import Tables
 from rundlet.network.serving.connections import Connections
-from rundlet.network.serving.loop import Loop
 
 _FDS: Final = 3
 

@@ -4,8 +4,8 @@ import socket
 from functools import partial
 from typing import Final
 
+from rundlet.linux.loop import READ, Loop, Timer
 from rundlet.network.proxy.clients import own_socket
-from rundlet.network.serving.loop import READ, Loop, Timer
 
 _LARGEST: Final = 65535
 _IDLE: Final = 90.0  # seconds, as Docker waits

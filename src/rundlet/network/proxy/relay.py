@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from rundlet.linux.loop import Loop
 from rundlet.network.proxy.clients import own_socket
-from rundlet.network.serving.loop import Loop
 
 _SIZES: Final = (1 << 20, 256 << 10)
 """Bytes of a pipe: of the first few at a time, and of the others. Pages move, not what is on them: the fewer pieces the

@@ -14,10 +14,10 @@ import socket
 from typing import Any, Final
 
 from rundlet.linux import caps, libc
+from rundlet.linux.loop import READ, Loop
 from rundlet.network.proxy.datagrams import Datagrams
 from rundlet.network.proxy.relay import Relay
 from rundlet.network.serving.connections import Connections
-from rundlet.network.serving.loop import READ, Loop
 
 MOST_PORTS: Final = 100
 """In one message."""

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from rundlet.network.serving.loop import READ, Loop
+from rundlet.linux.loop import READ, Loop
 
 _GRACE: Final = 1.0  # seconds without anybody, then it ends
 _PAUSE: Final = 0.1  # seconds until connections are taken again, where there was no descriptor for one

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from rundlet.linux import announcing
-from rundlet.runtime.shim.loop import Loop
+from rundlet.linux.loop import Loop, Timer
 
 Spec = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ class Announcer:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._waiting: dict[int, socket.socket] = {}
+        self._waiting: dict[Timer, socket.socket] = {}
 
     def begin(self, links: Iterable[Spec], inside: Callable[[Callable[[], socket.socket]], socket.socket]) -> None:
         """Tell of each link that wants it: once now, the rest later. Never raises.
@@ -41,7 +41,7 @@ class Announcer:
     def stop(self) -> None:
         """The container has ended, or another life of it begins."""
         for timer, sending in self._waiting.items():
-            self._loop.cancel(timer)
+            timer.cancel()
             sending.close()
         self._waiting.clear()
 

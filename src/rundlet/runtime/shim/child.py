@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from rundlet.linux import pidfd
+from rundlet.linux.loop import READ, Loop
 from rundlet.runtime.init import report
 from rundlet.runtime.init.report import Report
-from rundlet.runtime.shim.loop import READ, Loop
 
 _READ: Final = 8192
 

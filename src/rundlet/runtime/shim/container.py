@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 from rundlet.linux import libc, ns
+from rundlet.linux.loop import Loop, Timer
 from rundlet.runtime import external, protocol
 from rundlet.runtime.init import plan
 from rundlet.runtime.init.report import Report
@@ -29,7 +30,6 @@ from rundlet.runtime.shim.announcer import Announcer
 from rundlet.runtime.shim.cgroups import ContainerCgroup
 from rundlet.runtime.shim.child import Child
 from rundlet.runtime.shim.foreign import ForeignStart
-from rundlet.runtime.shim.loop import Loop
 from rundlet.runtime.shim.resolver import ResolverFds
 from rundlet.runtime.shim.restart import Policy
 from rundlet.runtime.shim.sandbox import remove_links
@@ -52,6 +52,47 @@ class Container:
 
     ``on_event(name, values)`` for what the engine should hear of in between.
     """
+
+    # More attributes than instances share a table for: without slots each container would have its own, and to make
+    # it would write to the page of every name.
+    __slots__ = (
+        "_announcer",
+        "_code",
+        "_console",
+        "_failure",
+        "_foreign",
+        "_handover",
+        "_logger",
+        "_network",
+        "_on_event",
+        "_on_exit",
+        "_on_started",
+        "_pipes",
+        "_resolver",
+        "_rootfs",
+        "_spec_fd",
+        "_timer",
+        "cgroup",
+        "child",
+        "finished_ns",
+        "home",
+        "hub",
+        "log",
+        "logger_gone",
+        "loop",
+        "master",
+        "oom",
+        "paused",
+        "policy",
+        "seccomp",
+        "spawn",
+        "spec",
+        "started_ns",
+        "state",
+        "user",
+        "users",
+        "warnings",
+    )
 
     def __init__(
         self,
@@ -105,7 +146,7 @@ class Container:
         self._resolver: ResolverFds | None = None
         self._announcer = Announcer(loop)
         self._code = 0
-        self._timer = 0
+        self._timer: Timer | None = None
 
     @property
     def pid(self) -> int:
@@ -176,7 +217,7 @@ class Container:
     def policy_changed(self) -> None:
         """End a wait for the next start that the policy does not want any more."""
         if self.state == RESTARTING and not self.policy.wanted(self._code):
-            self.loop.cancel(self._timer)
+            self._cancel_timer()
             self._exit(self._code)
 
     def release(self) -> None:
@@ -244,8 +285,11 @@ class Container:
     def _read_filter(self) -> None:
         """Execs are ours under every runtime: they need the filter, too."""
         if self.spec.get("seccomp") and not self.seccomp:
-            with open(self.spec["seccomp"], "rb") as file:
-                self.seccomp = file.read()
+            file = os.open(self.spec["seccomp"], os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.seccomp = os.read(file, os.fstat(file).st_size)
+            finally:
+                os.close(file)
 
     def _launch_foreign(self) -> None:
         """The shim can move into its network namespace once only: a restart finds itself there already."""
@@ -312,7 +356,7 @@ class Container:
 
     def _finish(self) -> None:
         """All output is read."""
-        self.loop.cancel(self._timer)
+        self._cancel_timer()
         if self.state != RUNNING:
             return
         self.hub.on_output_end = None
@@ -325,6 +369,10 @@ class Container:
             self._wait_for_restart(self.policy.delay(lived))
         else:
             self._exit(self._code)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _wait_for_restart(self, delay: float) -> None:
         self.state = RESTARTING

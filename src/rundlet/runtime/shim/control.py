@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from rundlet.linux.loop import READ, WRITE, Loop
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Message
 from rundlet.runtime.shim import failures
-from rundlet.runtime.shim.loop import READ, WRITE, Loop
 
 _BACKLOG: Final = 16
 _MOST_WAITING: Final = 4 << 20  # bytes of answers and events

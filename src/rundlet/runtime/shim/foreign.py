@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rundlet.linux import ns
+from rundlet.linux.loop import Loop
 from rundlet.runtime import external
 from rundlet.runtime.init import plan
 from rundlet.runtime.shim import starter
 from rundlet.runtime.shim.failures import StartError, from_exception
-from rundlet.runtime.shim.loop import Loop
 from rundlet.runtime.shim.sandbox import Sandbox
 from rundlet.runtime.shim.stdio import Pipes
 from rundlet.runtime.shim.streams import Hub

@@ -9,13 +9,13 @@ import termios
 from typing import Any, Final
 
 from rundlet.linux import libc
+from rundlet.linux.loop import READ, Loop
 from rundlet.runtime import protocol
 from rundlet.runtime.protocol import Message
 from rundlet.runtime.shim import cgroups, failures
 from rundlet.runtime.shim.container import CREATED, RUNNING, STARTING, Container
 from rundlet.runtime.shim.control import Reply, Server, ok
 from rundlet.runtime.shim.execs import Execs
-from rundlet.runtime.shim.loop import READ, Loop
 from rundlet.runtime.shim.record import ExitRecord, boot_id
 from rundlet.runtime.shim.streams import STDERR, STDIN, STDOUT
 
@@ -336,11 +336,16 @@ class Shim:
 
 def _protect() -> None:
     """The supervisor should outlive what it supervises when memory ends."""
+    file = -1
     try:
-        with open("/proc/self/oom_score_adj", "wb") as file:
-            file.write(_OOM_SCORE)
+        # Without a file object, whose types, methods and buffer each shim would touch; as in the container's.
+        file = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(file, _OOM_SCORE)
     except OSError:
         pass  # needs CAP_SYS_RESOURCE
+    finally:
+        if file >= 0:
+            os.close(file)
 
 
 def _resize(master: int, request: Message) -> None:

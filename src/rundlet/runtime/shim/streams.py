@@ -15,8 +15,8 @@ import termios
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from rundlet.linux.loop import READ, WRITE, Loop
 from rundlet.runtime.shim import failures
-from rundlet.runtime.shim.loop import READ, WRITE, Loop
 
 CHUNK: Final = 65536
 BACKLOG: Final = 1 << 20

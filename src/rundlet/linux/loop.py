@@ -1,5 +1,9 @@
-"""An epoll loop with callbacks and timers: all that a shim waits for goes through it."""
+"""An epoll loop with callbacks and timers: all that a shim, a resolver or a proxy waits for goes through one.
 
+Standard library only: shims are forked with it.
+"""
+
+import heapq
 import select
 import time
 from collections.abc import Callable
@@ -11,8 +15,20 @@ WRITE: Final = select.EPOLLOUT
 Callback = Callable[[int], None]
 
 
+class Timer:
+    """``cancel`` it when it isn't needed any more; it may then wait in the loop for its time, without effect."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
 class Loop:
-    """``add`` and ``remove`` may be called by callbacks, also for descriptors whose turn is yet to come.
+    """Callbacks may add and remove descriptors, also those whose turn is yet to come.
 
     A number that one callback closes may be another descriptor's in the same turn: what was reported for the former is
     not told to the latter.
@@ -22,8 +38,8 @@ class Loop:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
         self._fresh: set[int] = set()  # added in this turn: nothing that was reported is about them
-        self._timers: dict[int, tuple[float, Callable[[], None]]] = {}
-        self._next_timer = 0
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._count = 0
         self._running = True
 
     def fileno(self) -> int:
@@ -39,21 +55,19 @@ class Loop:
         self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
-        """Before the descriptor is closed. Nothing happens if it isn't there."""
+        """Before the descriptor is closed; nothing happens when it isn't there."""
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def has(self, fd: int) -> bool:
         return fd in self._callbacks
 
-    def later(self, seconds: float, callback: Callable[[], None]) -> int:
-        """Call once after ``seconds``; returns a number for :meth:`cancel`."""
-        self._next_timer += 1
-        self._timers[self._next_timer] = (time.monotonic() + seconds, callback)
-        return self._next_timer
-
-    def cancel(self, timer: int) -> None:
-        self._timers.pop(timer, None)
+    def later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call once after ``seconds``."""
+        timer = Timer(callback)
+        self._count += 1
+        heapq.heappush(self._timers, (time.monotonic() + seconds, self._count, timer))
+        return timer
 
     def stop(self) -> None:
         self._running = False
@@ -78,12 +92,13 @@ class Loop:
             self._fire()
 
     def _timeout(self) -> float:
-        if not self._timers:
-            return -1
-        return max(0.0, min(when for when, _ in self._timers.values()) - time.monotonic())
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else -1
 
     def _fire(self) -> None:
         now = time.monotonic()
-        for number, (when, callback) in list(self._timers.items()):
-            if when <= now and self._timers.pop(number, None) is not None:
+        while self._timers and self._timers[0][0] <= now:
+            callback = heapq.heappop(self._timers)[2].callback
+            if callback is not None:
                 callback()

@@ -1,25 +1,21 @@
-"""The two epoll loops: the shim's, and that of the network's workers."""
+"""The epoll loop of shims and of the network's workers."""
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from rundlet.network.serving import loop as workers
-from rundlet.runtime.shim import loop as shims
-
-READ = shims.READ
+from rundlet.linux.loop import READ, Loop
 
 
-@pytest.fixture(params=[shims.Loop, workers.Loop], ids=["shim", "workers"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Any]:
-    loop = request.param()
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
     yield loop
-    loop._epoll.close()
+    loop.close()
 
 
-def test_what_was_reported_of_a_closed_descriptor_is_not_told_to_its_successor(loop: Any) -> None:
+def test_what_was_reported_of_a_closed_descriptor_is_not_told_to_its_successor(loop: Loop) -> None:
     """One callback closes the other's descriptor, and opens a new one: it gets the same number, in the same turn."""
     pipes = [os.pipe() for _ in range(2)]
     new: list[tuple[int, int]] = []
@@ -46,3 +42,21 @@ def test_what_was_reported_of_a_closed_descriptor_is_not_told_to_its_successor(l
     for fd in (fd for pair in new for fd in pair):
         loop.remove(fd)
         os.close(fd)
+
+
+def test_timers_are_called_once_by_their_time_and_not_where_they_were_cancelled(loop: Loop) -> None:
+    called: list[str] = []
+    never = loop.later(0, lambda: called.append("cancelled before"))
+    never.cancel()
+    later = loop.later(60, lambda: called.append("cancelled by another"))
+
+    def first() -> None:
+        called.append("first")
+        later.cancel()
+        loop.later(0.002, loop.stop)
+
+    loop.later(0.001, lambda: called.append("second"))
+    loop.later(0, first)
+    loop.run()
+    assert called == ["first", "second"]
+    later.cancel()
