@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,3 +293,54 @@ def test_a_stage_inherits_the_arguments_of_the_one_it_is_from(context: Context) 
     ).ok("-t", "t", "--build-arg", "FOO=4")
     assert context.run("cat", "/foo", "/other").split() == ["4", "::"]
     assert "G=4" in context.engine.ok("image", "inspect", "-f", "{{.Config.Env}}", "t")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("ARG X\nFROM busybox\nRUN echo carried out\nFROM $X\n", 4, "base name ($X) should not be blank"),
+        ("FROM busybox\nRUN echo carried out\nARG S=SIGNONE\nSTOPSIGNAL $S\n", 4, "invalid signal: SIGNONE"),
+        ("FROM busybox\nRUN echo carried out\nVOLUME \"\"\n", 3, "VOLUME specified can not be an empty string"),
+        ("FROM busybox\nRUN echo carried out\nRUN --mount=type=cach,target=/x true\n", 3,
+         'unsupported mount type "cach" (did you mean cache?)'),
+        ("FROM busybox\nRUN echo carried out\nCOPY --chmod=99 f /x\n", 3, 'invalid chmod parameter: "99"'),
+        ("FROM busybox\nRUN echo carried out\nENV A=${B:?missing}\n", 3, 'failed to process "${B:?missing}": B: missing'),
+    ],
+)  # fmt: skip
+def test_mistakes_end_a_build_before_its_first_step(context: Context, text: str, line: int, words: str) -> None:
+    done = context.write("f", "f").dockerfile(text).build("-t", "t")
+    assert done.returncode == 1
+    assert f"ERROR: failed to build: failed to solve: {words}" in done.stderr
+    assert f"Dockerfile:{line}\n" in done.stderr
+    assert "carried out" not in re.sub("RUN echo carried out", "", done.stderr)
+    checked = context.build("--check")
+    assert checked.returncode == 1
+    assert f"ERROR: {words}" in checked.stderr
+    assert f"Dockerfile:{line}\n" in checked.stderr
+
+
+def test_a_mistake_in_a_stage_that_nobody_needs_is_for_the_check_only(context: Context) -> None:
+    context.dockerfile("FROM busybox\nSTOPSIGNAL NONE\nFROM busybox\nRUN true\n").ok("-t", "t")
+    assert "ERROR: invalid signal: NONE" in context.build("--check").stderr
+    assert context.build("--check", "--target", "1").returncode == 0
+
+
+def test_what_an_image_may_have_is_no_mistake(context: Context) -> None:
+    """Its variables, when it is not here yet; those that its triggers bring, when it is."""
+    context.dockerfile("FROM busybox\nENV SIGNAL=HUP\nONBUILD ENV OTHER=INT\n").ok("-t", "t")
+    context.dockerfile("FROM t\nSTOPSIGNAL ${SIGNAL:?}\nLABEL l=${OTHER:?}\n").ok("-t", "t:2")
+    assert (
+        context.engine.ok("image", "inspect", "-f", "{{.Config.StopSignal}} {{.Config.Labels.l}}", "t:2") == "HUP INT"
+    )
+    context.engine.ok("rmi", "t:2")
+    context.dockerfile("FROM none.such/none:such\nSTOPSIGNAL ${SIGNAL:?}\n")
+    assert "Check complete, no warnings found." in context.build("--check").stdout
+
+
+def test_a_mount_without_a_target_is_at_the_working_directory(context: Context) -> None:
+    context.write("f", "here").dockerfile("FROM busybox\nWORKDIR /w\nRUN --mount=type=bind cat f > /out\n").ok(
+        "-t", "t"
+    )
+    assert context.run("cat", "/out") == "here"
+    context.dockerfile("FROM busybox\nRUN --mount=type=tmpfs true\n")
+    assert 'failed to solve: invalid mount target "/"' in context.build().stderr

@@ -129,3 +129,17 @@ async def test_buildkits_clients_lend_it(engine: Engine, repository: Path, tmp_p
             assert client.log.endswith(b"private words\n")
             await client.solve("r2", {"context": f"http://{address}/private.git#main"})
             assert client.steps["[2/2] COPY said /said"] == "done"
+
+
+def test_what_a_repository_does_not_have(engine: Engine, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    with served(repository, LOGIN) as address:
+        for words, said in (
+            (f"http://{address}/private.git#none", 'repository does not contain ref none, output: ""'),
+            (f"http://{address}/private.git?branch=none", "repository does not contain ref refs/heads/none"),
+            (f"http://{address}/private.git?tag=a#b", 'ref conflicts: "b" vs "refs/tags/a"'),
+            (f"--checksum=foobar http://{address}/private.git", 'invalid checksum "foobar", expected hex commit hash'),
+        ):
+            secret = f"id=GIT_AUTH_TOKEN,src={tmp_path / 'token'}"
+            done = engine.cli("build", "--secret", secret, "-", stdin=f"FROM scratch\nADD {words} /p\n")
+            assert f"failed to solve: {said}" in done.stderr, done.stderr

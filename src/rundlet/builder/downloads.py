@@ -123,7 +123,8 @@ def _queried(source: GitSource, query: str) -> GitSource:
             raise BuildError(f'query "{name}" has no value')
         meant = {"tag": f"refs/tags/{value}", "branch": f"refs/heads/{value}"}.get(name, value)
         if getattr(source, field) not in ("", meant):
-            raise BuildError(f'{name} conflicts: "{getattr(source, field)}" vs "{meant}"')
+            what = "ref" if field == "reference" else name
+            raise BuildError(f'{what} conflicts: "{getattr(source, field)}" vs "{meant}"')
         source = msgspec.structs.replace(source, **{field: meant})
     return source if source.reference else msgspec.structs.replace(source, reference=source.commit)
 
@@ -226,9 +227,11 @@ async def clone(
         if _COMMIT.match(reference):
             await git("fetch", "-q", "--tags", "origin")
             found = reference
-        else:
+        elif await git("ls-remote", "origin", reference, f"{reference}^{{}}"):
             await git("fetch", "-q", "origin", reference)
             found = "FETCH_HEAD"
+        else:
+            raise BuildError(f'repository does not contain ref {reference}, output: ""') from None
     await git("checkout", "-q", "--detach", found)
     if submodules and source.submodules and os.path.exists(f"{directory}/.gitmodules"):
         await git("submodule", "update", "-q", "--init", "--recursive", "--depth", "1")

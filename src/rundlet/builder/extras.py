@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import posixpath
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -27,6 +28,7 @@ from rundlet.storage.layer.compression import Inflater
 from rundlet.util.tasks import all_of
 
 _BLOCK: Final = 512
+_HEX: Final = re.compile("[0-9a-f]{1,64}")
 _CHECKSUM: Final = slice(148, 156)
 _CHUNK: Final = 1 << 20
 
@@ -104,6 +106,8 @@ class AddExtras:
     async def _git(self, instruction: ast.Add, text: str, step: Step) -> Piece:
         source = git_source(text)
         assert source is not None
+        if instruction.checksum and not _HEX.fullmatch(instruction.checksum):
+            raise BuildError(f'invalid checksum "{instruction.checksum}", expected hex commit hash')
         directory = await asyncio.to_thread(self._workspace.directory, "git")
 
         def say(line: str) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from rundlet.builder.cachemounts import DEFAULT_OWNER, CacheMounts
 from rundlet.builder.dockerfile.arguments import CACHE_NAMESPACE
 from rundlet.builder.dockerfile.ast import Mount
+from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.scripts import PIPES, ScriptFile
 from rundlet.builder.errors import BuildError
 from rundlet.builder.pieces import Piece, picked
@@ -51,6 +52,10 @@ class Prepared(msgspec.Struct, frozen=True):
     environment: dict[str, str] = {}
 
 
+_PLACED: Final = frozenset(("bind", "cache", "tmpfs"))
+"""What is mounted at the working directory unless it says where."""
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Where a bind's files are: a ``directory`` of this build, or the layers of an image (None: of none yet)."""
 
@@ -64,6 +69,16 @@ class Origin(msgspec.Struct, frozen=True):
         """Of the files there."""
         chain = str(self.stack[-1].chain) if self.stack else ""
         return f"{self.piece.digest if self.piece is not None else ''} {chain}"
+
+
+def _placed(mount: Mount, directory: str) -> Mount:
+    """With the whole path of its target. Raises DockerfileError."""
+    if mount.type not in _PLACED:
+        return mount
+    target = posixpath.normpath("/" + posixpath.join(directory, mount.target).lstrip("/"))
+    if target == "/":
+        raise DockerfileError(f'invalid mount target "{target}"')
+    return msgspec.structs.replace(mount, target=target)
 
 
 class Mounts:
@@ -160,9 +175,9 @@ class MountMaker:
         self._finder = finder
 
     async def plan(self, mounts: Sequence[Mount], files: Sequence[ScriptFile], directory: str, step: Step) -> Mounts:
-        """Raises MountSourceError, FileAccessError, and what finding sources raises."""
+        """Raises MountSourceError, FileAccessError, DockerfileError, and what finding sources raises."""
         found: list[tuple[Mount, Origin | None]] = []
-        for mount in mounts:
+        for mount in [_placed(mount, directory) for mount in mounts]:
             origin = None
             if mount.type == "bind" or (mount.type == "cache" and mount.from_):
                 origin = await self._origin(mount, step)

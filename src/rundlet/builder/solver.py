@@ -9,17 +9,16 @@ import msgspec
 
 from rundlet.builder.ahead import Ahead, is_separate
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.dockerfile.arguments import GLOBAL, is_known, platform_arguments
-from rundlet.builder.dockerfile.environments import undefined_in_from
+from rundlet.builder.dockerfile.arguments import is_known
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
 from rundlet.builder.dockerfile.parser import parse_instruction
-from rundlet.builder.dockerfile.suggest import did_you_mean
 from rundlet.builder.errors import BuildError, LocatedError, words_of
 from rundlet.builder.graph import PlannedStage, find_stage, plan, sources
 from rundlet.builder.metadata import NOP, apply, with_directory, working_directory
 from rundlet.builder.namedcontexts import IMAGE, is_directory, named
 from rundlet.builder.naming import step_names
+from rundlet.builder.planning import argument_value, global_arguments, stage_bases
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Runs
@@ -61,7 +60,7 @@ class Solver:
         self._recorder = recorder
         self._lease = lease
         self._reporter = reporter
-        self._global = self._global_arguments()
+        self._global = global_arguments(request)
         self._used: set[str] = set()
         self._stages: dict[int, asyncio.Future[StageState]] = {}
         self._planned: list[PlannedStage] = self._plan()
@@ -75,57 +74,12 @@ class Solver:
 
     # ── what there is to do ──────────────────────────────────────────────────────────────────────────────────
 
-    def _global_arguments(self) -> dict[str, str]:
-        request = self._request
-        values = platform_arguments(Platform.host(), request.platform, request.target)
-        for name in GLOBAL & set(request.arguments):
-            values[name] = request.arguments[name] or ""
-        for instruction in request.dockerfile.global_args:
-            for variable in instruction.variables:
-                value = self._argument(variable, Expander(values, request.dockerfile.directives.escape), values)
-                if value is not None:
-                    values[variable.name] = value
-        return values
-
-    def _argument(self, variable: ast.Variable, expander: Expander, known: Mapping[str, str]) -> str | None:
-        given = self._request.arguments.get(variable.name)
-        if given is not None:
-            return given
-        if variable.value is not None:
-            return expander.word(variable.value)
-        return known.get(variable.name)
-
     def _plan(self) -> list[PlannedStage]:
         dockerfile = self._request.dockerfile
-        expander = Expander(self._global, dockerfile.directives.escape)
-        bases = {}
-        for stage in dockerfile.stages:
-            base = expander.word(stage.base)
-            if not base:
-                raise DockerfileError(f"base name ({stage.base}) should not be blank", stage.position.line)
-            bases[stage.index] = (base, self._stage_platform(stage, expander))
-        self._expanded_bases = bases
+        self._expanded_bases = stage_bases(self._request, self._global)
         every = not self._request.buildkit
-        planned = plan(dockerfile, self._request.target, bases, self._request.contexts, every=every)
+        planned = plan(dockerfile, self._request.target, self._expanded_bases, self._request.contexts, every=every)
         return [self._with_labels(each) if each.stage is self._target else each for each in planned]
-
-    def _stage_platform(self, stage: ast.Stage, expander: Expander) -> str:
-        """``FROM --platform``, "" for none. Raises DockerfileError where BuildKit looks at once."""
-        platform = expander.word(stage.platform)
-        if not stage.platform or not self._request.buildkit:
-            return platform
-        unknown = undefined_in_from(self._request.dockerfile, stage, self._global)
-        hint = did_you_mean(unknown[0], sorted(self._global)) if unknown else ""
-        if not platform:
-            raise self._wrong(stage, f"empty platform value from expression {stage.platform}{hint}")
-        try:
-            Platform.parse(platform)
-        except RundletError as exc:
-            raise self._wrong(stage, f"failed to parse platform {stage.platform}: {exc}{hint}") from exc
-        return platform
-
-    def _wrong(self, stage: ast.Stage, why: str) -> DockerfileError:
-        return DockerfileError(why, stage.position.line, stage.position.end)
 
     @property
     def _target(self) -> ast.Stage:
@@ -452,7 +406,7 @@ class Solver:
             declared = {name: value for name, value in arguments.items() if value is not None}
             expander = Expander({**state.environment(), **declared}, self._request.dockerfile.directives.escape)
             # One without a value leaves the value that an earlier ARG of the stage has given.
-            arguments[variable.name] = self._argument(variable, expander, {**declared, **self._global})
+            arguments[variable.name] = argument_value(self._request, variable, expander, {**declared, **self._global})
         return msgspec.structs.replace(state, arguments=arguments)
 
 

@@ -1,7 +1,7 @@
 """``RUN --mount=…``."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +23,8 @@ _WITH_OWNER: Final = ("secret", "ssh", "cache")
 
 
 def parse_mount(text: str, expand: Callable[[str], str] | None) -> Mount:
-    """The mount that ``text`` describes. Without ``expand`` a text with variables gives only what is never expanded:
-    ``from``. Raises DockerfileError with Docker's words."""
+    """The mount that ``text`` describes. Without ``expand``, of a text with variables or mistakes, only what is never
+    expanded: ``from``; what else is wrong shows when it is. Raises DockerfileError with Docker's words."""
     try:
         fields = next(csv.reader([text], strict=True), [])
     except csv.Error as exc:
@@ -34,12 +34,22 @@ def parse_mount(text: str, expand: Callable[[str], str] | None) -> Mount:
             key, _, value = field.partition("=")
             if key.lower() == "from" and "$" in value[:-1]:
                 raise DockerfileError("'from' doesn't support variable expansion, define alias stage instead")
-        if "$" in text:
-            sources = [value for key, _, value in (field.partition("=") for field in fields) if key.lower() == "from"]
-            return Mount(from_=sources[-1] if sources else "")
+        try:
+            return Mount(from_=_source(fields)) if "$" in text else _whole(fields, _same)
+        except DockerfileError:
+            return Mount(from_=_source(fields))
+    return _whole(fields, expand)
+
+
+def _source(fields: Sequence[str]) -> str:
+    sources = [value for key, _, value in (field.partition("=") for field in fields) if key.lower() == "from"]
+    return sources[-1] if sources else ""
+
+
+def _whole(fields: Sequence[str], expand: Callable[[str], str]) -> Mount:
     found = _Fields()
     for field in fields:
-        found.add(field, expand or _same)
+        found.add(field, expand)
     return found.mount()
 
 
@@ -104,8 +114,6 @@ class _Fields:
             raise DockerfileError(f'env not allowed for "{kind}" type mounts')
         if "sharing" in found and kind != "cache":
             raise DockerfileError(f"invalid cache sharing set for {kind} mount")
-        if kind in ("bind", "cache", "tmpfs") and not found.get("target"):
-            raise DockerfileError(f"invalid mount: target is required for {kind}")
         found.setdefault("read_only", kind not in ("cache", "tmpfs"))
         return msgspec.structs.replace(Mount(), type=kind, **found)
 

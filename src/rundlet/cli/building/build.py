@@ -7,6 +7,7 @@ import sys
 
 from rundlet.cli.building import query as wire
 from rundlet.cli.building.display import Locked, QuietDisplay, choose_display, default_mode, standard_error
+from rundlet.cli.building.excerpt import excerpt
 from rundlet.cli.building.failure import build_error, check_error, check_report, warnings_text
 from rundlet.cli.building.own_steps import ContextStep, result_step
 from rundlet.cli.building.packing import Tree
@@ -205,10 +206,14 @@ def _messages(response: Response, upload: Upload) -> Iterator[dict[str, Any]]:
 def _checked(found: dict[str, Any], source: Source) -> int:
     text = (source.dockerfile or b"").decode("utf-8", "replace") or str(found.get("Source") or "")
     warnings = found.get("Warnings") or []
-    sys.stdout.write(check_report(warnings, source, text))
+    wrong = "ErrorLine" in found  # the file, and no rule of style: nothing more is to be said where there is no warning
+    if warnings or not wrong:
+        sys.stdout.write(check_report(warnings, source, text))
     if found.get("Error"):
-        sys.stderr.write(f"ERROR: {found['Error']}\n")
-    return 1 if warnings else 0
+        sys.stdout.flush()
+        where = excerpt(text, source.shown, int(found["ErrorLine"]), int(found["ErrorEnd"])) if wrong else ""
+        sys.stderr.write(f"ERROR: {found['Error']}\n{where}")
+    return 1 if warnings or wrong else 0
 
 
 def _finish(context: Context, flags: dict[str, Any], wanted: list[Output], outcome: _Outcome) -> int:

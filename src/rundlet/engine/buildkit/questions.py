@@ -34,5 +34,8 @@ class Questions:
             for message in said:
                 await job.said.say(progress.status(message, job.ref))
             await asyncio.shield(asyncio.to_thread(workspace.remove))
-        warnings = checks.findings(found, plan.options, self._context.images) if kind == calls.CHECK else []
-        return calls.answer(plan.request, found, warnings, plan.options).metadata()
+        if kind != calls.CHECK:
+            return calls.answer(plan.request, found, (), None, plan.options).metadata()
+        warnings = checks.findings(found, plan.options, self._context.images)
+        wrong = checks.mistake(found, plan.options, self._context.images, every=True)
+        return calls.answer(plan.request, found, warnings, wrong, plan.options).metadata()

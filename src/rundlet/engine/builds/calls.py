@@ -13,6 +13,7 @@ from rundlet.api.builds import BuildOptions
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.builder.dockerfile.arguments import platform_arguments
 from rundlet.builder.dockerfile.ast import Position, Warning_
+from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.outline import Need, Outline, outline
 from rundlet.engine.builds.contexts import Read
 from rundlet.engine.builds.requests import platforms
@@ -65,11 +66,16 @@ def kind_of(call: str) -> str:
         raise NotSupportedError(f"the call {call} of a build") from None
 
 
-def answer(call: str, found: Read, warnings: Sequence[Warning_], options: BuildOptions) -> Answer:
-    """``warnings`` are those of ``found`` for a check. Raises NotSupportedError, DockerfileError."""
+def answer(
+    call: str, found: Read, warnings: Sequence[Warning_], wrong: DockerfileError | None, options: BuildOptions
+) -> Answer:
+    """``warnings`` are those of ``found`` for a check, ``wrong`` what would end a build of it at once.
+
+    Raises NotSupportedError, DockerfileError.
+    """
     kind = kind_of(call)
     if kind == CHECK:
-        return _check(found, warnings, options.dockerfile or "Dockerfile")
+        return _check(found, warnings, wrong, options.dockerfile or "Dockerfile")
     if kind == "outline":
         automatic = platform_arguments(Platform.host(), platforms(options)[-1], options.target)
         return _outline(outline(found.dockerfile, options.target, options.build_args, automatic), found.text)
@@ -89,7 +95,7 @@ def _location(position: Position) -> dict[str, Any]:
 # ── the rules of style ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check(found: Read, warnings: Sequence[Warning_], name: str) -> Answer:
+def _check(found: Read, warnings: Sequence[Warning_], wrong: DockerfileError | None, name: str) -> Answer:
     rows = [
         {
             "ruleName": one.rule,
@@ -99,15 +105,18 @@ def _check(found: Read, warnings: Sequence[Warning_], name: str) -> Answer:
         }
         for one in warnings
     ]
-    document = {
+    document: dict[str, Any] = {
         "warnings": rows or None,
         "sources": [{"filename": name, "data": found.text.encode(), "language": "Dockerfile"}],
     }
+    if wrong is not None:
+        place = _location(Position(wrong.line, wrong.end)) if wrong.line else {}
+        document["buildError"] = {"message": wrong.why, "location": place}
     text = "".join(
         f"\nWARNING: {row['ruleName']} - {row['url']}\n{row['detail']}\n{_excerpt(found.text, name, one.position)}"
         for row, one in zip(rows, warnings, strict=True)
     )
-    return _answer(document, text, 1 if rows else 0)
+    return _answer(document, text, 1 if rows or wrong is not None else 0)
 
 
 def _excerpt(text: str, name: str, position: Position) -> str:

@@ -3,12 +3,13 @@
 from rundlet.api import jsonstream
 from rundlet.api.builds import BuildOptions
 from rundlet.api.jsonstream import JSONMessage
+from rundlet.builder import dryrun
 from rundlet.builder.dockerfile import lint
 from rundlet.builder.dockerfile.ast import Warning_
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.report import Reporter
 from rundlet.engine.builds.contexts import Read
-from rundlet.engine.builds.requests import platforms
+from rundlet.engine.builds.requests import build_request, platforms
 from rundlet.errors import RundletError
 from rundlet.image.store import ImageStore
 from rundlet.oci.platform import Platform
@@ -44,20 +45,42 @@ def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[War
     return lint.check(found.dockerfile, around, _settings(options))
 
 
+def mistake(found: Read, options: BuildOptions, images: ImageStore, *, every: bool) -> DockerfileError | None:
+    """What would end the build before its first step; ``every``: of a stage that it doesn't need, too."""
+
+    def environment_of(name: str) -> dict[str, str] | None:
+        try:
+            config = images.config(images.get(name).id)
+        except RundletError:
+            return None
+        container = config.config
+        if container is None or container.on_build:
+            return None
+        return {"PATH": "", **dict(value.partition("=")[::2] for value in container.env or ())}
+
+    try:
+        request = build_request(options, found.dockerfile, {}, {})
+    except RundletError:
+        return None  # of what is asked for, not of the file
+    return dryrun.mistake(request, environment_of, every=every)
+
+
 def _settings(options: BuildOptions) -> lint.Settings | None:
     given = options.build_args.get(_ARGUMENT)
     return lint.Settings.parse(given) if given else None
 
 
-def answer(found: Read, warnings: list[Warning_], options: BuildOptions) -> JSONMessage:
-    """What ``--check`` is told; ``Error`` is there where warnings are said to be errors."""
+def answer(found: Read, warnings: list[Warning_], wrong: DockerfileError | None, options: BuildOptions) -> JSONMessage:
+    """What ``--check`` is told; ``Error`` is there where warnings are said to be errors, or the build would fail."""
     rows = [
         {"rule": item.rule, "text": item.text, "line": item.position.line, "end": item.position.end}
         for item in warnings
     ]
-    told = {"ID": _CHECK, "Warnings": rows, "Source": found.text}
+    told: dict[str, object] = {"ID": _CHECK, "Warnings": rows, "Source": found.text}
     if lint.fails(found.dockerfile, warnings, _settings(options)):
         told["Error"] = _violation(warnings)
+    if wrong is not None:
+        told |= {"Error": wrong.why, "ErrorLine": wrong.line, "ErrorEnd": wrong.end}
     return jsonstream.aux(told)
 
 

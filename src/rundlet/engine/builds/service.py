@@ -217,13 +217,16 @@ class BuildService:
                 supply.supplied(workspace, lent, emit) as found,
             ):
                 warnings = checks.findings(found, options, self._context.images)
-                if options.check:
-                    emit(checks.answer(found, warnings, options))
-                    return None
-                if options.call:
-                    emit(calls.answer(options.call, found, warnings, options).message())
+                wrong = checks.mistake(found, options, self._context.images, every=bool(options.check or options.call))
+                if options.check or options.call:
+                    if options.check:
+                        emit(checks.answer(found, warnings, wrong, options))
+                    else:
+                        emit(calls.answer(options.call, found, warnings, wrong, options).message())
                     return None
                 checks.say(found, warnings, reporter, options)
+                if wrong is not None and options.rich:
+                    raise wrong
                 await self.lendings.fetch(lent, filter(is_remote, options.contexts.values()), self._rooms.http)
                 try:
                     return await self._build(found, options, workspace, lent, lease, reporter, emit)

@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=type=bind,targt=/x true

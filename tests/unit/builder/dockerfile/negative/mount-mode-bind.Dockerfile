@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=type=tmpfs,target=/x,mode=0700 true

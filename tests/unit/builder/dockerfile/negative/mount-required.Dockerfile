@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=target=/x,required true

@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=type=secret,id=a,source=b true

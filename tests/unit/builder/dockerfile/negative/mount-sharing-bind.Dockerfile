@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=type=bind,target=/x,sharing=locked true

@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=type=cache,target=/x,sharing=alone true

@@ -1,2 +1,0 @@
-FROM scratch
-RUN --mount=type=tmpfs,target=/x,size=big true
