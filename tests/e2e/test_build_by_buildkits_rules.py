@@ -304,7 +304,8 @@ def test_a_stage_inherits_the_arguments_of_the_one_it_is_from(context: Context) 
         ("FROM busybox\nRUN echo carried out\nRUN --mount=type=cach,target=/x true\n", 3,
          'unsupported mount type "cach" (did you mean cache?)'),
         ("FROM busybox\nRUN echo carried out\nCOPY --chmod=99 f /x\n", 3, 'invalid chmod parameter: "99"'),
-        ("FROM busybox\nRUN echo carried out\nENV A=${B:?missing}\n", 3, 'failed to process "${B:?missing}": B: missing'),
+        ("FROM busybox\nRUN echo carried out\nENV A=${B:?missing}\n", 3,
+         'failed to process "${B:?missing}": B: missing'),
     ],
 )  # fmt: skip
 def test_mistakes_end_a_build_before_its_first_step(context: Context, text: str, line: int, words: str) -> None:
