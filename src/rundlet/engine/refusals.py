@@ -8,6 +8,7 @@ import re
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, RestartPolicy
 from rundlet.engine.containers import signals
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
+from rundlet.network import etc_files
 from rundlet.runtime import spec
 
 _ZERO_OR_ABSENT = (
@@ -160,6 +161,8 @@ def _check_names(host: HostConfig) -> None:
         for value in values or ():
             if any(character.isspace() or not character.isprintable() for character in value):
                 raise InvalidParameterError(f"invalid {what}: {value!r}")
+    for value in host.extra_hosts or ():
+        etc_files.parse_extra_host(value, ("0.0.0.0",))  # raises InvalidAddressError; the start finds the gateways
 
 
 def _check_hostname(name: str) -> None:

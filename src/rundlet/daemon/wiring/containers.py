@@ -82,5 +82,6 @@ def join(context: Context, grounds: Grounds, leases: Leases, tasks: TaskGroup, *
         archive=ArchiveService(context, files),
         changes=ChangesService(context, files),
         commit=CommitService(context, lifecycle, committer),
+        files=files,
     )
     return Containers(service, creator, lifecycle, views, execs, connector, resolver, proxy, health)

@@ -1,7 +1,6 @@
 """Further processes in running containers: created, started once, remembered for a while after their end."""
 
 import asyncio
-import os
 import signal
 import socket
 from collections.abc import Collection, Sequence
@@ -15,10 +14,9 @@ from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.bundle import BundleMaker
-from rundlet.engine.containers.failures import start_error
+from rundlet.engine.containers.failures import CANNOT_EXECUTE, OTHER, start_error
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
-from rundlet.linux import passwd
 from rundlet.runtime.shimclient import ShimClient, ShimRequestError
 from rundlet.util import ids
 
@@ -30,23 +28,6 @@ class NoSuchExecError(NotFoundError):
 
     def __init__(self, exec_id: str) -> None:
         super().__init__(f"No such exec instance: {exec_id}")
-
-
-def _check_user(pid: int, user: str) -> None:
-    """As Docker, a name that the container's files don't have is refused before anything starts.
-
-    Raises: InvalidParameterError.
-    """
-    try:
-        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return  # it is ending; the start will say so
-    try:
-        passwd.resolve_user(root, user)
-    except (passwd.UserError, OSError) as error:
-        raise InvalidParameterError(str(error)) from error
-    finally:
-        os.close(root)
 
 
 @dataclass(slots=True)
@@ -78,8 +59,6 @@ class ExecService:
         self._check_running(record, ref)
         if not body.cmd:
             raise InvalidParameterError("No exec command specified")
-        if not body.user.replace(":", "").isdigit() and body.user:
-            await asyncio.to_thread(_check_user, record.state.pid, body.user)
         item = Exec(ids.new_id(), record.id, body)
         self._execs[item.id] = item
         self._publish(record, _named("exec_create", body.cmd), item)
@@ -158,7 +137,8 @@ class ExecService:
         except ShimRequestError as error:
             item.running = False
             failure = start_error(error)
-            item.code = failure.exit_code
+            # A container that can't start has 128 for what is neither 126 nor 127, an exec 126.
+            item.code = CANNOT_EXECUTE if failure.exit_code == OTHER else failure.exit_code
             raise failure from error
         except BaseException:
             item.running = False

@@ -9,6 +9,7 @@ from rundlet.errors import InvalidParameterError
 from rundlet.runtime.shimclient import ShimRequestError
 
 CANNOT_EXECUTE = 126
+OTHER = 128
 _NOT_FOUND = (errno.ENOENT,)
 _NOT_EXECUTABLE = (errno.EACCES, errno.ENOEXEC, errno.EPERM, errno.EISDIR, errno.ELIBBAD, errno.ENOTDIR)
 
@@ -25,7 +26,7 @@ class StartFailedError(InvalidParameterError):
 
 def start_error(error: ShimRequestError) -> StartFailedError:
     """The shim's sentence is what users know already; the exit code follows from the step and errno."""
-    code = 128
+    code = OTHER
     if error.step in ("exec", "cwd"):
         if error.errno in _NOT_FOUND:
             code = 127

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from rundlet.container.record import MountPoint, Record
 from rundlet.container.state import Status, is_running
-from rundlet.engine.containers import documents, hostroot
+from rundlet.engine.containers import documents, hostroot, targets
 from rundlet.engine.containers.live import Live
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, NoSuchContainerError, NotFoundError
@@ -79,6 +79,34 @@ class ContainerFiles:
     async def _release(self, live: Live, access: FileAccess) -> None:
         await access.close()
         live.writers.discard(access)
+
+    async def fill_volumes(self, container_id: str) -> None:
+        """Copy what the image has into its new container's empty volumes, as Docker does before anybody can ask.
+
+        Not those that are mounted at the start only, and not into other users' numbers: the start does that.
+        """
+        record = self._context.containers.by_id(container_id)
+        if record.rootfs is not None or record.user_map is not None:
+            return
+        rootfs = hostroot.rootfs_of(self._context, record)
+        points = [point for point in record.mounts if point.kind == "volume" and self._is_directory(point.name)]
+        wanted = {point.destination for point in await asyncio.to_thread(targets.to_fill, rootfs, points)}
+        if not wanted:
+            return
+        async with self.writer(container_id) as (record, _):
+            place = self._place(record)
+            assert place.layers is not None
+            for bind in place.layers["binds"]:
+                bind["fill"] = bind["destination"] in wanted
+            access = FileAccess(self._context.launcher, place)
+            try:
+                await access.stat("/")
+            finally:
+                await access.close()
+
+    def _is_directory(self, volume: str) -> bool:
+        """Whether it is its own directory, and nothing that is mounted there."""
+        return not self._context.volumes.get(volume).options
 
     def _place(self, record: Record) -> Place:
         hidden = [] if record.rootfs is None else record.rootfs.hidden

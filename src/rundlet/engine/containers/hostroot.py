@@ -16,9 +16,8 @@ from rundlet.container.record import HostRoot, MountPoint, Record
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.image.records import Image
-from rundlet.linux import mount, userns
+from rundlet.linux import copyup, mount, userns
 from rundlet.oci.digest import Digest
-from rundlet.runtime.shim import copyup
 from rundlet.storage.files.view import Layers, Sub
 from rundlet.storage.snapshot.snapshotter import Rootfs
 

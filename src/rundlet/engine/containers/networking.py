@@ -15,7 +15,7 @@ from rundlet.engine.containers.etc import EtcFiles, has_ipv6
 from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
 from rundlet.network.endpoint import Endpoint, Wanted
-from rundlet.network.errors import NetworkNotFoundError
+from rundlet.network.errors import AddressInUseError, NetworkNotFoundError, PoolExhaustedError
 from rundlet.network.joining import Joined
 from rundlet.network.networks import DEFAULT_BRIDGE, Network
 from rundlet.network.portmap import EVERY, PortRequest, requests_for_exposed, requests_from_bindings
@@ -46,6 +46,13 @@ class Networking:
 
     def allocate(self, record: Record) -> Allocation:
         """Addresses, ports and rules for a container about to start. Raises what the network room raises."""
+        try:
+            return self._allocated(record)
+        except (NetworkNotFoundError, AddressInUseError, PoolExhaustedError) as error:
+            error.message = f"failed to set up container networking: {error.message}"
+            raise
+
+    def _allocated(self, record: Record) -> Allocation:
         host, config = documents.host(record), documents.config(record)
         mode = "none" if config.network_disabled else host.network_mode
         wanted = self.all_wanted(record)

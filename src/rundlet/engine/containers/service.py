@@ -1,5 +1,6 @@
 """The containers router's backend: each verb goes to the service that knows it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 
@@ -48,6 +49,7 @@ from rundlet.engine.containers.changes import ChangesService
 from rundlet.engine.containers.commit import CommitService
 from rundlet.engine.containers.create import Creator
 from rundlet.engine.containers.etc import EtcFiles
+from rundlet.engine.containers.files import ContainerFiles
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.links import Links
 from rundlet.engine.containers.logs import LogService
@@ -78,6 +80,7 @@ class ContainerService:
         archive: ArchiveService,
         changes: ChangesService,
         commit: CommitService,
+        files: ContainerFiles,
     ) -> None:
         self._context = context
         self._creator = creator
@@ -91,9 +94,16 @@ class ContainerService:
         self._archive = archive
         self._changes = changes
         self._commit = commit
+        self._files = files
 
     async def create(self, body: ContainerCreate, options: ContainerCreateOptions) -> ContainerCreated:
-        return await self._creator.create(body, options)
+        created = await self._creator.create(body, options)
+        try:
+            await self._files.fill_volumes(created.id)
+        except BaseException:
+            await asyncio.shield(self._lifecycle.remove(created.id, RemoveOptions(force=True, volumes=True)))
+            raise
+        return created
 
     async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
         return await self._views.list(options)

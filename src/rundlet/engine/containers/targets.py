@@ -41,6 +41,18 @@ def check(rootfs: Rootfs, points: Sequence[MountPoint], anonymous: Mapping[str, 
             raise MountTargetError(f"source {place} is not directory")
 
 
+def to_fill(rootfs: Rootfs, points: Sequence[MountPoint]) -> list[MountPoint]:
+    """The empty volumes in whose place the image has a directory."""
+    layers = [rootfs.tree] if rootfs.tree else rootfs.lower
+    return [
+        point
+        for point in points
+        if not (point.no_copy or point.subpath)
+        and _is_empty(point.source)
+        and _look(layers, rootfs.merged, point.destination) == lookup.DIRECTORY
+    ]
+
+
 def _check_working_directory(layers: Sequence[str], merged: str, working: str) -> None:
     found = _look(layers, merged, working)
     if found == lookup.OTHER:

@@ -8,13 +8,12 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from rundlet.linux import mount, path
+from rundlet.linux import copyup, mount, path
 from rundlet.runtime.command import properties
 from rundlet.runtime.init import devices, hooks, mounts
 from rundlet.runtime.init.hooks import CreationHooks, Synchronizer
 from rundlet.runtime.init.plan import NewSession
 from rundlet.runtime.init.steps import Context, Step
-from rundlet.runtime.shim import copyup
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _DEV: Final = "/dev"

@@ -10,9 +10,8 @@ import socket  # noqa: F401
 import sys
 import termios  # noqa: F401
 
-from rundlet.linux import scheduling, seccomp  # noqa: F401
+from rundlet.linux import copyup, scheduling, seccomp  # noqa: F401
 from rundlet.runtime.init import reaper  # noqa: F401
-from rundlet.runtime.shim import copyup  # noqa: F401
 
 
 def end() -> None:

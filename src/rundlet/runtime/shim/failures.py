@@ -13,6 +13,7 @@ _INIT: Final = "unable to start container process: error during container init: 
 # A name may be 128 KiB long; a message to the engine, and the exit record, may not.
 _LONGEST_NAME: Final = 1024
 _EXEC: Final = "OCI runtime exec failed: exec failed: unable to start container process: "
+_LIMIT: Final = "error setting cgroup config for procHooks process: write "
 _BREAKOUT: Final = (
     "mkdir or chdir: current working directory is outside of container mount namespace root -- "
     "possible container breakout detected"
@@ -65,6 +66,8 @@ def explain(report: Report | None, program: str) -> tuple[str, int, str]:
         text = f'mkdir or chdir to cwd ("{report.detail}") failed: {_said(number)}'
     elif step == "mount":
         text = f'error mounting to rootfs at "{report.detail}": {_said(number)}'
+    elif step == "cgroup" and report.detail.startswith("/"):
+        text = f"{_LIMIT}{report.detail}: {_said(number)}"
     elif step in ("user", "hook") and not number:
         text = report.detail
     elif number:

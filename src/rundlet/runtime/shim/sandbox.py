@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final
 
-from rundlet.linux import libc, mount, netlink, ns, path, roots, uppers, usermap
+from rundlet.linux import copyup, libc, mount, netlink, ns, path, roots, uppers, usermap
 from rundlet.runtime.init import options
 from rundlet.runtime.init.program import sysctl_path
 from rundlet.runtime.init.users import Users
-from rundlet.runtime.shim import copyup, images, resolver
+from rundlet.runtime.shim import images, resolver
 from rundlet.runtime.shim.resolver import ResolverFds
 
 Spec = Mapping[str, Any]

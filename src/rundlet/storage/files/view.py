@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, NotRequired, TypedDict
 
-from rundlet.linux import libc, mount, ns, path, roots, usermap
+from rundlet.linux import copyup, libc, mount, ns, path, roots, usermap
 
 _ATTRIBUTES: Final = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 _NAMESPACES: Final = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
@@ -20,7 +20,8 @@ _NAMESPACES: Final = ns.CLONE_NEWNS | ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLO
 class Bind(TypedDict):
     """Something of the host's, to be mounted at ``destination``; ``source`` may be missing.
 
-    ``layers`` (directories, topmost first) are an image's, merged in the place of a source.
+    ``layers`` (directories, topmost first) are an image's, merged in the place of a source. ``fill``: a volume that is
+    to begin with what the root has there.
     """
 
     source: str
@@ -28,6 +29,7 @@ class Bind(TypedDict):
     readonly: bool
     subpath: NotRequired[str]
     layers: NotRequired[list[str]]
+    fill: NotRequired[bool]
 
 
 class Sub(TypedDict):
@@ -95,6 +97,9 @@ def enter_stopped(layers: Layers, *, readonly: bool, hidden: Sequence[str] = ())
         mount.move_mount(tree, where)
         os.close(where)
         os.close(tree)
+    for source, bind in sources:
+        if source >= 0 and bind.get("fill"):
+            copyup.fill(root, bind["destination"], source)
     for source, bind in sources:
         if source >= 0:
             _bind(root, source, bind)
