@@ -46,6 +46,7 @@ def begin(engine: Engine) -> None:
     duties = (
         Duty("set room aside for removals", in_thread(engine.database.keep_reserve)),
         Duty("bring contents to the disk", in_thread(engine.content.sync)),
+        Duty("remove downloads that nobody goes on with", in_thread(engine.content.expire)),
         Duty("bring layers to the disk", in_thread(context.snapshots.sync)),
         layers,
         addresses,

@@ -1,7 +1,8 @@
 """Pulling: name → manifest → config → missing layers → one row. Only what is missing is fetched.
 
 Everything that arrives is verified by digest and size before it is used; nothing is recorded before all of it is there.
-Cancelling leaves finished layers and the beginnings of others, which the next pull continues, and no image.
+Cancelling, or killing the engine, leaves finished layers and the beginnings of others, which the next pull goes on with
+for a day, and no image.
 """
 
 import asyncio

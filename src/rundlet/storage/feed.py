@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from rundlet.storage.errors import LayerError
 
@@ -121,6 +121,8 @@ async def run_fed(source: Source, function: Callable[[Iterable[bytes]], T], abor
     feed = _LoopFeed()
     filling = asyncio.create_task(feed.fill(source))
     working = asyncio.create_task(in_thread(abort, function, feed))
+    for task in (filling, working):
+        task.add_done_callback(_seen)
     try:
         await asyncio.wait((filling, working), return_when=asyncio.FIRST_COMPLETED)
         if filling.done():
@@ -132,9 +134,12 @@ async def run_fed(source: Source, function: Callable[[Iterable[bytes]], T], abor
     finally:
         filling.cancel()  # the thread gave up: no need to fetch the rest
         await shielded(asyncio.wait((filling, working)))
-        for task in (filling, working):
-            if not task.cancelled():
-                task.exception()  # it has been raised, or something better has
+
+
+def _seen(task: "asyncio.Task[Any]") -> None:
+    """Its error has been raised, or something better has, also where the caller was cancelled once more meanwhile."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def in_thread(abort: Callable[[], None], function: Callable[..., T], *arguments: object) -> T:

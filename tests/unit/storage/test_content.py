@@ -149,6 +149,49 @@ def test_start_after_a_kill(store: ContentStore, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "content/blobs/sha256") == []
 
 
+def begun(store: ContentStore, key: str, expected: Descriptor | None = None) -> None:
+    ingest = store.ingest(key, expected)
+    ingest.write(DATA[:3])
+    ingest.close()
+
+
+def test_downloads_outlive_the_engine(store: ContentStore, tmp_path: Path) -> None:
+    store.check()
+    begun(store, "unknown")
+    begun(store, "key", DESCRIPTOR)
+    again = ContentStore(str(tmp_path / "content"), SystemClock())
+    assert again.check() == []
+    assert len(_ingests(again)) == 1
+    with again.ingest("key", DESCRIPTOR) as ingest:
+        assert ingest.offset == 3
+        ingest.write(DATA[3:])
+        ingest.commit()
+    begun(store, "key", DESCRIPTOR)
+    again.delete(DESCRIPTOR.digest)
+    (tmp_path / "content/synced").write_bytes(b'{"boot":"an earlier one","ns":1}')
+    again.check()
+    assert _ingests(again) == []
+
+
+def test_downloads_that_nobody_goes_on_with(store: ContentStore, tmp_path: Path) -> None:
+    def old(path: str) -> None:
+        os.utime(tmp_path / "content/ingest" / path, (1, 1))
+
+    busy = store.ingest("busy", DESCRIPTOR)
+    [name] = _ingests(store)
+    old(name)
+    store.ingest("left", DESCRIPTOR).close()
+    store.expire()
+    assert len(_ingests(store)) == 2
+    for each in _ingests(store):
+        old(each)
+    store.expire()
+    assert _ingests(store) == [name]
+    busy.close()
+    store.expire()
+    assert _ingests(store) == []
+
+
 def test_start_after_loss_of_power(store: ContentStore, tmp_path: Path) -> None:
     store.check()
     good, bad = store.write(DATA), store.write(b"lost its bytes")

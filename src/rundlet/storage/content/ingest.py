@@ -111,3 +111,15 @@ class Ingest:
 
     def __exit__(self, *_exc: object) -> None:
         self.abort()
+
+
+def remove_unlocked(path: str) -> None:
+    """Remove what an ingest left at ``path``, unless one has it open. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(fd)

@@ -15,7 +15,7 @@ import msgspec
 from rundlet.errors import DigestMismatchError, InvalidParameterError
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
-from rundlet.storage.content.ingest import Ingest
+from rundlet.storage.content.ingest import Ingest, remove_unlocked
 from rundlet.storage.errors import BlobNotFoundError, ContentTooLargeError, translated
 from rundlet.storage.sync import boot_id, sync_filesystem
 from rundlet.storage.tree import remove_path
@@ -25,6 +25,8 @@ from rundlet.util.fs import write_atomic
 CHUNK: Final = 1 << 20
 READ_LIMIT: Final = 8 << 20
 _MARGIN_NS: Final = 60 * 1_000_000_000  # file times are coarse, and clocks are set
+_KEPT_NS: Final = 24 * 3600 * 1_000_000_000
+_PART: Final = ".part"  # ends the name of an ingest of what is known, which the next one can go on with
 
 
 class _Synced(msgspec.Struct, frozen=True):
@@ -104,9 +106,10 @@ class ContentStore:
     def ingest(self, key: str, expected: Descriptor | None = None) -> Ingest:
         """Begin, or go on with, writing a blob. ``key`` names the attempt (any text; the digest is a good one).
 
-        Raises IngestBusyError when another ingest of that key is open, StorageError.
+        What is ``expected`` can be gone on with a day later, also by an engine that was started meanwhile. Raises
+        IngestBusyError when another ingest of that key is open, StorageError.
         """
-        name = hashlib.sha256(key.encode()).hexdigest()
+        name = hashlib.sha256(key.encode()).hexdigest() + (_PART if expected is not None else "")
         return Ingest(f"{self._ingests}/{name}", key, expected, self.path)
 
     def write(self, data: bytes, expected: Digest | None = None) -> Digest:
@@ -167,19 +170,22 @@ class ContentStore:
         self._mark(now)
 
     def check(self) -> list[Digest]:
-        """At start: remove what a killed engine left half written; after an unclean boot also blobs that lost bytes.
+        """At start: remove what a killed engine left half written, but for downloads that can be gone on with; after an
+        unclean boot these, too, and blobs that lost bytes.
 
         Returns the digests of the blobs that were removed. Raises StorageError.
         """
+        synced = self._marker()
+        same_boot = synced is not None and synced.boot == boot_id()
         with translated("clean up", self._ingests):
             for name in os.listdir(self._ingests):
-                remove_path(f"{self._ingests}/{name}")
+                if not (same_boot and name.endswith(_PART)):
+                    remove_path(f"{self._ingests}/{name}")
             for algorithm in os.listdir(self._blobs):
                 for name in os.listdir(f"{self._blobs}/{algorithm}"):
                     if name.endswith(".tmp"):
                         remove_path(f"{self._blobs}/{algorithm}/{name}")
-        synced = self._marker()
-        if synced is not None and synced.boot == boot_id():
+        if same_boot:
             return []
         since = synced.ns - _MARGIN_NS if synced else 0
         suspects = [digest for digest in self.iterate() if os.stat(self.path(digest)).st_mtime_ns >= since]
@@ -189,6 +195,18 @@ class ContentStore:
         # What was read after a boot came from the disk: no need to sync, which would hold up the engine's start.
         self._mark(self._clock.now_ns())
         return broken
+
+    def expire(self) -> None:
+        """Remove the beginnings of downloads that nobody has gone on with for a day. Raises StorageError."""
+        before = self._clock.now_ns() - _KEPT_NS
+        with translated("clean up", self._ingests):
+            for name in os.listdir(self._ingests):
+                path = f"{self._ingests}/{name}"
+                try:
+                    if name.endswith(_PART) and os.stat(path).st_mtime_ns < before:
+                        remove_unlocked(path)
+                except FileNotFoundError:
+                    continue  # it became a blob meanwhile
 
     def _changed_ns(self) -> int:
         """When the last blob came or went."""
