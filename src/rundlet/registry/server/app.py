@@ -1,6 +1,5 @@
 """Requests to handlers, errors to answers, and who may ask."""
 
-import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -16,6 +15,8 @@ from rundlet.registry.server.pulling import Pulling, Upstream
 from rundlet.registry.server.pushing import Pushing
 from rundlet.registry.server.store import Store
 from rundlet.registry.server.trust import Trust
+from rundlet.registry.server.uploads import FULL
+from rundlet.util.database import StateError
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +46,11 @@ class Registry:
             answer = await self._answer(request)
         except ServerError as exc:
             answer = _failure(exc)
+        except StateError as exc:
+            _log.error("%s %s: %s", request.method, request.path, exc)
+            answer = _failure(FullDiskError() if exc.full else ServerError(str(exc)))
         except OSError as exc:
-            full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = exc.errno in FULL
             _log.error("%s %s: %s", request.method, request.path, exc)
             answer = _failure(FullDiskError() if full else ServerError(exc.strerror or ""))
         if not answer.prepared:

@@ -57,6 +57,10 @@ class Index:
         )
         return bool(rows)
 
+    def keep_reserve(self) -> None:
+        """Room for deletions, which a full disk must not refuse. Raises OSError."""
+        self._database.keep_reserve()
+
     def has_blob_anywhere(self, digest: Digest) -> bool:
         return bool(self._database.query("SELECT 1 FROM blobs WHERE digest = ? LIMIT 1", (str(digest),)))
 
@@ -65,7 +69,7 @@ class Index:
             cursor.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (repository, str(digest), now_ns))
 
     def unlink_blobs(self, repository: str, digests: Iterable[Digest]) -> None:
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.executemany(
                 "DELETE FROM blobs WHERE repository = ? AND digest = ?", [(repository, str(d)) for d in digests]
             )
@@ -134,7 +138,7 @@ class Index:
     def delete_manifest(self, repository: str, digest: Digest) -> list[Digest]:
         """With its tags; what it referred to."""
         parameters = (repository, str(digest))
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             rows = cursor.execute(
                 'SELECT digest FROM "references" WHERE repository = ? AND manifest = ?', parameters
             ).fetchall()
@@ -144,7 +148,7 @@ class Index:
         return [Digest.parse(text) for (text,) in rows]
 
     def delete_tag(self, repository: str, tag: str) -> None:
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM tags WHERE repository = ? AND tag = ?", (repository, tag))
 
     # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +217,7 @@ class Index:
         return [identifier for (identifier,) in self._database.query("SELECT id FROM uploads")]
 
     def delete_upload(self, identifier: str) -> None:
-        with self._database.transaction() as cursor:
+        with self._database.transaction(freeing=True) as cursor:
             cursor.execute("DELETE FROM uploads WHERE id = ?", (identifier,))
 
 

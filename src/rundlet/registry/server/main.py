@@ -9,6 +9,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -93,6 +94,8 @@ async def _serve(options: argparse.Namespace) -> None:
     store = Store(index, BlobFiles(root), clock)
     await asyncio.to_thread(store.clean)
     await store.uploads.expire()
+    with suppress(OSError):
+        await asyncio.to_thread(index.keep_reserve)
     mirror = Mirror(store, options.mirror_of) if options.mirror_of else None
     trust = Trust(TrustServer(database, clock)) if mirror is None else None
     application = web.Application()

@@ -45,7 +45,7 @@ class Pushing:
             return _accepted(upload, 202)
         try:
             async with upload.lock:
-                await upload.append(body_chunks(request))
+                await self._store.uploads.add(upload, body_chunks(request))
                 await self._store.commit(upload, whole)
         except BaseException:
             await self._store.uploads.drop(upload)
@@ -60,7 +60,7 @@ class Pushing:
         upload = self._store.uploads.get(target.repository, target.last)
         async with upload.lock:
             _check_range(request, upload)
-            await upload.append(body_chunks(request))
+            await self._store.uploads.add(upload, body_chunks(request))
         return _accepted(upload, 202)
 
     async def finish(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -72,7 +72,7 @@ class Pushing:
         async with upload.lock:
             if request.can_read_body:
                 _check_range(request, upload)
-                await upload.append(body_chunks(request))
+                await self._store.uploads.add(upload, body_chunks(request))
             await self._store.commit(upload, digest)
         return _created(target.repository, digest)
 

@@ -24,6 +24,7 @@ from rundlet.registry.server.errors import (
 from rundlet.registry.server.index import Index
 from rundlet.registry.server.uploads import Upload, Uploads
 from rundlet.util.clock import Clock
+from rundlet.util.database import StateError
 
 _log = logging.getLogger(__name__)
 
@@ -201,6 +202,7 @@ class Store:
         now = time.monotonic()
         self._pending = {key: since for key, since in self._pending.items() if now - since < PENDING}
         await self.uploads.expire()
+        await asyncio.to_thread(self.index.keep_reserve)
         before = self._clock.now_ns() - UNREFERENCED * 10**9
         async with self._changes:
             unused = await asyncio.to_thread(self.index.unreferenced, before)
@@ -212,5 +214,5 @@ class Store:
             await asyncio.sleep(SWEEP_INTERVAL)
             try:
                 await self.sweep()
-            except OSError as exc:
+            except (OSError, StateError) as exc:
                 _log.warning("sweeping failed: %s", exc)

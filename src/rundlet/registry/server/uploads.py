@@ -5,6 +5,7 @@ the bytes; an upload that an earlier process began is read again once, at its en
 """
 
 import asyncio
+import errno
 import os
 import secrets
 import time
@@ -16,6 +17,7 @@ from rundlet.registry.server.blobs import CHUNK, BlobFiles, hash_file
 from rundlet.registry.server.errors import BlobUploadUnknownError, DigestInvalidError, UploadBusyError
 from rundlet.registry.server.index import Index
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 EXPIRY: Final = 24 * 3600.0
 """Seconds that an upload may lie without a byte being added."""
 
@@ -101,7 +103,11 @@ class Uploads:
 
         def make() -> Upload:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            self._index.add_upload(identifier, repository)
+            try:
+                self._index.add_upload(identifier, repository)
+            except BaseException:
+                os.unlink(path)
+                raise
             return Upload(identifier, repository, path, algorithm)
 
         upload = await asyncio.to_thread(make)
@@ -126,6 +132,16 @@ class Uploads:
             raise BlobUploadUnknownError(identifier) from exc
         self._open[identifier] = upload
         return upload
+
+    async def add(self, upload: Upload, chunks: AsyncIterator[bytes]) -> None:
+        """Write ``chunks``. When the disk is full the upload goes: what it would keep for a day would be all that there
+        is. Raises OSError, what ``chunks`` raises."""
+        try:
+            await upload.append(chunks)
+        except OSError as exc:
+            if exc.errno in FULL:
+                await self.drop(upload)
+            raise
 
     async def drop(self, upload: Upload) -> None:
         """Forget the upload, and its file where that has not become a blob."""
