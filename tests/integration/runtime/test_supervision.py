@@ -178,10 +178,21 @@ async def test_launcher_imports_little(world: World) -> None:
 async def test_shims_are_small(world: World) -> None:
     boxes = [await world.box("sleep", "100").start() for _ in range(4)]
     await asyncio.sleep(0.2)
-    sizes = []
-    for box in boxes:
-        lines = Path(f"/proc/{box.shim_pid}/smaps_rollup").read_text().splitlines()
-        fields = {line.split()[0]: int(line.split()[1]) for line in lines[1:]}
-        sizes.append(fields["Private_Dirty:"] + fields["Private_Clean:"])
+    sizes = [_private(box.shim_pid) for box in boxes]
     print("private memory of shims, KiB:", sizes)
     assert max(sizes) <= 1750
+    for box in boxes[:2]:
+        for _ in range(3):
+            assert (await box.exec("true"))[0] == 0
+        await box.client.request("freeze")
+        await box.client.request("thaw")
+        await box.client.request("update", resources={"memory": {"limit": 1 << 27}}, strict=["memory"])
+    sizes = [_private(box.shim_pid) for box in boxes[:2]]
+    print("and after execs, a pause and a change of limits:", sizes)
+    assert max(sizes) <= 2100
+
+
+def _private(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    fields = {line.split()[0]: int(line.split()[1]) for line in lines[1:]}
+    return fields["Private_Dirty:"] + fields["Private_Clean:"]

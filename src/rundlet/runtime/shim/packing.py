@@ -12,12 +12,14 @@ from typing import Any, Final
 
 _POOL: Final = 16384  # where the interpreter's pools are of another size, a few more pages are copied
 _FRESH: Final = 20  # so many objects side by side are in a new pool
-_SMALLEST: Final = 32  # bytes
+_NUMBERS: Final = 1100  # fill two pools; one by one they can't be looked at, as the addresses are numbers, too
+_SMALLEST: Final = 48  # bytes
 _LARGEST: Final = 512  # larger objects don't come from pools
-_LARGE: Final = (65536, 32768, 16384, 8192, 4096, 2048, 1536, 1024, 896, 768, 704, 640, 608, 576, 560, 544, 528)
-_MOST: Final = 8192  # of one size
+_LARGE: Final = (4096, 2048, 1536, 1024, 896, 768, 704, 640, 608, 576, 560, 544, 528)
+_MOST: Final = 1 << 20  # bytes of one size; other allocators than those that are meant here don't go on for ever
 _SIDE_BY_SIDE: Final = 4
 _CACHED: Final = 1040  # bytes; libc keeps smaller ones as they are
+_EMPTY: Final = b"".__sizeof__()
 _SPARE: Final = 16  # bytes between two objects of libc's
 
 Codes = dict[int, CodeType]
@@ -69,6 +71,7 @@ def fill_gaps(*, whole: bool = False) -> list[object]:
     kept: list[object] = []
     for size in _LARGE:
         _fill_heap(size, kept)
+    kept += map(float, range(_NUMBERS))
     for size in range(_SMALLEST, _LARGEST + 1, 16):
         _fill_pools(size, kept, whole=whole)
     return kept
@@ -76,7 +79,7 @@ def fill_gaps(*, whole: bool = False) -> list[object]:
 
 def _fill_heap(size: int, kept: list[object]) -> None:
     in_a_row, before = 0, 0
-    for _ in range(_MOST):
+    for _ in range(_MOST // size):
         item = _object(size)
         kept.append(item)
         in_a_row = in_a_row + 1 if 0 < id(item) - before <= size + _SPARE else 1
@@ -89,7 +92,7 @@ def _fill_heap(size: int, kept: list[object]) -> None:
 
 def _fill_pools(size: int, kept: list[object], *, whole: bool) -> None:
     in_a_row, before = 0, 0
-    for _ in range(_MOST):
+    for _ in range(_MOST // size):
         item = _object(size)
         kept.append(item)
         in_a_row = in_a_row + 1 if id(item) == before + size else 1
@@ -99,6 +102,5 @@ def _fill_pools(size: int, kept: list[object], *, whole: bool) -> None:
 
 
 def _object(size: int) -> object:
-    """A new object of so many bytes."""
-    empty = b"".__sizeof__()
-    return bytes(size - empty) if size > empty else float(size)
+    """A new object of so many bytes, 34 at least."""
+    return bytes(size - _EMPTY)

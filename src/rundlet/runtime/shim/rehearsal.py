@@ -26,6 +26,13 @@ from rundlet.runtime.shim.stdio import Pipes
 _ROUNDS: Final = 10  # the interpreter looks at a function more closely from its eighth call on
 _PATIENCE: Final = 2.0  # seconds for a round, which takes two milliseconds
 _NAMES: Final = ("mount", "network", "uts", "pid", "ipc", "cgroup")
+_LIMITS: Final = {"memory": {"limit": 1 << 26, "swap": 1 << 27}, "cpu": {"quota": 50000, "period": 100000}}
+# There is no control group: all that comes before its files are written is learnt.
+_WISHES: Final[tuple[protocol.Message, ...]] = (
+    {"op": "freeze"},
+    {"op": "thaw"},
+    {"op": "update", "resources": _LIMITS, "strict": ["memory"]},
+)
 _MOUNTS: Final = (
     ("proc", "/proc", ["nosuid", "noexec", "nodev"]),
     ("tmpfs", "/dev", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -84,6 +91,9 @@ def _play(spec: dict[str, Any]) -> None:
     theirs.close()
     shim.loop.turn()
     while shim.execs.count():
+        shim.loop.turn()
+    for number, wish in enumerate(_WISHES, start=6):
+        protocol.send_packet(near, protocol.encode({**wish, "seq": number}))
         shim.loop.turn()
     protocol.send_packet(near, protocol.encode({"op": "signal", "seq": 5, "signal": 9}))
     shim.loop.run()
