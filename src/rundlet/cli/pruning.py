@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def confirm(message: str) -> bool:
-    """Docker's question; only ``y`` and ``yes`` are a yes. Raises CommandError at the end of input."""
+    """Docker's question; only ``y`` is a yes. Raises CommandError when it is interrupted."""
     sys.stdout.write(f"{message} [y/N] ")
     sys.stdout.flush()
     try:
@@ -25,7 +25,7 @@ def confirm(message: str) -> bool:
     except KeyboardInterrupt:
         sys.stdout.write("\n")
         raise CommandError("", 0) from None  # a question that is not answered is a no, not a failure
-    return answer.strip().lower() in ("y", "yes")
+    return answer.strip().lower() == "y"
 
 
 def chosen(call: Invocation) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.format.disk_usage import verbose_document, verbose_text
+from rundlet.cli.format.disk_usage import summary, verbose_document, verbose_text
 from rundlet.cli.format.templated import Format
 from rundlet.util.template.json_text import encode
 
@@ -84,3 +84,15 @@ def test_what_an_object_has_not(template: str, message: str) -> None:
     with pytest.raises(CommandError) as caught:
         shown(USAGE, template)
     assert caught.value.message.endswith(message)
+
+
+def test_what_is_shared_is_counted_once() -> None:
+    """Shared build cache is an image's; what an image shares may be unknown."""
+    shared = USAGE["BuildCache"][0] | {"ID": "c" * 64, "Shared": True, "Size": 5000}
+    image = USAGE["Images"][0] | {"SharedSize": -1, "Containers": -1}
+    usage = USAGE | {"BuildCache": [*USAGE["BuildCache"], shared], "Images": [image], "LayersSize": 1000}
+    assert "\nBuild cache usage: 3B\n" in verbose_text(usage)
+    assert verbose_text(usage).splitlines()[3].split()[-3:] == ["N/A", "N/A", "N/A"]
+    rows = {row["Type"]: row for row in summary(usage)}
+    assert (rows["Build Cache"]["Size"], rows["Build Cache"]["Reclaimable"]) == ("3B", "0B")
+    assert rows["Images"]["Reclaimable"] == "1kB (100%)"

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.format.containers import display_ports, ellipsis
+from rundlet.cli.format import containers, images
+from rundlet.cli.format.containers import display_ports
+from rundlet.cli.format.info import info_text
 from rundlet.cli.format.natural import natural
 from rundlet.cli.format.points import timestamp
 from rundlet.cli.format.rows import print_rows
-from rundlet.cli.format.table import layout
+from rundlet.cli.format.table import ellipsis, layout
 from rundlet.cli.format.times import go_timestamp, parse_rfc3339
 from rundlet.cli.format.units import bytes_size, human_duration, human_size
 
@@ -184,3 +186,34 @@ def test_what_rows_have_not(capsys: pytest.CaptureFixture[str], template: str, m
 
 def test_names_are_listed_by_the_numbers_in_them() -> None:
     assert sorted(["b10", "b9", "51a", "9a", "a"], key=natural) == ["9a", "51a", "a", "b9", "b10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        ("日本語", 6, "日本語"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("é日本", 4, "é日…"),
+    ],
+)
+def test_letters_of_east_asia_are_two_wide(text: str, width: int, shown: str) -> None:
+    assert ellipsis(text, width) == shown
+    assert layout([("日本語日本語", "x"), ("a", "x")], minimum=0) == "日本語日本語   x\na              x\n"
+
+
+def test_networks_of_a_container_are_in_order() -> None:
+    assert containers.FIELDS["Networks"][1]({"NetworkSettings": {"Networks": {"b": {}, "a": {}}}}, False) == "a,b"
+
+
+def test_what_an_image_has_alone() -> None:
+    for shared, unique in ((-1, "N/A"), (400, "600B"), (None, "N/A")):
+        assert images.FIELDS["UniqueSize"][1]({"item": {"Size": 1000, "SharedSize": shared}}, False) == unique
+
+
+def test_info_of_another_engine() -> None:
+    told = {"DefaultAddressPools": [{"Base": "10.0.0.0/8", "Size": 24}], "ProductLicense": "Community"}
+    text = info_text({"Version": "1", "Context": "default", "Plugins": []}, told, debug=False)
+    assert " Product License: Community\n Default Address Pools:\n   Base: 10.0.0.0/8, Size: 24\n" in text

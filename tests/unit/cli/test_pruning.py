@@ -1,5 +1,6 @@
 """The question before something is removed."""
 
+import io
 import sys
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,6 +24,24 @@ def test_an_interrupt_is_a_no(noun: str, monkeypatch: pytest.MonkeyPatch, capsys
     shown = capsys.readouterr()
     assert shown.out.endswith("Are you sure you want to continue? [y/N] \n")
     assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "yes"), [("y", True), (" Y \n", True), ("yes\n", False), ("n\n", False), ("\n", False), ("", False)]
+)
+def test_only_one_letter_is_a_yes(answer: str, yes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    assert pruning.confirm("Really?") is yes
+
+
+def test_the_question_names_the_filters_in_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert (
+        main(["docker", "-H", "unix:///nowhere.sock", "system", "prune", "--filter=label=x", "--filter=label!=z"]) == 0
+    )
+    assert "filtered with:\n  - label!=z\n  - label=x\n\nAre you sure" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rundlet.cli.credentials import registry_headers
-from rundlet.cli.format.containers import ellipsis
 from rundlet.cli.format.rows import print_rows
+from rundlet.cli.format.table import ellipsis
 from rundlet.cli.options.filters import filters_query
 from rundlet.cli.reference import DOCKER_HUB
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rundlet.cli.format.table import ellipsis
 from rundlet.cli.format.units import human_duration, human_size
 
 TYPE_CHECKING = False
@@ -13,11 +14,6 @@ if TYPE_CHECKING:
 QUIET = "ID"
 SHORT_ID = 12
 COMMAND_WIDTH = 20
-
-
-def ellipsis(text: str, width: int) -> str:
-    """At most ``width`` characters, the last one ``…`` when something was cut."""
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def short_id(identifier: str) -> str:
@@ -97,7 +93,7 @@ def _local_volumes(item: Any, full: bool) -> str:
 
 
 def _networks(item: Any, full: bool) -> str:
-    return ",".join((item.get("NetworkSettings") or {}).get("Networks") or {})
+    return ",".join(sorted((item.get("NetworkSettings") or {}).get("Networks") or {}))
 
 
 def _ports(item: Any, full: bool) -> str:

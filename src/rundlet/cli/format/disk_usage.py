@@ -10,6 +10,7 @@ from rundlet.util.template.values import MISSING, Object, Pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 RUNNING = ("running", "paused", "restarting")
@@ -48,7 +49,8 @@ def summary(usage: Any) -> list[dict[str, str]]:
     """One row for each kind of object."""
     found = usage.get("Images") or []
     size = int(usage.get("LayersSize") or 0)
-    used = sum(max(0, image["Size"] - max(0, image.get("SharedSize") or 0)) for image in found if image["Containers"])
+    known = [image for image in found if image["Containers"] and (image.get("SharedSize") or 0) >= 0]
+    used = sum(max(0, image["Size"] - (image.get("SharedSize") or 0)) for image in known)
     active = sum(1 for image in found if (image.get("Containers") or 0) > 0)
     rows = [_row("Images", len(found), active, size, max(0, size - used) if found else 0)]
     items = usage.get("Containers") or []
@@ -62,11 +64,16 @@ def summary(usage: Any) -> list[dict[str, str]]:
     idle = sum(max(0, entry["Size"]) for entry in data if entry["RefCount"] == 0)
     rows.append(_row("Local Volumes", len(items), sum(1 for entry in data if entry["RefCount"] > 0), total, idle))
     items = usage.get("BuildCache") or []
-    total = sum(item.get("Size") or 0 for item in items)
-    idle = sum(item.get("Size") or 0 for item in items if not item.get("InUse") and not item.get("Shared"))
+    total = _size_of_cache(items)
+    idle = _size_of_cache(item for item in items if not item.get("InUse"))
     in_use = sum(1 for item in items if item.get("InUse"))
     rows.append(_row("Build Cache", len(items), in_use, total, idle, percent=False))
     return rows
+
+
+def _size_of_cache(items: Iterable[Any]) -> int:
+    """Of what is not shared with an image, which counts it."""
+    return sum(item.get("Size") or 0 for item in items if not item.get("Shared"))
 
 
 def _built(usage: Any) -> list[Any]:
@@ -90,14 +97,9 @@ def verbose_text(usage: Any) -> str:
     table: list[tuple[str, ...]] = [
         ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
     ]
-    names = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+    names = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize", "Containers")
     for row in rows:
-        item = row["item"]
-        shared = max(0, item.get("SharedSize") or 0)
-        cells = [str(images.FIELDS[name][1](row, False)) for name in names]
-        table.append(
-            (*cells, human_size(shared, 4), human_size(item["Size"] - shared, 4), str(item.get("Containers", 0)))
-        )
+        table.append(tuple(str(images.FIELDS[name][1](row, False)) for name in names))
     text = "Images space usage:\n\n" + layout(table)
     head = ("CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES")
     keys = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
@@ -108,7 +110,7 @@ def verbose_text(usage: Any) -> str:
     listed = [_volume_row(item) for item in usage.get("Volumes") or []]
     text += "\nLocal Volumes space usage:\n\n" + layout([("VOLUME NAME", "LINKS", "SIZE"), *listed])
     built = _built(usage)
-    size = human_size(sum(item.get("Size") or 0 for item in built), 4)
+    size = human_size(_size_of_cache(built), 4)
     fields: Any = build_cache.FIELDS
     head_cache = [fields[key][0] for key in build_cache.COLUMNS]
     cached = [[str(fields[key][1](item, False)) for key in build_cache.COLUMNS] for item in built]
@@ -171,9 +173,4 @@ def _columns(item: Any, fields: Any) -> dict[str, Any]:
 
 
 def _image(row: Any) -> dict[str, Any]:
-    shared = max(0, row["item"].get("SharedSize") or 0)
-    return _columns(row, images.FIELDS) | {
-        "Digest": "" if row["digest"] == "<none>" else row["digest"],
-        "SharedSize": human_size(shared, 4),
-        "UniqueSize": human_size(row["item"]["Size"] - shared, 4),
-    }
+    return _columns(row, images.FIELDS) | {"Digest": "" if row["digest"] == "<none>" else row["digest"]}

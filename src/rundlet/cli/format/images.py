@@ -70,12 +70,18 @@ def _count(key: str) -> Any:
     return compute
 
 
-def _bytes(key: str) -> Any:
+def _bytes(key: str, digits: int = 3) -> Any:
     def compute(row: Any, full: bool) -> str:
         value = row["item"].get(key)
-        return "N/A" if value is None or value < 0 else human_size(value)
+        return "N/A" if value is None or value < 0 else human_size(value, digits)
 
     return compute
+
+
+def _unique(row: Any, full: bool) -> str:
+    """What no other image has; the engine says what is shared where it was asked to find out."""
+    size, shared = row["item"].get("Size"), row["item"].get("SharedSize")
+    return "N/A" if size is None or shared is None or shared < 0 else human_size(size - shared, 4)
 
 
 FIELDS = {
@@ -85,10 +91,10 @@ FIELDS = {
     "Digest": ("DIGEST", lambda row, full: row["digest"]),
     "ID": ("IMAGE ID", _id),
     "Repository": ("REPOSITORY", lambda row, full: row["repository"]),
-    "SharedSize": ("SHARED SIZE", _bytes("SharedSize")),
+    "SharedSize": ("SHARED SIZE", _bytes("SharedSize", 4)),
     "Size": ("SIZE", _bytes("Size")),
     "Tag": ("TAG", lambda row, full: row["tag"]),
-    "UniqueSize": ("UNIQUE SIZE", lambda row, full: "N/A"),
+    "UniqueSize": ("UNIQUE SIZE", _unique),
     "VirtualSize": ("SIZE", lambda row, full: human_size(row["item"].get("Size", 0), 4)),
 }
 

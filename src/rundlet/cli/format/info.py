@@ -85,6 +85,7 @@ def _server(info: dict[str, Any]) -> Iterator[str]:
     if info.get("Debug"):
         yield f"  File Descriptors: {info.get('NFd', 0)}"
         yield f"  Goroutines: {info.get('NGoroutines', 0)}"
+        yield from _when(info, ((" System Time", "SystemTime"),))
         yield f"  EventsListeners: {info.get('NEventsListener', 0)}"
     yield from _when(info, (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")))
     labels = info.get("Labels") or ()
@@ -94,6 +95,11 @@ def _server(info: dict[str, Any]) -> Iterator[str]:
     yield f" Experimental: {_boolean(info.get('ExperimentalBuild'))}"
     yield from _registries(info.get("RegistryConfig") or {})
     yield f" Live Restore Enabled: {_boolean(info.get('LiveRestoreEnabled'))}"
+    yield from _when(info, (("Product License", "ProductLicense"),))
+    pools = info.get("DefaultAddressPools") or ()
+    if pools:
+        yield " Default Address Pools:"
+        yield from (f"   Base: {pool.get('Base', '')}, Size: {pool.get('Size', 0)}" for pool in pools)
 
 
 def _listed(label: str, values: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from rundlet.cli.format.containers import ellipsis, short_id
+from rundlet.cli.format.containers import short_id
+from rundlet.cli.format.table import ellipsis
 from rundlet.cli.format.units import human_size
 
 TYPE_CHECKING = False

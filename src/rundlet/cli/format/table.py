@@ -23,8 +23,26 @@ def visible(text: str, fd: int = 1) -> str:
 
 
 def display_width(text: str) -> int:
-    """Code points, as Go's tabwriter counts."""
-    return len(text)
+    """Columns of a terminal, as Docker's tables count them: letters of East Asia are two wide."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import east_asian_width
+
+    return len(text) + sum(east_asian_width(letter) in ("W", "F") for letter in text)
+
+
+def ellipsis(text: str, width: int) -> str:
+    """At most ``width`` columns, the last one ``…`` when something was cut."""
+    if display_width(text) <= width:
+        return text
+    text = text[: width - 1]
+    while display_width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - display_width(text))
 
 
 def layout(rows: Iterable[Sequence[str]], *, minimum: int = MINIMUM, padding: int = PADDING) -> str:
@@ -34,7 +52,7 @@ def layout(rows: Iterable[Sequence[str]], *, minimum: int = MINIMUM, padding: in
     _measure(lines, widths, 0, len(lines), 0, minimum, padding)
     out = []
     for line, width in zip(lines, widths, strict=True):
-        out.append("".join(cell.ljust(size) for cell, size in zip(line[:-1], width, strict=False)) + line[-1] + "\n")
+        out.append("".join(_padded(cell, size) for cell, size in zip(line[:-1], width, strict=False)) + line[-1] + "\n")
     return "".join(out)
 
 

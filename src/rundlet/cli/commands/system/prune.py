@@ -35,7 +35,7 @@ def _warning(call: Invocation) -> str:
     filters = chosen(call)
     if filters:
         text += "\n  Items to be pruned will be filtered with:\n"
-        text += "".join(f"  - {name}={value}\n" for name, value in filters)
+        text += "".join(f"  - {line}\n" for line in sorted(f"{name}={value}" for name, value in filters))
     return text + "\nAre you sure you want to continue?"
 
 
