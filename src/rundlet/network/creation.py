@@ -204,6 +204,18 @@ def _check_options(driver: str, options: Mapping[str, str]) -> None:
                 raise NetworkConfigError(f"failed to parse {name} value: {value} ({problem})")
 
 
+def check_shared(made: Network, others: Iterable[Network]) -> None:
+    """``others`` of its driver are on its parent already. Raises NetworkForbiddenError."""
+    for other in others:
+        using = f"network {other.name} is already using parent interface {other.parent}"
+        if made.driver == "ipvlan":
+            raise NetworkForbiddenError(using)
+        if made.options.get("macvlan_mode") == "passthru":
+            raise NetworkForbiddenError(f"cannot use mode passthru, macvlan {using}")
+        if other.options.get("macvlan_mode") == "passthru":
+            raise NetworkForbiddenError(f"macvlan {using} in mode passthru")
+
+
 def _check_number(name: str, value: str, what: str, possible: range, words: str) -> None:
     """Raises NetworkConfigError in Docker's words."""
     if not _INTEGER.fullmatch(value):

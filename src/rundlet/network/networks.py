@@ -105,6 +105,11 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.name in PREDEFINED
 
     @property
+    def third_layer(self) -> bool:
+        """Its interfaces have no neighbours, and need no router: they pass everything to their parent's machine."""
+        return self.driver == "ipvlan" and self.options.get("ipvlan_mode", "") in ("l3", "l3s")
+
+    @property
     def has_names(self) -> bool:
         """Whether containers on it find one another by name: on every network but Docker's own three."""
         return not self.predefined
@@ -168,7 +173,7 @@ class Network(msgspec.Struct, frozen=True, omit_defaults=True):
         Where nobody says so: as Docker does on links that lead to other machines, and not at all where an address's
         hardware address is always the same (``known``), so that nobody's cache can be wrong.
         """
-        if self.driver == "ipvlan" and self.options.get("ipvlan_mode", "l2") not in ("", "l2"):
+        if self.third_layer:
             return 0, 0  # there are no neighbours in the third layer
         chosen = self.options.get(ADVERTISED, ""), self.options.get(ADVERTISED_MS, "")
         needed = any(chosen) or not known or self.driver in PARENT_DRIVERS or self.given is not None

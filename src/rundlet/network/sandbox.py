@@ -166,7 +166,7 @@ def default_routes(joined: Sequence[tuple[Endpoint, Network]]) -> tuple[dict[str
                 if ipaddress.ip_address(gateway).is_link_local:  # an address that every link has its own of
                     route["interface"] = endpoint.interface
                 routes.append(route)
-            elif network.driver == "ipvlan" and (endpoint.address if version == 4 else endpoint.address6):
+            elif network.third_layer and (endpoint.address if version == 4 else endpoint.address6):
                 routes.append({"dst": _EVERYWHERE[version], "interface": endpoint.interface})
     return tuple(routes)
 
@@ -201,4 +201,4 @@ def leads_out(network: Network, gateway: str) -> bool:
     """Whether a default route can go by a network: ipvlan in its third layer's modes has no gateway and needs none."""
     if network.internal:
         return False
-    return bool(gateway) or network.driver == "ipvlan"
+    return bool(gateway) or network.third_layer

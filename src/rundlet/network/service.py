@@ -266,7 +266,9 @@ class NetworkService:
         if network.config_only and any(other.config_from == network.name for other in self._networks.all()):
             raise NetworkForbiddenError(f"configuration network {network.name} is in use")
         self._networks.hide(network.id)
-        return network
+        # Who is the last on an interface takes it away.
+        shared = any(network.parent and other.parent == network.parent for other in self._networks.all())
+        return msgspec.structs.replace(network, parent_made=network.parent_made and not shared)
 
     def remove_links(self, network: Network) -> None:
         """The second part of a removal. Slow; safe beside every other call."""
@@ -368,10 +370,10 @@ class NetworkService:
             return msgspec.structs.replace(made, bridge=name or own, given=given)
         if made.driver in PARENT_DRIVERS:
             parent = made.options.get("parent", "")
-            for other in existing:
-                if parent and other.parent == parent:
-                    raise NetworkForbiddenError(f"network {other.name} is already using parent interface {parent}")
-            ours = not parent or not self._host.has_interface(parent)
+            others = [other for other in existing if parent and other.parent == parent]
+            creation.check_shared(made, [other for other in others if other.driver == made.driver])
+            ours = not self._host.has_interface(parent) if parent else True
+            ours = ours or any(other.parent_made for other in others)
             name = parent or bridge.bridge_name(self._instance, made.id[:8])
             # Without a parent it leads nowhere.
             return msgspec.structs.replace(made, parent=name, parent_made=ours, internal=made.internal or not parent)
@@ -471,10 +473,8 @@ class NetworkService:
 
 
 def _has_gateway(network: Network, version: int) -> bool:
-    """Whether an address of each subnet is a router's."""
-    if network.driver == "bridge":
-        return network.host_has_address(version) or not network.internal
-    return network.driver != "ipvlan" or network.options.get("ipvlan_mode", "l2") == "l2"
+    """Whether an address of each subnet is a router's where none is named: who is on a LAN knows its routers."""
+    return network.driver not in PARENT_DRIVERS and (network.host_has_address(version) or not network.internal)
 
 
 def _nothing() -> None:

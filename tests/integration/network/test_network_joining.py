@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from unittest import mock
 
+import msgspec
 import pytest
 from tests.integration.network.lab import Lab, on_a_machine, shell
 
@@ -19,6 +20,7 @@ from rundlet.network.errors import (
     NotConnectedError,
     PoolOverlapError,
 )
+from rundlet.network.networks import Network
 from rundlet.network.portmap import parse_port_spec
 from rundlet.network.service import NetworkService
 from rundlet.util.clock import SystemClock
@@ -185,6 +187,26 @@ def test_macvlan_is_on_the_hosts_own_network(lab: Lab) -> None:
     service.release("c")
     service.remove("lan")
     assert "eth0" in shell("ip -br link")
+
+
+@on_a_machine
+def test_networks_that_share_an_interface(lab: Lab) -> None:
+    """The last one takes it away, if it was made for one of them."""
+    service = lab.service()
+    lab.neighbour()
+
+    def make(name: str, subnet: str) -> Network:
+        return service.create(Request(name, "macvlan", (Pool(subnet),), {"parent": "eth0"}))
+
+    one = make("one", "198.51.100.0/25")
+    service._networks.put(msgspec.structs.replace(one, parent_made=True))
+    two = make("two", "198.51.100.128/25")
+    assert two.parent_made
+    assert (one.subnets[0].gateway, two.subnets[0].gateway) == ("", ""), "nobody named a router"
+    service.remove("one")
+    assert "eth0@" in shell("ip -br link")
+    service.remove("two")
+    assert "eth0@" not in shell("ip -br link")
 
 
 @on_a_machine

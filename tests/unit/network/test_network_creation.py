@@ -11,7 +11,7 @@ from rundlet.linux.netlink import Netlink
 from rundlet.network import creation, ipam, sandbox
 from rundlet.network.creation import Pool, Request
 from rundlet.network.endpoint import Endpoint
-from rundlet.network.errors import NetworkConfigError, NetworkDriverError, PoolOverlapError
+from rundlet.network.errors import NetworkConfigError, NetworkDriverError, NetworkForbiddenError, PoolOverlapError
 from rundlet.network.names import Server, servers
 from rundlet.network.networks import (
     ADVERTISED,
@@ -222,3 +222,42 @@ def test_parents_that_cannot_be_made(name: str, message: str) -> None:
     with pytest.raises(NetworkConfigError) as caught:
         ParentDriver(cast(Netlink, Nothing())).ensure(network)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("driver", "mode", "other_mode", "message"),
+    [
+        ("macvlan", "", "", ""),
+        ("macvlan", "bridge", "private", ""),
+        (
+            "macvlan",
+            "passthru",
+            "",
+            "cannot use mode passthru, macvlan network one is already using parent interface eth0",
+        ),
+        ("macvlan", "", "passthru", "macvlan network one is already using parent interface eth0 in mode passthru"),
+        ("ipvlan", "", "", "network one is already using parent interface eth0"),
+    ],
+)
+def test_who_shares_a_parent(driver: str, mode: str, other_mode: str, message: str) -> None:
+    one = Network("1", "one", driver, 0, parent="eth0", options={f"{driver}_mode": other_mode})
+    two = Network("2", "two", driver, 0, options={f"{driver}_mode": mode, "parent": "eth0"})
+    creation.check_shared(two, [])
+    if not message:
+        creation.check_shared(two, [one])
+        return
+    with pytest.raises(NetworkForbiddenError) as caught:
+        creation.check_shared(two, [one])
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("mode", "routes"), [("l2", ()), ("", ()), ("l3", ({"dst": "0.0.0.0/0", "interface": "eth0"},))]
+)
+def test_ipvlan_without_a_router(mode: str, routes: object) -> None:
+    network = Network("n", "n", "ipvlan", 0, options={"ipvlan_mode": mode}, parent="eth0")
+    made = Endpoint("e", "c", "n", "c", "10.0.0.2", 24, "", "")
+    chosen = sandbox.choose_gateways([(made, network)])
+    assert chosen == ({4: "e"} if routes else {})
+    led = msgspec.structs.replace(made, leads=tuple(chosen))
+    assert sandbox.default_routes([(led, network)]) == routes

@@ -8,7 +8,6 @@ ip addr add 198.51.100.2/24 dev eth0
 ip addr add fd51::2/64 dev eth0 nodad
 ip link set eth0 up
 lan ip addr add 198.51.100.3/24 dev lan0
-lan ip addr add 198.51.101.1/24 dev lan0
 lan ip addr add fd51::3/64 dev lan0 nodad
 lan ip link set lan0 up
 lan ip link set lo up
@@ -52,7 +51,10 @@ check 'others do, by name' rundlet run --rm --network mac bb ping -c1 -W9 box
 check 'the machine does not' fails ping -c1 -W1 198.51.100.77
 remove_all
 check 'the network goes' rundlet network rm mac
+lan ip addr add 198.51.101.200/24 dev lan0 # on the link in the second layer, by the machine in the third
 for mode in l2 l3 l3s; do
+  [ $mode != l3 ] || lan ip addr del 198.51.101.200/24 dev lan0
+  [ $mode = l2 ] || lan ip route replace 198.51.101.0/24 via 198.51.100.2
   rundlet network create -d ipvlan --subnet 198.51.101.0/24 -o parent=eth0 -o ipvlan_mode=$mode ip >/dev/null
   start box --network ip --ip 198.51.101.77 bb sleep 100000
   check "ipvlan $mode: others, by name" rundlet run --rm --network ip bb ping -c1 -W9 box
@@ -60,6 +62,18 @@ for mode in l2 l3 l3s; do
   remove_all
   rundlet network rm ip >/dev/null
 done
+
+lan ip link add link lan0 name lan0.40 type vlan id 40
+lan ip addr add 198.51.102.100/24 dev lan0.40
+lan ip link set lan0.40 up
+for name in one:0 two:128; do
+  rundlet network create -d macvlan --subnet "198.51.102.${name#*:}/25" -o parent=eth0.40 "${name%:*}" >/dev/null
+done
+check 'a VLAN that it makes' rundlet run --rm --network one bb ping -c1 -W9 198.51.102.100
+rundlet network rm one >/dev/null
+check 'another network is still on it' ip link show eth0.40
+rundlet network rm two >/dev/null
+check 'the last one takes it away' fails ip link show eth0.40
 
 rundlet network create --ipv4=false --ipv6 --subnet fd52::/64 only6 >/dev/null
 start web --network only6 -p 8080:80 bb httpd -f
