@@ -190,6 +190,10 @@ def test_downloads_that_nobody_goes_on_with(store: ContentStore, tmp_path: Path)
     busy.close()
     store.expire()
     assert _ingests(store) == []
+    begun(store, "new", DESCRIPTOR)
+    assert store.expire(1) == 0
+    assert store.expire(SystemClock().now_ns()) == 3
+    assert _ingests(store) == []
 
 
 def test_start_after_loss_of_power(store: ContentStore, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Others go on meanwhile: each image is looked at again when its turn comes, and o
 in between is left alone.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from rundlet.api.filters import Filters
@@ -20,7 +21,8 @@ Discard = Callable[[Image, Sequence[str]], Awaitable[Sequence[ImageDeleted]]]
 async def prune(context: Context, filters: Filters, discard: Discard) -> ImagesPruned:
     """Images without a tag that no container uses; with ``dangling=false`` all that no container uses.
 
-    Then an image in use loses those of its names that no container was made from, as with Docker.
+    Then an image in use loses those of its names that no container was made from, as with Docker. The beginnings of
+    downloads that nobody goes on with now go, too.
     """
     dangling_only = filters.boolean("dangling") is not False
     until = parse_until(filters.get("until"), context.clock)
@@ -41,6 +43,9 @@ async def prune(context: Context, filters: Filters, discard: Discard) -> ImagesP
         gone = await discard(image, names)
         deleted += gone
         freed += sum(sizes.get(item.deleted or "", 0) for item in gone)
+    if not (filters.get("label") or filters.get("label!")):
+        now = context.clock.now_ns()
+        freed += await asyncio.to_thread(context.images.content.expire, now if until is None else until)
     context.events.publish("image", "prune", "", {"reclaimed": str(freed)})
     return ImagesPruned(images_deleted=tuple(deleted) or None, space_reclaimed=freed)
 

@@ -113,13 +113,14 @@ class Ingest:
         self.abort()
 
 
-def remove_unlocked(path: str) -> None:
-    """Remove what an ingest left at ``path``, unless one has it open. Raises OSError."""
+def remove_unlocked(path: str) -> bool:
+    """Remove what an ingest left at ``path``, unless one has it open; whether it went. Raises OSError."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)
     except BlockingIOError:
-        return
+        return False
     finally:
         os.close(fd)
+    return True

@@ -196,17 +196,23 @@ class ContentStore:
         self._mark(self._clock.now_ns())
         return broken
 
-    def expire(self) -> None:
-        """Remove the beginnings of downloads that nobody has gone on with for a day. Raises StorageError."""
-        before = self._clock.now_ns() - _KEPT_NS
+    def expire(self, before: int | None = None) -> int:
+        """Remove the beginnings of downloads that nobody has gone on with for a day, or since ``before`` (nanoseconds).
+
+        The bytes that were freed. Raises StorageError.
+        """
+        before = self._clock.now_ns() - _KEPT_NS if before is None else before
+        freed = 0
         with translated("clean up", self._ingests):
             for name in os.listdir(self._ingests):
                 path = f"{self._ingests}/{name}"
                 try:
-                    if name.endswith(_PART) and os.stat(path).st_mtime_ns < before:
-                        remove_unlocked(path)
+                    found = os.stat(path)
+                    if name.endswith(_PART) and found.st_mtime_ns <= before and remove_unlocked(path):
+                        freed += found.st_size
                 except FileNotFoundError:
                     continue  # it became a blob meanwhile
+        return freed
 
     def _changed_ns(self) -> int:
         """When the last blob came or went."""
