@@ -1,5 +1,7 @@
 """How an image leaves a build: media types, compression, pushed by its digest, as a directory."""
 
+import base64
+import gzip
 import hashlib
 import io
 import json
@@ -14,7 +16,9 @@ from tests.e2e.buildx import Files, Store, buildx
 from tests.engines import Done, Engine
 from tools.registry import Registry
 
-from rundlet.api.buildkit import Exporter
+from rundlet.api.buildkit import CacheEntry, CacheOptions, Exporter
+from rundlet.oci.platform import Platform
+from rundlet.transport.http2.grpc import CallError
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
@@ -34,7 +38,7 @@ class Archive:
             self.members = {one.name: archive.extractfile(one).read() for one in archive if one.isreg()}  # type: ignore[union-attr]
         [self.entry] = json.loads(self.members["index.json"])["manifests"]
         self.manifest: dict[str, Any] = json.loads(self.blob(self.entry["digest"]))
-        self.types = [layer["mediaType"] for layer in self.manifest["layers"]]
+        self.types = [layer["mediaType"] for layer in self.manifest.get("layers", ())]
 
     def blob(self, digest: str) -> bytes:
         return self.members[f"blobs/sha256/{digest.removeprefix('sha256:')}"]
@@ -102,6 +106,69 @@ def test_what_is_refused(context: Context) -> None:
     assert "can't push tagged ref docker.io/library/a:1 by digest" in refused(
         context, "type=image,name=a:1,push-by-digest=true,push=true"
     )
+
+
+def test_an_annotated_manifest_needs_no_index(context: Context, registry: Registry) -> None:
+    name = f"{registry.address}/noted:1"
+    context.ok("--annotation", "a=b", "-t", name, "--push")
+    request = urllib.request.Request(f"http://{registry.address}/v2/noted/manifests/1")
+    request.add_header("Accept", f"{OCI}.manifest.v1+json, {OCI}.index.v1+json")
+    with urllib.request.urlopen(request) as answer:
+        assert json.loads(answer.read())["annotations"] == {"a": "b"}
+    context.engine.ok("rmi", name)
+    noted = built(context, "type=oci", "--annotation", "a=b", "-t", "packed:3")
+    assert noted.manifest["annotations"] == {"a": "b"}
+    assert noted.entry["mediaType"] == f"{OCI}.manifest.v1+json"
+    listed = built(context, "type=oci", "--annotation", "manifest-descriptor:a=b", "-t", "packed:3")
+    assert listed.entry["mediaType"] == f"{OCI}.index.v1+json"
+    context.engine.ok("rmi", "packed:3")
+
+
+def test_an_index_of_one_platform(context: Context, tmp_path: Path) -> None:
+    words = ("--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
+    assert built(context, "type=oci", *words).entry["mediaType"] == f"{OCI}.index.v1+json"
+    assert built(context, "type=oci").entry["mediaType"] == f"{OCI}.manifest.v1+json"
+    context.ok("-o", str(tmp_path / "out"), *words)
+    (directory,) = (tmp_path / "out").iterdir()
+    assert directory.name == str(Platform.host()).replace("/", "_")
+    assert "invalid value perhaps" in context.build("--build-arg", "BUILDKIT_MULTI_PLATFORM=perhaps").stderr
+
+
+def test_times_are_rewritten_where_there_is_one_to_take(context: Context) -> None:
+    output, date = "type=oci,rewrite-timestamp=true", ("--build-arg", "SOURCE_DATE_EPOCH=1000")
+    archive = built(context, output, *date)
+    layer = gzip.decompress(archive.blob(archive.manifest["layers"][1]["digest"]))
+    with tarfile.open(fileobj=io.BytesIO(layer)) as members:
+        assert [member.mtime for member in members] == [1000]
+    refused = context.build("-o", f"{output},dest=/nowhere")
+    assert "rewrite-timestamp=true without SOURCE_DATE_EPOCH is not supported by Rundlet" in refused.stderr
+    refused = context.build("-o", "type=image,rewrite-timestamp=false", *date)
+    assert "rewrite-timestamp=false with SOURCE_DATE_EPOCH is not supported by Rundlet" in refused.stderr
+
+
+def test_what_is_asked_of_a_cache_has_an_effect_or_is_refused(context: Context) -> None:
+    for words, said in (
+        ("type=local,dest=/nowhere,compression=zstd", "attribute compression of --cache-to"),
+        ("type=registry,ref=a/b,image-manifest=true", "attribute image-manifest of --cache-to"),
+        ("type=inline,mode=max", "attribute mode of --cache-to"),
+        ("type=gha", "--cache-to of type gha"),
+    ):
+        assert f"{said} {words}".removesuffix(" type=gha") in context.build("--cache-to", words).stderr
+    lost = "type=registry,ref=127.0.0.1:1/lost:1"
+    assert context.build("-t", "packed:4", "--cache-to", lost).returncode == 1
+    assert "failed to export cache" in context.ok("-t", "packed:4", "--cache-to", f"{lost},ignore-error=true")
+    context.engine.ok("rmi", "packed:4")
+
+
+async def test_what_a_client_asks_of_a_cache_in_a_directory(engine: Engine, context: Context) -> None:
+    entry = CacheEntry("local", {"dest": "x", "tag": "t", "compression": "zstd"})
+    async with buildx(engine.socket, Files({"context": context.path, "dockerfile": context.path})) as client:
+        with pytest.raises(CallError, match="attribute compression of --cache-to"):
+            await client.solve("r1", {}, cache=CacheOptions(exports=(entry,)))
+        answer = await client.solve("r2", {"multi-platform": "true"}, Exporter("moby", {"name": "packed:5"}))
+    kind = json.loads(base64.b64decode(answer["containerimage.descriptor"]))["mediaType"]
+    assert kind == f"{OCI}.index.v1+json"
+    engine.ok("rmi", "packed:5")
 
 
 def test_pushed_by_digest_and_known_by_it(context: Context, registry: Registry, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from rundlet.api.buildkit import CacheEntry, Definition, Exporter
 from rundlet.api.builds import BuildOptions, Output, Ulimit
 from rundlet.api.images import AuthConfig
+from rundlet.builder.dockerfile.arguments import MULTI_PLATFORM
 from rundlet.builder.namedcontexts import IMAGE, INPUT, is_remote
 from rundlet.engine.buildkit.graphs import location_of, result_of, source_of
 from rundlet.engine.builds.indexes import INDEX, KINDS, MANIFEST
@@ -34,6 +35,7 @@ _RESOLVE_MODES: Final = frozenset({"default", _PULL, "local"})
 _TOLD: Final = frozenset({"source", "cmdline", "frontend.caps", "multi-platform", "hostname", "requestid"})
 """Read elsewhere, or about the client itself."""
 _EXPORTS: Final = {"moby": "image", "image": "image", "docker": "docker", "oci": "oci", "tar": "tar", "local": "local"}
+_OF_DIRECTORIES: Final = frozenset({"src", "dest", "digest", "tag"})
 _TRUE: Final = frozenset({"true", "1"})
 _NOTED: Final = "|".join(sorted({*KINDS, "index-descriptor"}, reverse=True))
 _ANNOTATION: Final = re.compile(rf"annotation(?:-(?P<kind>{_NOTED}))?(?P<platform>\[[^\]]+\])?\.(?P<key>.+)")
@@ -106,7 +108,7 @@ def plan(
         pull=asked.mode() == _PULL,
         no_cache=attributes.get("no-cache") == "",
         no_cache_filter=_words(attributes.get("no-cache", "")),
-        build_args=dict(asked.below("build-arg:")),
+        build_args={**_multi_platform(attributes), **asked.below("build-arg:")},
         labels=dict(asked.below("label:")),
         extra_hosts=_hosts(attributes.get("add-hosts", "")),
         network_mode=attributes.get("force-network-mode", ""),
@@ -138,6 +140,12 @@ def plan(
     if alone and any(text.startswith(f"{INDEX}:") for text in annotations):
         raise InvalidParameterError("index annotations not supported for single platform export")
     return found
+
+
+def _multi_platform(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Whether there is to be an index of one platform, too, as the argument that says the same."""
+    value = attributes.get("multi-platform", "")
+    return {MULTI_PLATFORM: value} if value else {}
 
 
 def _check_frontend(frontend: str, attributes: Mapping[str, str]) -> None:
@@ -334,8 +342,10 @@ def _drop(attributes: dict[str, str], name: str, holds: Callable[[str], bool]) -
 def _cache(entry: CacheEntry, store: str, place: str) -> str:
     """``entry`` as an option; of a directory of the client's, ``place`` is what it is called in ``store``."""
     if entry.type == "local":
-        mode = entry.attributes.get("mode", "min")
-        return f"type=local,{'src' if store == INPUT else 'dest'}={store}{_quoted(place)},mode={mode}"
+        # Which of a directory's caches it is, is the client's business.
+        more = sorted((name, value) for name, value in entry.attributes.items() if name not in _OF_DIRECTORIES)
+        named = f"{'src' if store == INPUT else 'dest'}={store}{_quoted(place)}"
+        return ",".join(("type=local", named, *(f"{name}={value}" for name, value in more)))
     return ",".join((f"type={entry.type}", *(f"{name}={value}" for name, value in sorted(entry.attributes.items()))))
 
 

@@ -43,6 +43,11 @@ class Annotations(msgspec.Struct, frozen=True):
             if of_kind == kind and (only is None or (platform is not None and only.matches(platform.normalized())))
         }
 
+    @property
+    def of_an_index(self) -> bool:
+        """Whether one is of what only an index has."""
+        return any(kind != MANIFEST for kind, *_ in self.entries)
+
     def __bool__(self) -> bool:
         return bool(self.entries)
 

@@ -1,6 +1,7 @@
 """From the API's query to what the builder is asked to do; what can't be carried out is refused here, by name."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -21,10 +22,12 @@ SPLIT = "platform-split"
 _FILES = frozenset({"tar", "local"})
 BY_DIGEST = "push-by-digest"
 """The attribute of an image that is pushed without a tag, and has no name here."""
+REWRITE = "rewrite-timestamp"
+_IMAGES = packing.ATTRIBUTES | {"name", REWRITE}
 _ATTRIBUTES = dict.fromkeys(_FILES, frozenset({"name", SPLIT})) | {
-    "image": packing.ATTRIBUTES | {"name", "push", BY_DIGEST, "name-canonical"},
-    "docker": packing.ATTRIBUTES | {"name"},
-    "oci": packing.ATTRIBUTES | {"name", "tar"},
+    "image": _IMAGES | {"push", BY_DIGEST, "name-canonical"},
+    "docker": _IMAGES,
+    "oci": _IMAGES | {"tar"},
 }
 _ALLOWED = frozenset({"network.host", "security.insecure"})
 
@@ -54,10 +57,14 @@ def check(options: BuildOptions) -> None:
     packing.packings(options.outputs)
     indexes.parse_annotations(options.annotations)
     attestations.parse(options.attests)
+    flag_of(options, MULTI_PLATFORM)
     if len(platforms(options)) > 1:
         _check_several(options)
-    elif flag_of(options, MULTI_PLATFORM):
-        raise NotSupportedError(f"{MULTI_PLATFORM} of one platform")
+    dated = bool(options.build_args.get("SOURCE_DATE_EPOCH"))
+    for output in options.outputs:
+        # What the build adds has no later times wherever there is such a date, and no other times where there is none.
+        if (wanted := output.attrs.get(REWRITE, "")) and is_true(wanted) != dated:
+            raise NotSupportedError(f"{REWRITE}={wanted} {'with' if dated else 'without'} SOURCE_DATE_EPOCH")
     for source in options.cache_from:
         cache_reference(source, "cache-from")
     for target in options.cache_to:
@@ -78,18 +85,27 @@ def cache_reference(text: str, flag: str) -> str:
         return Reference.parse(text).with_default_tag().familiar
     fields = dict(field.partition("=")[::2] for field in text.split(","))
     kind = fields.pop("type", "")
-    if kind == "inline":
-        return ""
-    if fields.pop("mode", "min") not in ("min", "max"):
-        raise InvalidParameterError(f"invalid value for mode in --{flag} {text}")
-    if kind == "local":
-        return LOCAL + fields.get("src" if flag == "cache-from" else "dest", "").removeprefix(LOCAL)
-    if kind != "registry":
+    place = {"local": "src" if flag == "cache-from" else "dest", "registry": "ref"}.get(kind)
+    if place is None and kind != "inline":
         raise NotSupportedError(f"--{flag} of type {kind or text}")
-    reference = fields.pop("ref", "")
-    if fields:
-        raise NotSupportedError(f"--{flag} {text}")
-    return Reference.parse(reference).with_default_tag().familiar
+    if place is not None and fields.pop("mode", "min") not in ("min", "max"):
+        raise InvalidParameterError(f"invalid value for mode in --{flag} {text}")
+    if (kind, flag) == ("registry", "cache-to"):
+        is_true(fields.pop(_MAY_FAIL, "false"))
+    found = fields.pop(place, "") if place is not None else ""
+    for name in fields:
+        raise NotSupportedError(f"attribute {name} of --{flag} {text}")
+    if kind == "registry":
+        return Reference.parse(found).with_default_tag().familiar
+    return LOCAL + found.removeprefix(LOCAL) if kind == "local" else ""
+
+
+_MAY_FAIL: Final = "ignore-error"
+
+
+def may_fail(cache_to: str) -> bool:
+    """Whether the build is good without it."""
+    return is_true(dict(field.partition("=")[::2] for field in cache_to.split(",")).get(_MAY_FAIL, "false"))
 
 
 def is_whole(cache_to: str) -> bool:

@@ -10,17 +10,28 @@ from urllib.parse import quote
 import msgspec
 
 from rundlet.api.builds import BuildOptions, Output
+from rundlet.builder.dockerfile.arguments import MULTI_PLATFORM
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
 from rundlet.engine.builds.caches import CacheExporter
 from rundlet.engine.builds.packing import MAIN, is_true
-from rundlet.engine.builds.requests import LOCAL, SPLIT, by_digest, cache_reference, is_whole, names_of
+from rundlet.engine.builds.requests import (
+    LOCAL,
+    SPLIT,
+    by_digest,
+    cache_reference,
+    flag_of,
+    is_whole,
+    may_fail,
+    names_of,
+)
+from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
-from rundlet.errors import InvalidParameterError
+from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.records import Image, Progress
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.mediatype import is_index
@@ -81,7 +92,7 @@ class Results:
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
-                outputs.append({"index": index, "url": _files_of(platforms, output.attrs)})
+                outputs.append({"index": index, "url": _files_of(platforms, output.attrs, options)})
         return outputs
 
     async def _caches(
@@ -102,7 +113,12 @@ class Results:
                 outputs.append({"cache": index, "url": f"/images/get?{query}"})
             elif reference:
                 exporter = CacheExporter(self._context, self._rooms.leases, push)
-                await exporter.export(image, others, Reference.parse(reference))
+                try:
+                    await exporter.export(image, others, Reference.parse(reference))
+                except RundletError as exc:
+                    if not may_fail(target):
+                        raise
+                    RichReporter(emit, self._context.clock).warning(f"failed to export cache: {exc}")
         return outputs
 
     async def _published(
@@ -200,15 +216,15 @@ def _archived(
     tags: Sequence[Reference], image: Image, target: Descriptor | None, named: Descriptor | None
 ) -> list[str]:
     """What an archive of ``target`` is asked for by; ``named``: what the names point at."""
-    if target == named or target is None:
+    index = target is not None and is_index(target.media_type)
+    if target is None or target.digest == image.manifest.digest or (index and target == named):
         # Without a name several platforms are one index all the same.
-        index = target is not None and is_index(target.media_type)
         return [tag.familiar for tag in tags] or [str(target.digest if target is not None and index else image.id)]
     return [f"{tag.canonical}@{target.digest}" for tag in tags] or [str(target.digest)]
 
 
-def _files_of(images: Sequence[Image], attributes: Mapping[str, str]) -> str:
+def _files_of(images: Sequence[Image], attributes: Mapping[str, str], options: BuildOptions) -> str:
     """Where the files of an output are."""
-    split = attributes.get(SPLIT, "true" if len(images) > 1 else "false")
+    split = attributes.get(SPLIT, "true" if len(images) > 1 or flag_of(options, MULTI_PLATFORM) else "false")
     names = "".join(f"{image.id}," for image in images) if is_true(split) else str(images[0].id)
     return f"/rundlet/images/{names}/root"

@@ -26,6 +26,7 @@ from rundlet.api.builds import (
 )
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.streams import Attachment
+from rundlet.builder.dockerfile.arguments import MULTI_PLATFORM
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.errors import LocatedError
 from rundlet.builder.namedcontexts import is_remote
@@ -41,7 +42,7 @@ from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
 from rundlet.engine.builds.packing import MAIN, Packing, Repacker, packings
 from rundlet.engine.builds.pruning import BuildCacheService
-from rundlet.engine.builds.requests import build_request, check, platforms, tagged, travels, with_platform
+from rundlet.engine.builds.requests import build_request, check, flag_of, platforms, tagged, travels, with_platform
 from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.supplies import RequestSupply, Supply
@@ -354,8 +355,8 @@ class BuildService:
         """An index, or a manifest that is not the image's own; None for that."""
         wanted = attestations.parse(options.attests)
         annotations = indexes.parse_annotations(options.annotations)
-        several = bool(wanted or annotations or len(built) > 1)
-        if not several and packing == Packing():
+        several = bool(wanted or annotations.of_an_index or len(built) > 1 or flag_of(options, MULTI_PLATFORM))
+        if not several and not annotations and packing == Packing():
             return None
         parts: list[indexes.Part] = []
         for one in reversed(built):
