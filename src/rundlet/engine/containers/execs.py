@@ -14,13 +14,14 @@ from rundlet.container.record import Record
 from rundlet.container.state import Status, is_running
 from rundlet.engine.containers.attributes import event_attributes
 from rundlet.engine.containers.bundle import BundleMaker
-from rundlet.engine.containers.failures import CANNOT_EXECUTE, OTHER, start_error
+from rundlet.engine.containers.failures import CANNOT_EXECUTE, OTHER, StartFailedError, start_error
 from rundlet.engine.context import Context
 from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError
 from rundlet.runtime.shimclient import ShimClient, ShimRequestError
 from rundlet.util import ids
 
 KEPT_AFTER_END = 300.0
+_RELATIVE = "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown"
 
 
 class NoSuchExecError(NotFoundError):
@@ -121,6 +122,9 @@ class ExecService:
         wanted = item.request
         item.started = True
         size = body.console_size or wanted.console_size
+        if wanted.working_dir and not wanted.working_dir.startswith("/"):
+            item.code = CANNOT_EXECUTE
+            raise StartFailedError(_RELATIVE, CANNOT_EXECUTE)
         self._publish(record, _named("exec_start", wanted.cmd or ()), item)
         try:
             item.running = True

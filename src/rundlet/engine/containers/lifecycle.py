@@ -271,11 +271,14 @@ class Lifecycle:
 
     async def kill(self, reference: str, signal: str) -> None:
         """Raises NotRunningError (409), InvalidSignalError (400)."""
-        number = signals.parse(signal or "KILL")
         try:
+            number = signals.parse(signal or "KILL")
             record, shim = self._running(reference, "cannot kill container")
         except NoSuchContainerError as error:
             raise NotFoundError(f"cannot kill container: {reference}: {error}") from error
+        except signals.InvalidSignalError as error:
+            error.message = f"cannot kill container: {reference}: {error.message}"
+            raise
         config = documents.config(record)
         final = number == signals.parse("KILL")
         ended = self._context.live.of(record.id).next_exit() if final else None
