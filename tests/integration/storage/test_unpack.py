@@ -11,7 +11,7 @@ import stat
 import sys
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,8 @@ from rundlet.oci.digest import Digest
 from rundlet.storage.errors import LayerError, LayerNotFoundError, SizeMismatchError
 from rundlet.storage.layer import apply, aside
 from rundlet.storage.layer.compression import PIECE
-from rundlet.storage.layer.unpack import UnpackResult, unpack
-from rundlet.storage.snapshot import OverlaySnapshotter
+from rundlet.storage.layer.unpack import UnpackResult, unpack, unpack_detached
+from rundlet.storage.snapshot import OverlaySnapshotter, Preparation
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -321,6 +321,36 @@ def test_cancellation_leaves_nothing(snapshotter: OverlaySnapshotter, tmp_path: 
     asyncio.run(go(blocking()))
     _nothing_left(snapshotter, tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_cancelled_while_its_directory_is_made(
+    snapshotter: OverlaySnapshotter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+    prepare = snapshotter.prepare_layer
+
+    def slowly(parent: Digest | None) -> Preparation:
+        begun.set()
+        assert may_go_on.wait(60)
+        return prepare(parent)
+
+    async def go(work: Coroutine[object, object, object]) -> None:
+        task = asyncio.create_task(work)
+        assert await asyncio.to_thread(begun.wait, 60)
+        task.cancel()
+        await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(snapshotter, "prepare_layer", slowly)
+    source = [archive(SIMPLE)]
+    asyncio.run(go(unpack(iter(source), snapshotter, ForkLauncher(), parent=None)))
+    _nothing_left(snapshotter, tmp_path)
+    begun.clear()
+    may_go_on.clear()
+    asyncio.run(go(unpack_detached(iter(source), snapshotter, ForkLauncher(), hash_plain=True)))
+    _nothing_left(snapshotter, tmp_path)
 
 
 def test_killed_worker(snapshotter: OverlaySnapshotter, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ async def unpack(
     Raises: LayerError, DigestMismatchError, SizeMismatchError, StorageError, and whatever ``source``, ``after`` or
     ``keeper`` does.
     """
-    preparation = await asyncio.to_thread(snapshotter.prepare_layer, parent)
+    preparation = await _prepared(snapshotter, parent)
     ended: asyncio.Future[int] | None = None
     try:
         hash_source = hash_source or expected is not None
@@ -163,7 +163,7 @@ async def unpack_detached(
     With ``hash_plain`` the result has the diff ID. Cancelled or failed, it leaves nothing behind. Raises LayerError,
     StorageError, and what ``source`` does.
     """
-    preparation = await asyncio.to_thread(snapshotter.prepare_layer, None)
+    preparation = await _prepared(snapshotter, None)
     try:
         pump, answer, ended = await _fill(source, preparation, workers, hash_source=False, hash_plain=hash_plain)
         await shielded(ended)
@@ -171,6 +171,17 @@ async def unpack_detached(
         await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
         raise
     return Detached(preparation, Digest.finish(pump.plain_hash) if pump.plain_hash else None, answer.size)
+
+
+async def _prepared(snapshotter: Snapshotter, parent: Digest | None) -> Preparation:
+    """The thread goes on when this is cancelled: what it makes then is nobody's, and goes again."""
+    making = asyncio.ensure_future(asyncio.to_thread(snapshotter.prepare_layer, parent))
+    try:
+        return await shielded(making)
+    except asyncio.CancelledError:
+        if making.done() and making.exception() is None:
+            await shielded(asyncio.to_thread(snapshotter.abort_layer, making.result()))
+        raise
 
 
 def _result(pump: "_Pump", answer: "_Answer", parent: Digest | None) -> UnpackResult:
