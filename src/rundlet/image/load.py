@@ -94,7 +94,8 @@ class Loader:
         await self._garbage.release(held[::-1], held)
 
     async def _read(self, source: AsyncIterator[bytes], parts: Parts, ahead: Ahead, watch: "_Watch") -> None:
-        await run_fed(source, Unarchiver(self._content, parts, ahead, watch).read, ahead.stop)
+        unarchiver = Unarchiver(self._content, parts, ahead, watch, self._snapshots.layer_limit)
+        await run_fed(source, unarchiver.read, ahead.stop)
         await ahead.finish()
 
     # ── making images ────────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore, Ingest
-from rundlet.storage.errors import LayerError
+from rundlet.storage.errors import LayerError, LayerTooLargeError
 from rundlet.storage.layer import fields, tar
 from rundlet.storage.layer.compression import Inflater, detect
 
@@ -65,11 +65,13 @@ class Watch(Protocol):
 class Unarchiver:
     """Reads one archive."""
 
-    def __init__(self, content: ContentStore, parts: Parts, taps: Taps, watch: Watch) -> None:
+    def __init__(self, content: ContentStore, parts: Parts, taps: Taps, watch: Watch, limit: int | None = None) -> None:
+        """``limit``: bytes of a file at most; an archive that is compressed may claim any number for little."""
         self._content = content
         self._parts = parts
         self._taps = taps
         self._watch = watch
+        self._limit = limit
 
     def read(self, chunks: Iterable[bytes]) -> None:
         """Read a tar, plain or compressed; the parts grow as it goes. Raises ArchiveError, LayerError, StorageError."""
@@ -82,6 +84,8 @@ class Unarchiver:
                     raise ArchiveError("the archive holds more files than any archive of images")
                 name = entry.name.decode("utf-8", "surrogateescape")
                 if entry.type == tar.REGULAR:
+                    if self._limit is not None and entry.size > self._limit:
+                        raise LayerTooLargeError(self._limit)
                     parts.files[name] = self._store(reader, name, entry.size)
                 elif entry.type in (tar.SYMLINK, tar.HARDLINK):
                     link = entry.link.decode("utf-8", "surrogateescape")

@@ -24,7 +24,7 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Registry
-from rundlet.storage.errors import LayerError
+from rundlet.storage.errors import LayerError, LayerTooLargeError
 from rundlet.storage.layer.compression import Inflater
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -469,6 +469,18 @@ async def test_a_layer_that_is_here_under_the_name_of_which_another_comes(
     with pytest.raises(DigestMismatchError):
         await room.loader.load(stream(archive(layout(image, {}, {}, other) | {"z": LAYER})), progress=room.hear)
     assert room.is_empty()
+
+
+async def test_files_without_end(room: Room) -> None:
+    """Whatever a compressed archive claims to hold, no file of it is larger than a layer may be."""
+    room.snapshots.layer_limit = 50_000
+    files = docker_archive(config(LAYER), ["l"]) | {"l": LAYER, "no-layer": bytes(50_001)}
+    with pytest.raises(LayerTooLargeError):
+        await room.loader.load(stream(gzip.compress(archive(files))), progress=room.hear)
+    assert room.is_empty()
+    files["no-layer"] = bytes(50_000)
+    await room.loader.load(stream(gzip.compress(archive(files))), progress=room.hear)
+    room.verify()
 
 
 async def test_documents_behind_links(room: Room) -> None:

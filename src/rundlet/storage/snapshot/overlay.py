@@ -79,7 +79,7 @@ class OverlaySnapshotter:
 
     def __init__(self, root: str, database: Database, clock: Clock, *, layer_limit: int | None = None) -> None:
         """``layer_limit``: bytes of a layer's tar at most, None for any size."""
-        self._layer_limit = layer_limit
+        self.layer_limit = layer_limit
         self._root = root
         self._database = database
         self._clock = clock
@@ -114,7 +114,7 @@ class OverlaySnapshotter:
                 "INSERT INTO layers (name, state, parent, boot, created_ns) VALUES (?, 'preparing', ?, ?, ?)",
                 (name, _text(parent), self._boot, self._clock.now_ns()),
             )
-        preparation = Preparation(name, f"{self._root}/{name}/fs", parent, self._layer_limit)
+        preparation = Preparation(name, f"{self._root}/{name}/fs", parent, self.layer_limit)
         model = self.layer(parent).path if parent is not None and self.has_layer(parent) else None
         try:
             with translated("prepare layer", preparation.path):

@@ -58,6 +58,8 @@ class Snapshotter(Protocol):
 
     driver: str
     """Docker's name for how it does that."""
+    layer_limit: int | None
+    """Bytes of a layer's tar at most, None for any size."""
 
     def stack(self, chain: Digest | None) -> list[str]:
         """Directories, topmost first, that together are the files of an image. Raises LayerNotFoundError."""
