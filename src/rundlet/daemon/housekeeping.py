@@ -50,6 +50,7 @@ def begin(engine: Engine) -> None:
         Duty("bring layers to the disk", in_thread(context.snapshots.sync)),
         layers,
         addresses,
+        Duty("let containers through the old iptables", in_thread(context.network.allow_legacy)),
         Duty("clear up behind containers", partial(_clear_up, engine)),
     )
     first = (layers, Duty("remove content that nothing refers to", engine.garbage.collect))

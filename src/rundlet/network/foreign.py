@@ -89,7 +89,7 @@ class ForeignFirewalls:
         return refused
 
     def allow_legacy(self, bridges: Sequence[str], bridges6: Sequence[str]) -> None:
-        """The same for the old iptables, which tells nobody of changes: run at start. Slow where it is in use."""
+        """The same for the old iptables, which tells nobody of changes. Slow where it is in use."""
         for family, names in ((_LEGACY, bridges), (_LEGACY6, bridges6)):
             if names and _legacy_blocks(family):
                 self._allow_legacy(family, names)

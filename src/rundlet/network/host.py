@@ -66,10 +66,7 @@ class Host:
         self._ensure_forwarding()
         self.sync()
         self.allow_foreign()
-        if self._filters:
-            known = self._bridge_networks()
-            both = [network.bridge for network in known if network.ipv6]
-            self._foreign.allow_legacy([network.bridge for network in known], both)
+        self.allow_legacy()
 
     @property
     def _filters(self) -> bool:
@@ -190,6 +187,13 @@ class Host:
             f" allow it there for the interfaces {bridge_name(self._instance, '*')}"
             for chain in refused
         ]
+
+    def allow_legacy(self) -> None:
+        """The same in the old iptables, which tells nobody of changes. Slow where it is in use."""
+        if self._filters:
+            known = self._bridge_networks()
+            both = [network.bridge for network in known if network.ipv6]
+            self._foreign.allow_legacy([network.bridge for network in known], both)
 
     def _ensure_parents(self) -> None:
         """A parent that went away is no reason to keep every other network down: its containers' starts will say so."""

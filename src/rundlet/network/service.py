@@ -3,7 +3,8 @@
 Every call is synchronous and short, so the engine makes them from its event loop; only :meth:`NetworkService.sweep`,
 :meth:`~NetworkService.remove_links`, :meth:`~NetworkService.shutdown` and :meth:`~NetworkService.remove_all` wait for
 the kernel (20 ms and more for each link that has to be deleted, 8 ms to look through the tracked connections for one
-address) and belong in a thread. Errors of the kernel arrive as ``FirewallError``.
+address) and belong in a thread, as :meth:`~NetworkService.allow_legacy` does, which runs other programs. Errors of the
+kernel arrive as ``FirewallError``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -116,6 +117,13 @@ class NetworkService:
             if theirs:
                 self._host.allow_foreign()
         return ours
+
+    def allow_legacy(self) -> None:
+        """Let containers' packets through the old iptables, which tells nobody of changes: look from time to time.
+
+        Slow where it is in use; safe beside every other call.
+        """
+        self._host.allow_legacy()
 
     def sweep(self) -> int:
         """Clear up behind released endpoints, and free their addresses for use. Slow; safe beside every other call.

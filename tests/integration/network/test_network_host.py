@@ -328,6 +328,12 @@ def test_the_old_iptables_too(lab: Lab) -> None:
     service.close()
     service = lab.service()
     assert shell("iptables-legacy -S FORWARD").count("-A FORWARD") == 2
+    # Somebody else begins anew while the engine runs: nobody is told.
+    shell("iptables-legacy -F FORWARD")
+    service.allow_legacy()
+    assert lab.ask(neighbour, "tcp", HOST, 8080) == NEIGHBOUR
+    service.allow_legacy()
+    assert shell("iptables-legacy -S FORWARD").count("-A FORWARD") == 2
     service.remove_all()
     assert shell("iptables-legacy -S FORWARD") == "-P FORWARD DROP\n"
 
