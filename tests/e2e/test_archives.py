@@ -17,6 +17,7 @@ def test_an_image_survives_the_round_trip(client: Client, scratch: Path) -> None
     client.ok("tag", "busybox", "round/trip:1")
     archive = scratch / "image.tar"
     client.ok("save", "-o", str(archive), "round/trip:1")
+    assert archive.stat().st_mode & 0o777 == 0o600
     client.ok("rmi", "round/trip:1")
     assert client.ok("load", "-i", str(archive)) == "Loaded image: round/trip:1"
     assert client.ok("inspect", "-f", "{{.Id}}", "round/trip:1") == identity

@@ -27,3 +27,9 @@ def test_without_anything(engine: Engine) -> None:
         shell(engine, everything, "run", "--rm", "-i", "busybox", "sh", "-c", "cat; echo out; exit 7").returncode == 7
     )
     assert shell(engine, everything, "rm", "no-such-container").returncode == 1
+
+
+@pytest.mark.parametrize("words", ["images", "inspect busybox", "save busybox", "image history busybox", "version"])
+def test_output_that_is_full(engine: Engine, words: str) -> None:
+    done = shell(engine, ">/dev/full", *words.split())
+    assert (done.returncode, done.stderr) == (1, "write /dev/stdout: no space left on device\n")

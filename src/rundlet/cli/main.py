@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -58,6 +59,8 @@ HELP_WORDS = frozenset(("--help", "-h"))
 
 _DEPRECATED = "Flag shorthand -h has been deprecated, use --help"
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing our output may fail with, where nothing is wrong with us."""
 _DOCKER = "28.5.2"
 """The release of Docker whose commands and flags these are."""
 
@@ -104,6 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _flush_quietly()
         return 130
+    except OSError as exc:
+        if exc.filename is not None or exc.errno not in _FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _complain(f"write /dev/stdout: {os.strerror(exc.errno).lower()}")
+        return 1
     return code
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from rundlet.client.http import Response
 
 
-def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
+def save_body(request: Callable[[], Response], output: str, verb: str, *, mode: int = 0o600) -> None:
     """Write the body of ``request()`` to ``output``, or to standard output unless that is a terminal.
 
-    A file appears whole or not at all. Raises CommandError, ApiError.
+    A file appears whole or not at all, with ``mode``: its owner's only, since it may hold secrets. Raises CommandError,
+    ApiError.
     """
     if not output:
         if os.isatty(1):
@@ -40,7 +41,7 @@ def save_body(request: Callable[[], Response], output: str, verb: str) -> None:
         return
     temporary = f"{output}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "xb", buffering=0) as file:
+        with open(temporary, "xb", buffering=0, opener=lambda path, flags: os.open(path, flags, mode)) as file:
             response.pour(_writer(file.fileno()))
         os.rename(temporary, output)
     except OSError as exc:

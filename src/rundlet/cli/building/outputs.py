@@ -118,4 +118,4 @@ def fetch(session: Session, output: Output, url: str) -> None:
     destination = "" if output.destination == "-" else output.destination
     if destination:
         os.makedirs(os.path.dirname(destination) or ".", exist_ok=True)
-    save_body(lambda: session.request("GET", url), destination, "build")
+    save_body(lambda: session.request("GET", url), destination, "build", mode=0o666)
