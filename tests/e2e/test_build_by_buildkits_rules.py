@@ -342,3 +342,15 @@ def test_a_mount_without_a_target_is_at_the_working_directory(context: Context) 
     assert context.run("cat", "/out") == "here"
     context.dockerfile("FROM busybox\nRUN --mount=type=tmpfs true\n")
     assert 'failed to solve: invalid mount target "/"' in context.build().stderr
+
+
+def test_a_build_is_warned_of_its_own_steps(context: Context) -> None:
+    context.dockerfile("FROM scratch AS first\nENV a=$foo\nFROM scratch AS Second\nENV a=$bar\n")
+    said = context.ok("-t", "t")
+    assert "variable '$bar' (line 4)" in said
+    assert "'$foo'" not in said
+    # Of the file all of it counts.
+    assert "Stage name 'Second' should be lowercase" in context.ok("-t", "t", "--target", "first")
+    checked = context.build("--check").stdout
+    assert "'$foo'" in checked
+    assert "'$bar'" in checked

@@ -40,6 +40,15 @@ def mistake(request: BuildRequest, environment_of: EnvironmentOf, *, every: bool
     return None
 
 
+def needed(request: BuildRequest, *, every: bool) -> frozenset[int] | None:
+    """The stages that the target needs, or ``every`` one without a target; None where the file doesn't tell."""
+    try:
+        stages = _stages(request, stage_bases(request, global_arguments(request)), every=every)
+    except DockerfileError:
+        return None
+    return frozenset(planned.stage.index for planned in stages)
+
+
 def _stages(request: BuildRequest, bases: Mapping[int, tuple[str, str]], *, every: bool) -> list[PlannedStage]:
     targets = [request.target]
     if every and not request.target:

@@ -38,4 +38,5 @@ class Questions:
             return calls.answer(plan.request, found, (), None, plan.options).metadata()
         warnings = checks.findings(found, plan.options, self._context.images)
         wrong = checks.mistake(found, plan.options, self._context.images, every=True)
+        wrong = wrong or checks.violation(found, warnings, plan.options)
         return calls.answer(plan.request, found, warnings, wrong, plan.options).metadata()

@@ -1,11 +1,14 @@
 """What Docker's rules of style say about a build's Dockerfile: for ``--check``, and at the side of every build."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from rundlet.api import jsonstream
 from rundlet.api.builds import BuildOptions
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.builder import dryrun
 from rundlet.builder.dockerfile import lint
-from rundlet.builder.dockerfile.ast import Warning_
+from rundlet.builder.dockerfile.ast import Position, Warning_
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.report import Reporter
 from rundlet.engine.builds.contexts import Read
@@ -15,12 +18,18 @@ from rundlet.image.store import ImageStore
 from rundlet.oci.platform import Platform
 
 _CHECK = "rundlet.build.check"
+_OF_STEPS: Final = frozenset(
+    "UndefinedVar JSONArgsRecommended MultipleInstructionsDisallowed LegacyKeyValueFormat SecretsUsedInArgOrEnv "
+    "WorkdirRelativePath ExposeProtoCasing ExposeInvalidFormat CopyIgnoredFile InvalidBaseImagePlatform".split()
+)
+"""Rules about steps: BuildKit looks at those that a build has."""
 _ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 """The build argument that takes the place of a file's ``check`` directive."""
 
 
 def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[Warning_]:
-    """The rules that the file breaks. Of base images those count that are here. Raises DockerfileError."""
+    """The rules that the file breaks. Of base images those count that are here, of steps those of stages that are
+    needed. Raises DockerfileError."""
 
     def base_environment(name: str) -> frozenset[str] | None:
         try:
@@ -42,7 +51,24 @@ def findings(found: Read, options: BuildOptions, images: ImageStore) -> list[War
 
     ignored = found.ignore.ignored if found.ignore else None
     around = lint.Surroundings(ignored, base_environment, base_platform)
-    return lint.check(found.dockerfile, around, _settings(options))
+    warnings = lint.check(found.dockerfile, around, _settings(options))
+    needed = _needed(found, options)
+    if needed is None:
+        return warnings
+    left_out = [stage.extent for stage in found.dockerfile.stages if stage.index not in needed]
+    return [one for one in warnings if one.rule not in _OF_STEPS or not _within(one.position, left_out)]
+
+
+def _needed(found: Read, options: BuildOptions) -> frozenset[int] | None:
+    try:
+        request = build_request(options, found.dockerfile, {}, {})
+    except RundletError:
+        return None
+    return dryrun.needed(request, every=bool(options.check or options.call))
+
+
+def _within(position: Position, extents: Sequence[Position]) -> bool:
+    return any(extent.line <= position.line <= extent.end for extent in extents)
 
 
 def mistake(found: Read, options: BuildOptions, images: ImageStore, *, every: bool) -> DockerfileError | None:
@@ -63,6 +89,14 @@ def mistake(found: Read, options: BuildOptions, images: ImageStore, *, every: bo
     except RundletError:
         return None  # of what is asked for, not of the file
     return dryrun.mistake(request, environment_of, every=every)
+
+
+def violation(found: Read, warnings: list[Warning_], options: BuildOptions) -> DockerfileError | None:
+    """That the file has warnings, where they are said to be errors."""
+    if not lint.fails(found.dockerfile, warnings, _settings(options)):
+        return None
+    place = warnings[0].position
+    return DockerfileError(_violation(warnings), place.line, place.end)
 
 
 def _settings(options: BuildOptions) -> lint.Settings | None:
@@ -92,5 +126,5 @@ def say(found: Read, warnings: list[Warning_], reporter: Reporter, options: Buil
     """Warn, but not with the classic builder. Raises DockerfileError where warnings are said to be errors."""
     for item in warnings if options.rich else ():
         reporter.warning(f"{item.rule}: {item.text} (line {item.position.line})")
-    if lint.fails(found.dockerfile, warnings, _settings(options)):
-        raise DockerfileError(_violation(warnings))
+    if (wrong := violation(found, warnings, options)) is not None:
+        raise wrong
