@@ -12,15 +12,18 @@ import os
 import re
 
 from rundlet.cli.exit import CommandError
+from rundlet.cli.flags import FALSE, TRUE
 from rundlet.client.errors import ClientError
 from rundlet.client.wire import DecodeError, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 DEFAULT = "default"
+DESCRIPTION = "Current DOCKER_HOST based configuration"
+"""Of the default context, and of what was made as a copy of it without one of its own."""
 TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$")
 _TLS_KEYS = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
@@ -69,17 +72,23 @@ def made(name: str, host: str, *, description: str = "", skip_verify: bool = Fal
     return {"Name": name, "Metadata": metadata, "Endpoints": {"docker": docker}}
 
 
-def endpoint_options(text: str) -> dict[str, str]:
+def endpoint_options(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """``--docker host=…,ca=…,cert=…,key=…,skip-tls-verify=…,from=…``. Raises CommandError."""
     found: dict[str, str] = {}
-    for field in text.split(","):
-        key, equals, value = field.partition("=")
-        if not equals:
-            raise CommandError(f'invalid argument "{text}" for "--docker" flag: {field} must be formatted as key=value')
+    for key, value in pairs:
         if key not in ("host", "from", "skip-tls-verify", *_TLS_KEYS):
             raise CommandError(f"unable to create docker endpoint config: unrecognized config key: {key}")
         found[key] = value
     return found
+
+
+def skips_verification(options: Mapping[str, str]) -> bool:
+    """``skip-tls-verify=…``. Raises CommandError."""
+    text = options.get("skip-tls-verify", "")
+    if text and text not in TRUE | FALSE:
+        reason = f'skip-tls-verify: parsing "{text}": invalid syntax'
+        raise CommandError(f"unable to create docker endpoint config: {reason}")
+    return text in TRUE
 
 
 def certificates(options: Mapping[str, str]) -> dict[str, bytes]:

@@ -32,7 +32,9 @@ LISTS = frozenset(
     )
 )
 MAPS = frozenset(("map", "sysctl"))
-REPEATED = LISTS | MAPS | frozenset(("filter", "ulimit", "mount", "network", "gpu-request", "strings"))
+REPEATED = (
+    LISTS | MAPS | frozenset(("filter", "ulimit", "mount", "network", "gpu-request", "strings", "stringToString"))
+)
 SIMPLE = frozenset(("string", "list"))
 TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
@@ -178,7 +180,7 @@ class Parser:
             shown = f"-{letter}, --{name}" if letter else f"--{name}"
             raise FlagError(f'invalid argument {_double_quoted(text)} for "{shown}" flag: {exc}') from exc
         self.values.given[name] = text
-        if kind == "strings":
+        if kind in ("strings", "stringToString"):
             self.values[name] = [*self.values[name], *value]
         elif kind in REPEATED:
             self.values[name] = [*self.values[name], value]

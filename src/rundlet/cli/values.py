@@ -198,6 +198,15 @@ def sysctl(text: str) -> tuple[str, str]:
     return name, value
 
 
+def string_pairs(text: str) -> list[tuple[str, str]]:
+    """``A=b,C=d``."""
+    fields = [text.strip('"')] if text.count("=") == 1 else string_slice(text) or [text]
+    for field in fields:
+        if "=" not in field:
+            raise ValueError(f"{field} must be formatted as key=value")
+    return [(field.partition("=")[0], field.partition("=")[2]) for field in fields]
+
+
 def string_slice(text: str) -> list[str]:
     """``a,b``: pflag's StringSlice splits at commas."""
     from rundlet.cli.options.mounts import split_csv
@@ -280,6 +289,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "filter": filter_pair,
     "ulimit": ulimit,
     "strings": string_slice,
+    "stringToString": string_pairs,
     "env": environment_variable,
     "label": label,
     "host": extra_host,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rundlet.cli.context import Context
+from rundlet.cli.context_store import ContextStore
 from rundlet.cli.main import main
 from rundlet.client.endpoint import Endpoint
 from rundlet.client.ssh import command
@@ -105,6 +106,10 @@ def test_certificates_travel_with_an_export(directory: Path) -> None:
         (("create", "one", "--docker", "foo=1"), "unrecognized config key: foo"),
         (("create", "one", "--docker", "host=odd://x"), "invalid bind address format"),
         (("create", "one", "--docker", "host=tcp://x:1,ca=/nonexistent"), "no such file or directory"),
+        (
+            ("create", "one", "--docker", "host=unix:///x,skip-tls-verify=maybe"),
+            'skip-tls-verify: parsing "maybe": invalid syntax',
+        ),
         (("use", "none"), 'context "none": context not found: open '),
         (("rm", "none"), 'context "none" does not exist'),
         (("rm", "default"), 'context "default" cannot be removed'),
@@ -117,14 +122,41 @@ def test_what_is_refused(words: tuple[str, ...], message: str, capsys: Output) -
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("data", [b"", b"junk", b"\x1f\x8b\x08junk", b"PK\x05\x06" + bytes(18)])
-def test_archives_that_are_none(data: bytes, directory: Path, capsys: Output) -> None:
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "invalid context: no metadata found\n"),
+        (b"junk", "unexpected context file: file could not be opened successfully\n"),
+        (b"\x1f\x8b\x08junk", "unexpected context file: "),
+        (b"PK\x05\x06" + bytes(18), "invalid context: no metadata found\n"),
+    ],
+)
+def test_archives_that_are_none(data: bytes, message: str, directory: Path, capsys: Output) -> None:
     (directory / "file").write_bytes(data)
     assert context("import", "one", str(directory / "file")) == 1
-    assert "unexpected context file" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(message)
 
 
-def test_an_archive_can_not_write_elsewhere(directory: Path) -> None:
+def test_the_default_context_is_exported_too(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere")
+    assert context("export", "default", str(directory / "file")) == 0
+    assert context("import", "copy", str(directory / "file")) == 0
+    assert ContextStore(str(directory)).get("copy").host == "unix:///elsewhere"
+
+
+def test_an_endpoint_in_parts_and_of_another_context(directory: Path, capsys: Output) -> None:
+    assert context("create", "one", "--docker", "host=unix:///one", "--docker", "skip-tls-verify=true") == 0
+    assert ContextStore(str(directory)).get("one").docker == {"Host": "unix:///one", "SkipTLSVerify": True}
+    assert context("create", "two", "--docker", "host=unix:///two") == 0
+    assert context("update", "two", "--docker", "from=one") == 0
+    assert ContextStore(str(directory)).get("two").docker == {"Host": "unix:///one", "SkipTLSVerify": True}
+    capsys.readouterr()
+    assert context("update", "two", "--docker", "from=none") == 1
+    said = capsys.readouterr().err
+    assert said.startswith('unable to create docker endpoint config: context "none": context not found')
+
+
+def test_an_archive_can_not_write_elsewhere(directory: Path, capsys: Output) -> None:
     buffer = io.BytesIO()
     document = json.dumps({"Name": "../../evil", "Endpoints": {"docker": {"Host": "unix:///x"}}}).encode()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -133,8 +165,9 @@ def test_an_archive_can_not_write_elsewhere(directory: Path) -> None:
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     (directory / "file").write_bytes(buffer.getvalue())
-    assert context("import", "good", str(directory / "file")) == 0
+    assert context("import", "good", str(directory / "file")) == 1
     assert not list(directory.rglob("evil*"))
+    assert capsys.readouterr().err == "tls/docker/../../../../evil: unexpected context file\n"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ TABLE = (
     ("cpus", "", "decimal", "x"),
     ("network", "", "network", "x"),
     ("subnet", "", "strings", "x"),
+    ("docker", "", "stringToString", "x"),
     ("time", "", "duration", "x"),
 )
 
@@ -93,6 +94,16 @@ def test_help_is_a_flag_like_others() -> None:
         with pytest.raises(FlagError) as caught:
             parse(*words)
         assert caught.value.message == message
+
+
+def test_pairs_come_together() -> None:
+    words = ("--docker", "host=a,b=c=d", "--docker=e=1,2")
+    assert parse(*words)[0].values["docker"] == [("host", "a"), ("b", "c=d"), ("e", "1,2")]
+    for text, said in (("", ""), ("host", "host"), ("a=b,c,d=e", "c")):
+        with pytest.raises(FlagError) as caught:
+            parse("--docker", text)
+        assert caught.value.message.startswith(f'invalid argument "{text}" for "--docker" flag: ')
+        assert caught.value.message.endswith(f"flag: {said} must be formatted as key=value")
 
 
 def test_a_lone_dash_is_an_argument() -> None:

@@ -15,7 +15,7 @@ SHORT = "Create a context"
 ARGS = (1, 1)
 FLAGS = (
     ("description", "", "string", "Description of the context"),
-    ("docker", "", "string", "set the docker endpoint"),
+    ("docker", "", "stringToString", "set the docker endpoint (default [])"),
     ("from", "", "string", "create context from a named context"),
 )
 
@@ -44,7 +44,7 @@ def _new(name: str, options: dict[str, str], description: str) -> Entry:
     if not options.get("host"):
         raise CommandError("docker endpoint configuration is required")
     context_store.check_host(options["host"])
-    skip = options.get("skip-tls-verify", "").lower() in ("1", "t", "true")
+    skip = context_store.skips_verification(options)
     document = context_store.made(name, options["host"], description=description, skip_verify=skip)
     return Entry(document, context_store.certificates(options))
 
@@ -53,7 +53,7 @@ def _copied(call: Invocation, store: ContextStore, name: str, source: str) -> En
     description = call.flags["description"]
     if source == context_store.DEFAULT:
         host = call.context.default_host()
-        return Entry(context_store.made(name, host, description=description))
+        return Entry(context_store.made(name, host, description=description or context_store.DESCRIPTION))
     found = store.get(source)
     document = {**found.document, "Name": name}
     if description:

@@ -16,16 +16,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rundlet.cli.main import Invocation
 
-USAGE = "CONTEXT [FILE|-]"
+USAGE = "[OPTIONS] CONTEXT [FILE|-]"
 SHORT = "Export a context to a tar archive FILE or a tar stream on STDOUT"
+LONG = f"{SHORT}."
 ARGS = (1, 2)
 FLAGS = ()
 
 
 def run(call: Invocation) -> int:
     name = call.args[0]
-    context_store.check_name(name)
-    data = _archive(ContextStore(call.context.config_directory).get(name))
+    if name == context_store.DEFAULT:
+        found = Entry(context_store.made(name, call.context.default_host()))
+    else:
+        context_store.check_name(name)
+        found = ContextStore(call.context.config_directory).get(name)
+    data = _archive(found)
     target = call.args[1] if len(call.args) > 1 else f"{name}.dockercontext"
     if target == "-":
         if sys.stdout.isatty():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tarfile
 import zipfile
@@ -20,6 +21,7 @@ USAGE = "CONTEXT FILE|-"
 SHORT = "Import a context from a tar or zip file"
 ARGS = (2, 2)
 FLAGS = ()
+_BELONGS = re.compile(r"meta\.json|tls/.+", re.DOTALL)
 LARGEST = 10 << 20
 """Bytes of an archive, and of all that is in it."""
 
@@ -31,8 +33,11 @@ def run(call: Invocation) -> int:
     if store.exists(name):
         raise CommandError(f'context "{name}" already exists')
     files = _files(_read(source))
+    for file in files:
+        if not _BELONGS.fullmatch(file) or ".." in file.split("/"):
+            raise CommandError(f"{file}: unexpected context file")
     if "meta.json" not in files:
-        raise CommandError("unexpected context file: no meta.json in it")
+        raise CommandError("invalid context: no metadata found")
     try:
         document = loads(files["meta.json"])
     except DecodeError as exc:
@@ -69,6 +74,8 @@ def _files(data: bytes) -> dict[str, bytes]:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 _check_size(sum(member.file_size for member in archive.infolist()))
                 return {member.filename: archive.read(member) for member in archive.infolist() if not member.is_dir()}
+        if not data.strip(b"\0"):
+            return {}
         # Some end with the last file's last byte, which Docker takes: nothing is missing but zeros.
         with tarfile.open(fileobj=io.BytesIO(data + bytes(-len(data) % tarfile.BLOCKSIZE))) as packed:
             members = [member for member in packed.getmembers() if member.isfile()]
@@ -78,7 +85,8 @@ def _files(data: bytes) -> dict[str, bytes]:
             opened = {member.name.removeprefix("./"): packed.extractfile(member) for member in members}
             return {name: file.read() for name, file in opened.items() if file is not None}
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as exc:
-        raise CommandError(f"unexpected context file: {exc}") from exc
+        reason = str(exc).partition(":\n")[0]  # tarfile adds what it tried, line by line
+        raise CommandError(f"unexpected context file: {reason}") from exc
 
 
 def _check_size(size: int) -> None:

@@ -30,7 +30,6 @@ FIELDS = {
     "Error": ("ERROR", lambda item, full: item["Error"]),
     "Name": ("NAME", lambda item, full: item["Name"]),
 }
-DESCRIPTION = "Current DOCKER_HOST based configuration"
 
 
 def run(call: Invocation) -> int:
@@ -59,7 +58,7 @@ def run(call: Invocation) -> int:
 def _default(call: Invocation, current: str) -> dict[str, Any]:
     return {
         "Name": context_store.DEFAULT,
-        "Description": DESCRIPTION,
+        "Description": context_store.DESCRIPTION,
         "DockerEndpoint": call.context.default_host(),
         "Error": "",
         "Current": current == context_store.DEFAULT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rundlet.cli import context_store
 from rundlet.cli.context_store import ContextStore, Entry
+from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +15,18 @@ SHORT = "Update a context"
 ARGS = (1, 1)
 FLAGS = (
     ("description", "", "string", "Description of the context"),
-    ("docker", "", "string", "set the docker endpoint"),
+    ("docker", "", "stringToString", "set the docker endpoint (default [])"),
 )
+
+
+def _source(call: Invocation, store: ContextStore, name: str) -> Entry:
+    """The context whose endpoint is to be this one's, too. Raises CommandError."""
+    if name == context_store.DEFAULT:
+        return Entry(context_store.made(name, call.context.default_host()))
+    try:
+        return store.get(name)
+    except CommandError as exc:
+        raise CommandError(f"unable to create docker endpoint config: {exc.message}") from exc
 
 
 def run(call: Invocation) -> int:
@@ -27,12 +38,15 @@ def run(call: Invocation) -> int:
         document["Metadata"] = {**(document.get("Metadata") or {}), "Description": flags["description"]}
     if flags["docker"]:
         options = context_store.endpoint_options(flags["docker"])
-        host = options.get("host") or entry.host
-        context_store.check_host(host)
-        skip = options.get("skip-tls-verify", "").lower() in ("1", "t", "true")
-        endpoints = dict(document.get("Endpoints") or {})
-        endpoints["docker"] = {"Host": host, "SkipTLSVerify": skip}
-        document["Endpoints"], tls = endpoints, context_store.certificates(options)
+        if "from" in options:
+            source = _source(call, store, options["from"])
+            docker, tls = source.docker, source.tls
+        else:
+            host = options.get("host") or entry.host
+            context_store.check_host(host)
+            docker = {"Host": host, "SkipTLSVerify": context_store.skips_verification(options)}
+            tls = context_store.certificates(options)
+        document["Endpoints"] = {**(document.get("Endpoints") or {}), "docker": docker}
     store.put(Entry(document, tls))
     call.context.say(name)
     call.context.warn(f'Successfully updated context "{name}"')
