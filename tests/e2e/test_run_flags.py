@@ -247,7 +247,8 @@ def test_the_end_of_patience(engine: Engine) -> None:
     # What an older command line calls --timeout.
     for command in ("stop", "restart"):
         engine.ok("start", "box")
-        engine.ok(command, "--time", "0", "box")
+        said = engine.ok(command, "--time", "0", "box")
+        assert said == "Flag --time has been deprecated, use --timeout instead\nbox"
     assert engine.field("box", "{{.State.Status}}") == "running"
 
 

@@ -80,6 +80,7 @@ def test_every_command_is_there_and_explains_itself(name: str, capsys: Output) -
         (["help", "ps", "--xx"], 125, "unknown flag: --xx\n\nUsage:  rundlet help [command]\n"),
         (["run", ""], 125, "rundlet: invalid reference format\n"),
         (["create", ""], 1, "invalid reference format\n"),
+        (["stop", "--time=1", "-t=2", "c"], 1, "conflicting options: cannot specify both --timeout and --time\n"),
         (["cp", "", "c:/"], 1, "source can not be empty\n"),
         (["cp", "c:/", ""], 1, "destination can not be empty\n"),
         (["network", "rm", ""], 1, "invalid network name or ID: value is empty\n"),

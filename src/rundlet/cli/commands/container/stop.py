@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rundlet.cli.each import Ahead, container_path, for_each
+from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ FLAGS = (
 
 def stop_query(call: Invocation) -> dict[str, Any]:
     """-s and -t of stop and restart, when given: 0 seconds is not the same as no answer."""
+    if call.given("time"):
+        call.context.say("Flag --time has been deprecated, use --timeout instead")
+    if call.given("time") and call.given("timeout"):
+        raise CommandError("conflicting options: cannot specify both --timeout and --time")
     timed = call.given("timeout") or call.given("time")
     seconds = call.flags["timeout"] if call.given("timeout") else call.flags["time"]
     return {"signal": call.flags["signal"] or None, "t": seconds if timed else None}
