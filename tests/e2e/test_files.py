@@ -321,6 +321,17 @@ def test_export(client: Client, container: str, scratch: Path) -> None:
     assert client.ok("run", "--rm", "exported", "cat", "/d/f") == "file"
 
 
+def test_the_whole_root_of_what_runs(client: Client) -> None:
+    """Its processes' files, which can't all be read, are left out."""
+    client.engine.ok("run", "-d", "--name", "box", "-v", "/vol", "--tmpfs", "/run", *SLEEP)
+    client.ok("exec", "box", "touch", "/vol/kept", "/run/kept")
+    command = client.command("cp", "box:/", "-")
+    found = names(subprocess.run(command, env=client.engine.environment(), capture_output=True, check=True).stdout)
+    assert {"bin/busybox", "vol/kept", "run/kept", "proc", "sys"} <= {name.strip("/") for name in found}
+    assert not any(name.strip("/").startswith(("proc/", "sys/")) for name in found)
+    assert client("cp", "box:/proc/1/cmdline", "-").returncode == 1
+
+
 def test_export_without_volumes(client: Client) -> None:
     client.engine.ok("run", "-d", "--name", "box", "-v", "/vol", *SLEEP)
     client.ok("exec", "box", "touch", "/vol/secret", "/own")

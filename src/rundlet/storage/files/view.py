@@ -9,6 +9,7 @@ the copy is ``nodev`` (a container can make device nodes that it could not open,
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NotRequired, TypedDict
 
 from rundlet.linux import copyup, libc, mount, ns, path, roots, usermap
@@ -78,7 +79,16 @@ def enter_running(namespaces: Sequence[int], *, readonly: bool, submounts: bool,
         mount.umount(".", mount.MNT_DETACH)
         os.chdir("/")
         _cover(hidden)
+    elif readonly:
+        _without_the_kernel_s()
     return _opened_root(readonly)
+
+
+def _without_the_kernel_s() -> None:
+    """Of /proc and /sys nothing is copied, as by Docker: who copies the whole root would meet what can't be read."""
+    for place in ("/proc", "/sys"):
+        with suppress(OSError):  # not mounted in every container
+            mount.umount(place, mount.MNT_DETACH)
 
 
 def enter_stopped(layers: Layers, *, readonly: bool, hidden: Sequence[str] = ()) -> int:
