@@ -345,6 +345,35 @@ async def test_a_dockerfile_is_asked_about(engine: Engine, context: Path) -> Non
     assert set(files.sent) == {"Dockerfile"}
 
 
+@pytest.mark.parametrize(
+    ("text", "rules", "error", "line"),
+    [
+        ("FROM scratch AS Name\nMAINTAINER me\nBADCMD\n", ["StageNameCasing", "MaintainerDeprecated"],
+         "dockerfile parse error on line 3: unknown instruction: BADCMD", 3),
+        ("FROM scratch\nMAINTAINER me\nSTOPSIGNAL NONE\n", ["MaintainerDeprecated"], "invalid signal: NONE", 3),
+        ("#check=error=true\nFROM scratch as base\n", ["FromAsCasing"],
+         "lint violation found for rules: FromAsCasing", 2),
+    ],
+)  # fmt: skip
+async def test_a_check_tells_what_would_end_a_build(
+    engine: Engine, context: Path, text: str, rules: list[str], error: str, line: int
+) -> None:
+    (context / "Dockerfile").write_text(text)
+    found: list[dict[str, bytes]] = []
+
+    async def keep(answer: FrontendResponse) -> None:
+        assert answer.result is not None
+        found.append(dict(answer.result.metadata))
+
+    async with buildx(engine.socket, files_of(context)) as client:
+        await client.solve("r1", {"requestid": "frontend.lint"}, meanwhile=keep)
+    document = json.loads(found[0]["result.json"])
+    assert [one["ruleName"] for one in document["warnings"]] == rules
+    assert document["buildError"]["message"] == error
+    assert document["buildError"]["location"]["ranges"][0]["start"]["line"] == line
+    assert found[0]["result.statuscode"] == b"1"
+
+
 async def test_caches_and_images_in_stores_of_the_client(engine: Engine, context: Path) -> None:
     """``--cache-to`` and ``--cache-from type=local``, ``--build-context x=oci-layout://…``."""
     (context / "Dockerfile").write_text("FROM busybox AS one\nRUN date > /t\nFROM busybox\nCOPY --from=one /t /\n")

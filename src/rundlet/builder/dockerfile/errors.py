@@ -19,6 +19,8 @@ class DockerfileError(InvalidParameterError):
         self.why = why
         self.line = line
         self.end = max(line, end)
+        self.text = ""
+        """Of the file that can't be read, when it is known."""
 
     @staticmethod
     def _message(why: str, line: int) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 
 from rundlet.api.builds import BuildProgress
+from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit import progress
 from rundlet.engine.buildkit.frontend import Plan
@@ -30,6 +31,10 @@ class Questions:
         said: list[BuildProgress] = []
         try:
             found = await supply.inspected(workspace, said.append)
+        except DockerfileError as exc:
+            if kind != calls.CHECK or not exc.text:
+                raise
+            return calls.checked(exc.text, checks.before(exc), exc, plan.options).metadata()
         finally:
             for message in said:
                 await job.said.say(progress.status(message, job.ref))

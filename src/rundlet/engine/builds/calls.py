@@ -75,7 +75,7 @@ def answer(
     """
     kind = kind_of(call)
     if kind == CHECK:
-        return _check(found, warnings, wrong, options.dockerfile or "Dockerfile")
+        return checked(found.text, warnings, wrong, options)
     if kind == "outline":
         automatic = platform_arguments(Platform.host(), platforms(options)[-1], options.target)
         return _outline(outline(found.dockerfile, options.target, options.build_args, automatic), found.text)
@@ -95,7 +95,9 @@ def _location(position: Position) -> dict[str, Any]:
 # ── the rules of style ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check(found: Read, warnings: Sequence[Warning_], wrong: DockerfileError | None, name: str) -> Answer:
+def checked(file: str, warnings: Sequence[Warning_], wrong: DockerfileError | None, options: BuildOptions) -> Answer:
+    """The answer to a check of the text ``file``."""
+    name = options.dockerfile or "Dockerfile"
     rows = [
         {
             "ruleName": one.rule,
@@ -107,13 +109,13 @@ def _check(found: Read, warnings: Sequence[Warning_], wrong: DockerfileError | N
     ]
     document: dict[str, Any] = {
         "warnings": rows or None,
-        "sources": [{"filename": name, "data": found.text.encode(), "language": "Dockerfile"}],
+        "sources": [{"filename": name, "data": file.encode(), "language": "Dockerfile"}],
     }
     if wrong is not None:
         place = _location(Position(wrong.line, wrong.end)) if wrong.line else {}
-        document["buildError"] = {"message": wrong.why, "location": place}
+        document["buildError"] = {"message": str(wrong), "location": place}
     text = "".join(
-        f"\nWARNING: {row['ruleName']} - {row['url']}\n{row['detail']}\n{_excerpt(found.text, name, one.position)}"
+        f"\nWARNING: {row['ruleName']} - {row['url']}\n{row['detail']}\n{_excerpt(file, name, one.position)}"
         for row, one in zip(rows, warnings, strict=True)
     )
     return _answer(document, text, 1 if rows or wrong is not None else 0)

@@ -10,6 +10,7 @@ from rundlet.builder import dryrun
 from rundlet.builder.dockerfile import lint
 from rundlet.builder.dockerfile.ast import Position, Warning_
 from rundlet.builder.dockerfile.errors import DockerfileError
+from rundlet.builder.dockerfile.parser import parse
 from rundlet.builder.report import Reporter
 from rundlet.engine.builds.contexts import Read
 from rundlet.engine.builds.requests import build_request, platforms
@@ -23,6 +24,10 @@ _OF_STEPS: Final = frozenset(
     "WorkdirRelativePath ExposeProtoCasing ExposeInvalidFormat CopyIgnoredFile InvalidBaseImagePlatform".split()
 )
 """Rules about steps: BuildKit looks at those that a build has."""
+_WHILE_READING: Final = frozenset(
+    "StageNameCasing FromAsCasing MaintainerDeprecated NoEmptyContinuation InvalidDefinitionDescription".split()
+)
+"""Rules that BuildKit looks at line by line."""
 _ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 """The build argument that takes the place of a file's ``check`` directive."""
 
@@ -89,6 +94,15 @@ def mistake(found: Read, options: BuildOptions, images: ImageStore, *, every: bo
     except RundletError:
         return None  # of what is asked for, not of the file
     return dryrun.mistake(request, environment_of, every=every)
+
+
+def before(wrong: DockerfileError) -> list[Warning_]:
+    """What is said of a file that can't be read, of the lines before ``wrong``."""
+    head = wrong.text.splitlines(keepends=True)[: max(wrong.line - 1, 0)]
+    try:
+        return [one for one in lint.check(parse("".join(head).encode())) if one.rule in _WHILE_READING]
+    except DockerfileError:
+        return []
 
 
 def violation(found: Read, warnings: list[Warning_], options: BuildOptions) -> DockerfileError | None:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from rundlet.builder.dockerfile.ast import Dockerfile
+from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.parser import parse
 from rundlet.builder.downloads import clone, fetch, git_source, is_http
 from rundlet.builder.errors import BuildError
@@ -173,7 +174,11 @@ def read_dockerfile(context: str, name: str, *, filtered: bool, own_ignore: bool
             raise DockerfileMissingError(name or DOCKERFILE)
         if not data:
             raise InvalidParameterError(f"the Dockerfile ({name or DOCKERFILE}) cannot be empty")
-        parsed = parse(data)
+        try:
+            parsed = parse(data)
+        except DockerfileError as exc:
+            exc.text = data.decode("utf-8", "replace")
+            raise
         ignore = _read(root, f"{name or DOCKERFILE}{IGNORE_FILE}") if own_ignore else None
         ignore = _read(root, IGNORE_FILE) if ignore is None else ignore
         patterns = _patterns(ignore or b"")
