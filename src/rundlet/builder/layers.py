@@ -20,7 +20,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.content import ContentStore, Ingest
-from rundlet.storage.feed import in_thread
+from rundlet.storage.feed import in_thread, made
 from rundlet.storage.layer.changes import Changes
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
@@ -61,7 +61,7 @@ class LayerMaker:
         names = [name.lstrip("/") for name in left_out]
         quiet = await asyncio.to_thread(_quiet_parents, rootfs.upper, rootfs.lower, names)
         changes = Changes(rootfs.upper, self._workers, names, quiet=quiet, latest=latest)
-        ingest = await asyncio.to_thread(self._content.ingest, f"build-{secrets.token_hex(8)}")
+        ingest = await made(lambda: self._content.ingest(f"build-{secrets.token_hex(8)}"), Ingest.abort)
         try:
             async with changes.opened() as tar:
                 diff_id, size = await in_thread(changes.stop, _compress, tar, ingest)

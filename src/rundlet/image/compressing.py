@@ -21,8 +21,9 @@ from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Manifest, decode_any
+from rundlet.storage.content import Ingest
 from rundlet.storage.errors import LayerError
-from rundlet.storage.feed import in_thread
+from rundlet.storage.feed import in_thread, made
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.layer.gzipping import Gzipper
 
@@ -104,7 +105,7 @@ class LayerCompressor:
             if await asyncio.to_thread(self._content.has, blob.digest):
                 return blob
         writing = _Writing(self._content.chunks(layer.blob.digest), layer, progress)
-        ingest = await asyncio.to_thread(self._content.ingest, f"gzip-{secrets.token_hex(8)}")
+        ingest = await made(lambda: self._content.ingest(f"gzip-{secrets.token_hex(8)}"), Ingest.abort)
         try:
             await in_thread(writing.stop, writing.run, ingest.write)
             await lease.hold(ingest.digest())

@@ -13,7 +13,7 @@ from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore, Ingest
-from rundlet.storage.feed import Source
+from rundlet.storage.feed import Source, made
 from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import detect
 from rundlet.storage.layer.unpack import UnpackResult, WorkerLauncher, unpack
@@ -35,7 +35,7 @@ async def unpack_kept(
 
     Raises LayerError, StorageError, and what ``source`` raises.
     """
-    ingest = await asyncio.to_thread(content.ingest, f"kept-{secrets.token_hex(8)}")
+    ingest = await made(lambda: content.ingest(f"kept-{secrets.token_hex(8)}"), Ingest.abort)
     try:
         result = await unpack(source, snapshots, workers, parent=parent, keeper=_Keeper(ingest))
         size = ingest.offset

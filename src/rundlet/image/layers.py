@@ -25,6 +25,7 @@ from rundlet.oci.digest import Digest
 from rundlet.registry import Fetcher
 from rundlet.storage.content import ContentStore, Ingest
 from rundlet.storage.errors import SizeMismatchError
+from rundlet.storage.feed import made, shielded
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
 
@@ -130,7 +131,7 @@ class LayerImporter:
                 return
             job = _Job(work)
             job.listeners.append(progress)
-            ingest = await asyncio.to_thread(self._content.ingest, str(work.blob.digest), work.blob)
+            ingest = await self._ingest(work.blob)
             async with aclosing(self._fetched(job, fetcher, ingest)) as chunks:
                 async for _ in chunks:
                     pass
@@ -165,7 +166,7 @@ class LayerImporter:
         if not await asyncio.to_thread(self._content.has, blob.digest):
             if fetcher is None:
                 raise MissingBlobError(blob.digest)
-            ingest = await asyncio.to_thread(self._content.ingest, str(blob.digest), blob)
+            ingest = await self._ingest(blob)
             resumed = ingest.offset > 0
             async with aclosing(self._fetched(job, fetcher, ingest)) as chunks:
                 async for chunk in chunks:
@@ -178,6 +179,10 @@ class LayerImporter:
             async for chunk in chunks:
                 yield chunk
 
+    async def _ingest(self, blob: Descriptor) -> Ingest:
+        """Where the download goes on: what an earlier one left is read again first, which takes its time."""
+        return await made(lambda: self._content.ingest(str(blob.digest), blob), Ingest.close)
+
     async def _fetched(self, job: _Job, fetcher: Fetcher, ingest: Ingest) -> AsyncGenerator[bytes, None]:
         """Download into ``ingest`` and pass on; the blob is verified and committed before the last chunk counts."""
         work = job.work
@@ -188,12 +193,12 @@ class LayerImporter:
         try:
             async with aclosing(fetcher.blob(work.blob, ingest.offset, on_retry)) as chunks:
                 async for gathered in _gathered(chunks):
-                    await asyncio.to_thread(_write_all, ingest, gathered)
+                    await shielded(asyncio.to_thread(_write_all, ingest, gathered))
                     job.report_bytes("Downloading", ingest.offset)
                     for chunk in gathered:
                         yield chunk
             job.report("Verifying Checksum")
-            await asyncio.to_thread(ingest.commit)
+            await shielded(asyncio.to_thread(ingest.commit))
             job.report("Download complete")
         except SizeMismatchError as exc:
             ingest.abort()

@@ -168,3 +168,20 @@ async def shielded(awaitable: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait((task,), timeout=_PATIENCE)
         raise
+
+
+async def made(make: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """What ``make`` makes in a thread. The thread goes on when this is cancelled: what it makes then is undone, in a
+    thread, too, before the cancellation goes on."""
+    making = asyncio.ensure_future(asyncio.to_thread(make))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+
+        async def settle() -> None:
+            await asyncio.wait((making,))
+            if making.exception() is None:
+                await asyncio.to_thread(undo, making.result())
+
+        await asyncio.shield(asyncio.ensure_future(settle()))
+        raise

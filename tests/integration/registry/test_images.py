@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Registry
 from rundlet.registry.pusher import RepositoryPusher
+from rundlet.storage.content import Ingest
 from rundlet.storage.errors import LayerError
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -267,6 +269,34 @@ async def test_cancelled_pull_goes_on_later(room: Room, other: Room, registry_ho
     await other.remover.remove(name.familiar)
     await other.garbage.collect()
     assert other.is_empty()
+
+
+async def test_a_pull_cancelled_while_it_looks_at_what_it_has(
+    room: Room, other: Room, registry_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one waits until that is done with, and goes on."""
+    name = new_name(registry_host)
+    await make(room, name)
+    await room.pusher.push(name, progress=room.hear)
+    begun, may_go_on = threading.Event(), threading.Event()
+    begin = other.content.ingest
+
+    def slowly(key: str, expected: Descriptor | None = None) -> Ingest:
+        begun.set()
+        assert may_go_on.wait(60)
+        return begin(key, expected)
+
+    monkeypatch.setattr(other.content, "ingest", slowly)
+    task = asyncio.create_task(other.puller.pull(name, progress=other.hear))
+    assert await asyncio.to_thread(begun.wait, 60)
+    task.cancel()
+    await asyncio.sleep(0)
+    again = asyncio.create_task(other.puller.pull(name, progress=other.hear))
+    may_go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await again)[0].image.repo_tags == [name.familiar]
+    other.verify()
 
 
 async def test_push_of_what_is_not_here(room: Room, registry_host: str) -> None:

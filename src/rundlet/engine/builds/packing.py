@@ -19,6 +19,8 @@ from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Manifest
+from rundlet.storage.content import Ingest
+from rundlet.storage.feed import made
 from rundlet.storage.layer.recompress import COMPRESSIONS, LEVELS, recompressed
 from rundlet.util.tasks import settled
 
@@ -139,7 +141,7 @@ class Repacker:
         key = (layer.digest, packing.compression, packing.level)
         if key not in self._done:
             content = self._context.images.content
-            ingest = await asyncio.to_thread(content.ingest, f"build-{secrets.token_hex(8)}")
+            ingest = await made(lambda: content.ingest(f"build-{secrets.token_hex(8)}"), Ingest.abort)
 
             def write() -> None:
                 for piece in recompressed(content.chunks(layer.digest), packing.compression, packing.level):

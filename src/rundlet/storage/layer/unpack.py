@@ -25,7 +25,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.errors import LayerError, LayerTooLargeError, SizeMismatchError, translated
-from rundlet.storage.feed import Source, run_fed, shielded
+from rundlet.storage.feed import Source, made, run_fed, shielded
 from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.pipes import widen
@@ -174,14 +174,7 @@ async def unpack_detached(
 
 
 async def _prepared(snapshotter: Snapshotter, parent: Digest | None) -> Preparation:
-    """The thread goes on when this is cancelled: what it makes then is nobody's, and goes again."""
-    making = asyncio.ensure_future(asyncio.to_thread(snapshotter.prepare_layer, parent))
-    try:
-        return await shielded(making)
-    except asyncio.CancelledError:
-        if making.done() and making.exception() is None:
-            await shielded(asyncio.to_thread(snapshotter.abort_layer, making.result()))
-        raise
+    return await made(lambda: snapshotter.prepare_layer(parent), snapshotter.abort_layer)
 
 
 def _result(pump: "_Pump", answer: "_Answer", parent: Digest | None) -> UnpackResult:
