@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -228,3 +229,53 @@ def test_keys_of_the_configuration_file(tmp_path: Path) -> None:
             engine.start()
     finally:
         engine.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stage", ["before anything", "root/engine.lock", "run/rundlet.sock"])
+def test_a_signal_while_it_starts_leaves_nothing(tmp_path: Path, number: signal.Signals, stage: str) -> None:
+    """In particular no launcher that would start it again."""
+    engine = Engine(directory=tmp_path)
+    environment = engine.environment()
+    del environment["DOCKER_HOST"]
+    with engine.log.open("wb") as log:
+        process = subprocess.Popen(
+            engine.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment
+        )
+    if "/" in stage:
+        wait_for((tmp_path / stage).exists)
+    process.send_signal(number)
+    assert process.wait(60) in (0, -number, 1)
+    said = engine.log.read_text()
+    wait_for(lambda: not _processes_with(str(tmp_path)))
+    assert not (tmp_path / "run/rundlet.sock").exists()
+    assert not engine.pidfile.exists()
+    if "/" in stage:
+        assert "Traceback" not in said
+
+
+def _processes_with(word: str) -> list[str]:
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (directory / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if word.encode() in line:
+            found.append(line.decode())
+    return found
+
+
+def test_a_start_that_fails_leaves_no_socket(tmp_path: Path, port: int) -> None:
+    taken = socket.create_server(("127.0.0.1", port))
+    further = tmp_path / "further.sock"
+    for host in (f"tcp://127.0.0.1:{port}", "unix:///no/such/directory/x.sock"):
+        engine = Engine(["--tlsverify=false", "-H", f"unix://{further}", "-H", host], directory=tmp_path)
+        done = subprocess.run(engine.command(), capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert not further.exists() and not Path(engine.socket).exists()
+    taken.close()
+    engine = Engine(["--metrics-addr", "256.0.0.1:1"], directory=tmp_path)
+    done = subprocess.run(engine.command(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and not Path(engine.socket).exists()

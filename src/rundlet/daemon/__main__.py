@@ -1,5 +1,6 @@
 """``python -m rundlet.daemon``."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,9 @@ def _show(what: str) -> int:
 
 
 def run() -> int:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # As long as there is nothing to clean up, it ends as by any other signal; Python would show where it was.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from rundlet.daemon.flags import InformationRequested
 
     try:

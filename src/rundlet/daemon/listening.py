@@ -63,7 +63,21 @@ def listen(config: Config, layout: Layout, activated: Sequence[socket.socket]) -
     addresses = [host for host in config.hosts if host not in ("fd://", own)]
     if not any(is_own(bound, layout) for bound in activated):
         addresses.insert(0, own)
-    return [*activated, *(_bind(address, config) for address in addresses)]
+    made: list[socket.socket] = []
+    try:
+        for address in addresses:
+            made.append(_bind(address, config))
+    except StartError:
+        forget(paths(made))
+        raise
+    return [*activated, *made]
+
+
+def forget(paths: Sequence[str]) -> None:
+    """Remove unix sockets' names; those that are gone are fine."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def paths(bound: Sequence[socket.socket]) -> list[str]:

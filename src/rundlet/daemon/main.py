@@ -96,9 +96,11 @@ async def _run(config: Config, starter: Starter) -> None:
     keeper = KeeperLink(layout.run) if config.rootless >= 0 else None
     if keeper is not None:
         os.environ[cgroup.DELEGATED] = keeper.cgroup  # for this process and all that the launcher starts
+    stop = asyncio.Event()  # told to stop while it starts, it starts and then ends: so nothing stays behind
+    service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
     launcher = await Launcher.start(layout, () if starter.supervised else _command())
     try:
-        await _serve(config, layout, starter, launcher, keeper)
+        await _serve(config, layout, starter, launcher, keeper, stop)
     except BaseException:
         launcher.bye()  # what ended this engine would end the next one, too: it is not started again
         raise
@@ -107,7 +109,12 @@ async def _run(config: Config, starter: Starter) -> None:
 
 
 async def _serve(
-    config: Config, layout: Layout, starter: Starter, launcher: Launcher, keeper: KeeperLink | None
+    config: Config,
+    layout: Layout,
+    starter: Starter,
+    launcher: Launcher,
+    keeper: KeeperLink | None,
+    stop: asyncio.Event,
 ) -> None:
     """Until a stop signal. ``keeper``: of an ordinary user's engine."""
     engine = wiring.build(config, layout, launcher, keeper)
@@ -115,6 +122,33 @@ async def _serve(
     sockets = listening.listen(config, layout, starter.activated)
     names = [activation.address(one) for one in sockets]
     paths = listening.paths([one for one in sockets if one not in starter.activated])
+    try:
+        await _make_ready(config, engine)
+        server = APIServer(engine.backends, engine.metrics.observe if config.metrics_addr else None)
+        for one in sockets:
+            await server.listen(one, tls if one.family != socket.AF_UNIX else None)
+        reloader = Reloader(config, starter.load, engine.changes.apply, engine.context.events, wiring.engine_id(layout))
+        asyncio.get_running_loop().set_exception_handler(service.on_failure)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
+        if keeper is not None:
+            asyncio.get_running_loop().add_reader(keeper, _keeper_gone, keeper, stop)
+        service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
+        _begin_work(config, engine)
+        service.tell(starter.ready_fd, "ok")
+        starter.notifier.ready()
+        _log.info("engine %s listens on %s", layout.instance, ", ".join(names))
+        try:
+            await stop.wait()
+        finally:
+            starter.notifier.stopping()
+            listening.forget(paths)
+            await asyncio.shield(_close(reloader.config, layout, engine, server, launcher))
+    finally:
+        listening.forget(paths)
+
+
+async def _make_ready(config: Config, engine: Engine) -> None:
+    """Everything as requests expect to find it. Raises StartError, and what looking through the store raises."""
     metrics = await _listen_for_metrics(config, engine)
     await _check_storage(engine)
     engine.context.network.start()  # from here on an engine that fails would leave something on the machine
@@ -127,19 +161,12 @@ async def _serve(
         # What outlived an engine that was killed ends as it would have ended with that one.
         await shutdown.stop_all(engine.context, engine.lifecycle, config.shutdown_timeout)
         await engine.recovery.restart_policies()  # they ran until the last engine ended: they do when this one answers
-    server = APIServer(engine.backends, engine.metrics.observe if config.metrics_addr else None)
     if metrics is not None:
         engine.tasks.spawn(metrics.run(), name="metrics")
-    for one in sockets:
-        await server.listen(one, tls if one.family != socket.AF_UNIX else None)
-    stop = asyncio.Event()
-    reloader = Reloader(config, starter.load, engine.changes.apply, engine.context.events, wiring.engine_id(layout))
-    asyncio.get_running_loop().set_exception_handler(service.on_failure)
-    service.on_stop(asyncio.get_running_loop().add_signal_handler, stop.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
-    if keeper is not None:
-        asyncio.get_running_loop().add_reader(keeper, _keeper_gone, keeper, stop)
-    service.write_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
+
+
+def _begin_work(config: Config, engine: Engine) -> None:
+    """What goes on beside the requests."""
     _watch_firewall(engine)
     housekeeping.begin(engine)
     if engine.policy is not None:
@@ -150,17 +177,6 @@ async def _serve(
         engine.tasks.spawn(engine.recovery.restart_policies(), name="restart policies")
     gc.collect()
     gc.freeze()
-    service.tell(starter.ready_fd, "ok")
-    starter.notifier.ready()
-    _log.info("engine %s listens on %s", layout.instance, ", ".join(names))
-    try:
-        await stop.wait()
-    finally:
-        starter.notifier.stopping()
-        for path in paths:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        await asyncio.shield(_close(reloader.config, layout, engine, server, launcher))
 
 
 def _keeper_gone(keeper: KeeperLink, stop: asyncio.Event) -> None:
