@@ -213,6 +213,15 @@ def test_one_user_has_all_files_and_forgets_no_owner(poor: UserEngine) -> None:
     poor.ok("rmi", "again")
 
 
+def test_volumes_are_filled_as_their_container_is_created(full: UserEngine, poor: UserEngine) -> None:
+    for engine, owner in ((full, "1000:1000"), (poor, "0:0")):
+        engine.ok("create", "--name", "filled", "-v", "/owned", "box", "stat", "-c", "%u:%g", "/owned/file")
+        with tarfile.open(fileobj=io.BytesIO(engine.ok("cp", "filled:/owned/file", "-").encode())) as archive:
+            assert archive.getnames() == ["file"]
+        assert engine.ok("start", "-a", "filled") == owner
+        engine.ok("rm", "-v", "filled")
+
+
 def test_removed_files_stay_removed_in_a_committed_image(full: UserEngine) -> None:
     full.ok("run", "--name", "changed", "box", "sh", "-c", "rm -r /owned; mkdir /owned; echo new >/owned/new")
     full.ok("commit", "changed", "smaller")
