@@ -124,6 +124,16 @@ def test_an_annotated_manifest_needs_no_index(context: Context, registry: Regist
     context.engine.ok("rmi", "packed:3")
 
 
+def test_a_name_points_at_what_the_last_build_was_asked_for(context: Context) -> None:
+    first = built(context, "type=oci", "-t", "packed:6", "--provenance=true")
+    assert first.entry["mediaType"] == f"{OCI}.index.v1+json"
+    # The same image once more, without statements: the index of before is none of its business.
+    context.ok("-t", "packed:6")
+    context.engine.ok("save", "-o", str(context.path.parent / "saved.tar"), "packed:6")
+    assert "layers" in Archive(context.path.parent / "saved.tar").manifest
+    context.engine.ok("rmi", "packed:6")
+
+
 def test_an_index_of_one_platform(context: Context, tmp_path: Path) -> None:
     words = ("--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
     assert built(context, "type=oci", *words).entry["mediaType"] == f"{OCI}.index.v1+json"

@@ -258,7 +258,7 @@ class BuildService:
         context.events.publish("image", "create", str(image.id), {**image.labels, "name": str(image.id)})
         if tagged(options):
             for reference in main.request.tags:
-                await context.images.tag(image, reference, target)
+                await context.images.tag(image, reference, target or image.manifest)
                 context.events.publish("image", "tag", str(image.id), {**image.labels, "name": reference.familiar})
         images, stages = [one.image for one in built], [stage for one in built for stage in one.stages]
         aux = await self._results.finish(main.state, main.request, options, emit, targets, images, stages)
