@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -254,6 +255,14 @@ def test_a_signal_while_it_starts_leaves_nothing(tmp_path: Path, number: signal.
         assert "Traceback" not in said
 
 
+def test_the_directory_of_a_socket_is_made(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    further = tmp_path / "new/directory/further.sock"
+    engine = new_engine("-H", f"unix://{further}", image=False)
+    assert further.is_socket()
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (further.parent, further)] == [0o711, 0o660]
+    engine.terminate()
+
+
 def _processes_with(word: str) -> list[str]:
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
@@ -269,7 +278,8 @@ def _processes_with(word: str) -> list[str]:
 def test_a_start_that_fails_leaves_no_socket(tmp_path: Path, port: int) -> None:
     taken = socket.create_server(("127.0.0.1", port))
     further = tmp_path / "further.sock"
-    for host in (f"tcp://127.0.0.1:{port}", "unix:///no/such/directory/x.sock"):
+    (tmp_path / "file").touch()
+    for host in (f"tcp://127.0.0.1:{port}", f"unix://{tmp_path}/file/x.sock"):
         engine = Engine(["--tlsverify=false", "-H", f"unix://{further}", "-H", host], directory=tmp_path)
         done = subprocess.run(engine.command(), capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 1, done.stderr

@@ -128,15 +128,16 @@ def _bind_unix(path: str, group: str) -> socket.socket:
         raise StartError(f"cannot listen on unix://{path}: {error}") from error
     finally:
         probe.close()
-    mask = os.umask(0o117)
     try:
         os.makedirs(os.path.dirname(path), 0o711, exist_ok=True)
-        bound.bind(path)
+        mask = os.umask(0o117)
+        try:
+            bound.bind(path)
+        finally:
+            os.umask(mask)
     except OSError as error:
         bound.close()
         raise StartError(f"cannot listen on unix://{path}: {error}") from error
-    finally:
-        os.umask(mask)
     try:
         os.chown(path, -1, grp.getgrnam(group).gr_gid)
     except (KeyError, PermissionError):
