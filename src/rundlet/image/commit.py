@@ -9,7 +9,7 @@ from rundlet.errors import InternalError
 from rundlet.image.assembly import assemble
 from rundlet.image.errors import MissingBlobError
 from rundlet.image.kept import unpack_kept
-from rundlet.image.leases import Leases
+from rundlet.image.leases import Lease, Leases
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
 from rundlet.oci.config import ContainerConfig, Healthcheck, History, ImageConfig
@@ -58,9 +58,8 @@ class Committer:
         async with self._leases.lease() as lease:
             await lease.hold(*(layer.chain for layer in stack), *(layer.blob.digest for layer in stack))
             self._check(stack)
-            added = await self._layer(request.parent, changes)
+            added = await self._layer(request.parent, changes, lease)
             if added is not None:
-                await lease.hold(added.chain, added.blob.digest)
                 stack = [*stack, added]
             return await self._record(request, stack, added)
 
@@ -69,12 +68,12 @@ class Committer:
             if not self._store.content.has(layer.blob.digest):
                 raise MissingBlobError(layer.blob.digest)
 
-    async def _layer(self, parent: Image | None, changes: Iterator[bytes]) -> Layer | None:
+    async def _layer(self, parent: Image | None, changes: Iterator[bytes], lease: Lease) -> Layer | None:
         """None for a container that changed nothing."""
         chain = parent.chain if parent is not None else None
         try:
             result, blob = await unpack_kept(
-                _changed(changes), self._store.content, self._snapshots, self._workers, parent=chain
+                _changed(changes), self._store.content, self._snapshots, self._workers, lease, parent=chain
             )
         except _UnchangedError:
             return None

@@ -1,6 +1,7 @@
 """Freeing disk: blobs and layers that no image, no lease and no container needs any more."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 
 from rundlet.image.leases import Leases
@@ -9,6 +10,8 @@ from rundlet.storage.content import ContentStore
 from rundlet.storage.errors import LayerInUseError, LayerNotFoundError
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.database import Database
+
+_log = logging.getLogger(__name__)
 
 _BLOB_USED = (
     "SELECT 1 FROM image_blobs WHERE digest = :digest UNION ALL SELECT 1 FROM image_layers WHERE blob = :digest "
@@ -26,6 +29,8 @@ class Garbage:
         self._content = content
         self._snapshots = snapshots
         self._leases = leases
+        leases.on_free = self._look_again
+        self._looking: set[asyncio.Task[object]] = set()
 
     async def release(self, chains: Sequence[Digest], blobs: Iterable[Digest]) -> list[Digest]:
         """Delete of ``chains`` (top first) and ``blobs`` what nothing needs; the chains that went, in order.
@@ -38,7 +43,7 @@ class Garbage:
     def _delete(self, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
         removed: list[Digest] = []
         for chain in chains:
-            if self._leases.held(chain) or self._database.query(_CHAIN_USED, (str(chain),)):
+            if self._database.query(_CHAIN_USED, (str(chain),)) or not self._leases.may_go(chain):
                 continue
             try:
                 self._snapshots.remove_layer(chain)
@@ -46,9 +51,20 @@ class Garbage:
                 continue
             removed.append(chain)
         for blob in blobs:
-            if not self._leases.held(blob) and not self._database.query(_BLOB_USED, {"digest": str(blob)}):
+            if not self._database.query(_BLOB_USED, {"digest": str(blob)}) and self._leases.may_go(blob):
                 self._content.delete(blob)
         return removed
+
+    def _look_again(self, freed: Sequence[Digest]) -> None:
+        """What was held when it was to go, or when what it was for failed: chains and blobs, in the order of use."""
+        task: asyncio.Task[object] = asyncio.create_task(self.release(freed[::-1], freed), name="garbage")
+        self._looking.add(task)
+        task.add_done_callback(self._looked)
+
+    def _looked(self, task: "asyncio.Task[object]") -> None:
+        self._looking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("what nothing needs any more stays until the next start: %s", error)
 
     async def collect(self) -> None:
         """Delete every layer and blob that nothing needs: what cancelled pulls, removed containers and crashes left."""

@@ -72,20 +72,18 @@ class Importer:
         if target.os != "linux":
             raise ForeignSystemError
         async with self._leases.lease() as lease:
-            result, blob = await unpack_kept(source, self._store.content, self._snapshots, self._workers)
-            await lease.hold(result.chain, blob.digest)
+            result, blob = await unpack_kept(source, self._store.content, self._snapshots, self._workers, lease)
             created = self._clock.now_ns()
             comment = message or f"Imported from {origin}"
             config = _config(section, target, result.diff_id, rfc3339_nano(created), comment).encode()
-            config_digest = await asyncio.to_thread(self._store.content.write, config)
+            described = Descriptor.of(mediatype.DOCKER_CONFIG, config)
             manifest = Manifest(
-                schema_version=2,
-                media_type=mediatype.DOCKER_MANIFEST,
-                config=Descriptor(mediatype.DOCKER_CONFIG, config_digest, len(config)),
-                layers=(blob,),
+                schema_version=2, media_type=mediatype.DOCKER_MANIFEST, config=described, layers=(blob,)
             ).encode()
-            await asyncio.to_thread(self._store.content.write, manifest)
-            descriptor = Descriptor.of(mediatype.DOCKER_MANIFEST, manifest)
+            descriptor, config_digest = Descriptor.of(mediatype.DOCKER_MANIFEST, manifest), described.digest
+            await lease.hold(config_digest, descriptor.digest)
+            for document in (config, manifest):
+                await asyncio.to_thread(self._store.content.write, document)
             image = NewImage(
                 id=config_digest,
                 manifest=descriptor,

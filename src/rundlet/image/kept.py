@@ -9,6 +9,7 @@ from typing import Final
 
 from isal import isal_zlib
 
+from rundlet.image.leases import Lease
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
@@ -29,9 +30,10 @@ async def unpack_kept(
     content: ContentStore,
     snapshots: Snapshotter,
     workers: WorkerLauncher,
+    lease: Lease,
     parent: Digest | None = None,
 ) -> tuple[UnpackResult, Descriptor]:
-    """The layer, committed on top of chain ``parent``, and the blob. Failed or cancelled, it leaves neither.
+    """The layer, committed on top of chain ``parent``, and the blob, both held by ``lease``. Failed or cancelled, neither.
 
     Raises LayerError, StorageError, and what ``source`` raises.
     """
@@ -39,6 +41,7 @@ async def unpack_kept(
     try:
         result = await unpack(source, snapshots, workers, parent=parent, keeper=_Keeper(ingest))
         size = ingest.offset
+        await lease.hold(result.chain, ingest.digest())
         digest = await asyncio.to_thread(ingest.commit)
     finally:
         ingest.abort()

@@ -2,11 +2,14 @@
 
 In memory: one engine owns the store, and at its start nothing is at work. A lease is taken *before* looking whether
 content is there; while content is being deleted nobody can take one, so what was seen stays.
+
+What was to be deleted meanwhile, and what a failed operation leaves that nothing else names, is looked at again when
+the last lease on it ends.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from rundlet.oci.digest import Digest
@@ -35,18 +38,40 @@ class Leases:
     def __init__(self) -> None:
         self._counts: Counter[Digest] = Counter()
         self._lock = asyncio.Lock()
+        self._wanted: set[Digest] = set()
+        self.on_free: Callable[[Sequence[Digest]], None] = _nothing
+        """Hears what nobody holds any more and may have to go; set by the garbage collection."""
 
     @asynccontextmanager
     async def lease(self, held: list[Digest] | None = None) -> AsyncIterator[Lease]:
         """A new lease, ended with the block; ``held`` is filled with what it held."""
         lease = Lease(self, [] if held is None else held)
+        failed = True
         try:
             yield lease
+            failed = False
         finally:
-            self._counts.subtract(lease.held)
-            for digest in set(lease.held):
-                if self._counts[digest] <= 0:
-                    del self._counts[digest]
+            self._end(lease, failed=failed)
+
+    def _end(self, lease: Lease, *, failed: bool) -> None:
+        self._counts.subtract(lease.held)
+        suspects: list[Digest] = []
+        for digest in dict.fromkeys(lease.held):
+            if self._counts[digest] <= 0:
+                del self._counts[digest]
+                if failed or digest in self._wanted:
+                    self._wanted.discard(digest)
+                    suspects.append(digest)
+        if suspects:
+            self.on_free(suspects)
+
+    def may_go(self, digest: Digest) -> bool:
+        """Whether nobody holds ``digest``, which is to be deleted; else it is told of when nobody does any more."""
+        self._wanted.add(digest)  # before it is looked at: a lease may end in between
+        if self.held(digest):
+            return False
+        self._wanted.discard(digest)
+        return True
 
     def count(self, digests: tuple[Digest, ...]) -> None:
         self._counts.update(digests)
@@ -59,3 +84,7 @@ class Leases:
         """While this is held nobody can take a lease."""
         async with self._lock:
             yield
+
+
+def _nothing(_freed: Sequence[Digest]) -> None:
+    return None
