@@ -33,7 +33,7 @@ async def unpack_kept(
     lease: Lease,
     parent: Digest | None = None,
 ) -> tuple[UnpackResult, Descriptor]:
-    """The layer, committed on top of chain ``parent``, and the blob, both held by ``lease``. Failed or cancelled, neither.
+    """The layer, committed on top of chain ``parent``, and the blob; ``lease`` holds both. Failed, neither.
 
     Raises LayerError, StorageError, and what ``source`` raises.
     """
