@@ -44,9 +44,9 @@ class Leases:
 
     @asynccontextmanager
     async def lease(self, held: list[Digest] | None = None) -> AsyncIterator[Lease]:
-        """A new lease, ended with the block; ``held`` is filled with what it held."""
+        """A new lease, ended with the block; ``held`` is filled with what it held, for a caller that looks after it."""
         lease = Lease(self, [] if held is None else held)
-        failed = True
+        failed = held is None
         try:
             yield lease
             failed = False

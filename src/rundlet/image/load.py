@@ -72,7 +72,7 @@ class Loader:
                 candidates = await asyncio.to_thread(found_images, parts, self._content, platform)
                 loaded = []
                 for candidate in candidates:
-                    loaded.append(await self._make(candidate, lease, ahead, held, progress))
+                    loaded.append(await self._make(candidate, lease, ahead, progress))
                 await self._link(candidates)
         finally:
             await shielded(self._tidy(ahead, held))
@@ -100,44 +100,40 @@ class Loader:
 
     # ── making images ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _make(
-        self, candidate: FoundImage, reading: Lease, ahead: Ahead, held: list[Digest], progress: OnProgress
-    ) -> Loaded:
+    async def _make(self, candidate: FoundImage, lease: Lease, ahead: Ahead, progress: OnProgress) -> Loaded:
         config = _config(candidate)
-        works = await self._works(candidate, config, reading, ahead)
-        chains = [work.chain for work in works]
-        image_id = await asyncio.to_thread(self._content.write, candidate.config)
+        works = await self._works(candidate, config, lease, ahead)
+        image_id = Digest.of(candidate.config)
         manifest = candidate.manifest or _manifest(image_id, len(candidate.config), works)
         kind = candidate.manifest_type if candidate.manifest else mediatype.DOCKER_MANIFEST
         descriptor = Descriptor.of(kind, manifest)
-        await asyncio.to_thread(self._content.write, manifest)
-        async with self._leases.lease() as lease:
-            await lease.hold(image_id, descriptor.digest, *chains)
-            held += [image_id, descriptor.digest, *chains]
-            for work in works:
-                proven = work.diff_id in (work.blob.digest, ahead.diff_id(work.blob.digest))
-                if self._snapshots.has_layer(work.chain) or not (
-                    proven and await ahead.place(work.chain, work.parent, work.diff_id)
-                ):
-                    await self._layers.ensure(work, None, _loading(work, progress))
-            section = config.config
-            image = NewImage(
-                id=image_id,
-                manifest=descriptor,
-                created=config.created or "",
-                created_ns=created_ns(config.created),
-                platform=config.platform,
-                labels=dict(section.labels or {}) if section else {},
-                layers=tuple(
-                    Layer(work.diff_id, work.chain, self._snapshots.layer(work.chain).size, work.blob) for work in works
-                ),
-                blobs=(image_id, descriptor.digest, *candidate.besides),
-            )
-            previous = self._current(candidate.names, image_id)
-            # One that was here keeps the blobs that it has, and so its manifest.
-            known = self._store.find(image_id)
-            target = candidate.index or (known.manifest if known is not None else descriptor)
-            await self._store.put(image, [(name, target) for name in candidate.names])
+        await lease.hold(image_id, descriptor.digest, *(work.chain for work in works))
+        for document in (candidate.config, manifest):
+            await asyncio.to_thread(self._content.write, document)
+        for work in works:
+            proven = work.diff_id in (work.blob.digest, ahead.diff_id(work.blob.digest))
+            if self._snapshots.has_layer(work.chain) or not (
+                proven and await ahead.place(work.chain, work.parent, work.diff_id)
+            ):
+                await self._layers.ensure(work, None, _loading(work, progress))
+        section = config.config
+        image = NewImage(
+            id=image_id,
+            manifest=descriptor,
+            created=config.created or "",
+            created_ns=created_ns(config.created),
+            platform=config.platform,
+            labels=dict(section.labels or {}) if section else {},
+            layers=tuple(
+                Layer(work.diff_id, work.chain, self._snapshots.layer(work.chain).size, work.blob) for work in works
+            ),
+            blobs=(image_id, descriptor.digest, *candidate.besides),
+        )
+        previous = self._current(candidate.names, image_id)
+        # One that was here keeps the blobs that it has, and so its manifest.
+        known = self._store.find(image_id)
+        target = candidate.index or (known.manifest if known is not None else descriptor)
+        await self._store.put(image, [(name, target) for name in candidate.names])
         _tell(progress, image_id, candidate.names, previous)
         stored = self._store.find(image_id)
         assert stored is not None

@@ -67,3 +67,18 @@ async def test_what_fails_after_its_layer_was_made_leaves_nothing(room: Room, mo
     with pytest.raises(RuntimeError, match="not now"):
         await room.importer.import_image(stream(tar({"a": b"b"})))
     await until_empty(room)
+
+
+async def test_a_load_gives_back_only_what_it_took(room: Room) -> None:
+    image = await make(room, Reference.parse("demo:1"))
+    archive = b"".join([chunk async for chunk in await room.saver.save(["demo:1"], "")])
+    layer = room.store.layers(image.id)[0]
+    kept = (image.id, image.manifest.digest, layer.chain, layer.blob.digest)
+    async with room.leases.lease() as lease:
+        await lease.hold(*kept)
+        await room.loader.load(stream(archive), progress=room.hear)
+        assert all(room.leases.held(digest) for digest in kept)
+        await room.remover.remove("demo:1")
+        assert room.snapshots.has_layer(layer.chain)
+        room.verify()
+    await until_empty(room)
