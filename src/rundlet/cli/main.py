@@ -171,7 +171,9 @@ def _dispatch(program: str, words: list[str]) -> int:
     except HelpRequested as exc:
         if exc.deprecated:
             _complain(_DEPRECATED)
-        return _help_before(program, parser.values, words, exc.words)
+        if exc.words and not _is_ours(exc.words):
+            _become_plugin(program, parser.values, words, exc.words)
+        return _help_before(program, parser.values, exc.words)
     except FlagError as exc:
         choices = ("--" + name for name in parser.long)
         raise UsageError(
@@ -291,14 +293,12 @@ def _top_help(program: str, settings: dict[str, Any], stream: Any = None) -> int
     return 0
 
 
-def _help_before(program: str, settings: dict[str, Any], words: list[str], rest: list[str]) -> int:
-    """--help before a command: what ``rest`` names, as far as it names anything; ``words`` is the whole line."""
-    if rest and not _is_ours(rest):
-        _become_plugin(program, settings, words, rest)
-    rest = [word for word in rest if not word.startswith("-")]
-    while rest and " ".join(rest) not in catalog.NOUNS and not catalog.resolve(tuple(rest)):
-        rest.pop()
-    return _help_topic(program, settings, rest)
+def _help_before(program: str, settings: dict[str, Any], words: list[str]) -> int:
+    """--help before a command of ours: what ``words`` name, as far as they name anything."""
+    words = [word for word in words if not word.startswith("-")]
+    while words and " ".join(words) not in catalog.NOUNS and not catalog.resolve(tuple(words)):
+        words.pop()
+    return _help_topic(program, settings, words)
 
 
 def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int:
@@ -363,7 +363,7 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
         words = Parser((), interspersed=False).parse(words)
     except HelpRequested as exc:
         _tell_of_shorthand(exc)
-        return _help_before(program, settings, words, [*noun.split(), *exc.words])
+        return _help_before(program, settings, [*noun.split(), *exc.words])
     except FlagError as exc:
         raise UsageError(f"{exc.message}\n\n{usage}", 125) from exc
     if not words:

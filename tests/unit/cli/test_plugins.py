@@ -71,6 +71,15 @@ def test_its_help_is_its_own(make: Make) -> None:
     assert "word=tell\nword=--help\n" in run("tell", "--help", DOCKER_HOST="unix:///x").stdout
 
 
+def test_help_of_a_noun_is_ours_before_a_verb_that_is_the_plugins(make: Make, tmp_path: Path) -> None:
+    make("buildx")
+    done = run("--config", str(tmp_path), "buildx", "--help", "create", DOCKER_HOST="unix:///x")
+    assert done.stdout.startswith("Usage:  rundlet buildx COMMAND\n")
+    whole = ["word=--config", f"word={tmp_path}", "word=--help", "word=buildx", "word=create"]
+    done = run("--config", str(tmp_path), "--help", "buildx", "create", DOCKER_HOST="unix:///x")
+    assert done.stdout.splitlines()[2:] == whole
+
+
 def test_our_own_host_is_told(make: Make) -> None:
     make("tell")
     assert "host=unix:///y\n" in run("tell", RUNDLET_HOST="unix:///y").stdout
