@@ -34,7 +34,7 @@ def check_input_terminal(tty: bool, *, stdin: bool) -> None:
 
 def detach_keys(context: Context, flag: str) -> tuple[str, DetachKeys]:
     """What to tell the engine (nothing for the default) and the watcher. Raises CommandError."""
-    chosen = flag or str(context.config.get("detachKeys") or "")
+    chosen = flag or context.config.get("detachKeys", "")
     try:
         sequence = parse_detach_keys(chosen or DEFAULT_DETACH_KEYS)
     except ValueError as exc:

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# Keys that are looked at, and what they must be.
-_SHAPES: dict[str, type] = {
-    **dict.fromkeys(("HttpHeaders", "aliases", "auths", "credHelpers", "features", "plugins", "proxies"), dict),
-    **dict.fromkeys(("credsStore", "currentContext", "detachKeys"), str),
-    **dict.fromkeys(("imagesFormat", "networksFormat", "psFormat", "statsFormat", "volumesFormat"), str),
+# Keys that are looked at, what they must be, and what is in them.
+_SHAPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("HttpHeaders", "aliases", "credHelpers", "features"), (dict, str)),
+    **dict.fromkeys(("auths", "plugins", "proxies"), (dict, dict)),
+    **dict.fromkeys(("cliPluginsExtraDirs", "pruneFilters"), (list, str)),
+    **dict.fromkeys(("credsStore", "currentContext", "detachKeys"), (str,)),
+    **dict.fromkeys(("imagesFormat", "networksFormat", "psFormat", "statsFormat", "volumesFormat"), (str,)),
 }
+_SHOWN: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
 
 
 class ConfigError(CommandError):
@@ -26,7 +29,8 @@ class ConfigError(CommandError):
 
 
 def read_config(directory: str) -> dict[str, Any]:
-    """The contents of config.json; nothing when there is none. Raises ConfigError when it can't be understood."""
+    """The contents of config.json; nothing when there is none. What is null is left out. Raises ConfigError when it
+    can't be understood."""
     path = f"{directory}/config.json"
     try:
         with open(path, "rb") as file:
@@ -39,10 +43,26 @@ def read_config(directory: str) -> dict[str, Any]:
         raise ConfigError(f"Error parsing config file ({path}): {exc}") from exc
     if not isinstance(value, dict):
         raise ConfigError(f"Error parsing config file ({path}): not an object")
-    for key in value.keys() & _SHAPES.keys():
-        if value[key] is not None and not isinstance(value[key], _SHAPES[key]):
-            wanted = "an object" if _SHAPES[key] is dict else "a string"
-            raise ConfigError(f"Error parsing config file ({path}): {key} is not {wanted}")
+    for key, shape in _SHAPES.items():
+        if key in value:
+            value[key] = _checked(path, key, value[key], shape)
+            if value[key] is None:
+                del value[key]
+    return value
+
+
+def _checked(path: str, key: str, value: Any, shape: tuple[type, ...]) -> Any:
+    """What is at ``key`` without what is null in it. Raises ConfigError."""
+    if value is None or not shape:
+        return value
+    if not isinstance(value, shape[0]):
+        raise ConfigError(f"Error parsing config file ({path}): {key} is not {_SHOWN[shape[0]]}")
+    if isinstance(value, dict):
+        inner = {name: _checked(path, f"{key}: {name}", one, shape[1:]) for name, one in value.items()}
+        return {name: one for name, one in inner.items() if one is not None}
+    if isinstance(value, list):
+        inner_list = [_checked(path, f"{key}: {one}", one, shape[1:]) for one in value]
+        return [one for one in inner_list if one is not None]
     return value
 
 

@@ -52,7 +52,7 @@ def store(context: Context, server: str, username: str, password: str, token: st
 def erase(context: Context, server: str) -> bool:
     """Forget the credentials for ``server``; False when there were none. Raises CommandError."""
     config = read_config(context.config_directory)
-    auths = config.get("auths") or {}
+    auths = config.get("auths", {})
     helper = helper_for(config, server)
     known = server in auths
     if helper and known:

@@ -53,7 +53,7 @@ def with_detected_store(config: dict[str, Any]) -> dict[str, Any]:
 
 def helper_for(config: dict[str, Any], server: str) -> str:
     """The suffix of the ``docker-credential-…`` program in charge of ``server``; empty for the file."""
-    return str((config.get("credHelpers") or {}).get(server) or config.get("credsStore") or "")
+    return str(config.get("credHelpers", {}).get(server) or config.get("credsStore") or "")
 
 
 def call_helper(name: str, action: str, data: str) -> str:
@@ -113,13 +113,13 @@ def lookup(context: Context, server: str) -> dict[str, str]:
         if found.get("Username") == TOKEN_USER:
             return {"identitytoken": found["Secret"], "serveraddress": server}
         return {"username": found["Username"], "password": found["Secret"], "serveraddress": server}
-    return _from_file(config.get("auths") or {}, server)
+    return _from_file(config.get("auths", {}), server)
 
 
 def every_login(context: Context) -> dict[str, dict[str, str]]:
     """What :func:`lookup` finds for each registry that there is anything for. Raises CommandError."""
     config = context.config
-    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {}), *from_environment()}
+    servers = {*config.get("auths", ()), *config.get("credHelpers", ()), *from_environment()}
     store = config.get("credsStore")
     if store:
         from rundlet.client.wire import loads

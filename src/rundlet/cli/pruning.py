@@ -33,8 +33,8 @@ def chosen(call: Invocation) -> list[tuple[str, str]]:
     given: list[tuple[str, str]] = list(call.flags["filter"])
     found = list(given)
     opposite = {"label": "label!", "label!": "label"}
-    for text in call.context.config.get("pruneFilters") or ():
-        name, equals, value = str(text).partition("=")
+    for text in call.context.config.get("pruneFilters", ()):
+        name, equals, value = text.partition("=")
         if equals and (opposite.get(name), value) not in given and (name, value) not in found:
             found.append((name, value))
     return found

@@ -45,7 +45,7 @@ def proxies(context: Context) -> dict[str, str]:
     """The variables that ``proxies`` of config.json gives containers and builds of this engine: each name in capitals
     and in small letters, as programs look for the one or the other."""
     configured = context.config.get("proxies")
-    if not isinstance(configured, dict):
+    if not configured:
         return {}
     endpoint = context.endpoint()
     settings = configured.get(endpoint.url if endpoint else context.default_host()) or configured.get("default") or {}
@@ -64,10 +64,7 @@ def headers(config: dict[str, Any]) -> dict[str, str]:
     """What is sent with every request: ``DOCKER_CUSTOM_HEADERS`` (``NAME=VALUE,…``, as a line of CSV), else the
     configuration's ``HttpHeaders``. Raises CommandError."""
     text = os.environ.get(_HEADERS, "")
-    if text:
-        found = dict(_header(field) for field in _fields(text))
-    else:
-        found = {str(name): str(value) for name, value in (config.get("HttpHeaders") or {}).items()}
+    found = dict(_header(field) for field in _fields(text)) if text else config.get("HttpHeaders", {})
     # Who asks is ours to say, and may be said once.
     return {name: value for name, value in found.items() if name.lower() != "user-agent"}
 

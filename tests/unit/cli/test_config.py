@@ -70,6 +70,12 @@ def test_the_context_default_is_what_the_environment_says(context: Context, monk
         ("[]", "not an object"),
         ('{"auths": 5}', "auths is not an object"),
         ('{"psFormat": {}}', "psFormat is not a string"),
+        ('{"pruneFilters": 5}', "pruneFilters is not a list"),
+        ('{"cliPluginsExtraDirs": [5]}', "cliPluginsExtraDirs: 5 is not a string"),
+        ('{"proxies": {"default": "x"}}', "proxies: default is not an object"),
+        ('{"auths": {"a.b": 1}}', "auths: a.b is not an object"),
+        ('{"features": {"hooks": ["true"]}}', "features: hooks is not a string"),
+        ('{"aliases": {"builder": 5}}', "aliases: builder is not a string"),
     ],
 )
 def test_a_file_that_is_no_configuration(
@@ -83,6 +89,16 @@ def test_a_file_that_is_no_configuration(
     with pytest.raises(CommandError, match="Error parsing config file"):
         store(context, "reg:5000", "me", "pw", "")
     assert path.read_text() == text
+
+
+def test_null_is_nothing(context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(
+        '{"auths": null, "plugins": null, "proxies": {"default": null}, "pruneFilters": [null], "own": null}'
+    )
+    assert context.config == {"proxies": {}, "pruneFilters": [], "own": None}
+    store(context, "reg:5000", "me", "pw", "")
+    assert list(json.loads(path.read_text())["auths"]) == ["reg:5000"]
 
 
 def test_who_asks_is_said_once(context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
