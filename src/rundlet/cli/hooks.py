@@ -60,7 +60,7 @@ def run(context: Context, told: Told) -> None:
     steps: list[str] = []
     if enabled(context.config):
         for name, settings in sorted(context.config["plugins"].items()):
-            matching = _match(settings, told) if isinstance(settings, dict) else ""
+            matching = _match(settings, told)
             if matching:
                 steps += _ask(context, name, matching, told)
     if steps:
@@ -70,9 +70,10 @@ def run(context: Context, told: Told) -> None:
 
 
 def enabled(config: dict[str, Any]) -> bool:
-    """``DOCKER_CLI_HOOKS``, else ``features.hooks`` of the configuration; what is no truth value is false."""
-    chosen = os.environ.get("DOCKER_CLI_HOOKS") or (config.get("features") or {}).get("hooks")
-    return chosen in TRUE
+    """``DOCKER_CLI_HOOKS``, else ``DOCKER_CLI_HINTS`` (as it was called once), else ``features.hooks`` of the
+    configuration; what is no truth value is false."""
+    asked = os.environ.get("DOCKER_CLI_HOOKS") or os.environ.get("DOCKER_CLI_HINTS")
+    return (asked or config.get("features", {}).get("hooks")) in TRUE
 
 
 def _match(settings: dict[str, Any], told: Told) -> str:

@@ -301,6 +301,13 @@ def test_switches_and_errors_are_told(hint: Hint) -> None:
         ({"plugins": {"hint": {"hooks": "context"}}}, NEXT, {}),
         ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, NEXT, {"DOCKER_CLI_HOOKS": "false"}),
         ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, NEXT, {"DOCKER_CLI_HOOKS": "perhaps"}),
+        (
+            {"plugins": {"hint": {"hooks": "context"}}},
+            NEXT,
+            {"DOCKER_CLI_HOOKS": "false", "DOCKER_CLI_HINTS": "true"},
+        ),
+        ({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, NEXT, {"DOCKER_CLI_HINTS": "false"}),
+        ({"plugins": None, **ENABLED}, NEXT, {}),
         ({"plugins": {"hint": {"hooks": "con,context ls"}}, **ENABLED}, NEXT, {}),
         ({"plugins": {"hint": {"error-hooks": "context"}}, **ENABLED}, NEXT, {}),
         ({"plugins": {"none": {"hooks": "context"}}, **ENABLED}, NEXT, {}),
@@ -322,4 +329,5 @@ def test_a_variable_has_plugins_asked_and_a_pipe_has_not(hint: Hint) -> None:
     asked = hint({"plugins": {"hint": {"hooks": "context"}}}, {"Template": "try {{.Name}}"})
     assert run(*COMMAND, DOCKER_CLI_HOOKS="1").stdout == "x\n"
     assert not asked.exists()
-    assert on_a_terminal(*COMMAND, DOCKER_CLI_HOOKS="1").endswith("\n    try inspect\n")
+    for name in ("DOCKER_CLI_HOOKS", "DOCKER_CLI_HINTS"):
+        assert on_a_terminal(*COMMAND, **{name: "1"}).endswith("\n    try inspect\n")
