@@ -32,8 +32,7 @@ class Context:
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.json; empty where there is none, or none that can be understood. Raises CommandError for an alias that
-        must not be."""
+        """config.json; empty where there is none, or none that can be understood."""
         if self._config is None:
             directory = self.config_directory
             self._config = {}
@@ -44,10 +43,6 @@ class Context:
                     self._config = read_config(directory)
                 except ConfigError as exc:
                     self.warn(f"WARNING: {exc.message}")
-                if "aliases" in self._config:
-                    from rundlet.cli.plugins import check_aliases
-
-                    check_aliases(self._config)
         return self._config
 
     @property
@@ -110,7 +105,7 @@ class Context:
         environment = os.environ
         if self.settings["host"] or environment.get("RUNDLET_HOST") or environment.get("DOCKER_HOST"):
             return "default"
-        return environment.get("DOCKER_CONTEXT") or str(self.config.get("currentContext") or "default")
+        return environment.get("DOCKER_CONTEXT") or self.config.get("currentContext") or "default"
 
     def default_host(self) -> str:
         """Where the engine of the context "default" listens."""

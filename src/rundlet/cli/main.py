@@ -163,17 +163,20 @@ def _out(text: str) -> int:
 
 
 def _dispatch(program: str, words: list[str]) -> int:
+    from rundlet.cli.context import Context
+
     if words and words[0] in ("__complete", "__completeNoDesc"):
         return _complete(program, words[1:], described=words[0] == "__complete")
     parser = Parser(GLOBAL_FLAGS, interspersed=False)
+    context = Context(program, parser.values)
     try:
         rest = parser.parse(words)
     except HelpRequested as exc:
         if exc.deprecated:
             _complain(_DEPRECATED)
         if exc.words and not _is_ours(exc.words):
-            _become_plugin(program, parser.values, words, exc.words)
-        return _help_before(program, parser.values, exc.words)
+            _become_plugin(context, words, exc.words)
+        return _help_before(context, exc.words)
     except FlagError as exc:
         choices = ("--" + name for name in parser.long)
         raise UsageError(
@@ -194,14 +197,14 @@ def _dispatch(program: str, words: list[str]) -> int:
         return _version(program)
     if not rest:
         # No command is a question, as a noun alone is: the answer must not be taken for output.
-        return _top_help(program, parser.values, sys.stderr)
-    if rest[0] == "builder":
-        words, rest = _with_alias(program, parser.values, words, rest)
+        return _top_help(context, sys.stderr)
+    if rest[0] != "engine" and "aliases" in context.config:  # no engine fails for how a client is configured
+        words, rest = _with_alias(context, words, rest)
     if not _is_ours(rest):
-        _become_plugin(program, parser.values, words, rest)
+        _become_plugin(context, words, rest)
     if rest[0] == "help":
-        return _help_topic(program, parser.values, rest[1:])
-    return _command(program, parser.values, rest)
+        return _help_topic(context, rest[1:])
+    return _command(context, rest)
 
 
 def _version(program: str) -> int:
@@ -223,25 +226,22 @@ def _is_ours(words: list[str]) -> bool:
     return first in catalog.NOUNS or bool(catalog.resolve((first,)))
 
 
-def _with_alias(
-    program: str, settings: dict[str, Any], words: list[str], rest: list[str]
-) -> tuple[list[str], list[str]]:
-    """All words and those of the command, with what config.json has for ``builder`` in its place."""
-    from rundlet.cli.context import Context
+def _with_alias(context: Context, words: list[str], rest: list[str]) -> tuple[list[str], list[str]]:
+    """All words and those of the command, with what config.json has for ``builder`` in its place. Raises CommandError
+    for an alias that must not be, whatever the command."""
+    from rundlet.cli.plugins import aliases
 
-    alias = (Context(program, settings).config.get("aliases") or {}).get(rest[0])
+    alias = aliases(context.config).get(rest[0])
     if not alias:
         return words, rest
-    changed = [str(alias), *rest[1:]]
+    changed = [alias, *rest[1:]]
     return [*words[: len(words) - len(rest)], *changed], changed
 
 
-def _become_plugin(program: str, settings: dict[str, Any], words: list[str], rest: list[str]) -> None:
+def _become_plugin(context: Context, words: list[str], rest: list[str]) -> None:
     """Comes back when there is no plugin for ``rest``, the words of the command among all ``words``."""
     from rundlet.cli import plugins
-    from rundlet.cli.context import Context
 
-    context = Context(program, settings)
     plugin = plugins.find(context, rest[1] if rest[0] == "help" else rest[0])
     if plugin is not None:
         plugins.become(context, plugin, words)
@@ -251,6 +251,7 @@ def _complete(program: str, words: list[str], *, described: bool) -> int:
     """For the shell: never an error, and never an engine that is started for it."""
     from contextlib import suppress
 
+    from rundlet.cli import plugins
     from rundlet.cli.completion import NO_FILES, Completer
     from rundlet.cli.context import Context
     from rundlet.cli.context_store import ContextStore
@@ -262,12 +263,11 @@ def _complete(program: str, words: list[str], *, described: bool) -> int:
         rest = settings.parse(words[:-1])
     context = Context(program, settings.values)
     context.may_start = False
-    if rest == ["buildx"] or not rest or not _is_ours(rest):
-        from rundlet.cli import plugins
-
-        if rest and (plugin := plugins.find(context, rest[0])) is not None:
-            return plugins.complete(context, plugin, words, described=described)
     try:
+        if rest and (rest == ["buildx"] or not _is_ours(rest)):
+            plugin = plugins.find(context, rest[0])
+            if plugin is not None:
+                return plugins.complete(context, plugin, words, described=described)
         completer = Completer(
             GLOBAL_FLAGS, lambda: context.session, lambda: ContextStore(context.config_directory).names()
         )
@@ -283,26 +283,26 @@ def _complete(program: str, words: list[str], *, described: bool) -> int:
     return _out("".join(f"{line}\n" for line in (*lines, f":{directive}")))
 
 
-def _top_help(program: str, settings: dict[str, Any], stream: Any = None) -> int:
-    from rundlet.cli.context import Context
+def _top_help(context: Context, stream: Any = None) -> int:
     from rundlet.cli.help import top_help
     from rundlet.cli.plugins import every
 
     taken = (*catalog.NOUNS, *catalog.SHORT_FORMS)
-    (stream or sys.stdout).write(top_help(program, every(Context(program, settings), taken)))
+    (stream or sys.stdout).write(top_help(context.program, every(context, taken)))
     return 0
 
 
-def _help_before(program: str, settings: dict[str, Any], words: list[str]) -> int:
+def _help_before(context: Context, words: list[str]) -> int:
     """--help before a command of ours: what ``words`` name, as far as they name anything."""
     words = [word for word in words if not word.startswith("-")]
     while words and " ".join(words) not in catalog.NOUNS and not catalog.resolve(tuple(words)):
         words.pop()
-    return _help_topic(program, settings, words)
+    return _help_topic(context, words)
 
 
-def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int:
+def _help_topic(context: Context, words: list[str]) -> int:
     """``help`` and what comes after it."""
+    program = context.program
     usage = f"Usage:  {program} help [command]"
     try:
         words = Parser(()).parse(words)
@@ -312,7 +312,7 @@ def _help_topic(program: str, settings: dict[str, Any], words: list[str]) -> int
     except FlagError as exc:
         raise UsageError(f"{exc.message}\n\n{usage}\n\nRun '{program} help --help' for more information", 125) from exc
     if not words:
-        return _top_help(program, settings)
+        return _top_help(context)
     from rundlet.cli import help as texts
 
     if words == ["help"]:
@@ -336,34 +336,35 @@ def _load(name: str) -> Any:
     return __import__(f"rundlet.cli.commands.{name}", fromlist=("run",))
 
 
-def _command(program: str, settings: dict[str, Any], words: list[str]) -> int:
-    first = words[0]
+def _command(context: Context, words: list[str]) -> int:
+    program, first = context.program, words[0]
     if first in catalog.NOUNS:
-        return _noun(program, settings, first, words[1:])
+        return _noun(context, first, words[1:])
     name = catalog.resolve((first,))
     if not name:
         if HELP_WORDS.intersection(words[1:]):
-            return _top_help(program, settings)
+            return _top_help(context)
         if first in catalog.NOT_SUPPORTED:
             raise CommandError(f"{program}: '{program} {first}' is not supported by Rundlet")
         hint = _did_you_mean(first, (*catalog.SHORT_FORMS, *catalog.NOUNS), f"{program} ")
         raise UsageError(
             f"{program}: unknown command: {program} {first}\n\nRun '{program} --help' for more information{hint}"
         )
-    return _call(program, settings, first, name, words[1:])
+    return _call(context, first, name, words[1:])
 
 
-def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -> int:
+def _noun(context: Context, noun: str, words: list[str]) -> int:
     from rundlet.cli import help as texts
 
+    program = context.program
     if noun == "engine" and (not words or (words[0].startswith("-") and words[0] not in HELP_WORDS)):
-        return _call(program, settings, "engine", "engine.run", words)
+        return _call(context, "engine", "engine.run", words)
     usage = f"Usage:  {program} {noun}\n\nRun '{program} {noun} --help' for more information"
     try:
         words = Parser((), interspersed=False).parse(words)
     except HelpRequested as exc:
         _tell_of_shorthand(exc)
-        return _help_before(program, settings, [*noun.split(), *exc.words])
+        return _help_before(context, [*noun.split(), *exc.words])
     except FlagError as exc:
         raise UsageError(f"{exc.message}\n\n{usage}", 125) from exc
     if not words:
@@ -371,9 +372,9 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
         sys.stderr.write(texts.noun_help(program, noun))
         return 0
     if words[0] == "help":
-        return _help_topic(program, settings, [*noun.split(), *words[1:]])
+        return _help_topic(context, [*noun.split(), *words[1:]])
     if f"{noun} {words[0]}" in catalog.NOUNS:
-        return _noun(program, settings, f"{noun} {words[0]}", words[1:])
+        return _noun(context, f"{noun} {words[0]}", words[1:])
     name = catalog.resolve((*noun.split(), words[0]))
     if not name and HELP_WORDS.intersection(words[1:]):
         return _out(texts.noun_help(program, noun))
@@ -381,7 +382,7 @@ def _noun(program: str, settings: dict[str, Any], noun: str, words: list[str]) -
         verbs = (*catalog.NOUNS[noun][1], *catalog.VERB_ALIASES.get(noun, {}))
         hint = _did_you_mean(words[0], verbs, f"{program} {noun} ")
         raise UsageError(f"{program}: unknown command: {program} {noun} {words[0]}\n\n{usage}{hint}")
-    return _call(program, settings, f"{noun} {words[0]}", name, words[1:])
+    return _call(context, f"{noun} {words[0]}", name, words[1:])
 
 
 def _did_you_mean(word: str, choices: Any, prefix: str = "") -> str:
@@ -390,15 +391,12 @@ def _did_you_mean(word: str, choices: Any, prefix: str = "") -> str:
     return did_you_mean(word, choices, prefix)
 
 
-def _call(program: str, settings: dict[str, Any], path: str, name: str, words: list[str]) -> int:
-    from rundlet.cli.context import Context
-
-    module = _load(name)
+def _call(context: Context, path: str, name: str, words: list[str]) -> int:
+    program, module = context.program, _load(name)
     if getattr(module, "RAW", False):
         # The words are another program's business, --help included.
-        return int(module.run(Invocation(Context(program, settings), path, module, {}, words)) or 0)
+        return int(module.run(Invocation(context, path, module, {}, words)) or 0)
     parser = Parser(module.FLAGS, interspersed=getattr(module, "INTERSPERSED", True))
-    context = Context(program, settings)
     args: list[str] = []
     try:
         try:
@@ -437,11 +435,16 @@ def _carry_out(invocation: Invocation, program: str, name: str) -> int:
 
 
 def _tell_plugins(context: Context, path: str, parser: Parser, args: list[str], error: str) -> None:
-    """On a terminal, those that config.json names may have hints for the user."""
+    """On a terminal, those that config.json names may have hints for the user. The command is done: whatever goes wrong
+    with them is no failure of its own."""
     if sys.stdout.isatty() and "plugins" in context.config:
+        from contextlib import suppress
+
         from rundlet.cli import hooks
 
-        hooks.run(context, hooks.Told(path, parser, args, error))
+        sys.stdout.flush()
+        with suppress(CommandError, OSError, ValueError):
+            hooks.run(context, hooks.Told(path, parser, args, error))
 
 
 def _command_help(program: str, path: str, module: Any) -> int:

@@ -82,15 +82,17 @@ def every(context: Context, taken: Sequence[str] = (), start: str = "") -> list[
     return [_ask(name, found[name]) for name in sorted(found)]
 
 
-def check_aliases(config: dict[str, Any]) -> None:
+def aliases(config: dict[str, Any]) -> dict[str, str]:
     """As Docker has it, ``builder`` alone may stand for another command, a plugin's. Raises CommandError."""
     from rundlet.cli import catalog
 
-    for name, target in (config.get("aliases") or {}).items():
+    found: dict[str, str] = config.get("aliases", {})
+    for name, target in found.items():
         if name != ALIASED:
             raise CommandError(f'not allowed to alias "{name}" (allowed: {ALIASED})')
-        if target != OWN_PLUGIN and (target in catalog.NOUNS or catalog.resolve(tuple(str(target).split(" ")))):
+        if target != OWN_PLUGIN and (target in catalog.NOUNS or catalog.resolve(tuple(target.split(" ")))):
             raise CommandError(f'not allowed to alias with builtin "{target}" as target')
+    return found
 
 
 def become(context: Context, plugin: Plugin, words: Sequence[str]) -> NoReturn:
@@ -154,9 +156,8 @@ def _engine(context: Context) -> dict[str, str]:
 
 
 def _directories(context: Context) -> list[str]:
-    extra = context.config.get("cliPluginsExtraDirs")
-    listed = [str(item) for item in extra] if isinstance(extra, list) else []
-    return [*listed, os.path.join(context.config_directory, "cli-plugins"), *MACHINE_DIRECTORIES]
+    own = os.path.join(context.config_directory, "cli-plugins")
+    return [*context.config.get("cliPluginsExtraDirs", ()), own, *MACHINE_DIRECTORIES]
 
 
 def _programs(directory: str) -> Iterator[tuple[str, str]]:

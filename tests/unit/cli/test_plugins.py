@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from rundlet.cli import plugins
+from rundlet.cli import hooks, plugins
 from rundlet.cli.context import Context
+from rundlet.cli.exit import CommandError
 from rundlet.cli.main import main
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 GOOD = {"SchemaVersion": "0.1.0", "Vendor": "us", "ShortDescription": "Says what it was told"}
 Make = Callable[..., Path]
+Hint = Callable[[dict[str, object], object], Path]
 
 WHAT_IT_DOES = """
 echo "host=$DOCKER_HOST"
@@ -217,6 +219,42 @@ def test_aliases_that_must_not_be(
     assert capsys.readouterr().err == message
 
 
+def test_a_bad_alias_is_told_before_anything_is_done(tmp_path: Path, make: Make) -> None:
+    make("tell")
+    (tmp_path / "config.json").write_text(json.dumps({"aliases": {"x": "y"}, "plugins": {"tell": {"hooks": "ps"}}}))
+    for words in (("ps", "--help"), ("ps", "--nothing"), ("compose", "ps"), ("context", "show")):
+        assert on_a_terminal(*words) == 'not allowed to alias "x" (allowed: builder)\n'
+    # Nor does it keep the shell from what it can complete.
+    assert run("__completeNoDesc", "te").stdout == "tell\n:4\n"
+
+
+def test_no_hint_makes_a_command_fail(hint: Hint, monkeypatch: pytest.MonkeyPatch) -> None:
+    hint({"plugins": {"hint": {"hooks": "context"}}, **ENABLED}, NEXT)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    def fail(*_: object) -> None:
+        raise CommandError("no hint")
+
+    monkeypatch.setattr(hooks, "run", fail)
+    assert main(["docker", *COMMAND]) == 0
+
+
+def test_a_broken_configuration_is_warned_of_once(
+    tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("tell")
+    (tmp_path / "config.json").write_text("{")
+    for words in (("builder", "prune", "-f"), ("nothing", "--help")):
+        main(["docker", "-H", "unix:///nowhere", *words])
+        assert capsys.readouterr().err.count("WARNING: Error parsing config file") == 1
+
+
+def test_completion_says_nothing_of_an_engine_that_is_none(make: Make) -> None:
+    make("tell")
+    done = run("__complete", "-c", "none", "tell", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, ":4\n", "")
+
+
 def test_builder_may_be_another_command(tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     make("tell")
     (tmp_path / "config.json").write_text(json.dumps({"aliases": {"builder": "tell"}}))
@@ -265,7 +303,6 @@ def hint(make: Make, tmp_path: Path) -> Callable[[dict[str, object], object], Pa
     return hint
 
 
-Hint = Callable[[dict[str, object], object], Path]
 NEXT = {"Type": 0, "Template": '{{.Name}}: {{flag . "quiet"}} {{flag . "format"}} {{arg . 0}}{{arg . 9}}\nand more'}
 ENABLED = {"features": {"hooks": "true"}}
 COMMAND = ("context", "inspect", "--format", "x", "default")
