@@ -39,6 +39,8 @@ def test_it_looks_as_it_does_with_docker(context: Context) -> None:
     ]
     quiet = classic(context, "-q", str(context.path))
     assert quiet.stdout == f"{identity}\n"
+    nowhere = classic(context, "--iidfile", "/missing/id", str(context.path))
+    assert (nowhere.returncode, nowhere.stderr.splitlines()[-1]) == (1, "open /missing/id: no such file or directory")
 
 
 def test_a_failure_has_the_commands_own_code(context: Context) -> None:

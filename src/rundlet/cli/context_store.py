@@ -148,8 +148,9 @@ class ContextStore:
 
     def put(self, entry: Entry) -> None:
         """Add or replace. Raises CommandError."""
+        path = f"{self.meta_directory(entry.name)}/meta.json"
         try:
-            _write(f"{self.meta_directory(entry.name)}/meta.json", dumps(entry.document).encode(), 0o644)
+            _write(path, dumps(entry.document).encode(), 0o644)
             for name in TLS_FILES:
                 path = f"{self.tls_directory(entry.name)}/docker/{name}"
                 if name in entry.tls:
@@ -158,7 +159,9 @@ class ContextStore:
                     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                         os.unlink(path)
         except OSError as exc:
-            raise CommandError(f'context "{entry.name}": {exc.filename}: {(exc.strerror or "").lower()}') from exc
+            raise CommandError(
+                f'context "{entry.name}": {exc.filename or path}: {(exc.strerror or "").lower()}'
+            ) from exc
 
     def remove(self, name: str) -> None:
         """What is there of it. Raises CommandError."""
@@ -195,12 +198,10 @@ def _digest(name: str) -> str:
 
 
 def _write(path: str, data: bytes, mode: int) -> None:
+    from rundlet.util.fs import write_atomic
+
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+    write_atomic(path, data, mode=mode)
 
 
 def set_current(directory: str, name: str) -> None:

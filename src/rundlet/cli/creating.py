@@ -62,7 +62,7 @@ class Creation:
         self._tag = ""
 
     def create(self) -> str:
-        """The new container's ID; warnings are printed, --cidfile is written. Raises RunError, ApiError."""
+        """The new container's ID; warnings are printed, --cidfile is written. Raises RunError, ClientError."""
         self._warn_of_resolvers()
         cidfile = self._open_cidfile()
         try:
@@ -81,8 +81,7 @@ class Creation:
             self.call.context.warn(f"WARNING: {warning}")
         identifier = str(answer["Id"])
         if cidfile is not None:
-            os.write(cidfile, identifier.encode())
-            os.close(cidfile)
+            self._write_cidfile(cidfile, identifier)
         if logins:
             from rundlet.cli.api_socket import give_logins
 
@@ -138,6 +137,19 @@ class Creation:
             reason = f"open {path}: {(exc.strerror or '').lower()}"
             message = f"failed to create the container ID file: {reason}"
             raise RunError(message, start_error_code(message)) from exc
+
+    def _write_cidfile(self, fd: int, identifier: str) -> None:
+        """Raises ClientError; the file is then removed."""
+        path = self.flags["cidfile"]
+        try:
+            try:
+                os.write(fd, identifier.encode())
+            finally:
+                os.close(fd)
+        except OSError as exc:
+            os.unlink(path)
+            reason = f"write {path}: {(exc.strerror or '').lower()}"
+            raise ClientError(f"failed to write the container ID to the file: {reason}") from exc
 
     def _create_or_pull(self) -> dict[str, Any]:
         try:

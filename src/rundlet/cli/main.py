@@ -108,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _flush_quietly()
         return 130
     except OSError as exc:
+        # Whoever writes a file says so of it: what comes here without a name is standard output.
         if exc.filename is not None or exc.errno not in _FULL:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

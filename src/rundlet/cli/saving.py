@@ -36,8 +36,11 @@ def save_body(request: Callable[[], Response], output: str, verb: str, *, mode: 
     response = request()
     if os.path.exists(output) and not os.path.isfile(output):
         # A device or a pipe: written in place.
-        with open(output, "wb", buffering=0) as file:
-            response.pour(_writer(file.fileno()))
+        try:
+            with open(output, "wb", buffering=0) as file:
+                response.pour(_writer(file.fileno()))
+        except OSError as exc:
+            raise CommandError(f"failed to {verb}: {output}: {(exc.strerror or '').lower()}") from exc
         return
     temporary = f"{output}.{os.getpid()}.tmp"
     try:

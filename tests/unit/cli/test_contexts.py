@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from rundlet.client.endpoint import Endpoint
 from rundlet.client.ssh import command
 
 Output = pytest.CaptureFixture[str]
+SOURCE = Path(__file__).resolve().parents[3] / "src"
 SETTINGS = {"host": [], "context": "", "config": "", "tls": False, "tlsverify": False}
 
 
@@ -154,6 +158,29 @@ def test_an_endpoint_in_parts_and_of_another_context(directory: Path, capsys: Ou
     assert context("update", "two", "--docker", "from=none") == 1
     said = capsys.readouterr().err
     assert said.startswith('unable to create docker endpoint config: context "none": context not found')
+
+
+def test_a_file_that_can_not_be_written_is_named_and_not_left(directory: Path) -> None:
+    """A disk that is full, as far as a process can tell."""
+    create("one", "unix:///one")
+    (directory / "config.json").write_text("{}")
+    before = sorted(directory.rglob("*"))
+    commands = {
+        "context export one one.file": "write one.file: file too large\n",
+        "context create two --docker host=unix:///two": 'context "two": ',
+        "context use one": f"{directory}/config.json: file too large\n",
+    }
+    for words, message in commands.items():
+        script = f"ulimit -f 0; exec {sys.executable} -m rundlet {words}"
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60, env=environment
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(message)
+        assert done.stderr.endswith(": file too large\n")
+        assert "None" not in done.stderr
+    assert [path for path in sorted(directory.rglob("*")) if path.is_file()] == [one for one in before if one.is_file()]
 
 
 def test_an_archive_can_not_write_elsewhere(directory: Path, capsys: Output) -> None:

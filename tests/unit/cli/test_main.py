@@ -236,6 +236,34 @@ def test_an_engine_that_refuses(verb: str, code: int, prefix: str, tmp_path: Pat
     assert capsys.readouterr().err.startswith(f"{prefix}Error response from daemon: taken\n")
 
 
+@pytest.mark.parametrize(("verb", "code", "prefix"), [("run", 125, "rundlet: "), ("create", 1, "")])
+def test_an_id_that_can_not_be_written(verb: str, code: int, prefix: str, tmp_path: Path) -> None:
+    """The disk is full, as far as the command line can tell."""
+    path, file = f"{tmp_path}/s", tmp_path / "id"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            connection = listener.accept()[0]
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 12\r\n\r\n{"Id":"abc"}')
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        script = f"ulimit -f 0; exec {sys.executable} -m rundlet -H unix://{path} {verb} --cidfile {file} x"
+        source = str(Path(__file__).resolve().parents[3] / "src")
+        environment = {**os.environ, "PYTHONPATH": source, "DOCKER_CONFIG": str(tmp_path)}
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60, env=environment
+        )
+        thread.join()
+    message = f"{prefix}failed to write the container ID to the file: write {file}: file too large\n"
+    assert (done.returncode, done.stderr[: len(message)]) == (code, message)
+    assert not file.exists()
+
+
 def test_the_release_of_docker_is_one() -> None:
     """The command line imports nothing of the API: the release stands twice."""
     assert _DOCKER == versions.RELEASE

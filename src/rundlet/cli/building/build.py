@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from rundlet.cli.building import query as wire
@@ -246,10 +245,9 @@ def _indented(metadata: dict[str, Any]) -> str:
 
 def _write(path: str, text: str) -> None:
     """A file that appears whole or not at all."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    from rundlet.util.fs import write_atomic
+
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.rename(temporary, path)
+        write_atomic(path, text.encode(), mode=0o644)
     except OSError as exc:
         raise CommandError(f"ERROR: failed to build: open {path}: {(exc.strerror or '').lower()}") from exc

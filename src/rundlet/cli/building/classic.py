@@ -83,8 +83,11 @@ def build(context: Context, flags: dict[str, Any], path: str, *, signed_only: bo
     if flags["iidfile"]:
         if not image:
             raise CommandError(f"Server did not provide an image ID. Cannot write {flags['iidfile']}")
-        with open(flags["iidfile"], "w", encoding="utf-8") as file:
-            file.write(image)
+        try:
+            with open(flags["iidfile"], "w", encoding="utf-8") as file:
+                file.write(image)
+        except OSError as exc:
+            raise CommandError(f"open {flags['iidfile']}: {(exc.strerror or '').lower()}") from exc
     return 0
 
 

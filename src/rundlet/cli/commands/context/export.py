@@ -41,8 +41,12 @@ def run(call: Invocation) -> int:
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise CommandError(f"open {target}: {(exc.strerror or '').lower()}") from exc
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+    except OSError as exc:
+        os.unlink(target)
+        raise CommandError(f"write {target}: {(exc.strerror or '').lower()}") from exc
     call.context.warn(f'Written file "{target}"')
     return 0
 
