@@ -9,6 +9,7 @@ from rundlet.cli.exit import CommandError
 
 DOCKER_HUB = "docker.io"
 INDEX_SERVER = "https://index.docker.io/v1/"
+_ID = frozenset("0123456789abcdef")
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/")
 _TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
@@ -54,10 +55,15 @@ class ImageName:
         return ImageName(self.domain, self.path, "latest", "")
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` is what an image's or a container's whole ID looks like."""
+    return len(text) == 64 and set(text) <= _ID
+
+
 def parse(text: str) -> ImageName:
     """Raises CommandError with Docker's sentences."""
     invalid = CommandError("invalid reference format")
-    if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text):
+    if is_id(text):
         raise CommandError(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     rest, at, digest = text.partition("@")
     first, slash, path = rest.partition("/")

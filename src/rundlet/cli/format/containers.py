@@ -35,8 +35,11 @@ def _image(item: Any, full: bool) -> str:
     if at:
         return str(name)
     hexadecimal = image.removeprefix("sha256:")
-    if len(hexadecimal) == 64 and all(c in "0123456789abcdef" for c in hexadecimal):
-        return str(hexadecimal[:SHORT_ID])
+    if len(hexadecimal) >= 64:  # names, which are shorter, need no more of the command line's modules
+        from rundlet.cli.reference import is_id
+
+        if is_id(hexadecimal):
+            return str(hexadecimal[:SHORT_ID])
     return str(image)
 
 

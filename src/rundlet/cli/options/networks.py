@@ -64,7 +64,7 @@ def _priority(text: str) -> int:
     return number
 
 
-def is_mac(text: str) -> bool:
+def _is_mac(text: str) -> bool:
     """Whether ``text`` is the address of an Ethernet card."""
     parts = text.split("-" if "-" in text else ":")
     digits = set("0123456789abcdefABCDEF")
@@ -107,7 +107,7 @@ def _check(attachments: list[dict[str, Any]]) -> None:
             raise RunError("no name set for network")
         if attachment.get("Aliases") and not _is_user_defined(name):
             raise RunError("network-scoped aliases are only supported for user-defined networks")
-        if attachment.get("MacAddress") and not is_mac(attachment["MacAddress"]):
+        if attachment.get("MacAddress") and not _is_mac(attachment["MacAddress"]):
             raise RunError(f"{attachment['MacAddress']} is not a valid mac address")
         if name in names:
             raise RunError(f'network "{name}" is specified multiple times')

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.exit import CommandError
-from rundlet.cli.reference import parse
-from rundlet.client.wire import quote
+from rundlet.cli.reference import is_id, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,18 +25,14 @@ def _parsed(text: str) -> ImageName:
         raise CommandError(f'Error parsing reference: "{text}" is not a valid repository/tag: {exc.message}') from exc
 
 
-def _is_id(text: str) -> bool:
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
-
-
 def run(call: Invocation) -> int:
     source, target = call.args
-    if not _is_id(source):
+    if not is_id(source):
         _parsed(source)
     name = _parsed(target)
     if name.digest:
         raise CommandError("refusing to create a tag with a digest reference")
     name = name.with_default_tag()
     query = {"repo": name.familiar_name, "tag": name.tag}
-    call.context.session.post(f"/images/{quote(source, '/:@')}/tag", query)
+    call.context.session.post(object_path("image", source, "tag"), query)
     return 0
