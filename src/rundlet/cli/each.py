@@ -74,6 +74,14 @@ class Ahead:
             del self._names[0]
 
 
+def check_name(kind: str, name: str) -> None:
+    """Raises CommandError for an empty name, in Docker's words."""
+    if not name.strip():
+        if kind == "image":
+            raise CommandError(f"Error: No such image: {name}")
+        raise CommandError(f"invalid {kind} name or ID: value is empty")
+
+
 def container_path(name: str, *rest: str) -> str:
     """``/containers/<name>/…`` with the name made safe for a URL. Raises CommandError for an empty name."""
     return object_path("container", name, *rest)
@@ -83,8 +91,5 @@ def object_path(kind: str, name: str, *rest: str) -> str:
     """The same for an object of any kind. Without a name, the path would be that of all of them, or of none."""
     from rundlet.client.wire import quote
 
-    if not name.strip():
-        if kind == "image":
-            raise CommandError(f"Error: No such image: {name}")
-        raise CommandError(f"invalid {kind} name or ID: value is empty")
+    check_name(kind, name)
     return "/".join((f"/{kind}s", quote(name, "/:@" if kind == "image" else ""), *rest))

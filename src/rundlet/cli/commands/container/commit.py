@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import container_path
+from rundlet.cli.each import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FLAGS = (
 
 def run(call: Invocation) -> int:
     flags = call.flags
-    container_path(call.args[0])  # refuses an empty name
+    check_name("container", call.args[0])
     query = {
         "container": call.args[0],
         "comment": flags["message"] or None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.client.wire import quote
+from rundlet.cli.each import check_name, object_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _LETTERS = "CAD"
 
 def run(call: Invocation) -> int:
     first, second = call.args
-    for change in call.context.session.get(f"/images/{quote(first, '/:@')}/diff", {"with": second}) or ():
+    check_name("image", second)
+    for change in call.context.session.get(object_path("image", first, "diff"), {"with": second}) or ():
         call.context.say(f"{_LETTERS[change['Kind']]} {change['Path']}")
     return 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.format.history import fields
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.shared_flags import TABLE_FORMAT
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run(call: Invocation) -> int:
         from rundlet.cli.platforms import platform_json
 
         query = {"platform": platform_json(flags["platform"], "invalid platform: ")}
-    items = call.context.session.get(f"/images/{quote(call.args[0], '/:@')}/history", query)
+    items = call.context.session.get(object_path("image", call.args[0], "history"), query)
     created = "CreatedSince" if flags["human"] else "CreatedAt"
     print_rows(
         call.context,

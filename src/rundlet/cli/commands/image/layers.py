@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.format.layers import COLUMNS, FIELDS, efficiency, print_files
 from rundlet.cli.format.rows import print_rows
 from rundlet.cli.shared_flags import TABLE_FORMAT
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     flags = call.flags
     query = {"files": flags["files"] or None}
-    layers = call.context.session.get(f"/images/{quote(call.args[0], '/:@')}/layers", query) or []
+    layers = call.context.session.get(object_path("image", call.args[0], "layers"), query) or []
     if flags["files"]:
         print_files(layers)
         return 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.exit import CommandError
 from rundlet.client.errors import ApiError
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def run(call: Invocation) -> int:
         query["platforms"] = platforms_json(flags["platform"])
     for name in call.args:
         try:
-            entries = call.context.session.delete(f"/images/{quote(name, '/:@')}", query)
-        except ApiError as exc:
-            fatal = fatal or exc.status != 404
+            entries = call.context.session.delete(object_path("image", name), query)
+        except (ApiError, CommandError) as exc:
+            fatal = fatal or (isinstance(exc, ApiError) and exc.status != 404)
             errors.append(str(exc))
             continue
         for entry in entries or ():

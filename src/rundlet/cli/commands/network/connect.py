@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import container_path, object_path
+from rundlet.cli.each import check_name, object_path
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ FLAGS = (
 def run(call: Invocation) -> int:
     flags = call.flags
     network, container = call.args
-    container_path(container)  # refuses an empty name
+    check_name("container", container)
     ipam: dict[str, Any] = {}
     for flag, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address"), ("link-local-ip", "LinkLocalIPs")):
         if flags[flag]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rundlet.cli.each import container_path, object_path
+from rundlet.cli.each import check_name, object_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ FLAGS = (("force", "f", "bool", "Force the container to disconnect from a networ
 
 def run(call: Invocation) -> int:
     network, container = call.args
-    container_path(container)  # refuses an empty name
+    check_name("container", container)
     body = {"Container": container, "Force": call.flags["force"]}
     call.context.session.post(object_path("network", network, "disconnect"), body=body)
     return 0

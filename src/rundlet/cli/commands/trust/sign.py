@@ -47,9 +47,9 @@ def run(call: Invocation) -> int:
 
 def _require_local(call: Invocation) -> None:
     """Raises ApiError."""
-    from rundlet.client.wire import quote
+    from rundlet.cli.each import object_path
 
-    call.context.session.get(f"/images/{quote(call.args[0], '/:@')}/json")
+    call.context.session.get(object_path("image", call.args[0], "json"))
 
 
 def _push(call: Invocation, name: ImageName) -> int:

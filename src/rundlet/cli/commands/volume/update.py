@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rundlet.cli.each import object_path
 from rundlet.cli.exit import CommandError
-from rundlet.client.wire import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ FLAGS = (("availability", "", "string", 'Cluster Volume availability ("active", 
 
 
 def run(call: Invocation) -> int:
-    volume = call.context.session.get(f"/volumes/{quote(call.args[0])}")
+    path = object_path("volume", call.args[0])
+    volume = call.context.session.get(path)
     if not volume.get("ClusterVolume"):
         raise CommandError("can only update cluster volumes")
-    call.context.session.json(
-        "PUT", f"/volumes/{quote(call.args[0])}", body={"Spec": {"Availability": call.flags["availability"]}}
-    )
+    call.context.session.json("PUT", path, body={"Spec": {"Availability": call.flags["availability"]}})
     return 0
