@@ -12,7 +12,7 @@ import os
 import re
 
 from rundlet.cli.exit import CommandError
-from rundlet.cli.flags import FALSE, TRUE
+from rundlet.cli.flags import convert
 from rundlet.client.errors import ClientError
 from rundlet.client.wire import DecodeError, dumps, loads
 
@@ -72,23 +72,30 @@ def made(name: str, host: str, *, description: str = "", skip_verify: bool = Fal
     return {"Name": name, "Metadata": metadata, "Endpoints": {"docker": docker}}
 
 
+def default(host: str) -> Entry:
+    """The context "default", whose engine listens at ``host``."""
+    return Entry(made(DEFAULT, host))
+
+
 def endpoint_options(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """``--docker host=…,ca=…,cert=…,key=…,skip-tls-verify=…,from=…``. Raises CommandError."""
+    """``--docker host=…,ca=…,cert=…,key=…,skip-tls-verify=…``, or ``from=…`` alone. Raises CommandError."""
     found: dict[str, str] = {}
     for key, value in pairs:
         if key not in ("host", "from", "skip-tls-verify", *_TLS_KEYS):
             raise CommandError(f"unable to create docker endpoint config: unrecognized config key: {key}")
         found[key] = value
+    if "from" in found and len(found) > 1:
+        raise CommandError("conflicting options")
     return found
 
 
 def skips_verification(options: Mapping[str, str]) -> bool:
     """``skip-tls-verify=…``. Raises CommandError."""
-    text = options.get("skip-tls-verify", "")
-    if text and text not in TRUE | FALSE:
-        reason = f'skip-tls-verify: parsing "{text}": invalid syntax'
-        raise CommandError(f"unable to create docker endpoint config: {reason}")
-    return text in TRUE
+    try:
+        return bool(convert("bool", options.get("skip-tls-verify", "false")))
+    except ValueError as exc:
+        reason = str(exc).removeprefix("strconv.ParseBool: ")
+        raise CommandError(f"unable to create docker endpoint config: skip-tls-verify: {reason}") from exc
 
 
 def certificates(options: Mapping[str, str]) -> dict[str, bytes]:

@@ -114,6 +114,7 @@ def test_certificates_travel_with_an_export(directory: Path) -> None:
             ("create", "one", "--docker", "host=unix:///x,skip-tls-verify=maybe"),
             'skip-tls-verify: parsing "maybe": invalid syntax',
         ),
+        (("create", "one", "--docker", "host=unix:///x,skip-tls-verify="), 'parsing "": invalid syntax'),
         (("use", "none"), 'context "none": context not found: open '),
         (("rm", "none"), 'context "none" does not exist'),
         (("rm", "default"), 'context "default" cannot be removed'),
@@ -158,6 +159,22 @@ def test_an_endpoint_in_parts_and_of_another_context(directory: Path, capsys: Ou
     assert context("update", "two", "--docker", "from=none") == 1
     said = capsys.readouterr().err
     assert said.startswith('unable to create docker endpoint config: context "none": context not found')
+    for words in (("update", "two"), ("create", "three")):
+        assert context(*words, "--docker", "from=default,host=unix:///x,skip-tls-verify=maybe") == 1
+        assert capsys.readouterr().err == "conflicting options\n"
+    assert context("create", "three", "--from", "one", "--docker", "from=two") == 1
+    assert capsys.readouterr().err == "cannot use --docker flag when --from is set\n"
+    assert ContextStore(str(directory)).names() == ["one", "two"]
+
+
+def test_contexts_like_the_default(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere")
+    create("one", "unix:///one")
+    assert context("update", "one", "--docker", "from=default") == 0
+    assert context("create", "two", "--from", "default") == 0
+    one, two = (ContextStore(str(directory)).get(name) for name in ("one", "two"))
+    assert one.docker == two.docker == {"Host": "unix:///elsewhere", "SkipTLSVerify": False}
+    assert (one.description, two.description) == ("", "Current DOCKER_HOST based configuration")
 
 
 def test_a_file_that_can_not_be_written_is_named_and_not_left(directory: Path) -> None:

@@ -25,12 +25,12 @@ def run(call: Invocation) -> int:
     context_store.check_name(name)
     if store.exists(name):
         raise CommandError(f'context "{name}" already exists')
+    if flags["from"] and flags["docker"]:
+        raise CommandError("cannot use --docker flag when --from is set")
     options = context_store.endpoint_options(flags["docker"]) if flags["docker"] else {}
     source = flags["from"] or options.get("from", "")
     if not source and not flags["docker"]:
         source = call.context.context_name()  # without a word about it, a copy of the one in use
-    if source and set(options) - {"from"}:
-        raise CommandError("cannot use --docker flag when --from is set" if flags["from"] else "conflicting options")
     if source:
         store.put(_copied(call, store, name, source))
     else:
@@ -52,9 +52,10 @@ def _new(name: str, options: dict[str, str], description: str) -> Entry:
 def _copied(call: Invocation, store: ContextStore, name: str, source: str) -> Entry:
     description = call.flags["description"]
     if source == context_store.DEFAULT:
-        host = call.context.default_host()
-        return Entry(context_store.made(name, host, description=description or context_store.DESCRIPTION))
-    found = store.get(source)
+        found = context_store.default(call.context.default_host())
+        description = description or context_store.DESCRIPTION
+    else:
+        found = store.get(source)
     document = {**found.document, "Name": name}
     if description:
         document["Metadata"] = {**(document.get("Metadata") or {}), "Description": description}

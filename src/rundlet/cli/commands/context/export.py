@@ -26,7 +26,7 @@ FLAGS = ()
 def run(call: Invocation) -> int:
     name = call.args[0]
     if name == context_store.DEFAULT:
-        found = Entry(context_store.made(name, call.context.default_host()))
+        found = context_store.default(call.context.default_host())
     else:
         context_store.check_name(name)
         found = ContextStore(call.context.config_directory).get(name)

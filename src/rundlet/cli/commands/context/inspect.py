@@ -27,7 +27,7 @@ def run(call: Invocation) -> int:
 
 def _found(call: Invocation, store: ContextStore, name: str) -> dict[str, Any]:
     if name == context_store.DEFAULT:
-        document = context_store.made(name, call.context.default_host())
+        document = context_store.default(call.context.default_host()).document
         return document | {"TLSMaterial": {}, "Storage": {"MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>"}}
     entry = store.get(name)
     storage = {"MetadataPath": store.meta_directory(name), "TLSPath": store.tls_directory(name)}

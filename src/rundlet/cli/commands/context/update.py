@@ -22,7 +22,7 @@ FLAGS = (
 def _source(call: Invocation, store: ContextStore, name: str) -> Entry:
     """The context whose endpoint is to be this one's, too. Raises CommandError."""
     if name == context_store.DEFAULT:
-        return Entry(context_store.made(name, call.context.default_host()))
+        return context_store.default(call.context.default_host())
     try:
         return store.get(name)
     except CommandError as exc:
