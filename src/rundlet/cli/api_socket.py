@@ -53,9 +53,10 @@ def give_logins(context: Context, container: str, logins: dict[str, dict[str, st
     import io
     import tarfile
 
+    from rundlet.cli.credentials import file_entry
     from rundlet.client.wire import dumps
 
-    data = dumps({"auths": {server: _entry(login) for server, login in logins.items()}}).encode()
+    data = dumps({"auths": {server: file_entry(login) for server, login in logins.items()}}).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         member = tarfile.TarInfo(CONFIG.lstrip("/"))
@@ -66,14 +67,3 @@ def give_logins(context: Context, container: str, logins: dict[str, dict[str, st
         context.session.request("PUT", path, query={"path": "/"}, stream=iter([buffer.getvalue()])).read()
     except ClientError as exc:
         raise ClientError(f"injecting docker config.json into container failed: {exc}") from exc
-
-
-def _entry(login: dict[str, str]) -> dict[str, str]:
-    """A login as config.json has it."""
-    from binascii import b2a_base64
-
-    out = {key: login[key] for key in ("identitytoken", "registrytoken") if login.get(key)}
-    if login.get("username"):
-        text = f"{login['username']}:{login.get('password', '')}"
-        out["auth"] = b2a_base64(text.encode(), newline=False).decode()
-    return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rundlet.cli.config import read_config
-from rundlet.cli.credentials import TOKEN_USER, call_helper, helper_for, with_detected_store
+from rundlet.cli.credentials import TOKEN_USER, call_helper, file_entry, helper_for, with_detected_store
 from rundlet.cli.exit import CommandError
 
 TYPE_CHECKING = False
@@ -37,12 +37,7 @@ def store(context: Context, server: str, username: str, password: str, token: st
         auths[server] = {}
         _write(context, config)
         return ""
-    from binascii import b2a_base64
-
-    text = f"{username}:{'' if token else password}"
-    entry = {"auth": b2a_base64(text.encode(), newline=False).decode()}
-    if token:
-        entry["identitytoken"] = token
+    entry = file_entry({"username": username, "password": "" if token else password, "identitytoken": token})
     if auths.get(server) == entry:
         return ""
     auths[server] = entry

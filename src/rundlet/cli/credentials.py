@@ -142,11 +142,11 @@ def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
         return {}
     out = {"serveraddress": server}
     if entry.get("auth"):
-        from binascii import Error, a2b_base64
+        from binascii import a2b_base64
 
         try:
-            name, _, password = a2b_base64(entry["auth"]).decode().partition(":")
-        except (Error, UnicodeDecodeError) as exc:
+            name, _, password = a2b_base64(str(entry["auth"])).decode().partition(":")
+        except ValueError as exc:
             raise CommandError(f"invalid auth configuration for {server} in config.json") from exc
         out["username"], out["password"] = name, password.rstrip("\0")
     elif entry.get("username"):
@@ -155,6 +155,17 @@ def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
         if entry.get(key):
             out[key] = entry[key]
     return out
+
+
+def file_entry(login: dict[str, str]) -> dict[str, str]:
+    """A login as ``auths`` of config.json has it: what :func:`_from_file` reads."""
+    from binascii import b2a_base64
+
+    out = {}
+    if login.get("username"):
+        text = f"{login['username']}:{login.get('password', '')}"
+        out["auth"] = b2a_base64(text.encode(), newline=False).decode()
+    return out | {key: login[key] for key in ("identitytoken", "registrytoken") if login.get(key)}
 
 
 def encode(credentials: dict[str, str]) -> str:

@@ -186,6 +186,13 @@ def test_a_credential_helper(context: Context, tmp_path: Path, monkeypatch: pyte
     assert "s" not in json.loads((tmp_path / "config.json").read_text())["auths"][INDEX_SERVER]
 
 
+@pytest.mark.parametrize("auth", [5, "ä", "a", "/w=="])
+def test_an_entry_that_is_none(context: Context, tmp_path: Path, auth: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"a.b": {"auth": auth}}}))
+    with pytest.raises(CommandError, match="invalid auth configuration for a"):
+        lookup(context, "a.b")
+
+
 def test_the_header_is_url_safe() -> None:
     text = encode({"username": "ÿÿÿ", "password": "???>>>"})
     assert json.loads(base64.urlsafe_b64decode(text)) == {"username": "ÿÿÿ", "password": "???>>>"}
