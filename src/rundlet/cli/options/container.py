@@ -16,6 +16,8 @@ MODES = (
     ("userns", ("host",), "USER"),
     ("cgroupns", ("host", "private"), "CGROUP"),
 )
+NO_KERNEL_MEMORY = "--kernel-memory is not supported by Rundlet"
+"""The API has no field for it any more."""
 
 
 def create_body(flags: Any, image: str, command: list[str]) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def _refuse(flags: Any) -> None:
         if mode and mode not in words and not (mode.startswith("container:") and len(mode) > 10 and name == "pid"):
             raise RunError(f"--{name}: invalid {label} mode")
     if flags["kernel-memory"]:
-        raise RunError("--kernel-memory is not supported by Rundlet")  # no field of the API any more
+        raise RunError(NO_KERNEL_MEMORY)
     for name in ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"):
         if flags[name]:
             raise RunError(f"--{name} is for Windows containers and not supported by Rundlet")

@@ -52,7 +52,9 @@ FIELDS = {
 
 def run(call: Invocation) -> int:
     if call.flags["kernel-memory"]:
-        raise CommandError("--kernel-memory is not supported by Rundlet")
+        from rundlet.cli.options.container import NO_KERNEL_MEMORY
+
+        raise CommandError(NO_KERNEL_MEMORY)
     body: dict[str, Any] = {key: call.flags[flag] for flag, key in FIELDS.items() if call.given(flag)}
     if call.given("restart"):
         from rundlet.cli.options.container import restart_policy
