@@ -65,6 +65,15 @@ class OtherSystemError(InvalidParameterError):
         super().__init__(f'image operating system "{system}" cannot be used on this platform')
 
 
+class LeaseEndedError(InternalError):
+    """A part of an operation went on when the operation had ended: what it brings in would stay with nobody."""
+
+    reason = "lease-ended"
+
+    def __init__(self) -> None:
+        super().__init__("the operation that this was for has ended")
+
+
 class LayerMismatchError(DigestMismatchError):
     """A registry sent something else than the layer."""
 

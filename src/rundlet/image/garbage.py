@@ -1,4 +1,8 @@
-"""Freeing disk: blobs and layers that no image, no lease and no container needs any more."""
+"""Freeing disk: blobs and layers that no image, no lease and no container needs any more.
+
+An operation writes what refers to its content and then lets go of it. Here leases are asked first, therefore, and the
+database afterwards: who looks the other way round finds neither when the operation ends in between.
+"""
 
 import asyncio
 import logging
@@ -10,6 +14,7 @@ from rundlet.storage.content import ContentStore
 from rundlet.storage.errors import LayerInUseError, LayerNotFoundError
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.database import Database
+from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
 
@@ -35,15 +40,16 @@ class Garbage:
     async def release(self, chains: Sequence[Digest], blobs: Iterable[Digest]) -> list[Digest]:
         """Delete of ``chains`` (top first) and ``blobs`` what nothing needs; the chains that went, in order.
 
-        What is no layer, or is in use, stays and is no error.
+        What is no layer, or is in use, stays and is no error. Cancelled, it is seen through: nobody may take a lease
+        on what is just being deleted.
         """
         async with self._leases.deleting():
-            return await asyncio.to_thread(self._delete, list(chains), list(dict.fromkeys(blobs)))
+            return await settled(asyncio.to_thread(self._delete, list(chains), list(dict.fromkeys(blobs))))
 
     def _delete(self, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
         removed: list[Digest] = []
         for chain in chains:
-            if self._database.query(_CHAIN_USED, (str(chain),)) or not self._leases.may_go(chain):
+            if not self._leases.may_go(chain) or self._database.query(_CHAIN_USED, (str(chain),)):
                 continue
             try:
                 self._snapshots.remove_layer(chain)
@@ -51,7 +57,7 @@ class Garbage:
                 continue
             removed.append(chain)
         for blob in blobs:
-            if not self._database.query(_BLOB_USED, {"digest": str(blob)}) and self._leases.may_go(blob):
+            if self._leases.may_go(blob) and not self._database.query(_BLOB_USED, {"digest": str(blob)}):
                 self._content.delete(blob)
         return removed
 

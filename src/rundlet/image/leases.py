@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from rundlet.image.errors import LeaseEndedError
 from rundlet.oci.digest import Digest
 
 
@@ -21,10 +22,16 @@ class Lease:
     def __init__(self, leases: "Leases", held: list[Digest]) -> None:
         self._leases = leases
         self.held = held
+        self.ended = False
 
     async def hold(self, *digests: Digest) -> None:
-        """Keep ``digests`` from being deleted; waits while a deletion is under way."""
+        """Keep ``digests`` from being deleted; waits while a deletion is under way.
+
+        Raises LeaseEndedError: nobody would let go of them again.
+        """
         async with self._leases.deleting():
+            if self.ended:
+                raise LeaseEndedError
             self._leases.count(digests)
             self.held += digests
 
@@ -54,6 +61,7 @@ class Leases:
             self._end(lease, failed=failed)
 
     def _end(self, lease: Lease, *, failed: bool) -> None:
+        lease.ended = True
         self._counts.subtract(lease.held)
         suspects: list[Digest] = []
         for digest in dict.fromkeys(lease.held):

@@ -1,0 +1,119 @@
+"""What may be deleted while others begin and end."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.unit.image.test_store import new_image
+
+from rundlet.image import store as image_store
+from rundlet.image.garbage import Garbage
+from rundlet.image.leases import Leases
+from rundlet.image.records import NewImage
+from rundlet.image.store import ImageStore
+from rundlet.oci.digest import Digest
+from rundlet.storage import snapshot
+from rundlet.storage.content import ContentStore
+from rundlet.storage.snapshot import OverlaySnapshotter
+from rundlet.util.clock import SystemClock
+from rundlet.util.database import Database
+
+
+class Room:
+    def __init__(self, root: Path) -> None:
+        clock = SystemClock()
+        (root / "snapshots").mkdir()
+        self.database = Database.open(":memory:", [image_store.SCHEMA, snapshot.SCHEMA])
+        self.content = ContentStore(str(root / "content"), clock)
+        self.snapshots = OverlaySnapshotter(str(root / "snapshots"), self.database, clock)
+        self.store = ImageStore(self.database, self.content, clock)
+        self.leases = Leases()
+        self.garbage = Garbage(self.database, self.content, self.snapshots, self.leases)
+
+    def bring(self) -> NewImage:
+        """All that an image is made of, but for its row."""
+        data = b"a1"
+        image = new_image("a1")
+        layer = image.layers[0]
+        assert self.content.write(data) == layer.blob.digest
+        self.snapshots.commit_layer(self.snapshots.prepare_layer(None), layer.chain, layer.diff_id, layer.size)
+        return image
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path)
+    yield room
+    room.database.close()
+
+
+async def test_an_operation_that_ends_just_then_keeps_what_it_made(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the two meet: whatever is asked first, the operation ends right after that."""
+    image = room.bring()
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+    ended = threading.Event()
+
+    def meanwhile() -> None:
+        loop.call_soon_threadsafe(ending.set)
+        assert ended.wait(20)
+
+    may_go, query = room.leases.may_go, room.database.query
+    first = threading.Event()
+
+    def asked(answer: object) -> object:
+        if threading.current_thread() is not threading.main_thread() and not first.is_set():
+            first.set()
+            meanwhile()
+        return answer
+
+    async def operation() -> None:
+        async with room.leases.lease() as lease:
+            await lease.hold(image.layers[0].chain, image.layers[0].blob.digest)
+            begun.set()
+            await ending.wait()
+            room.store.put_now(image, [])
+        ended.set()
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(operation())
+    await begun.wait()
+    monkeypatch.setattr(room.leases, "may_go", lambda digest: asked(may_go(digest)))
+    monkeypatch.setattr(room.database, "query", lambda *arguments: asked(query(*arguments)))
+    await room.garbage.release([image.layers[0].chain], [image.layers[0].blob.digest])
+    await task
+    await room.garbage.release([], [])
+    assert room.snapshots.has_layer(image.layers[0].chain)
+    assert room.content.has(image.layers[0].blob.digest)
+
+
+async def test_nobody_takes_what_a_cancelled_removal_is_still_deleting(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = room.content.write(b"not needed")
+    deleting, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    delete = room.content.delete
+
+    def slow(digest: Digest) -> int:
+        loop.call_soon_threadsafe(deleting.set)
+        assert go.wait(20)
+        return delete(digest)
+
+    monkeypatch.setattr(room.content, "delete", slow)
+    removal = asyncio.create_task(room.garbage.release([], [blob]))
+    await deleting.wait()
+    removal.cancel()
+    async with room.leases.lease() as lease:
+        holding = asyncio.create_task(lease.hold(blob))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        held = holding.done()
+        go.set()
+        await holding
+        assert not held
+        assert not room.content.has(blob)
+    with pytest.raises(asyncio.CancelledError):
+        await removal
