@@ -1,5 +1,6 @@
 """The content store: only what was verified gets a name, and nothing half written is taken for content."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -194,6 +195,48 @@ def test_downloads_that_nobody_goes_on_with(store: ContentStore, tmp_path: Path)
     assert store.expire(1) == 0
     assert store.expire(SystemClock().now_ns()) == 3
     assert _ingests(store) == []
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_who_had_the_file_before_took_its_name(
+    commits: bool, store: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the opening and the lock it became a blob, or was thrown away."""
+    before = store.ingest("key", DESCRIPTOR)
+    before.write(DATA)
+    lock = fcntl.flock
+
+    def late(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        before.commit() if commits else before.abort()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ingest = store.ingest("key", DESCRIPTOR)
+    assert ingest.offset == 0
+    ingest.write(DATA[:3])
+    assert store.has(DESCRIPTOR.digest) is commits
+    ingest.write(DATA[3:])
+    assert ingest.commit() == DESCRIPTOR.digest
+    assert store.read(DESCRIPTOR.digest) == DATA
+    assert _ingests(store) == []
+
+
+def test_what_somebody_has_begun_anew_does_not_expire(store: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = store.ingest("key", DESCRIPTOR)
+    lock, begun = fcntl.flock, []
+
+    def late(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        before.abort()
+        begun.append(store.ingest("key", DESCRIPTOR))
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert store.expire(SystemClock().now_ns()) == 0
+    begun[0].write(DATA)
+    assert begun[0].commit() == DESCRIPTOR.digest
+    assert store.has(DESCRIPTOR.digest)
 
 
 def test_start_after_loss_of_power(store: ContentStore, tmp_path: Path) -> None:

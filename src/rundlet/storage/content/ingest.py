@@ -28,13 +28,12 @@ class Ingest:
         self.offset = 0
         """Bytes written so far."""
         with translated("write", path):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._resume()
+                self._fd = _locked(path, os.O_CREAT)
             except BlockingIOError as exc:
-                os.close(self._fd)
                 raise IngestBusyError(key) from exc
+            try:
+                self._resume()
             except BaseException:
                 os.close(self._fd)
                 raise
@@ -115,12 +114,32 @@ class Ingest:
 
 def remove_unlocked(path: str) -> bool:
     """Remove what an ingest left at ``path``, unless one has it open; whether it went. Raises OSError."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
+        fd = _locked(path)
     except BlockingIOError:
         return False
+    try:
+        os.unlink(path)
     finally:
         os.close(fd)
     return True
+
+
+def _locked(path: str, create: int = 0) -> int:
+    """The file at ``path``, for oneself alone. Raises BlockingIOError when somebody has it, OSError.
+
+    Who had it before may have removed it, or made a blob of it, after it was opened here: it has another name then, or
+    none, and whatever is at ``path`` now is another file.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False)):
+                return fd
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
