@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -51,7 +52,7 @@ class BuildCache:
         self._database = database
         self._images = images
         self._clock = clock
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._used: dict[str, int] = {}
         self.loose: dict[str, Layer] = {}
         """Layers that builds under way have made before their steps' turn, by result keys."""
@@ -106,12 +107,5 @@ class BuildCache:
     @asynccontextmanager
     async def alone(self, key: str) -> AsyncIterator[None]:
         """While it is held nobody else works on ``key``."""
-        lock, users = self._locks.setdefault(key, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                self._locks.pop(key, None)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            yield

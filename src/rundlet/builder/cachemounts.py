@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -36,7 +37,7 @@ class CacheMounts:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._using: dict[str, int] = {}
 
     @asynccontextmanager

@@ -1,7 +1,9 @@
 """What ``ADD URL`` found last time: an address whose server says that nothing has changed isn't downloaded again.
 
 Kept are the digest of its contents and its server's validator (RFC 9110, 13); the contents themselves are in the layers
-that were made of them. A row is told by a hash of its address, which may hold a password.
+that were made of them. An address is known by what it had last, and by each checksum that it ever had: what a checksum
+names doesn't change, so nobody has to be asked for that. A row is told by a hash of both, as an address may hold a
+password.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -23,8 +26,8 @@ SCHEMA: Final = (
         address TEXT PRIMARY KEY, etag TEXT NOT NULL, modified TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL
     ) STRICT""",
 )
-_ROWS: Final = 1000
-"""Addresses that are remembered; the oldest go first."""
+_ROWS: Final = 2000
+"""What is remembered, two rows for an address; the oldest go first."""
 
 
 class UrlMemory:
@@ -32,20 +35,26 @@ class UrlMemory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def find(self, url: str) -> Seen | None:
+    def find(self, url: str, checksum: str) -> Seen | None:
+        """What ``url`` had last; or with the ``checksum``, if it ever had that."""
         rows = self._database.query(
-            "SELECT etag, modified, name, digest FROM build_urls WHERE address = ?", (_hidden(url),)
+            "SELECT etag, modified, name, digest FROM build_urls WHERE address = ?", (_hidden(url, checksum),)
         )
         return Seen(*rows[0]) if rows else None
 
     def put(self, url: str, seen: Seen) -> None:
         """Waits for the disk. Raises StateError."""
         with self._database.transaction(durable=False) as cursor:
-            cursor.execute(
-                "INSERT OR REPLACE INTO build_urls VALUES (?, ?, ?, ?, ?)",
-                (_hidden(url), seen.etag, seen.modified, seen.name, seen.digest),
+            # Not INSERT OR REPLACE: that numbers the row anew, and what changes often would push all others out.
+            cursor.executemany(
+                "INSERT INTO build_urls VALUES (?, ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET "
+                "etag = excluded.etag, modified = excluded.modified, name = excluded.name, digest = excluded.digest",
+                [
+                    (_hidden(url, checksum), seen.etag, seen.modified, seen.name, seen.digest)
+                    for checksum in ("", f"sha256:{seen.digest}")
+                ],
             )
             cursor.execute("DELETE FROM build_urls WHERE rowid <= (SELECT MAX(rowid) FROM build_urls) - ?", (_ROWS,))
 
@@ -57,19 +66,13 @@ class UrlMemory:
     @asynccontextmanager
     async def alone(self, url: str) -> AsyncIterator[None]:
         """While it is held nobody else asks for ``url``."""
-        lock, users = self._locks.setdefault(url, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                self._locks.pop(url, None)
+        async with self._locks.setdefault(url, asyncio.Lock()):
+            yield
 
 
-def _hidden(url: str) -> str:
-    return hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()
+def _hidden(url: str, checksum: str) -> str:
+    known_as = f"{url}\0{checksum}" if checksum else url
+    return hashlib.sha256(known_as.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class RemoteFile(msgspec.Struct, frozen=True):
@@ -81,23 +84,24 @@ class RemoteFile(msgspec.Struct, frozen=True):
 
 
 class Downloads:
-    """Of one build, all its platforms: no address is asked twice."""
+    """Of one build, all its platforms: no address is asked twice for the same."""
 
     def __init__(self, http: HttpClient, memory: UrlMemory, new_directory: Callable[[], str]) -> None:
         self._http = http
         self._memory = memory
         self._new_directory = new_directory
-        self._known: dict[str, Seen] = {}
-        self._brought: dict[str, Download] = {}
+        self._known: dict[tuple[str, str], Seen] = {}
+        self._brought: dict[tuple[str, str], Download] = {}
 
     async def find(self, url: str, checksum: str, progress: OnProgress) -> RemoteFile:
         """The file at ``url``: brought, unless what was seen there before had the ``checksum`` ("" for none), or its
         server says that it is the same still. Raises BuildError, TransportError.
         """
         async with self._memory.alone(url):
-            seen = self._known.get(url)
-            if seen is None or (checksum and checksum != f"sha256:{seen.digest}"):
-                seen = self._known[url] = await self._asked(url, checksum, progress)
+            # What a checksum has found says nothing of what the address has now.
+            seen = self._known.get((url, checksum))
+            if seen is None:
+                seen = self._known[url, checksum] = await self._asked(url, checksum, progress)
 
         async def here() -> Download:
             return await self._again(url, seen.digest)
@@ -105,11 +109,9 @@ class Downloads:
         return RemoteFile(seen.name, seen.digest, here)
 
     async def _asked(self, url: str, checksum: str, progress: OnProgress) -> Seen:
-        before = await asyncio.to_thread(self._memory.find, url)
+        before = await asyncio.to_thread(self._memory.find, url, checksum)
         if before is not None and checksum:
-            if checksum == f"sha256:{before.digest}":
-                return before
-            before = None
+            return before
         found = await self._fetched(url, checksum, progress, before)
         if found is not None:
             return found.seen
@@ -122,13 +124,14 @@ class Downloads:
         directory = await asyncio.to_thread(self._new_directory)
         found = await fetch_changed(self._http, url, directory, checksum, progress, before)
         if found is not None:
-            self._brought[url] = found
+            self._brought[url, found.digest] = found
+            self._known.setdefault((url, ""), found.seen)
             await asyncio.to_thread(self._memory.put, url, found.seen)
         return found
 
     async def _again(self, url: str, digest: str) -> Download:
         async with self._memory.alone(url):
-            found = self._brought.get(url) or await self._fetched(url, "", lambda _state: None)
+            found = self._brought.get((url, digest)) or await self._fetched(url, "", lambda _state: None)
         assert found is not None
         if found.digest != digest:
             raise BuildError(f"digest mismatch sha256:{found.digest}: sha256:{digest}")
