@@ -254,3 +254,36 @@ def _digest(data: bytes) -> str:
 def _manifest_request(address: str, repository: str, tag: str) -> urllib.request.Request:
     accept = {"Accept": f"{DOCKER}.distribution.manifest.v2+json"}
     return urllib.request.Request(f"http://{address}/v2/{repository}/manifests/{tag}", headers=accept)
+
+
+def test_a_cache_of_all_stages_travels_compressed(context: Context, registry: Registry) -> None:
+    """Also a stage of it that stands on an image which was loaded with plain layers."""
+    engine, name = context.engine, f"{registry.address}/cache/packed:1"
+    built(context, "type=docker,compression=uncompressed,force-compression=true", "-t", "packed:7")
+    engine.ok("rmi", "packed:7")
+    engine.ok("image", "prune", "-f")
+    engine.ok("builder", "prune", "-af")
+    engine.ok("load", "-i", str(context.path.parent / "out.tar"))
+    # The name means something else here, and goes on doing so.
+    engine.ok("tag", "busybox", name)
+    context.dockerfile("FROM packed:7 AS made\nRUN echo made > /r\nFROM busybox\nCOPY --from=made /r /\n")
+    context.ok("-t", "packed:8", "--cache-to", f"type=registry,ref={name},mode=max")
+    documents = [json.loads(registry_document(registry, "cache/packed", "1"))]
+    documents = [
+        json.loads(registry_document(registry, "cache/packed", one["digest"])) for one in documents[0]["manifests"]
+    ]
+    assert [len(one["layers"]) for one in documents] == [2, 3]
+    assert {layer["mediaType"] for one in documents for layer in one["layers"]} == {
+        f"{DOCKER}.image.rootfs.diff.tar.gzip"
+    }
+    assert engine.field(name, "{{.Id}}") == engine.field("busybox", "{{.Id}}")
+    engine.ok("rmi", name, "packed:8")
+    engine.ok("rmi", "packed:7")
+
+
+def registry_document(registry: Registry, repository: str, reference: str) -> bytes:
+    request = urllib.request.Request(f"http://{registry.address}/v2/{repository}/manifests/{reference}")
+    kinds = (f"{OCI}.manifest.v1+json", f"{OCI}.index.v1+json", f"{DOCKER}.distribution.manifest.v2+json")
+    request.add_header("Accept", ", ".join(kinds))
+    with urllib.request.urlopen(request) as answer:
+        return bytes(answer.read())

@@ -57,10 +57,13 @@ class Loader:
         self._leases = leases
         self._garbage = garbage
 
-    async def load(self, source: AsyncIterator[bytes], *, platform: str = "", progress: OnProgress) -> list[Loaded]:
+    async def load(
+        self, source: AsyncIterator[bytes], *, platform: str = "", named: bool = True, progress: OnProgress
+    ) -> list[Loaded]:
         """Load every image of the archive in ``source``.
 
-        ``platform`` chooses from an index, the host's by default. Raises ArchiveError, DigestMismatchError,
+        ``platform`` chooses from an index, the host's by default. What is not ``named`` gets none of the names that the
+        archive has: what names mean here stays as it is. Raises ArchiveError, DigestMismatchError,
         LayerError, StorageError. Failed or cancelled it leaves no image that is not complete.
         """
         parts = Parts({}, {})
@@ -72,7 +75,8 @@ class Loader:
                 candidates = await asyncio.to_thread(found_images, parts, self._content, platform)
                 loaded = []
                 for candidate in candidates:
-                    loaded.append(await self._make(candidate, lease, ahead, progress))
+                    names = candidate.names if named else ()
+                    loaded.append(await self._make(candidate, names, lease, ahead, progress))
                 await self._link(candidates)
         finally:
             await shielded(self._tidy(ahead, held))
@@ -100,7 +104,9 @@ class Loader:
 
     # ── making images ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _make(self, candidate: FoundImage, lease: Lease, ahead: Ahead, progress: OnProgress) -> Loaded:
+    async def _make(
+        self, candidate: FoundImage, names: tuple[Reference, ...], lease: Lease, ahead: Ahead, progress: OnProgress
+    ) -> Loaded:
         config = _config(candidate)
         works = await self._works(candidate, config, lease, ahead)
         image_id = Digest.of(candidate.config)
@@ -129,15 +135,15 @@ class Loader:
             ),
             blobs=(image_id, descriptor.digest, *candidate.besides),
         )
-        previous = self._current(candidate.names, image_id)
+        previous = self._current(names, image_id)
         # One that was here keeps the blobs that it has, and so its manifest.
         known = self._store.find(image_id)
         target = candidate.index or (known.manifest if known is not None else descriptor)
-        await self._store.put(image, [(name, target) for name in candidate.names])
-        _tell(progress, image_id, candidate.names, previous)
+        await self._store.put(image, [(name, target) for name in names])
+        _tell(progress, image_id, names, previous)
         stored = self._store.find(image_id)
         assert stored is not None
-        return Loaded(stored, candidate.names)
+        return Loaded(stored, names)
 
     async def _works(self, candidate: FoundImage, config: ImageConfig, reading: Lease, ahead: Ahead) -> list[LayerWork]:
         """What makes each layer, bottom first. Raises ArchiveError, DigestMismatchError."""

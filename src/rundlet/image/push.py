@@ -132,18 +132,19 @@ class Pusher:
     async def push_content(
         self, reference: Reference, image: Image, target: Descriptor, *, credentials: Credentials | None = None
     ) -> None:
-        """Push ``target``, a manifest of ``image`` or an index that has it, without a tag.
+        """Push ``target``, a manifest of ``image`` or an index that has it; with a tag only if ``reference`` has one.
 
-        Raises MissingBlobError and the errors of ``registry``.
+        What the name means here counts for nothing, and stays as it is. Raises MissingBlobError and the errors of
+        ``registry``.
         """
         pusher = self._registry.pusher(reference, credentials)
         async with self._leases.lease() as lease:
             await lease.hold(*self._store.blobs(image.id), target.digest)
             plan = await self._planned(reference, image, target, "")
             await self._send_blobs(pusher, reference, plan.blobs, ignore_progress)
-            for descriptor in (*plan.manifests, plan.top):
+            for descriptor, tag in (*((each, None) for each in plan.manifests), (plan.top, reference.tag)):
                 data = await self._store.document(descriptor.digest, SIZE_LIMIT)
-                await pusher.put_manifest(data, descriptor, None)
+                await pusher.put_manifest(data, descriptor, tag)
 
     async def _one(
         self, pusher: RepositoryPusher, reference: Reference, platform: str, progress: OnProgress

@@ -322,8 +322,10 @@ class ImageStore:
         cursor.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (self._clock.now_ns(), str(image_id)))
         return Digest.parse(row[0]) if row and row[0] != str(image_id) else None
 
-    async def untag(self, references: Sequence[Reference]) -> None:
-        """Remove names (tags or digests) in one transaction; absent ones are fine."""
+    async def untag(self, references: Sequence[Reference], *, still: Digest | None = None) -> None:
+        """Remove names (tags or digests) in one transaction; absent ones are fine, and with ``still`` those that are
+        another image's by now."""
+        only, owner = (" AND image = ?", (str(still),)) if still is not None else ("", ())
 
         def write() -> None:
             with self.database.transaction(freeing=True) as cursor:
@@ -332,8 +334,8 @@ class ImageStore:
                         ("tag", reference.tag) if reference.digest is None else ("digest", str(reference.digest))
                     )
                     cursor.execute(
-                        f"DELETE FROM image_{column}s WHERE domain = ? AND path = ? AND {column} = ?",  # noqa: S608
-                        (reference.domain, reference.path, value),
+                        f"DELETE FROM image_{column}s WHERE domain = ? AND path = ? AND {column} = ?{only}",  # noqa: S608
+                        (reference.domain, reference.path, value, *owner),
                     )
 
         await asyncio.to_thread(write)

@@ -67,9 +67,9 @@ class CacheImporter:
         self._reporter = reporter
         self._lent = lent
         self._auth = auth
-        self._brought: dict[Digest, tuple[Reference, ...]] = {}
-        """Images that were not here before, and how they were called."""
-        self._noted: list[Reference] = []
+        self._brought: dict[Digest, Image] = {}
+        """Images that were not here before."""
+        self._noted: dict[Digest, list[Reference]] = {}
         """Names that images have got that were here."""
         self._settling = asyncio.Lock()
         self._layouts: dict[str, list[Image]] = {}
@@ -105,17 +105,18 @@ class CacheImporter:
 
     async def forget(self, results: Collection[Digest]) -> None:
         """Remove what came only to be looked at; of what is among the ``results``, or below one of them, its names."""
-        kept = list(self._noted)
-        for identifier, names in self._brought.items():
+        kept = dict(self._noted)
+        for image in self._brought.values():
             try:
-                if identifier not in results:
-                    await self._remover.remove(str(identifier), prune=False)
+                if image.id not in results:
+                    # One that got a name meanwhile has become somebody's.
+                    await self._remover.remove(str(image.id), prune=False, still=image)
                     continue
             except RundletError:
                 pass  # another image stands on it
-            kept += names
-        if kept:
-            await self._context.images.untag(kept)
+            kept[image.id] = [*kept.get(image.id, ()), *image.digests]
+        for identifier, names in kept.items():
+            await self._context.images.untag(names, still=identifier)
 
     async def _images(self, name: str) -> list[Image]:
         """Raises NotFoundError, and what loading and pulling raise."""
@@ -139,12 +140,12 @@ class CacheImporter:
         access = lent.read_directory(lent.context)
         try:
             await access.pick(PickRequest(sources=[Source(())]))
-            loaded = await self._loader.load(access.chunks(), progress=_ignore)
+            loaded = await self._loader.load(access.chunks(), named=False, progress=_ignore)
         finally:
             await access.close()
         if not loaded:
             raise NotFoundError("there is no image in the directory")
-        self._brought |= {one.image.id: one.names for one in loaded if one.image.id not in known}
+        self._brought |= {one.image.id: one.image for one in loaded if one.image.id not in known}
         return list({one.image.id: one.image for one in loaded}.values())
 
     async def _pulled(self, reference: Reference) -> list[Image]:
@@ -171,9 +172,10 @@ class CacheImporter:
         )
         image = pulled[0].image
         if image.id not in known:
-            self._brought[image.id] = image.digests
+            self._brought[image.id] = image
         else:
-            self._noted += [name for name in image.digests if name not in known[image.id]]
+            new = [name for name in image.digests if name not in known[image.id]]
+            self._noted[image.id] = [*self._noted.get(image.id, ()), *new]
         return pulled[0]
 
     async def _beside(self, target: Descriptor, image: Image) -> list[Digest]:
@@ -194,31 +196,24 @@ class CacheImporter:
 
 
 class CacheExporter:
-    """``push`` sends what a name stands for to its registry."""
+    """``push`` sends to a registry what is to have a name there, a manifest or an index of an image."""
 
-    def __init__(self, context: Context, leases: Leases, push: Callable[[Reference], Awaitable[None]]) -> None:
+    def __init__(
+        self, context: Context, leases: Leases, push: Callable[[Reference, Image, Descriptor], Awaitable[None]]
+    ) -> None:
         self._context = context
         self._leases = leases
         self._push = push
 
     async def export(self, image: Image, others: Sequence[Image], reference: Reference) -> None:
-        """``image``, and with it ``others`` (mode=max), under a name that they have only meanwhile."""
-        images = self._context.images
-        before = images.target(reference)
+        """``image``, and with it ``others`` (mode=max). Here the name goes on meaning what it means."""
         async with self._leases.lease() as lease:
-            target = None
+            target = image.manifest
             if others:
                 maker = indexes.IndexMaker(self._context, lease, Repacker(self._context, lease, frozenset()))
                 parts = [indexes.Part(one, one.manifest) for one in (image, *others)]
                 target = await maker.finish(parts, indexes.Annotations())
-            await images.tag(image, reference, target)
-            try:
-                await self._push(reference)
-            finally:
-                if before is None:
-                    current = images.find(image.id)
-                    gone = [name for name in (current.digests if current else ()) if name.name == reference.name]
-                    await images.untag([reference, *gone])
+            await self._push(reference, image, target)
 
 
 def _ignore(progress: Progress) -> None:

@@ -100,8 +100,9 @@ class Results:
     ) -> list[dict[str, Any]]:
         """The same of ``--cache-to``."""
 
-        async def push(name: Reference) -> None:
-            await self._push(name, options, emit)
+        async def push(name: Reference, image: Image, target: Descriptor) -> None:
+            credentials = credentials_for(options.auth, name)
+            await self._rooms.pusher.push_content(name, image, target, credentials=credentials)
 
         outputs: list[dict[str, Any]] = []
         for index, target in enumerate(options.cache_to):

@@ -42,7 +42,16 @@ from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lendings, Lent
 from rundlet.engine.builds.packing import MAIN, Packing, Repacker, packings
 from rundlet.engine.builds.pruning import BuildCacheService
-from rundlet.engine.builds.requests import build_request, check, flag_of, platforms, tagged, travels, with_platform
+from rundlet.engine.builds.requests import (
+    build_request,
+    check,
+    flag_of,
+    is_whole,
+    platforms,
+    tagged,
+    travels,
+    with_platform,
+)
 from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.supplies import RequestSupply, Supply
@@ -151,7 +160,7 @@ class BuildService:
 
     async def load(self, archive: AsyncIterator[bytes], platform: str) -> list[Image]:
         """Images that come as an archive, for a build to stand on. Raises ArchiveError and what loading raises."""
-        loaded = await self._rooms.loader.load(archive, platform=platform, progress=lambda _state: None)
+        loaded = await self._rooms.loader.load(archive, platform=platform, named=False, progress=lambda _state: None)
         return [one.image for one in loaded]
 
     async def root_files(self, image: str) -> AsyncIterator[bytes]:
@@ -250,7 +259,8 @@ class BuildService:
         context = self._context
         built = await self._solved(found, options, workspace, lent, lease, reporter)
         if travels(options):
-            built = [await self._prepared(one) for one in built]
+            whole = any(is_whole(target) for target in options.cache_to)
+            built = [await self._prepared(one, whole=whole) for one in built]
         main = built[-1]
         image = main.image
         targets = await self._targets(built, options, found, workspace, lease)
@@ -317,10 +327,13 @@ class BuildService:
                 await caches.forget({stage.id for one in built for stage in one.stages})
         return built
 
-    async def _prepared(self, one: "_Built") -> "_Built":
-        """Before anything speaks of its manifest: a push of a loaded base's plain layers would make another."""
-        image = await self._rooms.pusher.prepare(one.image)
-        return msgspec.structs.replace(one, state=msgspec.structs.replace(one.state, image=image))
+    async def _prepared(self, one: "_Built", *, whole: bool) -> "_Built":
+        """Before anything speaks of its manifest: a push of a loaded base's plain layers would make another. ``whole``:
+        the stages leave, too."""
+        prepare = self._rooms.pusher.prepare
+        image = await prepare(one.image)
+        leaving = [await prepare(stage) for stage in one.stages] if whole else one.stages
+        return msgspec.structs.replace(one, state=msgspec.structs.replace(one.state, image=image), stages=leaving)
 
     async def _targets(
         self, built: Sequence["_Built"], options: BuildOptions, found: Read, workspace: Workspace, lease: Lease
