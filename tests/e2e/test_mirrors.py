@@ -1,9 +1,10 @@
-"""A mirror of any registry, with a login of its own: the registry itself is not there at all."""
+"""Mirrors of any registry: with a login of their own, where the registry itself is not there; and such as are wrong."""
 
 import json
 from pathlib import Path
 
 import pytest
+from tests.e2e.lying_registry import lying_registry
 from tests.engines import Engine
 from tools.own_registry import own_registry
 from tools.registry import HTPASSWD, PASSWORD, USER
@@ -29,5 +30,26 @@ def test_the_mirror_is_asked_with_its_own_login(tmp_path: Path) -> None:
             engine.ok("rmi", name)
             engine.ok("pull", "127.0.0.1:9/team/app:1")
             engine.ok("rmi", "127.0.0.1:9/team/app:1")
+        finally:
+            engine.stop()
+
+
+def test_what_a_mirror_gets_wrong_comes_from_the_registry(tmp_path: Path) -> None:
+    with lying_registry() as registry, lying_registry() as mirror:
+        name = registry.image("truth")
+        mirror.image("truth")
+        layer = list(mirror.blobs)[1]
+        mirror.blobs[layer] = mirror.blobs[layer][:60] + bytes(len(mirror.blobs[layer]) - 60)
+        settings = tmp_path / "daemon.json"
+        settings.write_text(json.dumps({"registries": {registry.address: {"mirrors": [f"http://{mirror.address}"]}}}))
+        engine = Engine(["--config-file", str(settings)]).start()
+        try:
+            engine.ok("pull", "-q", name)
+            assert engine.ok("run", "--rm", name, "cat", "/hello") == "hello"
+            assert (
+                f"mirror http://{mirror.address} is not used for the rest of this pull: {layer}"
+                in engine.log.read_text()
+            )
+            engine.ok("rmi", name)
         finally:
             engine.stop()

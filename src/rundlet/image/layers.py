@@ -24,7 +24,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.registry import Fetcher
 from rundlet.storage.content import ContentStore, Ingest
-from rundlet.storage.errors import SizeMismatchError
+from rundlet.storage.errors import LayerError, LayerTooLargeError, SizeMismatchError
 from rundlet.storage.feed import made, shielded
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
@@ -131,10 +131,20 @@ class LayerImporter:
                 return
             job = _Job(work)
             job.listeners.append(progress)
-            ingest = await self._ingest(work.blob)
-            async with aclosing(self._fetched(job, fetcher, ingest)) as chunks:
-                async for _ in chunks:
-                    pass
+            await self._whole(job, fetcher)
+
+    async def _whole(self, job: _Job, fetcher: Fetcher) -> None:
+        """The blob alone, into the content store: from whoever has the right one."""
+        blob = job.work.blob
+        while not await asyncio.to_thread(self._content.has, blob.digest):
+            ingest = await self._ingest(blob)
+            try:
+                async with aclosing(self._fetched(job, fetcher, ingest)) as chunks:
+                    async for _ in chunks:
+                        pass
+            except LayerMismatchError as exc:
+                if not fetcher.blame(blob, exc):
+                    raise
 
     async def _run(self, job: _Job, fetcher: Fetcher | None) -> None:
         work = job.work
@@ -142,23 +152,46 @@ class LayerImporter:
         if self._slots.locked():
             job.report("Waiting")
         try:
-            async with (
-                self._slots,
-                self._blob_locks.setdefault(work.blob.digest, asyncio.Lock()),
-                aclosing(self._bytes(job, fetcher)) as source,
-            ):
-                await unpack(
-                    source,
-                    self._snapshots,
-                    self._workers,
-                    parent=work.parent,
-                    diff_id=work.diff_id,
-                    after=_Joined(parent) if parent is not None else None,
-                )
+            async with self._slots, self._blob_locks.setdefault(work.blob.digest, asyncio.Lock()):
+                try:
+                    await self._unpack(job, fetcher, parent)
+                except (LayerMismatchError, LayerError) as exc:
+                    # What was unpacked while it came may have been anything; of the right bytes it is the last word.
+                    if (
+                        fetcher is None
+                        or self._content.has(work.blob.digest)
+                        or not await self._again(exc, job, fetcher)
+                    ):
+                        raise
+                    await self._unpack(job, fetcher, parent)
             job.report("Pull complete")
         finally:
             if self._jobs.get(work.chain) is job:
                 del self._jobs[work.chain]
+
+    async def _unpack(self, job: _Job, fetcher: Fetcher | None, parent: _Job | None) -> None:
+        work = job.work
+        async with aclosing(self._bytes(job, fetcher)) as source:
+            await unpack(
+                source,
+                self._snapshots,
+                self._workers,
+                parent=work.parent,
+                diff_id=work.diff_id,
+                after=_Joined(parent) if parent is not None else None,
+            )
+
+    async def _again(self, failure: LayerMismatchError | LayerError, job: _Job, fetcher: Fetcher) -> bool:
+        """Whether the right blob is here after all: its rest, or all of it from somebody else."""
+        blob = job.work.blob
+        if isinstance(failure, LayerTooLargeError):
+            # Nor does anybody fetch the rest of what inflates without end.
+            (await self._ingest(blob)).abort()
+            return False
+        if isinstance(failure, LayerMismatchError) and not fetcher.blame(blob, failure):
+            return False
+        await self._whole(job, fetcher)
+        return True
 
     async def _bytes(self, job: _Job, fetcher: Fetcher | None) -> AsyncGenerator[bytes, None]:
         """The layer's bytes: from the content store when they are there, else from the registry through it."""
@@ -204,6 +237,7 @@ class LayerImporter:
             ingest.abort()
             raise LayerMismatchError(work.blob.digest, f"{exc.actual} bytes") from exc
         except DigestMismatchError as exc:
+            ingest.abort()
             raise LayerMismatchError(work.blob.digest, exc.actual) from exc
         finally:
             ingest.close()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from rundlet.errors import RundletError
+from rundlet.errors import DigestMismatchError, NotFoundError, RundletError
 from rundlet.image.errors import (
     BrokenImageError,
     ForeignLayerError,
@@ -42,8 +42,19 @@ from rundlet.registry import Credentials, Fetcher, Registry, RegistryError, Regi
 from rundlet.storage.content import ContentStore
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import TransportError
+from rundlet.transport.auth import AuthenticationError
 
 INDEX_DEPTH = 3
+
+_ELSEWHERE = (
+    TransportError,
+    RegistryError,
+    RegistryUnreachableError,
+    AuthenticationError,
+    NotFoundError,
+    DigestMismatchError,
+)
+"""What may be another's fault than the registry's: a mirror's, which said what the tag means."""
 
 
 class PullResult(msgspec.Struct, frozen=True):
@@ -149,9 +160,15 @@ class Puller:
         held: list[Digest] = []
         try:
             shown = platform or str(wanted)
-            result, config = await self._all(
-                fetcher, reference, credentials, wanted, shown, held, progress, named=named
-            )
+            while True:
+                try:
+                    result, config = await self._all(
+                        fetcher, reference, credentials, wanted, shown, held, progress, named=named
+                    )
+                    break
+                except _ELSEWHERE as exc:
+                    if not fetcher.doubt(reference, exc):
+                        raise
         except (TransportError, RegistryError, RegistryUnreachableError):
             raise  # what is here is good, and the next try goes on with it
         except RundletError:

@@ -16,6 +16,9 @@ from rundlet.transport.errors import TransportError
 from rundlet.transport.http import IDLE_TIMEOUT, Body, HttpClient, Request, Response, origin
 
 ERROR_LIMIT = 64 << 10
+HASTY_IDLE = 15.0
+"""Seconds of silence after which a mirror's document is asked for elsewhere. A layer has longer: a cache may have to
+fetch it first."""
 RESOLVED = 60.0
 """Seconds for which it is believed that a name stands for an insecure address."""
 
@@ -90,7 +93,8 @@ class Server:
         failure: TransportError | None = None
         for number, scheme in enumerate(self.endpoint.schemes, 1):
             base = f"{scheme}://{self.endpoint.host}{self.endpoint.prefix}"
-            request = Request("GET", f"{base}/v2/", verify=self.endpoint.verify)
+            idle = HASTY_IDLE if self.endpoint.mirror else IDLE_TIMEOUT
+            request = Request("GET", f"{base}/v2/", verify=self.endpoint.verify, idle=idle)
             try:
                 async with self.http.send(request) as response:
                     await response.read(ERROR_LIMIT)
@@ -110,10 +114,15 @@ class Server:
 class Connection:
     """Requests to one server on behalf of one user. Paths begin after ``/v2/``."""
 
-    def __init__(self, server: Server, credentials: Credentials | None, retry: Retry) -> None:
+    def __init__(self, server: Server, credentials: Credentials | None, retry: Retry, *, hasty: bool = False) -> None:
         self._server = server
         self._credentials = credentials
+        self._hasty = hasty
         self.retry = retry
+
+    def in_haste(self) -> "Connection":
+        """The same where another server follows: what does not come soon is asked for there."""
+        return Connection(self._server, self._credentials, self.retry.in_haste(), hasty=True)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -184,7 +193,7 @@ class Connection:
         body: bytes | None = None,
         limit: int = ERROR_LIMIT,
         accept: tuple[int, ...] = (200,),
-        idle: float = IDLE_TIMEOUT,
+        idle: float | None = None,
         repeat: bool = True,
     ) -> Answer:
         """A request with a small answer, tried again (``repeat``) when it fails for a moment.
@@ -192,6 +201,7 @@ class Connection:
         Raises RegistryError for a status that is not in ``accept``, else what :meth:`stream` raises.
         """
         failures = 0
+        idle = idle or (HASTY_IDLE if self._hasty else IDLE_TIMEOUT)
         while True:
             try:
                 async with self.stream(method, path, scopes=scopes, headers=headers, body=body, idle=idle) as response:
@@ -203,7 +213,7 @@ class Connection:
             except RundletError as exc:
                 failures += 1
                 if isinstance(exc, TransportError) and exc.unreachable:
-                    if not self._server.known:
+                    if self._hasty or not self._server.known:
                         raise
                     # It answered before. Finding it again either works or fails with the words for "not there".
                     self._server.forget()

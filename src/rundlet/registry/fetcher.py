@@ -1,7 +1,9 @@
 """Reading one repository: manifests (verified), blobs (size-checked, resumed after a cut), tags.
 
-Servers are asked in order, mirrors first; what one fails to give, the next is asked for. Descriptors' foreign URLs are
-never followed: a manifest must not be able to send the engine, or anyone's credentials, elsewhere (CVE-2020-15157).
+Servers are asked in order, mirrors first; what one fails to give, the next is asked for (``sources``). What a blob's
+bytes come to is known by who takes them: :meth:`Fetcher.blame` says whether somebody else may have the right ones.
+Descriptors' foreign URLs are never followed: a manifest must not be able to send the engine, or anyone's credentials,
+elsewhere (CVE-2020-15157).
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -18,9 +20,11 @@ from rundlet.oci.manifest import SIZE_LIMIT, Index, document_type
 from rundlet.oci.reference import DEFAULT_TAG, Reference
 from rundlet.registry.connection import ERROR_LIMIT, Connection
 from rundlet.registry.errors import BadAnswerError, RegistryError, for_pull, from_answer
+from rundlet.registry.extents import SizeMismatchError, WrongRangeError, bytes_to_skip, is_zipped, too_short
 from rundlet.registry.pages import next_page
+from rundlet.registry.sources import Sources, own_words
 from rundlet.transport.errors import TransportError
-from rundlet.transport.http import BodyTooLargeError, Response
+from rundlet.transport.http import BodyTooLargeError
 
 ACCEPT = {"Accept": ", ".join(mediatype.ACCEPT_MANIFEST)}
 GOOD_PROGRESS = 1 << 20
@@ -30,14 +34,6 @@ REFERRERS_PAGES = 100
 
 T = TypeVar("T")
 OnRetry = Callable[[float], None]
-
-
-class SizeMismatchError(DigestMismatchError):
-    """The registry sent more or fewer bytes than the manifest says."""
-
-    def __init__(self, digest: Digest, expected: int, actual: str) -> None:
-        super().__init__(f"{digest} of {expected} bytes", f"{actual} bytes")
-        self.digest = digest
 
 
 class ManifestMismatchError(DigestMismatchError):
@@ -57,7 +53,13 @@ class Fetcher:
 
     def __init__(self, name: Reference, connections: Sequence[Connection]) -> None:
         self._name = name
-        self._connections = list(connections)
+        self._sources = Sources(connections)
+        self._givers: dict[Digest, set[Connection | None]] = {}
+        """Whose bytes of a blob were given; None: what an earlier fetcher's left."""
+        self._told: dict[Reference, Connection] = {}
+        """Who said what a reference means."""
+        self._headed: set[Digest] = set()
+        """Whose size is what a HEAD said, which need not be true: proxies compress, or count something else."""
         self._scopes = (f"repository:{name.path}:pull",)
 
     async def resolve(self, reference: Reference) -> Descriptor:
@@ -77,21 +79,33 @@ class Fetcher:
             if found is not None and reference.digest is not None and found.digest != reference.digest:
                 raise ManifestMismatchError(reference.digest, found.digest)
             if found is not None:
+                self._headed.add(found.digest)
                 return found
             return (await self._manifest(connection, wanted, reference.digest))[0]
 
-        return await self._first(ask, reference)
+        found, server = await self._first(ask, reference)
+        self._told[reference] = server
+        return found
+
+    def doubt(self, reference: Reference, exc: RundletError) -> bool:
+        """What ``reference`` was resolved to can't be had: whether another server may say that it means something else.
+
+        A mirror's word for what a tag means is all that there is; one that has an old or a wrong one must not keep
+        from the registry's.
+        """
+        server = self._told.pop(reference, None)
+        return server is not None and reference.digest is None and self._sources.drop(server, exc, reference.familiar)
 
     async def manifest(self, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
         """The verified bytes of a manifest or index, described with its true media type and size."""
 
         async def ask(connection: Connection) -> tuple[Descriptor, bytes]:
-            found, data = await self._manifest(connection, str(descriptor.digest), descriptor.digest)
-            if descriptor.size and descriptor.size != found.size:
-                raise SizeMismatchError(descriptor.digest, descriptor.size, str(found.size))
-            return found, data
+            return await self._manifest(connection, str(descriptor.digest), descriptor.digest)
 
-        return await self._first(ask, self._name.with_digest(descriptor.digest))
+        (found, data), _server = await self._first(ask, self._name.with_digest(descriptor.digest))
+        if descriptor.size not in (0, found.size) and descriptor.digest not in self._headed:
+            raise SizeMismatchError(descriptor.digest, descriptor.size, str(found.size))
+        return found, data
 
     async def _manifest(self, connection: Connection, wanted: str, digest: Digest | None) -> tuple[Descriptor, bytes]:
         path = f"{self._name.path}/manifests/{wanted}"
@@ -107,11 +121,13 @@ class Fetcher:
         """A whole, verified blob, for configs. Raises DigestMismatchError, BodyTooLargeError."""
         if descriptor.size > limit:
             raise BodyTooLargeError(str(descriptor.digest), limit)
-        parts = [chunk async for chunk in self.blob(descriptor)]
-        data = b"".join(parts)
-        if not descriptor.digest.verifies(data):
-            raise DigestMismatchError(str(descriptor.digest), str(Digest.of(data, descriptor.digest.algorithm)))
-        return data
+        while True:
+            data = b"".join([chunk async for chunk in self.blob(descriptor)])
+            if descriptor.digest.verifies(data):
+                return data
+            wrong = DigestMismatchError(str(descriptor.digest), str(Digest.of(data, descriptor.digest.algorithm)))
+            if not self.blame(descriptor, wrong):
+                raise wrong
 
     async def blob(
         self, descriptor: Descriptor, offset: int = 0, on_retry: OnRetry | None = None
@@ -122,35 +138,50 @@ class Fetcher:
         SizeMismatchError, and the errors of :meth:`resolve` with Docker's words.
         """
         position = offset
-        failures = 0
-        mark = offset
-        connections = list(self._connections)
-        ranges = True
-        while position < descriptor.size or position == offset == 0:
-            try:
-                once = self._blob_once(connections[0], descriptor, position, ranges=ranges)
-                async with aclosing(once) as chunks:
-                    async for chunk in chunks:
-                        position += len(chunk)
-                        yield chunk
-                if position >= descriptor.size:
-                    return
-            except RundletError as exc:
-                if ranges and position and isinstance(exc, RegistryError) and exc.answered == 416:
-                    ranges = False
-                    continue
-                failures = 1 if position - mark > GOOD_PROGRESS else failures + 1
-                mark = position
-                pause = connections[0].retry.pause(exc, failures)
-                if pause is None or (isinstance(exc, TransportError) and exc.kind == "unresolved"):
-                    if len(connections) == 1:
-                        raise for_pull(exc, self._name, self._name.domain) from exc
-                    connections.pop(0)
-                    failures, ranges = 0, True
-                    continue
-                if on_retry is not None:
-                    on_retry(pause)
-                await connections[0].retry.wait(pause)
+        if offset == 0:
+            self._givers[descriptor.digest] = set()
+        givers = self._givers.setdefault(descriptor.digest, {None})
+        if offset and offset >= descriptor.size:
+            return
+        refusals: list[tuple[Connection, RundletError]] = []
+        for server, connection in self._sources.each():
+            failures, mark, ranges = 0, position, True
+            while True:
+                try:
+                    once = self._blob_once(connection, descriptor, position, ranges=ranges)
+                    async with aclosing(once) as chunks:
+                        async for chunk in chunks:
+                            position += len(chunk)
+                            givers.add(server)
+                            yield chunk
+                    if position >= descriptor.size:
+                        return
+                except RundletError as exc:
+                    if ranges and position and _dislikes_ranges(exc):
+                        ranges = False
+                        continue
+                    failures = 1 if position - mark > GOOD_PROGRESS else failures + 1
+                    mark = position
+                    pause = connection.retry.pause(exc, failures)
+                    if pause is None or (isinstance(exc, TransportError) and exc.kind == "unresolved"):
+                        refusals.append((server, exc))
+                        self._sources.failed(server, exc, str(descriptor.digest))
+                        break
+                    if on_retry is not None:
+                        on_retry(pause)
+                    await connection.retry.wait(pause)
+        failure = own_words(refusals)
+        raise for_pull(failure, self._name, self._name.domain) from failure
+
+    def blame(self, descriptor: Descriptor, exc: RundletError) -> bool:
+        """What came of ``descriptor`` is not it (``exc``): whether it is worth asking once more, from its beginning.
+
+        A mirror that gave any of it is not asked again. The registry itself is believed to say the same once more,
+        unless the beginning was from an earlier try.
+        """
+        givers = self._givers.pop(descriptor.digest, set())
+        dropped = [self._sources.drop(server, exc, str(descriptor.digest)) for server in givers if server is not None]
+        return any(dropped) or None in givers
 
     async def _blob_once(
         self, connection: Connection, descriptor: Descriptor, start: int, *, ranges: bool = True
@@ -165,9 +196,9 @@ class Fetcher:
             if response.status not in (200, 206):
                 body = await response.read(ERROR_LIMIT)
                 raise _no_blob(from_answer(response.status, response.reason, response.headers, body))
-            skip = _check_extent(response, descriptor, start)
+            skip = bytes_to_skip(response, descriptor, start)
             position = start - skip
-            async for chunk in response.chunks():
+            async for chunk in response.unzipped() if is_zipped(response, descriptor) else response.chunks():
                 position += len(chunk)
                 if position > descriptor.size:
                     raise SizeMismatchError(descriptor.digest, descriptor.size, f"at least {position}")
@@ -178,7 +209,7 @@ class Fetcher:
                 if chunk:
                     yield chunk
             if position < descriptor.size and not (response.status == 206 and position > start):
-                raise _too_short(response, descriptor, position)
+                raise too_short(response, descriptor, position)
 
     async def tags(self) -> list[str]:
         """Every tag, in the registry's order."""
@@ -195,7 +226,7 @@ class Fetcher:
                 path = following
             raise BadAnswerError(answer.url, "the list of tags does not end")
 
-        return await self._first(ask, self._name)
+        return (await self._first(ask, self._name))[0]
 
     async def referrers(self, digest: Digest) -> list[Descriptor]:
         """The manifests whose subject is ``digest``, by the API or, where a registry has none, by the tag that stands
@@ -209,7 +240,7 @@ class Fetcher:
                     return found
             return []
 
-        return await self._first(ask, self._name)
+        return (await self._first(ask, self._name))[0]
 
     async def _index_pages(self, connection: Connection, path: str) -> list[Descriptor] | None:
         """What an index lists that comes in pages; None where there is none. Raises BadAnswerError for endless ones."""
@@ -232,20 +263,24 @@ class Fetcher:
             path = following
         raise BadAnswerError(answer.url, "the list of referrers does not end")
 
-    async def _first(self, ask: Callable[[Connection], Awaitable[T]], reference: Reference) -> T:
-        """The first server's answer; the one that gave it is asked first from then on."""
-        failure: RundletError | None = None
-        for connection in list(self._connections):
+    async def _first(self, ask: Callable[[Connection], Awaitable[T]], reference: Reference) -> tuple[T, Connection]:
+        """The first server's answer, and who that was: it is asked first from then on."""
+        refusals: list[tuple[Connection, RundletError]] = []
+        for server, connection in self._sources.each():
             try:
                 result = await ask(connection)
             except RundletError as exc:
-                failure = exc
+                refusals.append((server, exc))
+                self._sources.failed(server, exc, reference.familiar)
                 continue
-            self._connections.remove(connection)
-            self._connections.insert(0, connection)
-            return result
-        assert failure is not None
+            self._sources.prefer(server)
+            return result, server
+        failure = own_words(refusals)
         raise for_pull(failure, reference, self._name.domain) from failure
+
+
+def _dislikes_ranges(exc: RundletError) -> bool:
+    return isinstance(exc, WrongRangeError) or (isinstance(exc, RegistryError) and exc.answered == 416)
 
 
 def _announced(headers: Mapping[str, str]) -> Digest | None:
@@ -266,34 +301,11 @@ def _head_descriptor(headers: Mapping[str, str]) -> Descriptor | None:
     return Descriptor(media_type, digest, int(size) if known else 0)
 
 
-def _check_extent(response: Response, descriptor: Descriptor, start: int) -> int:
-    """How many bytes to skip because the server ignored the range. Raises when it announces another size."""
-    length = response.headers.get("Content-Length", "")
-    announced = int(length) if length.isdigit() and len(length) < 20 else None
-    if response.status == 200:
-        if announced is not None and announced != descriptor.size:
-            raise SizeMismatchError(descriptor.digest, descriptor.size, str(announced))
-        return start
-    extent = response.headers.get("Content-Range", "")
-    if not extent.startswith(f"bytes {start}-"):
-        raise BadAnswerError(response.url, f'range "{extent}" instead of one from {start}')
-    if announced is not None and announced > descriptor.size - start:
-        raise SizeMismatchError(descriptor.digest, descriptor.size, str(start + announced))
-    return 0
-
-
 def _no_blob(refusal: RegistryError) -> RegistryError:
     """Of a 404 without words (a proxy's): that a layer is gone must not read as if the image were."""
     if refusal.answered == 404 and not refusal.code:
         return RegistryError("BLOB_UNKNOWN", "blob unknown to registry", 404)
     return refusal
-
-
-def _too_short(response: Response, descriptor: Descriptor, position: int) -> RundletError:
-    """An answer whose end nobody announced (HTTP/1.0) can't be told from a cut: it is one, and resumed."""
-    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
-        return SizeMismatchError(descriptor.digest, descriptor.size, str(position))
-    return TransportError(response.method, response.url, "cut", "unexpected EOF")
 
 
 def _decode_tags(url: str, body: bytes) -> list[str]:

@@ -40,6 +40,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     prefix: str = ""
     mirror: bool = False
 
+    @property
+    def url(self) -> str:
+        """For messages: as a mirror is written in the configuration."""
+        return f"{self.schemes[0]}://{self.host}{self.prefix}"
+
 
 class HostsConfig(msgspec.Struct, frozen=True):
     """What ``daemon.json`` says about registries.

@@ -11,6 +11,9 @@ from rundlet.transport.errors import TransportError
 
 Sleep = Callable[[float], Awaitable[None]]
 
+HASTY_ATTEMPTS = 2
+HASTY_PATIENCE = 2.0
+
 
 class Retry:
     """A policy shared by all requests. ``attempts`` counts the first one too."""
@@ -23,18 +26,27 @@ class Retry:
         longest: float = 15.0,
         patience: float = 60.0,
         sleep: Sleep = asyncio.sleep,
+        hasty: bool = False,
     ) -> None:
         self.attempts = attempts
         self._base = base
         self._longest = longest
         self._patience = patience
         self._sleep = sleep
+        self._hasty = hasty
+
+    def in_haste(self) -> "Retry":
+        """For a server that another one follows: once more, soon, and not at all when it does not answer."""
+        attempts = min(HASTY_ATTEMPTS, self.attempts)
+        return Retry(attempts=attempts, base=self._base, patience=HASTY_PATIENCE, sleep=self._sleep, hasty=True)
 
     def pause(self, exc: RundletError, failures: int) -> float | None:
         """Seconds to wait after the ``failures``-th failure, or None when trying again makes no sense."""
         if failures >= self.attempts:
             return None
         if not isinstance(exc, TransportError | RegistryError | AuthenticationError) or not exc.temporary:
+            return None
+        if self._hasty and isinstance(exc, TransportError) and exc.unreachable:
             return None
         wait = None if isinstance(exc, TransportError) else exc.wait
         if isinstance(exc, RateLimitError) and wait is None and (exc.remaining or "").partition(";")[0].strip() == "0":

@@ -29,6 +29,7 @@ MAX_REDIRECTS = 10
 CONNECT_TIMEOUT = 15.0
 IDLE_TIMEOUT = 60.0
 READ_BUFFER = 1 << 20
+PIECE = 256 << 10
 MAX_HEADER = 32 << 10
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]
@@ -100,6 +101,21 @@ class Response:
         if len(plain) > limit:
             raise BodyTooLargeError(self.url, limit)
         return plain
+
+    async def unzipped(self) -> AsyncIterator[bytes]:
+        """As :meth:`chunks`, of what is below a gzip coding; small pieces, however well it is compressed."""
+        decoder = zlib.decompressobj(wbits=31)
+        async for chunk in self.chunks():
+            rest = chunk
+            while rest and not decoder.eof:
+                try:
+                    yield decoder.decompress(rest, PIECE)
+                except zlib.error as exc:
+                    raise TransportError(self.method, self.url, "protocol", f"gzip: {exc}") from exc
+                rest = decoder.unconsumed_tail
+        yield decoder.flush()
+        if not decoder.eof:
+            raise TransportError(self.method, self.url, "cut", "unexpected EOF")
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, in pieces of up to about 256 KiB. Raises TransportError when it is cut."""
