@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Container
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,8 @@ from rundlet.storage.layer.unpack import Detached, WorkerLauncher, unpack_detach
 from rundlet.storage.snapshot import Snapshotter
 
 _log = logging.getLogger(__name__)
+LAYERS_LIMIT: Final = 1000
+"""Of an archive; what is more is unpacked when an image turns out to need it: it may only look like layers."""
 
 
 class Tap:
@@ -56,6 +59,7 @@ class Ahead:
         self._workers = workers
         self._slots = slots
         self._known = known
+        self._opened = 0
         self._taps: list[Tap] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._made: dict[Digest, Detached] = {}
@@ -67,6 +71,9 @@ class Ahead:
         ``hash_plain`` tells the tap to find the diff ID out.
         """
         if any(word in self._known for word in name.removesuffix(".tar").split("/")):
+            return None
+        self._opened += 1
+        if self._opened > LAYERS_LIMIT:
             return None
         tap = Tap(hash_plain=hash_plain)
         self._loop.call_soon_threadsafe(self._begin, tap)

@@ -34,12 +34,15 @@ INDEX_DEPTH = 3
 class FoundImage(msgspec.Struct, frozen=True):
     """An image found in the archive: where its config and layers are, and what it is called."""
 
+    id: Digest
+    """The digest of its config, as the archive calls that."""
     config: bytes
     layers: tuple[Descriptor | str, ...]
     """Of one that the archive lists, but has not: the name of the file."""
     names: tuple[Reference, ...]
     manifest: bytes | None = None
-    manifest_type: str = ""
+    described: Descriptor | None = None
+    """What the archive calls the manifest."""
     index: Descriptor | None = None
     """The index that the names point at, when the archive has all that it lists."""
     besides: tuple[Digest, ...] = ()
@@ -73,7 +76,7 @@ class _Finder:
         elif not found and parts.find(LEGACY_REPOSITORIES) is not None:
             repositories = self._text(LEGACY_REPOSITORIES)
             found = [
-                FoundImage(image.config, image.layers, _references(image.names))
+                FoundImage(Digest.of(image.config), image.config, image.layers, _references(image.names))
                 for image in legacy_images(parts, repositories, self._content)
             ]
         if not found and not (self._platform and parts.find(INDEX) is not None):
@@ -95,19 +98,19 @@ class _Finder:
             entries = msgspec.json.decode(self._text(DOCKER_MANIFEST), type=list[DockerEntry])
         except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:
             raise ArchiveError(f"invalid manifest.json: {exc}") from exc
-        originals = self._variants | {Digest.of(candidate.config): candidate for candidate in from_index}
+        originals = self._variants | {candidate.id: candidate for candidate in from_index}
         found = []
         for entry in entries:
-            config = self._text(entry.config)
+            image_id, config = self._named(entry.config)
             names = _references(entry.repo_tags or ())
             layers = tuple(self._layer(name) for name in entry.layers or ())
-            original = originals.get(Digest.of(config))
+            original = originals.get(image_id)
             # Docker 25.0 writes OCI manifests that have other layers, or the same in another order.
             if original is not None and (entry.layers is None or _digests(original.layers) == _digests(layers)):
                 merged = tuple(dict.fromkeys((*names, *original.names)))
                 image = msgspec.structs.replace(original, names=merged)
             else:
-                image = FoundImage(config, layers, names)
+                image = FoundImage(image_id, config, layers, names)
             found.append(msgspec.structs.replace(image, parent=entry.parent) if entry.parent else image)
         return found
 
@@ -118,9 +121,8 @@ class _Finder:
             candidate = self._from_descriptor(descriptor, INDEX_DEPTH)
             if candidate is None:
                 continue
-            image_id = Digest.of(candidate.config)
-            names = (*_annotated_names(descriptor), *(found[image_id].names if image_id in found else ()))
-            found[image_id] = msgspec.structs.replace(candidate, names=tuple(dict.fromkeys(names)))
+            names = (*_annotated_names(descriptor), *(found[candidate.id].names if candidate.id in found else ()))
+            found[candidate.id] = msgspec.structs.replace(candidate, names=tuple(dict.fromkeys(names)))
         return list(found.values())
 
     def _from_descriptor(self, descriptor: Descriptor, depth: int) -> FoundImage | None:
@@ -140,7 +142,7 @@ class _Finder:
         config = self._content.read(described.digest, DOCUMENT_LIMIT)
         if len(layers) != len(ImageConfig.decode(config).diff_ids) and self._parts.find(DOCKER_MANIFEST) is not None:
             return None  # as Docker 25.0 writes it
-        return FoundImage(config, document.layers, (), data, descriptor.media_type)
+        return FoundImage(described.digest, config, document.layers, (), data, _bare(descriptor))
 
     def _chosen(self, descriptor: Descriptor, index: Index, depth: int) -> FoundImage | None:
         chosen = index.choose(self._wanted)
@@ -153,7 +155,7 @@ class _Finder:
         for child in index.manifests or ():
             variant = self._from_descriptor(child, depth - 1)
             if variant is not None:
-                self._variants[Digest.of(variant.config)] = msgspec.structs.replace(variant, **more)
+                self._variants[variant.id] = msgspec.structs.replace(variant, **more)
         return msgspec.structs.replace(found, **more)
 
     def _whole(self, index: Index) -> list[Digest] | None:
@@ -178,10 +180,13 @@ class _Finder:
         return name if part is None else part
 
     def _text(self, name: str) -> bytes:
+        return self._named(name)[1]
+
+    def _named(self, name: str) -> tuple[Digest, bytes]:
         part = self._parts.find(name)
         if part is None:
             raise ArchiveError(f"invalid archive: {name} is missing")
-        return self._content.read(part.digest, DOCUMENT_LIMIT)
+        return part.digest, self._content.read(part.digest, DOCUMENT_LIMIT)
 
 
 def _blob(parts: Parts, listed: Descriptor) -> Descriptor | None:

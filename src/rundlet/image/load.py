@@ -6,14 +6,13 @@ are made of it like pulled ones. What no image needs in the end is deleted again
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import msgspec
 
 from rundlet.errors import DigestMismatchError, RundletError
 from rundlet.image.ahead import Ahead
-from rundlet.image.archive import (
-    ArchiveError,
-)
+from rundlet.image.archive import ArchiveError
 from rundlet.image.contents import FoundImage, found_images
 from rundlet.image.garbage import Garbage
 from rundlet.image.history import stands_on
@@ -31,10 +30,9 @@ from rundlet.oci.layer import chain_ids
 from rundlet.oci.manifest import Manifest
 from rundlet.oci.platform import HOST_SYSTEM
 from rundlet.oci.reference import Reference
+from rundlet.storage.content import ContentStore
 from rundlet.storage.feed import run_fed, shielded
 from rundlet.storage.snapshot import Snapshotter
-
-INDEX_DEPTH = 3
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -66,12 +64,13 @@ class Loader:
         archive has: what names mean here stays as it is. Raises ArchiveError, DigestMismatchError,
         LayerError, StorageError. Failed or cancelled it leaves no image that is not complete.
         """
-        parts = Parts({}, {})
         held: list[Digest] = []
         ahead = self._layers.ahead(self._store.layer_words())
         try:
             async with self._leases.lease(held) as lease:
-                await self._read(source, parts, ahead, _Watch(lease, progress))
+                watch = _Watch(lease, progress)
+                parts = Parts(partial(_keep, self._content, watch))
+                await self._read(source, parts, ahead, watch)
                 candidates = await asyncio.to_thread(found_images, parts, self._content, platform)
                 loaded = []
                 for candidate in candidates:
@@ -84,14 +83,14 @@ class Loader:
 
     async def _link(self, candidates: Sequence[FoundImage]) -> None:
         """Record which images of the archive were made from which. Raises ArchiveError for a link that can't be."""
-        by_id = {str(Digest.of(candidate.config)): candidate.config for candidate in candidates}
+        by_id = {str(candidate.id): candidate for candidate in candidates}
         for candidate in candidates:
-            image_id, parent = Digest.of(candidate.config), by_id.get(candidate.parent)
-            if parent is None or parent == candidate.config:
+            parent = by_id.get(candidate.parent)
+            if parent is None or parent.id == candidate.id:
                 continue  # it says nothing, or the other did not come along
-            if not stands_on(ImageConfig.decode(candidate.config), ImageConfig.decode(parent)):
-                raise ArchiveError(f"image {candidate.parent} is not a valid parent for {image_id}")
-            await self._store.adopt(image_id, Digest.of(parent))
+            if not stands_on(ImageConfig.decode(candidate.config), ImageConfig.decode(parent.config)):
+                raise ArchiveError(f"image {candidate.parent} is not a valid parent for {candidate.id}")
+            await self._store.adopt(candidate.id, parent.id)
 
     async def _tidy(self, ahead: Ahead, held: Sequence[Digest]) -> None:
         await ahead.close()
@@ -109,13 +108,12 @@ class Loader:
     ) -> Loaded:
         config = _config(candidate)
         works = await self._works(candidate, config, lease, ahead)
-        image_id = Digest.of(candidate.config)
+        image_id = candidate.id
         manifest = candidate.manifest or _manifest(image_id, len(candidate.config), works)
-        kind = candidate.manifest_type if candidate.manifest else mediatype.DOCKER_MANIFEST
-        descriptor = Descriptor.of(kind, manifest)
+        descriptor = candidate.described or Descriptor.of(mediatype.DOCKER_MANIFEST, manifest)
         await lease.hold(image_id, descriptor.digest, *(work.chain for work in works))
-        for document in (candidate.config, manifest):
-            await asyncio.to_thread(self._content.write, document)
+        for digest, document in ((image_id, candidate.config), (descriptor.digest, manifest)):
+            await asyncio.to_thread(self._content.write, document, digest)
         for work in works:
             proven = work.diff_id in (work.blob.digest, ahead.diff_id(work.blob.digest))
             if self._snapshots.has_layer(work.chain) or not (
@@ -217,6 +215,11 @@ class _Watch:
         # Most archives call their layers by a digest.
         word = max(name.removesuffix(".tar").split("/"), key=len)
         self._loop.call_soon_threadsafe(self._progress, Progress("Loading layer", word[:12], done, total))
+
+
+def _keep(content: ContentStore, watch: _Watch, digest: Digest, data: bytes) -> None:
+    watch.hold(digest)
+    content.write(data, digest)
 
 
 def _config(candidate: FoundImage) -> ImageConfig:

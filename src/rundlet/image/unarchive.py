@@ -8,40 +8,68 @@ becomes an image is for ``load`` to say.
 import os
 import posixpath
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
-
-import msgspec
 
 from rundlet.image.ahead import Tap
 from rundlet.image.archive import ArchiveError
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
-from rundlet.oci.digest import Digest
-from rundlet.storage.content import ContentStore, Ingest
+from rundlet.oci.digest import ALGORITHMS, Digest
+from rundlet.storage.content import ContentStore
 from rundlet.storage.errors import LayerError, LayerTooLargeError
 from rundlet.storage.layer import fields, tar
 from rundlet.storage.layer.compression import Inflater, detect
 
 MEMBERS_LIMIT: Final = 100_000
-"""Files of an archive of images; more would be an attack on memory."""
+"""Members of an archive of images; more would be an attack on memory."""
+SMALL: Final = 64 << 10
+"""Bytes of a file that is small: most documents are."""
+SMALL_TOGETHER: Final = 64 << 20
 _MAGIC: Final = slice(257, 262)
 _LAYER_TYPES: Final = {"gzip": mediatype.DOCKER_LAYER_GZIP, "zstd": mediatype.OCI_LAYER_ZSTD}
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """Files, as the blobs that were made of them, and links by cleaned name; :meth:`find` follows links."""
+class Parts:
+    """Files, as the blobs that were made of them, and links by cleaned name; :meth:`find` follows links.
 
-    files: dict[str, Descriptor]
-    links: dict[str, str]
+    Small files stay in memory, as far as there is room, and become blobs when they are asked for: an archive may have a
+    hundred thousand that no image needs, and making a blob of a file takes longer than reading it.
+    """
+
+    def __init__(self, keep: Callable[[Digest, bytes], None]) -> None:
+        """``keep`` makes a blob of a small file; it is called where :meth:`find` is."""
+        self.files: dict[str, Descriptor] = {}
+        self.links: dict[str, str] = {}
+        self._keep = keep
+        self._small: dict[Digest, bytes] = {}
+        self._room = SMALL_TOGETHER
 
     def find(self, name: str) -> Descriptor | None:
+        """The blob of the file ``name``, which is in the content store then. Raises StorageError."""
         name = posixpath.normpath(name).lstrip("/")
         for _ in range(8):
             if name not in self.links:
-                return self.files.get(name)
+                break
             name = self.links[name]
-        return None
+        else:
+            return None
+        found = self.files.get(name)
+        if found is not None and (data := self._small.get(found.digest)) is not None:
+            self._keep(found.digest, data)
+            del self._small[found.digest]
+        return found
+
+    def has_small(self, digest: Digest) -> bool:
+        return digest in self._small
+
+    def add_small(self, digest: Digest, data: bytes) -> bool:
+        """Keep a small file in memory; False where there is no room."""
+        if len(data) > self._room:
+            return False
+        self._room -= len(data)
+        self._small[digest] = data
+        return True
 
 
 class Taps(Protocol):
@@ -78,15 +106,18 @@ class Unarchiver:
         parts = self._parts
         source = _Chunks(_inflated(chunks))
         reader = tar.Reader(source)
+        members = 0
         try:
             while (entry := reader.next()) is not None:
-                if len(parts.files) + len(parts.links) > MEMBERS_LIMIT:
+                members += 1
+                if members > MEMBERS_LIMIT:
                     raise ArchiveError("the archive holds more files than any archive of images")
                 name = entry.name.decode("utf-8", "surrogateescape")
                 if entry.type == tar.REGULAR:
                     if self._limit is not None and entry.size > self._limit:
                         raise LayerTooLargeError(self._limit)
                     parts.files[name] = self._store(reader, name, entry.size)
+                    parts.links.pop(name, None)
                 elif entry.type in (tar.SYMLINK, tar.HARDLINK):
                     link = entry.link.decode("utf-8", "surrogateescape")
                     base = posixpath.dirname(name) if entry.type == tar.SYMLINK else ""
@@ -96,31 +127,42 @@ class Unarchiver:
             raise ArchiveError(f"invalid archive: {exc}") from exc
 
     def _store(self, reader: tar.Reader, name: str, size: int) -> Descriptor:
-        start = _start(reader)
+        start = _start(reader, size if size <= SMALL else tar.BLOCK)
+        algorithm = _algorithm(name)
         compression = detect(start)
+        kind = _LAYER_TYPES.get(compression, mediatype.DOCKER_LAYER)
+        small = Digest.of(start, algorithm) if size <= SMALL else None
+        if small is not None and self._parts.has_small(small):
+            return Descriptor(kind, small, size)
         plain_tar = compression == "none" and start[_MAGIC] == b"ustar"
+        named = plain_tar and algorithm == "sha256"  # then the blob's digest is the diff ID
         layer = plain_tar or compression != "none"
-        tap = self._taps.open(name, hash_plain=not plain_tar) if layer else None
+        tap = self._taps.open(name, hash_plain=not named) if layer else None
         pieces = self._watched(name, size, _pieces(reader, start)) if tap else _pieces(reader, start)
         try:
-            with self._content.ingest(f"load-{secrets.token_hex(8)}") as ingest:
+            if small is not None and self._parts.add_small(small, start):
                 for data in pieces:
                     if tap is not None:
                         tap.put(data)
-                    ingest.write(data)
-                stored = self._commit(ingest)
-                if tap is not None:
-                    tap.end(stored, stored if plain_tar else None)
-                kind = _LAYER_TYPES.get(compression, mediatype.DOCKER_LAYER)
-                return Descriptor(kind, stored, ingest.offset)
+                stored = small
+            else:
+                stored = self._ingest(pieces, tap, algorithm)
+            if tap is not None:
+                tap.end(stored, stored if named else None)
         except BaseException as exc:
             if tap is not None:
                 tap.feed.end(exc if isinstance(exc, Exception) else LayerError("unexpected EOF"))
             raise
+        return Descriptor(kind, stored, size)
 
-    def _commit(self, ingest: Ingest) -> Digest:
-        self._watch.hold(ingest.digest())
-        return ingest.commit()
+    def _ingest(self, pieces: Iterable[bytes], tap: Tap | None, algorithm: str) -> Digest:
+        with self._content.ingest(f"load-{secrets.token_hex(8)}", algorithm=algorithm) as ingest:
+            for data in pieces:
+                if tap is not None:
+                    tap.put(data)
+                ingest.write(data)
+            self._watch.hold(ingest.digest())
+            return ingest.commit()
 
     def _watched(self, name: str, size: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
         done = 0
@@ -130,10 +172,16 @@ class Unarchiver:
             yield data
 
 
-def _start(reader: tar.Reader) -> bytes:
-    """Enough of a member to see what it is, or all of it."""
+def _algorithm(name: str) -> str:
+    """What an OCI layout has made the digest with that it calls a file by."""
+    words = name.split("/")
+    return words[1] if len(words) == 3 and words[0] == "blobs" and words[1] in ALGORITHMS else "sha256"
+
+
+def _start(reader: tar.Reader, count: int) -> bytes:
+    """Of a member ``count`` bytes or a few more, or all of it."""
     start = b""
-    while len(start) < tar.BLOCK and (data := reader.read_data(tar.BUFFER)):
+    while len(start) < count and (data := reader.read_data(tar.BUFFER)):
         start += data
     return start
 

@@ -20,11 +20,20 @@ class Ingest:
     the same key goes on at :attr:`offset`.
     """
 
-    def __init__(self, path: str, key: str, expected: Descriptor | None, blob_path: Callable[[Digest], str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        key: str,
+        expected: Descriptor | None,
+        blob_path: Callable[[Digest], str],
+        algorithm: str = "sha256",
+    ) -> None:
+        """``algorithm``: what the digest of a blob is made with that none is ``expected`` of."""
         self._path = path
         self._expected = expected
         self._blob_path = blob_path
-        self._hash = (expected.digest if expected else Digest("sha256", "")).hasher()
+        self._algorithm = expected.digest.algorithm if expected else algorithm
+        self._hash = Digest(self._algorithm, "").hasher()
         self.offset = 0
         """Bytes written so far."""
         with translated("write", path):
@@ -50,7 +59,7 @@ class Ingest:
         with translated("write", self._path):
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
-        self._hash = (self._expected.digest if self._expected else Digest("sha256", "")).hasher()
+        self._hash = Digest(self._algorithm, "").hasher()
         self.offset = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -66,7 +75,7 @@ class Ingest:
 
     def digest(self) -> Digest:
         """Of what was written so far."""
-        return Digest.finish(self._hash, self._expected.digest.algorithm if self._expected else "sha256")
+        return Digest.finish(self._hash, self._algorithm)
 
     def commit(self, digest: Digest | None = None, size: int | None = None) -> Digest:
         """Give the blob its name, if it is what ``expected`` (and the arguments) say; the digest it has.
@@ -75,7 +84,7 @@ class Ingest:
         """
         wanted_size = self._expected.size if size is None and self._expected else size
         wanted = digest or (self._expected.digest if self._expected else None)
-        actual = Digest.finish(self._hash, wanted.algorithm if wanted else "sha256")
+        actual = self.digest()
         if wanted_size is not None and wanted_size != self.offset:
             self.abort()
             raise SizeMismatchError(wanted_size, self.offset)

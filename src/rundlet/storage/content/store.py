@@ -103,14 +103,15 @@ class ContentStore:
             return False
         return hasher.hexdigest() == digest.encoded
 
-    def ingest(self, key: str, expected: Descriptor | None = None) -> Ingest:
+    def ingest(self, key: str, expected: Descriptor | None = None, algorithm: str = "sha256") -> Ingest:
         """Begin, or go on with, writing a blob. ``key`` names the attempt (any text; the digest is a good one).
+        ``algorithm`` makes the digest of one that is not ``expected``.
 
         What is ``expected`` can be gone on with a day later, also by an engine that was started meanwhile. Raises
         IngestBusyError when another ingest of that key is open, StorageError.
         """
         name = hashlib.sha256(key.encode()).hexdigest() + (_PART if expected is not None else "")
-        return Ingest(f"{self._ingests}/{name}", key, expected, self.path)
+        return Ingest(f"{self._ingests}/{name}", key, expected, self.path, algorithm)
 
     def write(self, data: bytes, expected: Digest | None = None) -> Digest:
         """Store ``data`` (a manifest or config) as it is. Raises DigestMismatchError, StorageError."""

@@ -1,0 +1,181 @@
+"""load of archives with many members, and of those whose digests are not made with SHA-256."""
+
+import gzip
+import io
+import json
+import os
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.integration.registry.room import Room, stream
+from tests.integration.registry.test_archives import LAYER, archive, config, docker_archive, save
+
+from rundlet.errors import DigestMismatchError
+from rundlet.image import ahead, unarchive
+from rundlet.image.archive import ArchiveError
+from rundlet.oci import mediatype
+from rundlet.oci.digest import Digest
+from rundlet.storage.content import ContentStore, Ingest
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = await Room.open(str(tmp_path / "a"))
+    yield room
+    await room.close()
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[Room]:
+    room = await Room.open(str(tmp_path / "b"))
+    yield room
+    await room.close()
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Digest]:
+    """The blobs that come to be."""
+    found: list[Digest] = []
+    write, commit = ContentStore.write, Ingest.commit
+
+    def writing(store: ContentStore, data: bytes, expected: Digest | None = None) -> Digest:
+        found.append(write(store, data, expected))
+        return found[-1]
+
+    def committing(ingest: Ingest) -> Digest:
+        found.append(commit(ingest))
+        return found[-1]
+
+    monkeypatch.setattr(ContentStore, "write", writing)
+    monkeypatch.setattr(Ingest, "commit", committing)
+    return found
+
+
+DEMO = docker_archive(config(LAYER), ["l"]) | {"l": LAYER}
+SPARE: dict[str, bytes | str] = {f"spare/{number}": b"%d" % number for number in range(300)}
+
+
+async def test_small_files_that_nobody_asks_for_are_not_stored(room: Room, written: list[Digest]) -> None:
+    loaded = (await room.loader.load(stream(archive(SPARE | DEMO)), progress=room.hear))[0].image
+    assert set(written) == {loaded.id, loaded.manifest.digest, Digest.of(LAYER), Digest.of(DEMO["manifest.json"])}  # type: ignore[arg-type]
+    room.verify()
+    await room.remover.remove("demo:1")
+    assert room.is_empty()
+
+
+@pytest.mark.parametrize(("small", "together"), [(0, 0), (unarchive.SMALL, 500), (100, unarchive.SMALL_TOGETHER)])
+async def test_memory_for_small_files_has_an_end(
+    room: Room, monkeypatch: pytest.MonkeyPatch, small: int, together: int
+) -> None:
+    monkeypatch.setattr(unarchive, "SMALL", small)
+    monkeypatch.setattr(unarchive, "SMALL_TOGETHER", together)
+    loaded = (await room.loader.load(stream(archive(SPARE | DEMO)), progress=room.hear))[0].image
+    assert loaded.repo_tags == ["demo:1"]
+    room.verify()
+    await room.remover.remove("demo:1")
+    assert room.is_empty()
+
+
+async def test_members_of_any_kind_count(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unarchive, "MEMBERS_LIMIT", len(DEMO) + 10)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as writer:
+        for _ in range(10):
+            info = tarfile.TarInfo("same")
+            info.type = tarfile.DIRTYPE
+            writer.addfile(info)
+    directories = buffer.getvalue()[: 10 * 512]
+    await room.loader.load(stream(directories + archive(DEMO)), progress=room.hear)
+    with pytest.raises(ArchiveError, match="more files than any archive of images"):
+        await room.loader.load(stream(directories + archive(DEMO | {"one": b"more"})), progress=room.hear)
+
+
+async def test_of_what_looks_like_layers_only_some_are_unpacked_ahead(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "LAYERS_LIMIT", 3)
+    unpacked = []
+    unpack = ahead.unpack_detached
+    monkeypatch.setattr(ahead, "unpack_detached", lambda *a, **k: (unpacked.append(a), unpack(*a, **k))[1])
+    spare: dict[str, bytes | str] = {f"{n}.gz": gzip.compress(b"%d" % n) for n in range(9)}
+    # One file under many names is one layer.
+    spare = {f"same/{n}": spare["0.gz"] for n in range(9)} | spare
+    loaded = (await room.loader.load(stream(archive(spare | DEMO)), progress=room.hear))[0].image
+    assert len(unpacked) == 3
+    assert room.store.layers(loaded.id)[0].diff_id == Digest.of(LAYER)
+    room.verify()
+
+
+async def test_the_last_member_of_a_name_counts(room: Room) -> None:
+    """As when the archive is unpacked into a directory, which is what Docker does."""
+    first = archive({"l": "nowhere", "c.json": b"no config"})[:-10240].rstrip(b"\0")
+    first += bytes(-len(first) % 512)
+    loaded = (await room.loader.load(stream(first + archive(DEMO)), progress=room.hear))[0].image
+    assert loaded.id == Digest.of(config(LAYER))
+
+
+# ── SHA-512 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def layout_512(layer: bytes, diff_id: Digest) -> dict[str, bytes | str]:
+    """An OCI layout all of whose blobs are called by their SHA-512."""
+
+    def described(media_type: str, data: bytes) -> dict[str, object]:
+        return {"mediaType": media_type, "digest": str(Digest.of(data, "sha512")), "size": len(data)}
+
+    rootfs = {"type": "layers", "diff_ids": [str(diff_id)]}
+    image = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()
+    kind = mediatype.OCI_LAYER_GZIP if layer[:2] == b"\x1f\x8b" else mediatype.OCI_LAYER
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": mediatype.OCI_MANIFEST,
+            "config": described(mediatype.OCI_CONFIG, image),
+            "layers": [described(kind, layer)],
+        }
+    ).encode()
+    name = {"annotations": {"io.containerd.image.name": "docker.io/library/demo:1"}}
+    index = {"schemaVersion": 2, "manifests": [described(mediatype.OCI_MANIFEST, manifest) | name]}
+    files: dict[str, bytes | str] = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+    files["index.json"] = json.dumps(index).encode()
+    return files | {f"blobs/sha512/{Digest.of(data, 'sha512').encoded}": data for data in (image, manifest, layer)}
+
+
+@pytest.mark.parametrize("small", [unarchive.SMALL, 0])
+@pytest.mark.parametrize("layer", [LAYER, gzip.compress(LAYER, mtime=0)])
+async def test_layouts_of_sha512(
+    room: Room, other: Room, monkeypatch: pytest.MonkeyPatch, layer: bytes, small: int
+) -> None:
+    monkeypatch.setattr(unarchive, "SMALL", small)
+    files = layout_512(layer, Digest.of(LAYER))
+    loaded = (await room.loader.load(stream(archive(files)), progress=room.hear))[0].image
+    assert (loaded.id.algorithm, loaded.manifest.digest.algorithm) == ("sha512", "sha512")
+    assert room.store.layers(loaded.id)[0].blob.digest == Digest.of(layer, "sha512")
+    room.verify()
+    saved = await save(room, "demo:1")
+    again = (await other.loader.load(stream(saved), progress=other.hear))[0].image
+    assert (again.id, again.manifest, again.repo_tags) == (loaded.id, loaded.manifest, ["demo:1"])
+    other.verify()
+    await other.remover.remove("demo:1")
+    assert other.is_empty()
+
+
+@pytest.mark.parametrize("which", range(3))
+async def test_blobs_that_are_not_what_their_sha512_says(room: Room, which: int) -> None:
+    files = layout_512(LAYER, Digest.of(LAYER))
+    name = [name for name in files if name.startswith("blobs/")][which]
+    with pytest.raises(DigestMismatchError):
+        await room.loader.load(stream(archive(files | {name: b"other"})), progress=room.hear)
+    assert room.is_empty()
+
+
+async def test_a_diff_id_of_sha512(room: Room) -> None:
+    """Docker has SHA-256 for these only."""
+    files = layout_512(LAYER, Digest.of(LAYER, "sha512"))
+    with pytest.raises(DigestMismatchError):
+        await room.loader.load(stream(archive(files)), progress=room.hear)
+    assert room.is_empty()
