@@ -1,99 +1,100 @@
-"""What ends a build before any of its steps is carried out, as far as the file alone tells. ``--check`` tells, too."""
+"""What ends a build before any of its steps is carried out, as far as the file alone tells. ``--check`` tells, too.
 
-from collections.abc import Callable, Mapping
+The steps' own rules are followed, without the steps. Where a base image isn't known, its variables may be anything, and
+win over what ARG declares: what depends on more than the stage's own ENV is left to the steps.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
-from rundlet.builder.graph import PlannedStage, plan
+from rundlet.builder.graph import PlannedStage
+from rundlet.builder.metadata import apply
 from rundlet.builder.modes import parse_chmod
-from rundlet.builder.namedcontexts import IMAGE, named
-from rundlet.builder.planning import argument_value, global_arguments, stage_bases
-from rundlet.builder.request import BuildRequest
+from rundlet.builder.planning import Base, Plan, base_of, beginning, declared, empty, inherited, triggered
+from rundlet.builder.state import StageState
 from rundlet.errors import RundletError
+from rundlet.oci.config import ImageConfig
 
-EnvironmentOf = Callable[[str], Mapping[str, str] | None]
-"""The environment of an image's containers; None where nobody knows."""
+ConfigOf = Callable[[Base], ImageConfig | None]
+"""The configuration of the image that a build would take; None where nobody knows."""
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """The variables of a stage. ``whole``: there are no others, of an image that is not here, or by triggers."""
+    """Where a stage stands. ``whole``: it has no other variables; else those of ``state`` are sure, and no others."""
 
-    environment: Mapping[str, str] = {}
-    arguments: Mapping[str, str] = {}
+    state: StageState
     whole: bool = True
 
 
-def mistake(request: BuildRequest, environment_of: EnvironmentOf, *, every: bool) -> DockerfileError | None:
-    """The first one of the stages that the target needs; of ``every`` stage where no target is given."""
-    try:
-        values = global_arguments(request)
-        known: dict[int, _Known] = {}
-        for planned in _stages(request, stage_bases(request, values), every=every):
-            known[planned.stage.index] = _walked(
-                request, planned, values, _beginning(planned, known, request, environment_of)
-            )
-    except DockerfileError as exc:
-        return exc
+def mistake(plan: Plan, config_of: ConfigOf) -> DockerfileError | None:
+    """The first one of the plan's stages."""
+    known: dict[int, _Known] = {}
+    for planned in plan.stages:
+        try:
+            known[planned.stage.index] = _walked(plan, planned, _beginning(plan, planned, known, config_of))
+        except RundletError as exc:
+            wrong = exc if isinstance(exc, DockerfileError) else DockerfileError(str(exc))
+            return wrong.at(planned.stage.position.line, planned.stage.position.end)
     return None
 
 
-def needed(request: BuildRequest, *, every: bool) -> frozenset[int] | None:
-    """The stages that the target needs, or ``every`` one without a target; None where the file doesn't tell."""
-    try:
-        stages = _stages(request, stage_bases(request, global_arguments(request)), every=every)
-    except DockerfileError:
-        return None
-    return frozenset(planned.stage.index for planned in stages)
-
-
-def _stages(request: BuildRequest, bases: Mapping[int, tuple[str, str]], *, every: bool) -> list[PlannedStage]:
-    targets = [request.target]
-    if every and not request.target:
-        targets = [str(stage.index) for stage in request.dockerfile.stages]
-    found: dict[int, PlannedStage] = {}
-    for target in targets:
-        try:
-            found |= {one.stage.index: one for one in plan(request.dockerfile, target, bases, request.contexts)}
-        except DockerfileError:
-            raise
-        except RundletError as exc:
-            position = request.dockerfile.stage(target).position
-            raise DockerfileError(str(exc), position.line, position.end) from exc
-    return [found[index] for index in sorted(found)]
-
-
-def _beginning(
-    planned: PlannedStage, known: Mapping[int, _Known], request: BuildRequest, environment_of: EnvironmentOf
-) -> _Known:
+def _beginning(plan: Plan, planned: PlannedStage, known: Mapping[int, _Known], config_of: ConfigOf) -> _Known:
+    """Raises InvalidPlatformError."""
     if planned.base_stage is not None:
-        return known[planned.base_stage]
-    meant = (named(request.contexts, planned.base) or planned.base).removeprefix(IMAGE)
-    environment = {} if meant == "scratch" else environment_of(meant)
-    return _Known(environment or {}, whole=environment is not None)
+        before = known[planned.base_stage]
+        return _Known(inherited(plan.request, before.state), before.whole)
+    base = base_of(plan.request, planned)
+    if not base.image:
+        return _Known(empty(plan.request, base.platform))
+    config = config_of(base)
+    if config is not None:
+        return _Known(beginning(config))
+    return _Known(StageState(ImageConfig(architecture=base.platform.architecture, os=base.platform.os)), whole=False)
 
 
-def _walked(request: BuildRequest, planned: PlannedStage, values: Mapping[str, str], known: _Known) -> _Known:
-    """The variables at the stage's end. Raises DockerfileError."""
-    environment, arguments = dict(known.environment), dict(known.arguments)
-    for instruction in planned.stage.instructions:
-        expander = Expander({**arguments, **environment}, request.dockerfile.directives.escape)
+def _walked(plan: Plan, planned: PlannedStage, known: _Known) -> _Known:
+    """The stage's end. Raises DockerfileError."""
+    state, triggers = triggered(plan.request, planned, known.state)
+    for instruction, position in _instructions(planned, triggers):
         try:
-            if isinstance(instruction, ast.Arg):
-                for variable in instruction.variables:
-                    value = argument_value(request, variable, expander, {**arguments, **values})
-                    arguments |= {} if value is None else {variable.name: value}
-                continue
-            expanded = instruction.expanded(expander)
-            if isinstance(expanded, ast.Transfer) and expanded.chmod:
-                parse_chmod(expanded.chmod)
+            after = _after(plan, state, instruction, whole=known.whole)
         except DockerfileError as exc:
-            if expander.unmatched and not known.whole:
-                continue  # the image may have what is missing
-            raise exc.at(instruction.position.line, instruction.position.end) from exc
-        if isinstance(expanded, ast.Env):
-            environment |= {pair.key: pair.value for pair in expanded.pairs}
-    triggers = any(isinstance(instruction, ast.Onbuild) for instruction in planned.stage.instructions)
-    return _Known(environment, arguments, known.whole and not triggers)
+            raise exc.at(position.line, position.end) from exc
+        state = after
+    return _Known(state, known.whole)
+
+
+def _instructions(
+    planned: PlannedStage, triggers: Iterable[ast.Instruction]
+) -> Iterator[tuple[ast.Instruction, ast.Position]]:
+    """Those of the stage, after its base's triggers, which are where FROM is."""
+    for instruction in triggers:
+        yield instruction, planned.stage.position
+    for instruction in planned.stage.instructions:
+        yield instruction, instruction.position
+
+
+def _after(plan: Plan, state: StageState, instruction: ast.Instruction, *, whole: bool) -> StageState:
+    """Raises DockerfileError."""
+    is_argument = isinstance(instruction, ast.Arg)
+    if isinstance(instruction, ast.Arg) and whole:
+        return declared(plan, state, instruction)
+    # A default of ARG sees what was declared before, which is not sure here.
+    expander = Expander({} if is_argument else state.environment(), plan.request.dockerfile.directives.escape)
+    try:
+        expanded = instruction.expanded(expander)
+        if isinstance(expanded, ast.Transfer) and expanded.chmod:
+            parse_chmod(expanded.chmod)
+        change = None if is_argument else apply(state, expanded, buildkit=plan.request.buildkit)
+    except DockerfileError:
+        if whole or not expander.unmatched:
+            raise
+        return state
+    if not whole and expander.unmatched and isinstance(expanded, ast.Env):
+        # Which of its names, and to what, depends on the image.
+        return state.changed(msgspec.structs.replace(state.container, env=None))
+    return state if change is None else change.state

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -14,11 +15,10 @@ from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
 from rundlet.builder.dockerfile.parser import parse_instruction
 from rundlet.builder.errors import BuildError, LocatedError, words_of
-from rundlet.builder.graph import PlannedStage, find_stage, plan, sources
+from rundlet.builder.graph import PlannedStage, find_stage, sources
 from rundlet.builder.metadata import NOP, apply, with_directory, working_directory
-from rundlet.builder.namedcontexts import IMAGE, is_directory, named
 from rundlet.builder.naming import step_names
-from rundlet.builder.planning import argument_value, global_arguments, stage_bases
+from rundlet.builder.planning import base_of, beginning, declared, empty, inherited, triggered, work_out
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.runs import Runs
@@ -29,11 +29,8 @@ from rundlet.errors import RundletError
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image
 from rundlet.image.store import ImageStore
-from rundlet.oci.config import ContainerConfig, ImageConfig
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class BaseImages(Protocol):
@@ -60,10 +57,10 @@ class Solver:
         self._recorder = recorder
         self._lease = lease
         self._reporter = reporter
-        self._global = global_arguments(request)
+        self._plan = work_out(request)
         self._used: set[str] = set()
         self._stages: dict[int, asyncio.Future[StageState]] = {}
-        self._planned: list[PlannedStage] = self._plan()
+        self._planned = [self._with_labels(each) if each.stage is self._target else each for each in self._plan.stages]
         self._bases_of: dict[int, tuple[int, int]] = {}
         self._begun: set[int] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,13 +70,6 @@ class Solver:
         self.runs: Runs
 
     # ── what there is to do ──────────────────────────────────────────────────────────────────────────────────
-
-    def _plan(self) -> list[PlannedStage]:
-        dockerfile = self._request.dockerfile
-        self._expanded_bases = stage_bases(self._request, self._global)
-        every = not self._request.buildkit
-        planned = plan(dockerfile, self._request.target, self._expanded_bases, self._request.contexts, every=every)
-        return [self._with_labels(each) if each.stage is self._target else each for each in planned]
 
     @property
     def _target(self) -> ast.Stage:
@@ -168,9 +158,8 @@ class Solver:
         """Begin with a stage, and those that it needs, which nothing but a trigger of a base image asks for."""
         if index in self._stages:
             return
-        dockerfile, contexts = self._request.dockerfile, self._request.contexts
-        more = plan(dockerfile, str(index), self._expanded_bases, contexts)
-        more = [planned for planned in more if planned.stage.index not in self._stages]
+        wanted = work_out(self._request, [str(index)]).stages
+        more = [planned for planned in wanted if planned.stage.index not in self._stages]
         steps = self._steps(more)
         self._reporter.planned([step for each in steps.values() for step in each])
         loop = asyncio.get_running_loop()
@@ -233,7 +222,7 @@ class Solver:
             return await self.transfers.ahead(before, instruction, step, cacheable=cacheable)
 
         escape = self._request.dockerfile.directives.escape
-        return Ahead(state, planned.stage.instructions, escape, self._declared, bring)
+        return Ahead(state, planned.stage.instructions, escape, partial(declared, self._plan), bring)
 
     def _begin(self, step: Step) -> None:
         """Say that the step has begun, once."""
@@ -275,25 +264,21 @@ class Solver:
             self._bases_of[planned.stage.index] = self._bases_of[planned.base_stage]
             self._reporter.started(step)
             self._reporter.finished(step, str(base.image.id) if base.image is not None else "")
-            arguments = base.arguments if self._request.buildkit else {}
-            return msgspec.structs.replace(base, arguments=arguments, command_set=False)
+            return inherited(self._request, base)
         self._reporter.started(step)
         request = self._request
-        platform = Platform.parse(planned.platform) if planned.platform else request.platform
-        meant = named(request.contexts, planned.base) or planned.base
-        if meant in ("scratch", f"{IMAGE}scratch"):
+        below = base_of(request, planned)
+        if below.files:
+            return await self._from_files(planned, below.platform, step)
+        if not below.image:
             self._reporter.finished(step, "")
-            return self._empty(planned, platform)
-        if is_directory(meant):
-            return await self._from_files(planned, platform, step)
-        given = request.platform_given or bool(planned.platform)
-        reference = meant.removeprefix(IMAGE)
+            return self._empty(planned, below.platform)
         if request.buildkit:
             try:
-                Reference.parse(reference)
+                Reference.parse(below.image)
             except RundletError as exc:
-                raise DockerfileError(f'failed to parse stage name "{reference}": {exc}') from exc
-        image = await self._bases.get(reference, platform, given=given, pull=request.pull, step=step)
+                raise DockerfileError(f'failed to parse stage name "{below.image}": {exc}') from exc
+        image = await self._bases.get(below.image, below.platform, given=below.given, pull=request.pull, step=step)
         stack = tuple(self._images.layers(image.id))
         await self._lease.hold(
             image.id,
@@ -303,18 +288,12 @@ class Solver:
         self._reporter.finished(step, str(image.id))
         config = self._images.config(image.id)
         self._bases_of[planned.stage.index] = (len(stack), len(config.history or ()))
-        return _with_path(StageState(config, stack, image))
+        return beginning(config, stack, image)
 
     def _empty(self, planned: PlannedStage, platform: Platform) -> StageState:
         """FROM scratch."""
-        config = ImageConfig(
-            architecture=platform.architecture,
-            os=platform.os,
-            variant=platform.variant,
-            config=ContainerConfig(working_dir="/" if self._request.buildkit else ""),
-        )
         self._bases_of[planned.stage.index] = (0, 0)
-        return _with_path(StageState(config))
+        return empty(self._request, platform)
 
     async def _from_files(self, planned: PlannedStage, platform: Platform, step: Step) -> StageState:
         """FROM a context that is a directory: its files are all there is."""
@@ -326,14 +305,12 @@ class Solver:
         return state
 
     async def _triggers(self, planned: PlannedStage, state: StageState, step: Step) -> StageState:
-        triggers = state.container.on_build or []
+        state, triggers = triggered(self._request, planned, state)
         if not triggers:
             return state
-        state = state.changed(msgspec.structs.replace(state.container, on_build=None))
         many = "s" if len(triggers) > 1 else ""
         self._reporter.detail(step, f"# Executing {len(triggers)} build trigger{many}")
-        for trigger in triggers:
-            instruction = parse_instruction(trigger, self._request.dockerfile.directives.escape)
+        for instruction in triggers:
             for name in sources((instruction,)):
                 needed = find_stage(self._request.dockerfile, name, planned.stage.index, self._request.contexts)
                 if needed is not None:
@@ -390,7 +367,7 @@ class Solver:
             self._used.add(variable.name)
             default = f"={variable.value}" if variable.value is not None else ""
             shown.append(f"{variable.name}{default}")
-        after = self._declared(state, instruction)
+        after = declared(self._plan, state, instruction)
         if state.image is None:
             return after
         said = f"{NOP}  ARG {' '.join(shown)}"
@@ -399,27 +376,9 @@ class Solver:
             said = "ARG " + " ".join(name if value is None else f"{name}={value}" for name, value in values.items())
         return await self._recorder.metadata(Work(step, state, after, said, cacheable=cacheable))
 
-    def _declared(self, state: StageState, instruction: ast.Arg) -> StageState:
-        """The state with what ARG declares."""
-        arguments = dict(state.arguments)
-        for variable in instruction.variables:
-            declared = {name: value for name, value in arguments.items() if value is not None}
-            expander = Expander({**state.environment(), **declared}, self._request.dockerfile.directives.escape)
-            # One without a value leaves the value that an earlier ARG of the stage has given.
-            arguments[variable.name] = argument_value(self._request, variable, expander, {**declared, **self._global})
-        return msgspec.structs.replace(state, arguments=arguments)
-
 
 def _has_result(future: asyncio.Future[StageState]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
-
-
-def _with_path(state: StageState) -> StageState:
-    """Docker gives an image without PATH the default one."""
-    env = state.container.env or []
-    if any(item.startswith("PATH=") for item in env):
-        return state
-    return state.changed(msgspec.structs.replace(state.container, env=[*env, f"PATH={DEFAULT_PATH}"]))
 
 
 def workers() -> int:

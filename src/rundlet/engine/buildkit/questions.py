@@ -34,14 +34,13 @@ class Questions:
         except DockerfileError as exc:
             if kind != calls.CHECK or not exc.text:
                 raise
-            return calls.checked(exc.text, checks.before(exc), exc, plan.options).metadata()
+            unread = checks.Verdict(checks.before(exc), exc)
+            return calls.checked(exc.text, unread, plan.options).metadata()
         finally:
             for message in said:
                 await job.said.say(progress.status(message, job.ref))
             await asyncio.shield(asyncio.to_thread(workspace.remove))
-        if kind != calls.CHECK:
-            return calls.answer(plan.request, found, (), None, plan.options).metadata()
-        warnings = checks.findings(found, plan.options, self._context.images)
-        wrong = checks.mistake(found, plan.options, self._context.images, every=True)
-        wrong = wrong or checks.violation(found, warnings, plan.options)
-        return calls.answer(plan.request, found, warnings, wrong, plan.options).metadata()
+        verdict = checks.Verdict()
+        if kind == calls.CHECK:
+            verdict = checks.verdict(found, plan.options, self._context.images, asked=True)
+        return calls.answer(plan.request, found, verdict, plan.options).metadata()

@@ -12,9 +12,9 @@ from rundlet.api import jsonstream
 from rundlet.api.builds import BuildOptions
 from rundlet.api.jsonstream import JSONMessage
 from rundlet.builder.dockerfile.arguments import platform_arguments
-from rundlet.builder.dockerfile.ast import Position, Warning_
-from rundlet.builder.dockerfile.errors import DockerfileError
+from rundlet.builder.dockerfile.ast import Position
 from rundlet.builder.dockerfile.outline import Need, Outline, outline
+from rundlet.engine.builds.checks import Verdict
 from rundlet.engine.builds.contexts import Read
 from rundlet.engine.builds.requests import platforms
 from rundlet.errors import NotSupportedError
@@ -66,16 +66,11 @@ def kind_of(call: str) -> str:
         raise NotSupportedError(f"the call {call} of a build") from None
 
 
-def answer(
-    call: str, found: Read, warnings: Sequence[Warning_], wrong: DockerfileError | None, options: BuildOptions
-) -> Answer:
-    """``warnings`` are those of ``found`` for a check, ``wrong`` what would end a build of it at once.
-
-    Raises NotSupportedError, DockerfileError.
-    """
+def answer(call: str, found: Read, verdict: Verdict, options: BuildOptions) -> Answer:
+    """``verdict`` is that of ``found``, for a check. Raises NotSupportedError, DockerfileError."""
     kind = kind_of(call)
     if kind == CHECK:
-        return checked(found.text, warnings, wrong, options)
+        return checked(found.text, verdict, options)
     if kind == "outline":
         automatic = platform_arguments(Platform.host(), platforms(options)[-1], options.target)
         return _outline(outline(found.dockerfile, options.target, options.build_args, automatic), found.text)
@@ -95,8 +90,9 @@ def _location(position: Position) -> dict[str, Any]:
 # ── the rules of style ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def checked(file: str, warnings: Sequence[Warning_], wrong: DockerfileError | None, options: BuildOptions) -> Answer:
+def checked(file: str, verdict: Verdict, options: BuildOptions) -> Answer:
     """The answer to a check of the text ``file``."""
+    warnings, wrong = verdict.warnings, verdict.wrong
     name = options.dockerfile or "Dockerfile"
     rows = [
         {

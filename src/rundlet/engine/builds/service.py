@@ -226,17 +226,16 @@ class BuildService:
                 self._rooms.leases.lease() as lease,
                 supply.supplied(workspace, lent, emit) as found,
             ):
-                warnings = checks.findings(found, options, self._context.images)
-                wrong = checks.mistake(found, options, self._context.images, every=bool(options.check or options.call))
-                if options.check or options.call:
-                    if options.check:
-                        emit(checks.answer(found, warnings, wrong, options))
-                    else:
-                        emit(calls.answer(options.call, found, warnings, wrong, options).message())
+                verdict = checks.verdict(
+                    found, options, self._context.images, asked=bool(options.check or options.call)
+                )
+                if options.check:
+                    emit(checks.answer(found, verdict))
                     return None
-                checks.say(found, warnings, reporter, options)
-                if wrong is not None and options.rich:
-                    raise wrong
+                if options.call:
+                    emit(calls.answer(options.call, found, verdict, options).message())
+                    return None
+                checks.say(verdict, reporter, options)
                 await self.lendings.fetch(lent, filter(is_remote, options.contexts.values()), self._rooms.http)
                 try:
                     return await self._build(found, options, workspace, lent, lease, reporter, emit)
