@@ -88,8 +88,11 @@ class ContainerFiles:
         record = self._context.containers.by_id(container_id)
         if record.rootfs is not None or record.user_map is not None:
             return
+        volumes = [point for point in record.mounts if point.kind == "volume"]
+        points = [point for point in volumes if not self._context.mounted.needed([point.name])]
+        if not points:
+            return
         rootfs = hostroot.rootfs_of(self._context, record)
-        points = [point for point in record.mounts if point.kind == "volume" and self._is_directory(point.name)]
         wanted = {point.destination for point in await asyncio.to_thread(targets.to_fill, rootfs, points)}
         if not wanted:
             return
@@ -103,10 +106,6 @@ class ContainerFiles:
                 await access.stat("/")
             finally:
                 await access.close()
-
-    def _is_directory(self, volume: str) -> bool:
-        """Whether it is its own directory, and nothing that is mounted there."""
-        return not self._context.volumes.get(volume).options
 
     def _place(self, record: Record) -> Place:
         hidden = [] if record.rootfs is None else record.rootfs.hidden
