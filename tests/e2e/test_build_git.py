@@ -1,11 +1,8 @@
 """Private git repositories as contexts and in ADD."""
 
 import base64
-import functools
-import http.server
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ from tests.conftest import need
 from tests.e2e.building import Context
 from tests.e2e.buildx import Files, buildx
 from tests.engines import Engine
+from tests.webserver import QuietFiles, serving_files
 
 from rundlet.transport.http2.grpc import CallError
 
@@ -27,25 +25,15 @@ GIT = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": 
 def served(directory: Path, login: str) -> Iterator[str]:
     """``directory`` for who logs in so; the server's address."""
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
+    class Handler(QuietFiles):
         def do_GET(self) -> None:
             if self.headers.get("Authorization") == login:
                 super().do_GET()
             else:
                 self.send_error(401)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_files(directory, Handler) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.fixture

@@ -1,19 +1,19 @@
 """What RUN may have besides its image, outputs, and what is kept between builds."""
 
-import contextlib
 import email.utils
 import hashlib
-import http.server
 import json
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from tests.conftest import need
 from tests.e2e.building import Context
 from tests.engines import Engine, succeeded
+from tests.webserver import QuietFiles, answering, serving_files
 from tools.registry import Registry
 
 
@@ -169,13 +169,7 @@ def website(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     root = tmp_path / "www"
     root.mkdir()
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=str(root))  # type: ignore[arg-type]
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
+    class Handler(QuietFiles):
         def do_GET(self) -> None:
             if self.path == "/index.html":
                 self.send_response(301)
@@ -185,13 +179,8 @@ def website(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             else:
                 super().do_GET()
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", root
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_files(root, Handler) as url:
+        yield url, root
 
 
 def test_downloads(context: Context, website: tuple[str, Path]) -> None:
@@ -211,42 +200,12 @@ def test_downloads(context: Context, website: tuple[str, Path]) -> None:
     assert "404" in context.build().stderr
 
 
-@contextlib.contextmanager
-def answering(
-    answer: Callable[[http.server.BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]],
-) -> Iterator[str]:
-    """The address of a server of which ``answer`` makes status, headers and body."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = answer(self)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.mark.parametrize("validator", ["ETag", "Last-Modified", "young", "none", "tag only"])
 def test_what_has_not_changed_at_an_address_is_not_downloaded_again(context: Context, validator: str) -> None:
     content, sent = [b"first"], []
     old, recent = "Mon, 02 Jan 2023 03:04:05 GMT", email.utils.formatdate(usegmt=True)
 
-    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         headers = {}
         tag = f'"{content[0].decode()}"'
         if validator in ("ETag", "tag only"):
@@ -276,7 +235,7 @@ def test_what_has_not_changed_at_an_address_is_not_downloaded_again(context: Con
 def test_a_checksum_that_is_known_asks_nobody(context: Context) -> None:
     asked: list[str] = []
 
-    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         asked.append(request.path)
         return 200, {}, b"said"
 
@@ -294,7 +253,7 @@ def test_a_checksum_that_is_known_asks_nobody(context: Context) -> None:
 def test_an_address_is_asked_once_for_all_platforms(context: Context) -> None:
     asked: list[str] = []
 
-    def answer(request: http.server.BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         asked.append(request.path)
         return 200, {}, b"said"
 
@@ -309,34 +268,19 @@ def test_what_needs_no_step_before_it_is_done_meanwhile(context: Context) -> Non
     asked = threading.Semaphore(0)
     answers = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/wait":
-                answers.append([asked.acquire(timeout=60) for _ in range(3)])
-            else:
-                asked.release()
-            self.send_response(200)
-            self.send_header("Content-Length", "3")
-            self.end_headers()
-            self.wfile.write(b"abc")
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        if request.path == "/wait":
+            answers.append([asked.acquire(timeout=60) for _ in range(3)])
+        else:
+            asked.release()
+        return 200, {}, b"abc"
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    context.write("tree/f", "linked").dockerfile(
-        f"FROM busybox\nRUN --network=host wget -qO /waited {url}/wait\nENV D=/d\n"
-        f"ADD {url}/one {url}/two $D/\nCOPY --link tree $D/\nADD --link {url}/three /d/\n"
-    )
-    try:
+    with answering(answer) as url:
+        context.write("tree/f", "linked").dockerfile(
+            f"FROM busybox\nRUN --network=host wget -qO /waited {url}/wait\nENV D=/d\n"
+            f"ADD {url}/one {url}/two $D/\nCOPY --link tree $D/\nADD --link {url}/three /d/\n"
+        )
         done = context.build("-t", "t", "--progress=rawjson", "--allow=network.host")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     succeeded(done)
     assert answers == [[True] * 3]
     assert context.run("ls", "/d").split() == ["f", "one", "three", "two"]

@@ -3,21 +3,20 @@
 import asyncio
 import contextlib
 import hashlib
-import http.server
 import io
 import json
 import os
 import re
 import socket
 import tarfile
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
 from tests.conftest import docker_programs, lacking
 from tests.e2e.buildx import CONTROL, Buildx, Files, Receiving, Store, buildx, upgraded
 from tests.engines import Engine, wait_for
+from tests.webserver import serving_files
 
 from rundlet.api.buildkit import (
     BlobDescriptor,
@@ -81,28 +80,6 @@ def context(tmp_path: Path) -> Path:
     for path in root.rglob("*"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
     return root
-
-
-@contextlib.contextmanager
-def serving(directory: Path) -> Iterator[str]:
-    """The files of ``directory`` over HTTP."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=str(directory))  # type: ignore[arg-type]
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def files_of(context: Path) -> Files:
@@ -206,7 +183,7 @@ async def test_contexts_in_the_place_of_images(engine: Engine, context: Path, tm
         "FROM alpine:latest\nCOPY --from=files . /all/\nCOPY --from=web /file /web\nRUN ls /all && cat /all/it /web\n"
         "FROM files\nCOPY --from=0 /web /\n"
     )
-    with serving(context) as url:
+    with serving_files(context) as url:
         attributes = {
             "context:alpine": "docker-image://busybox",
             "context:files": "local:else",
@@ -270,7 +247,7 @@ async def test_files_of_a_source_are_looked_at(engine: Engine, context: Path) ->
     with tarfile.open(context / "all.tar", "w") as archive:
         archive.add(context / "file", "inside")
     ref = "looking"
-    with serving(context) as url:
+    with serving_files(context) as url:
         async with buildx(engine.socket, files_of(context)) as client:
             looking = asyncio.create_task(
                 client.control.ask(f"{CONTROL}/Solve", encode(SolveRequest(ref, internal=True)))

@@ -2,17 +2,15 @@
 
 import contextlib
 import http.client
-import http.server
 import io
 import json
 import socket
 import tarfile
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from tests.engines import Engine
+from tests.webserver import QuietFiles, serving
 
 TAIL = 32 << 20  # bytes: more than any buffer on the way holds
 
@@ -54,24 +52,17 @@ def posted(engine: Engine, path: str, body: Iterator[bytes] | None = None) -> tu
         return answer.status, answer.read()
 
 
-class Refusing(http.server.BaseHTTPRequestHandler):
+class Refusing(QuietFiles):
     """``/404/…`` is answered with 404."""
 
     def do_GET(self) -> None:
         self.send_error(int(self.path.split("/")[1]), "No", "not\there")
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @pytest.fixture(scope="module")
 def refusing() -> Iterator[str]:
-    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Refusing) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.mark.parametrize(("said", "status"), [(404, 404), (403, 403), (400, 400), (401, 401), (410, 500), (502, 500)])

@@ -1,16 +1,12 @@
 """The engine's trust policy, met by every client: pull, run, create and build of what is not signed as it demands."""
 
-import contextlib
-import functools
 import hashlib
 import importlib
 import json
 import ssl
-import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ from tests.engines import Engine
 from tests.unit.trust import test_notation as makers
 from tests.unit.trust.sigstore_site import IDENTITY, ISSUER, SigstoreSite, statement
 from tests.unit.trust.test_revocation import crl, point
+from tests.webserver import serving_files
 
 from rundlet.trust import cosign, notation
 
@@ -101,25 +98,6 @@ class Policed:
         request = urllib.request.Request(url, data, {"Content-Type": kind}, method=method)
         with urllib.request.urlopen(request, context=context, timeout=20) as answer:
             assert answer.status in (201, 202), (url, answer.status)
-
-
-@contextlib.contextmanager
-def file_server(directory: Path) -> Iterator[str]:
-    """An authority's web server on loopback. Its address."""
-    handler = functools.partial(QuietHandler, directory=str(directory))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 def _digest(data: bytes) -> str:
@@ -380,7 +358,7 @@ def test_notation_asks_whether_a_certificate_was_revoked(policed: Policed, tmp_p
     digest = policed.push("listed/app:1")
     name = f"{policed.place.address}/listed/app:1"
     rule = {"type": "notation", "trust-store": str(tmp_path)}
-    with file_server(tmp_path) as address:
+    with serving_files(tmp_path) as address:
         leaf = root.issue("leaf", **times, more=[x509.CRLDistributionPoints([point(f"{address}/ca.crl")])])
         signature = makers.jws([leaf, root], makers.payload(digest))
         policed.attach("listed/app", digest, notation.ARTIFACT, signature, notation.JWS)
