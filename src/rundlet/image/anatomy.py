@@ -1,12 +1,13 @@
 """What each layer of an image does to the files below it, and how the files of two images differ.
 
 Reads the layers' directories, which never change, by ``lstat`` alone: nothing of an image is opened but the regular
-files whose content has to be compared. Blocks; belongs in a thread.
+files whose content has to be compared. It goes through all layers together, directory by directory, so that an image of
+a million files takes no more memory than its largest directory. Blocks; belongs in a thread.
 """
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -36,53 +37,51 @@ class LayerAnatomy(msgspec.Struct, frozen=True):
     diff_id: str
     created_by: str
     size: int
+    counts: Mapping[Kind, int]
+    wasted: int
     files: tuple[FileChange, ...]
-
-    @property
-    def wasted(self) -> int:
-        return sum(change.wasted for change in self.files)
-
-    def count(self, kind: Kind) -> int:
-        return sum(change.kind == kind for change in self.files)
+    """By path; none where they were not asked for."""
 
 
 class _File(NamedTuple):
-    """An entry as it is seen; ``place`` is where it is on disk."""
+    """An entry as it is seen; ``places``: where it is on disk, of a directory all that it is made of, bottom first."""
 
     mode: int
     uid: int
     gid: int
     size: int
     rdev: int
-    place: bytes
+    places: tuple[bytes, ...]
 
     @property
     def is_directory(self) -> bool:
         return stat.S_ISDIR(self.mode)
 
 
-_State = dict[bytes, _File]
-
-
-def layers(config: ImageConfig, stack: Sequence[Layer], directories: Sequence[str]) -> list[LayerAnatomy]:
+def layers(
+    config: ImageConfig, stack: Sequence[Layer], directories: Sequence[str], *, files: bool
+) -> list[LayerAnatomy]:
     """Every layer of ``stack`` (bottom first, unpacked in ``directories``). Raises OSError."""
-    state: _State = {}
-    found = []
-    for layer, step, directory in zip(stack, layer_steps(config, len(stack)), directories, strict=True):
-        changes = _merged(_apply(state, os.fsencode(directory)))
-        found.append(LayerAnatomy(str(layer.diff_id), step, layer.size, changes))
-    return found
-
-
-def _merged(changes: Iterable[FileChange]) -> tuple[FileChange, ...]:
-    """By path; what an opaque directory hides and holds again has changed."""
-    found: dict[str, FileChange] = {}
-    for change in changes:
-        old = found.get(change.path)
-        if old is not None and old.kind == "deleted":
-            change = FileChange(change.path, "changed", change.size, old.wasted + change.wasted)  # noqa: PLW2901
-        found[change.path] = change
-    return tuple(found[path] for path in sorted(found))
+    steps = layer_steps(config, len(stack))
+    counts: list[dict[Kind, int]] = [{"added": 0, "changed": 0, "deleted": 0} for _ in stack]
+    wasted = [0] * len(stack)
+    found: list[list[FileChange]] = [[] for _ in stack]
+    for number, change in _changes(directories):
+        counts[number][change.kind] += 1
+        wasted[number] += change.wasted
+        if files:
+            found[number].append(change)
+    return [
+        LayerAnatomy(
+            str(layer.diff_id),
+            steps[number],
+            layer.size,
+            counts[number],
+            wasted[number],
+            tuple(sorted(found[number], key=_path)),
+        )
+        for number, layer in enumerate(stack)
+    ]
 
 
 def differences(first: Sequence[str], second: Sequence[str]) -> list[FileChange]:
@@ -90,79 +89,122 @@ def differences(first: Sequence[str], second: Sequence[str]) -> list[FileChange]
 
     Type, owner, mode, device, link target and content count; times and extended attributes do not.
     """
-    before, after = _state(first), _state(second)
     changes = []
-    for path, file in after.items():
-        old = before.get(path)
-        if old is None:
-            changes.append(FileChange(_text(path), "added", file.size))
-        elif not _same(old, file):
-            changes.append(FileChange(_text(path), "changed", file.size))
-    changes += [FileChange(_text(path), "deleted", file.size) for path, file in before.items() if path not in after]
-    return sorted(changes, key=lambda change: change.path)
-
-
-def _state(directories: Iterable[str]) -> _State:
-    state: _State = {}
-    for directory in directories:
-        for _ in _apply(state, os.fsencode(directory)):
-            pass
-    return state
-
-
-def _apply(state: _State, root: bytes) -> Iterator[FileChange]:
-    """Put a layer on top of ``state``; what that changes, in no order."""
-    linked: set[int] = set()
-    for path, status, opaque in _walk(root):
-        if is_whiteout(status):
-            yield from _hide(state, path, itself=True)
-            continue
-        # Of a file with several names only the first weighs anything.
-        weighs = stat.S_ISREG(status.st_mode) and status.st_ino not in linked
-        linked.add(status.st_ino)
-        size = status.st_size if weighs else 0
-        file = _File(status.st_mode, status.st_uid, status.st_gid, size, status.st_rdev, root + b"/" + path)
-        old = state.get(path)
-        if opaque or (old is not None and old.is_directory and not file.is_directory):
-            yield from _hide(state, path, itself=False)
-        state[path] = file
-        if old is None:
-            yield FileChange(_text(path), "added", size)
-        elif not (old.is_directory and file.is_directory and old[:3] == file[:3]):
-            # A directory that only holds something changed is repeated in the layer as it was.
-            yield FileChange(_text(path), "changed", size, old.size)
-
-
-def _hide(state: _State, path: bytes, *, itself: bool) -> Iterator[FileChange]:
-    """Take ``path`` (when ``itself``) and all below it out of ``state``."""
-    below = path + b"/"
-    for name in [name for name in state if name.startswith(below)] if _has_children(state, path) else []:
-        gone = state.pop(name)
-        yield FileChange(_text(name), "deleted", 0, gone.size)
-    if itself and path in state:
-        gone = state.pop(path)
-        yield FileChange(_text(path), "deleted", 0, gone.size)
-
-
-def _has_children(state: _State, path: bytes) -> bool:
-    old = state.get(path)
-    return old is not None and old.is_directory
-
-
-def _walk(root: bytes) -> Iterator[tuple[bytes, os.stat_result, bool]]:
-    """Everything below ``root``, parents first: relative path, status, whether it is an opaque directory."""
-    pending = [b""]
+    sizes = _Sizes()
+    pending = [(b"", tuple(map(os.fsencode, first)), tuple(map(os.fsencode, second)))]
     while pending:
-        base = pending.pop()
-        with os.scandir(root + b"/" + base) as entries:
-            for entry in entries:
-                path = base + b"/" + entry.name if base else entry.name
-                status = entry.stat(follow_symlinks=False)
-                opaque = False
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(path)
-                    opaque = _is_opaque(root + b"/" + path)
-                yield path, status, opaque
+        base, olds, news = pending.pop()
+        if olds == news:
+            continue  # what both have from the same layers
+        before, after = _merged(olds, sizes), _merged(news, sizes)
+        for name in before.keys() | after.keys():
+            path = base + name
+            old, new = before.get(name), after.get(name)
+            if old is None and new is not None:
+                changes.append(FileChange(_text(path), "added", new.size))
+            elif new is None and old is not None:
+                changes.append(FileChange(_text(path), "deleted", old.size))
+            elif old is not None and new is not None and not _same(old, new):
+                changes.append(FileChange(_text(path), "changed", new.size))
+            inner = _inside(old), _inside(new)
+            if inner != ((), ()):
+                pending.append((path + b"/", *inner))
+    return sorted(changes, key=_path)
+
+
+def _inside(file: _File | None) -> tuple[bytes, ...]:
+    return file.places if file is not None and file.is_directory else ()
+
+
+class _Sizes:
+    """What files weigh: of one with several names in a layer only the first name weighs anything."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int], bytes] = {}
+
+    def of(self, status: os.stat_result, place: bytes) -> int:
+        if not stat.S_ISREG(status.st_mode):
+            return 0
+        if status.st_nlink > 1 and self._seen.setdefault((status.st_dev, status.st_ino), place) != place:
+            return 0
+        return status.st_size
+
+
+def _merged(places: Sequence[bytes], sizes: _Sizes) -> dict[bytes, _File]:
+    """What a directory holds that is made of those at ``places``, bottom first."""
+    found: dict[bytes, _File] = {}
+    for place in places:
+        for name, status in _listed(place).items():
+            if is_whiteout(status):
+                found.pop(name, None)
+                continue
+            inner = place + b"/" + name
+            below = found.get(name)
+            joined = stat.S_ISDIR(status.st_mode) and below is not None and below.is_directory and not _is_opaque(inner)
+            found[name] = _file(status, (*below.places, inner) if joined and below else (inner,), sizes)
+    return found
+
+
+def _changes(directories: Sequence[str]) -> Iterator[tuple[int, FileChange]]:
+    """What each layer, by its number, changes of those below it."""
+    sizes = _Sizes()
+    # The path, where each layer has the directory, and the layers that hide what those below them have in it.
+    pending: list[tuple[bytes, dict[int, bytes], frozenset[int]]] = [
+        (b"", {number: os.fsencode(directory) for number, directory in enumerate(directories)}, frozenset())
+    ]
+    while pending:
+        base, places, hiding = pending.pop()
+        found: dict[bytes, dict[int, os.stat_result]] = {}
+        for number, place in places.items():
+            for name, status in _listed(place).items():
+                found.setdefault(name, {})[number] = status
+        for name in sorted(found):
+            inner: dict[int, bytes] = {}
+            hidden: set[int] = set()
+            old: _File | None = None
+            for number in sorted(hiding | found[name].keys()) if hiding else found[name]:
+                new = None
+                gone = old if number in hiding else None
+                here = found[name].get(number)
+                if here is not None and is_whiteout(here):
+                    gone = old
+                elif here is not None:
+                    place = places[number] + b"/" + name
+                    new = _file(here, (place,), sizes)
+                    if new.is_directory:
+                        inner[number] = place
+                    if old is not None and old.is_directory and (not new.is_directory or _is_opaque(place)):
+                        hidden.add(number)
+                if gone is not None and gone.is_directory:
+                    hidden.add(number)
+                change = _change(_text(base + name), old, new, gone=gone is not None)
+                if change is not None:
+                    yield number, change
+                if new is not None or gone is not None:
+                    old = new
+            if inner:
+                pending.append((base + name + b"/", inner, frozenset(hidden)))
+
+
+def _change(path: str, old: _File | None, new: _File | None, *, gone: bool) -> FileChange | None:
+    """What a layer that has ``new`` does to ``old``; ``gone``: it hides that itself, or with all of its directory."""
+    if new is None:
+        return FileChange(path, "deleted", 0, old.size) if gone and old is not None else None
+    if old is None:
+        return FileChange(path, "added", new.size)
+    if not gone and old.is_directory and new.is_directory and old[:3] == new[:3]:
+        return None  # a directory that only holds something changed is repeated in the layer as it was
+    return FileChange(path, "changed", new.size, old.size)
+
+
+def _listed(place: bytes) -> dict[bytes, os.stat_result]:
+    with os.scandir(place) as entries:
+        return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+
+
+def _file(status: os.stat_result, places: tuple[bytes, ...], sizes: _Sizes) -> _File:
+    size = sizes.of(status, places[-1])
+    return _File(status.st_mode, status.st_uid, status.st_gid, size, status.st_rdev, places)
 
 
 def _is_opaque(path: bytes) -> bool:
@@ -174,14 +216,14 @@ def _is_opaque(path: bytes) -> bool:
 
 
 def _same(old: _File, new: _File) -> bool:
-    if old.place == new.place:
+    if old.places[-1] == new.places[-1]:
         return True
     if (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid):
         return False
     if stat.S_ISLNK(old.mode):
-        return os.readlink(old.place) == os.readlink(new.place)
+        return os.readlink(old.places[-1]) == os.readlink(new.places[-1])
     if stat.S_ISREG(old.mode):
-        return _same_content(old.place, new.place)
+        return _same_content(old.places[-1], new.places[-1])
     return old.rdev == new.rdev
 
 
@@ -195,6 +237,10 @@ def _same_content(first: bytes, second: bytes) -> bool:
                 return False
             if not data:
                 return True
+
+
+def _path(change: FileChange) -> str:
+    return change.path
 
 
 def _text(path: bytes) -> str:

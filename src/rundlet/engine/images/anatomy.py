@@ -15,17 +15,17 @@ async def layers(context: Context, ref: str, *, files: bool) -> Sequence[LayerAn
     image = context.images.get(ref)
     stack = context.images.layers(image.id)
     config = context.images.config(image.id)
-    found = await asyncio.to_thread(anatomy.layers, config, stack, _directories(context, ref))
+    found = await asyncio.to_thread(anatomy.layers, config, stack, _directories(context, ref), files=files)
     return [
         LayerAnatomy(
             diff_id=layer.diff_id,
             created_by=layer.created_by,
             size=layer.size,
-            added=layer.count("added"),
-            changed=layer.count("changed"),
-            deleted=layer.count("deleted"),
+            added=layer.counts["added"],
+            changed=layer.counts["changed"],
+            deleted=layer.counts["deleted"],
             wasted=layer.wasted,
-            files=tuple(_change(change) for change in layer.files) if files else (),
+            files=tuple(map(_change, layer.files)),
         )
         for layer in found
     ]
