@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 import msgspec
 from isal import isal_zlib
 
-from rundlet.image.kept import GZIP_LEVEL, GZIP_WINDOW
+from rundlet.image.kept import GZIP_LEVEL, GZIP_WINDOW, begun, keep
 from rundlet.image.leases import Lease
 from rundlet.image.records import Layer
 from rundlet.linux import path as safe_path
@@ -20,7 +19,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
 from rundlet.storage.content import ContentStore, Ingest
-from rundlet.storage.feed import in_thread, made
+from rundlet.storage.feed import in_thread
 from rundlet.storage.layer.changes import Changes
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
@@ -61,20 +60,15 @@ class LayerMaker:
         names = [name.lstrip("/") for name in left_out]
         quiet = await asyncio.to_thread(_quiet_parents, rootfs.upper, rootfs.lower, names)
         changes = Changes(rootfs.upper, self._workers, names, quiet=quiet, latest=latest)
-        ingest = await made(lambda: self._content.ingest(f"build-{secrets.token_hex(8)}"), Ingest.abort)
-        try:
+        async with begun(self._content, "build") as ingest:
             async with changes.opened() as tar:
                 diff_id, size = await in_thread(changes.stop, _compress, tar, ingest)
             if size <= _EMPTY:
                 return None
-            length = ingest.offset
-            digest = await asyncio.to_thread(ingest.digest)
             chain = extend_chain(parent, diff_id)
-            await lease.hold(digest, chain)
-            digest = await asyncio.to_thread(ingest.commit)
-        finally:
-            ingest.abort()
-        blob = Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, length)
+            await lease.hold(chain)
+            digest = await keep(ingest, lease)
+        blob = Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, ingest.offset)
         if loose:
             return Layer(diff_id, chain, changes.size, blob)
         if self._snapshots.has_layer(chain):

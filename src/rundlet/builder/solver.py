@@ -26,6 +26,7 @@ from rundlet.builder.state import StageState
 from rundlet.builder.steps import Recorder, Work
 from rundlet.builder.transfers import Brought, Transfers
 from rundlet.errors import RundletError
+from rundlet.image.holding import hold_image
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image
 from rundlet.image.store import ImageStore
@@ -279,12 +280,8 @@ class Solver:
             except RundletError as exc:
                 raise DockerfileError(f'failed to parse stage name "{below.image}": {exc}') from exc
         image = await self._bases.get(below.image, below.platform, given=below.given, pull=request.pull, step=step)
-        stack = tuple(self._images.layers(image.id))
-        await self._lease.hold(
-            image.id,
-            *self._images.blobs(image.id),
-            *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)),
-        )
+        whole = await hold_image(self._images, self._lease, image.id)
+        image, stack = whole.image, tuple(whole.layers)
         self._reporter.finished(step, str(image.id))
         config = self._images.config(image.id)
         self._bases_of[planned.stage.index] = (len(stack), len(config.history or ()))

@@ -13,6 +13,7 @@ from rundlet.builder.state import StageState
 from rundlet.builder.transfers import Place
 from rundlet.builder.workspace import Workspace
 from rundlet.errors import RundletError
+from rundlet.image.holding import hold_image
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
@@ -71,9 +72,7 @@ class SourceFinder:
         if index is not None:
             return (await self._stages.state_of(index)).stack
         image = await self._base(name, step)
-        stack = self._images.layers(image.id)
-        await self._lease.hold(image.id, *(digest for layer in stack for digest in (layer.chain, layer.blob.digest)))
-        return stack
+        return (await hold_image(self._images, self._lease, image.id)).layers
 
     async def image(self, name: str, step: Step) -> Image | None:
         """The image that :meth:`stack` is of; None for a stage in which nothing has been done yet."""

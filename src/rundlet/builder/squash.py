@@ -35,5 +35,5 @@ async def squash(
     config = msgspec.structs.replace(
         state.config, history=[*history[:steps], *emptied, merged], created=rfc3339_nano(created_ns), steps=None
     )
-    image = await assemble(recorder.images, config, stack, created_ns=created_ns)
+    image = await assemble(recorder.images, recorder.lease, config, stack, created_ns=created_ns)
     return msgspec.structs.replace(state, config=config, stack=stack, image=image)

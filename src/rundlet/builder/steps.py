@@ -119,8 +119,7 @@ class Recorder:
         if image is None or self.images.find(image.id) is None:
             created = self._now_ns()
             config = msgspec.structs.replace(state.config, created=rfc3339_nano(created))
-            image = await assemble(self.images, config, (), created_ns=created, parent=None)
-            await self.lease.hold(image.id, image.manifest.digest)
+            image = await assemble(self.images, self.lease, config, (), created_ns=created, parent=None)
             await asyncio.to_thread(self._cache.put, [key], image, kind="regular", description="FROM scratch", size=0)
         return msgspec.structs.replace(state, config=self.images.config(image.id), image=image)
 
@@ -289,8 +288,7 @@ class Recorder:
         )
         stack = (*work.before.stack, layer) if layer is not None else work.before.stack
         parent = work.before.image.id if work.before.image is not None else None
-        image = await assemble(self.images, config, stack, created_ns=created, parent=parent)
-        await self.lease.hold(image.id, image.manifest.digest)
+        image = await assemble(self.images, self.lease, config, stack, created_ns=created, parent=parent)
         keys = [exact] if work.result is None else [exact, work.result]
         size = layer.size if layer is not None else 0
         said = work.created_by or work.step.text

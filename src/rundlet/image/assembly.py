@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Layer, NewImage
 from rundlet.image.store import ImageStore
 from rundlet.oci import mediatype
@@ -14,6 +15,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Manifest
 from rundlet.oci.reference import Reference
+from rundlet.util.tasks import settled
 
 _OCI_LAYERS: Final = {
     mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
@@ -24,6 +26,7 @@ _OCI_LAYERS: Final = {
 
 async def assemble(
     store: ImageStore,
+    lease: Lease,
     config: ImageConfig,
     stack: Sequence[Layer],
     *,
@@ -33,42 +36,37 @@ async def assemble(
 ) -> Image:
     """Store ``config``, with the diff IDs of ``stack``, and its manifest, and record the image.
 
-    The stack's blobs and layers are there, and held by a lease of the caller's. Raises StorageError.
+    The stack's blobs and layers are there, and held by ``lease``; so is then what is written: the same image may just
+    be removed. Raises StorageError.
     """
-    return await asyncio.to_thread(_assemble, store, config, stack, created_ns, parent, names)
-
-
-def _assemble(
-    store: ImageStore,
-    config: ImageConfig,
-    stack: Sequence[Layer],
-    created_ns: int,
-    parent: Digest | None,
-    names: Sequence[Reference],
-) -> Image:
     config = msgspec.structs.replace(config, rootfs=RootFS(diff_ids=tuple(layer.diff_id for layer in stack)))
     data = config.encode()
-    config_digest = store.content.write(data)
+    described = Descriptor.of(mediatype.DOCKER_CONFIG, data)
     stack = _uniform(stack)
-    manifest = _manifest(Descriptor(mediatype.DOCKER_CONFIG, config_digest, len(data)), stack)
+    manifest = _manifest(described, stack)
     manifest_data = manifest.encode()
-    store.content.write(manifest_data)
     assert manifest.media_type
     descriptor = Descriptor.of(manifest.media_type, manifest_data)
     image = NewImage(
-        id=config_digest,
+        id=described.digest,
         manifest=descriptor,
         created=config.created or "",
         created_ns=created_ns,
         platform=config.platform,
         labels=dict(config.config.labels or {}) if config.config is not None else {},
         layers=tuple(stack),
-        blobs=(config_digest, descriptor.digest),
+        blobs=(described.digest, descriptor.digest),
         parent=parent,
     )
-    store.put_now(image, [(name, descriptor) for name in names])
-    stored = store.find(config_digest)
-    assert stored is not None
+    await lease.hold(*image.blobs)
+
+    def write() -> Image:
+        for document in (data, manifest_data):
+            store.content.write(document)
+        return store.put_now(image, [(name, None) for name in names]).image
+
+    stored = await settled(asyncio.to_thread(write))
+    await lease.hold(stored.manifest.digest)  # one that was here already keeps the manifest that it has
     return stored
 
 

@@ -8,6 +8,7 @@ import msgspec
 from rundlet.errors import InternalError
 from rundlet.image.assembly import assemble
 from rundlet.image.errors import MissingBlobError
+from rundlet.image.holding import hold_image
 from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.records import Image, Layer
@@ -51,17 +52,18 @@ class Committer:
     async def commit(self, request: CommitRequest, changes: Iterator[bytes]) -> Image:
         """Make the image of ``request.parent`` and ``changes`` (a plain layer tar, read in a thread), and name it.
 
-        Raises MissingBlobError (the parent's layers), LayerError, StorageError, TagToDigestError, and what ``changes``
-        raises. Failed or cancelled, it leaves nothing.
+        Raises NoSuchImageError, MissingBlobError (the parent's layers), LayerError, StorageError, TagToDigestError, and
+        what ``changes`` raises. Failed or cancelled, it leaves nothing.
         """
-        stack = self._store.layers(request.parent.id) if request.parent is not None else []
         async with self._leases.lease() as lease:
-            await lease.hold(*(layer.chain for layer in stack), *(layer.blob.digest for layer in stack))
+            stack: Sequence[Layer] = ()
+            if request.parent is not None:
+                stack = (await hold_image(self._store, lease, request.parent.id)).layers
             self._check(stack)
             added = await self._layer(request.parent, changes, lease)
             if added is not None:
                 stack = [*stack, added]
-            return await self._record(request, stack, added)
+            return await self._record(request, stack, added, lease)
 
     def _check(self, stack: Sequence[Layer]) -> None:
         for layer in stack:
@@ -79,7 +81,7 @@ class Committer:
             return None
         return Layer(result.diff_id, result.chain, result.size, blob)
 
-    async def _record(self, request: CommitRequest, stack: Sequence[Layer], added: Layer | None) -> Image:
+    async def _record(self, request: CommitRequest, stack: Sequence[Layer], added: Layer | None, lease: Lease) -> Image:
         created = self._clock.now_ns()
         base = request.parent
         parent = self._store.config(base.id) if base is not None else _nothing()
@@ -104,7 +106,7 @@ class Committer:
         )
         names = [request.reference.with_default_tag()] if request.reference is not None else []
         base_id = base.id if base is not None else None
-        return await assemble(self._store, config, stack, created_ns=created, parent=base_id, names=names)
+        return await assemble(self._store, lease, config, stack, created_ns=created, parent=base_id, names=names)
 
 
 def _nothing() -> ImageConfig:

@@ -6,14 +6,16 @@ registry is known to have stays as it is: an unmodified image keeps its digest.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from rundlet.errors import NoSuchImageError
 from rundlet.image.garbage import Garbage
+from rundlet.image.holding import hold_image
+from rundlet.image.kept import begun, keep
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.records import Image, Layer, OnProgress, Progress
 from rundlet.image.store import ImageStore
@@ -21,9 +23,8 @@ from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import SIZE_LIMIT, Manifest, decode_any
-from rundlet.storage.content import Ingest
 from rundlet.storage.errors import LayerError
-from rundlet.storage.feed import in_thread, made
+from rundlet.storage.feed import in_thread
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.layer.gzipping import Gzipper
 
@@ -47,17 +48,17 @@ class LayerCompressor:
     async def compressed(self, image: Image, progress: OnProgress) -> Image:
         """``image`` with no plain layer left that no registry has.
 
-        Not to be called under a lease on the image's blobs: what it no longer needs is deleted. Raises LayerError,
-        StorageError; failed or cancelled it leaves the image as it was.
+        Not to be called under a lease on the image's blobs: what it no longer needs is deleted. One that is removed, or
+        comes again otherwise, meanwhile stays what it is then. Raises LayerError, StorageError; failed or cancelled it
+        leaves the image as it was.
         """
-        if not self._plain(image.id):
+        if not self._plain(self._store.layers(image.id)):
             return image
         async with self._locks.setdefault(image.id, asyncio.Lock()):
             replaced: list[Digest] = []
             held: list[Digest] = []
             try:
                 async with self._leases.lease(held) as lease:
-                    await lease.hold(*self._store.blobs(image.id))
                     replaced += await self._compress(image.id, lease, progress)
             finally:
                 await self._garbage.release([], (*replaced, *held))
@@ -65,14 +66,17 @@ class LayerCompressor:
 
     async def _compress(self, image_id: Digest, lease: Lease, progress: OnProgress) -> list[Digest]:
         """The blobs that the image needed before and does not need any more."""
-        image = self._store.find(image_id)
-        plain = self._plain(image_id)
-        if image is None or not plain:
+        try:
+            whole = await hold_image(self._store, lease, image_id)
+        except NoSuchImageError:
+            return []
+        image, layers = whole.image, whole.layers
+        plain = self._plain(layers)
+        if not plain:
             return []
         data = await asyncio.to_thread(self._content.read, image.manifest.digest, SIZE_LIMIT)
         manifest = decode_any(data, image.manifest.media_type)
-        layers = self._store.layers(image_id)
-        if not isinstance(manifest, Manifest) or not _same(manifest, layers) or self._listed(image):
+        if not isinstance(manifest, Manifest) or not _same(manifest, layers) or self._store.is_listed(image_id):
             return []
         made: dict[Digest, Descriptor] = {}
         for layer in layers:
@@ -84,17 +88,12 @@ class LayerCompressor:
         await lease.hold(descriptor.digest)
         await asyncio.to_thread(self._content.write, document)
         stack = [msgspec.structs.replace(layer, blob=_instead(layer.blob, made)) for layer in layers]
-        await self._store.replace_manifest(image, descriptor, stack)
-        return [image.manifest.digest, *plain]
+        done = await self._store.replace_manifest(image, descriptor, stack)
+        return [image.manifest.digest, *plain] if done else []
 
-    def _plain(self, image_id: Digest) -> set[Digest]:
-        layers = {layer.blob.digest for layer in self._store.layers(image_id) if layer.blob.media_type in _GZIP}
-        return {digest for digest in layers if not self._store.has_travelled(digest)}
-
-    def _listed(self, image: Image) -> bool:
-        """Whether a name of the image points at an index, which lists the manifest that there is."""
-        targets = [self._store.target(name) for name in image.tags]
-        return any(target is not None and mediatype.is_index(target.media_type) for target in targets)
+    def _plain(self, layers: Sequence[Layer]) -> set[Digest]:
+        found = {layer.blob.digest for layer in layers if layer.blob.media_type in _GZIP}
+        return {digest for digest in found if not self._store.has_travelled(digest)}
 
     async def _gzipped(self, layer: Layer, lease: Lease, progress: OnProgress) -> Descriptor:
         """``layer`` as gzip: of another image that has it so, or made now."""
@@ -105,15 +104,10 @@ class LayerCompressor:
             if await asyncio.to_thread(self._content.has, blob.digest):
                 return blob
         writing = _Writing(self._content.chunks(layer.blob.digest), layer, progress)
-        ingest = await made(lambda: self._content.ingest(f"gzip-{secrets.token_hex(8)}"), Ingest.abort)
-        try:
+        async with begun(self._content, "gzip") as ingest:
             await in_thread(writing.stop, writing.run, ingest.write)
-            await lease.hold(ingest.digest())
-            size = ingest.offset
-            digest = await asyncio.to_thread(ingest.commit)
-        finally:
-            ingest.abort()
-        return Descriptor(_GZIP[layer.blob.media_type], digest, size)
+            digest = await keep(ingest, lease)
+            return Descriptor(_GZIP[layer.blob.media_type], digest, ingest.offset)
 
 
 class _Writing:

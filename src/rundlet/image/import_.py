@@ -7,13 +7,11 @@ the way. A later push copies that blob.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-import msgspec
-
 from rundlet.image.changes import apply_changes
 from rundlet.image.errors import ForeignSystemError, RemoteArchiveError
 from rundlet.image.kept import unpack_kept
 from rundlet.image.leases import Leases
-from rundlet.image.records import Image, Layer, NewImage, OnProgress, Progress
+from rundlet.image.records import Layer, NewImage, OnProgress, Progress, Stored
 from rundlet.image.store import ImageStore
 from rundlet.oci import mediatype
 from rundlet.oci.config import ContainerConfig, History, ImageConfig, RootFS
@@ -29,13 +27,6 @@ from rundlet.transport.errors import printable, without_password
 from rundlet.util.clock import Clock, rfc3339_nano
 
 ERROR_LIMIT = 64 << 10
-
-
-class Imported(msgspec.Struct, frozen=True):
-    """The new image, and the one that lost its name to it."""
-
-    image: Image
-    previous: Digest | None
 
 
 class Importer:
@@ -59,7 +50,7 @@ class Importer:
         origin: str = "-",
         changes: Sequence[str] = (),
         platform: str = "",
-    ) -> Imported:
+    ) -> Stored:
         """Make an image of the tar in ``source`` and give it the name ``reference``, if any.
 
         ``origin`` is named in the history when there is no ``message``. Failed or cancelled, it leaves nothing.
@@ -95,10 +86,7 @@ class Importer:
                 blobs=(config_digest, descriptor.digest),
             )
             names = [(reference.with_default_tag(), descriptor)] if reference is not None else []
-            previous = await self._store.put(image, names)
-        stored = self._store.find(config_digest)
-        assert stored is not None
-        return Imported(stored, previous)
+            return await self._store.put(image, names)
 
 
 def _config(section: ContainerConfig, platform: Platform, diff_id: Digest, created: str, comment: str) -> ImageConfig:

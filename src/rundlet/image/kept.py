@@ -1,10 +1,13 @@
-"""A tar that becomes a layer, unpacked, hashed and kept compressed as it arrives: for imports and commits.
+"""Blobs that are made here: how they are kept, and a tar that becomes a layer and a blob as it arrives.
 
-A gzip stream is kept as it is, of anything else gzip is made on the way. A later push copies that blob.
+Of such a tar, for imports and commits, a gzip stream is kept as it is; of anything else gzip is made on the way. A
+later push copies that blob.
 """
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from isal import isal_zlib
@@ -19,10 +22,31 @@ from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import detect
 from rundlet.storage.layer.unpack import UnpackResult, WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
+from rundlet.util.tasks import settled
 
 GZIP_LEVEL: Final = 1
 GZIP_WINDOW: Final = 31
 _MAGIC_LENGTH: Final = 6
+
+
+@asynccontextmanager
+async def begun(content: ContentStore, what: str) -> AsyncIterator[Ingest]:
+    """Something new to be written; what was not kept in the end goes. Raises StorageError."""
+    ingest = await made(lambda: content.ingest(f"{what}-{secrets.token_hex(8)}"), Ingest.abort)
+    try:
+        yield ingest
+    finally:
+        ingest.abort()
+
+
+async def keep(ingest: Ingest, lease: Lease) -> Digest:
+    """Make a blob of what was written: held before it has its name, so that nobody deletes it then.
+
+    Raises StorageError.
+    """
+    digest = await settled(asyncio.to_thread(ingest.digest))
+    await lease.hold(digest)
+    return await settled(asyncio.to_thread(ingest.commit))
 
 
 async def unpack_kept(
@@ -37,15 +61,10 @@ async def unpack_kept(
 
     Raises LayerError, StorageError, and what ``source`` raises.
     """
-    ingest = await made(lambda: content.ingest(f"kept-{secrets.token_hex(8)}"), Ingest.abort)
-    try:
-        result = await unpack(source, snapshots, workers, parent=parent, keeper=_Keeper(ingest))
-        size = ingest.offset
-        await lease.hold(result.chain, ingest.digest())
-        digest = await asyncio.to_thread(ingest.commit)
-    finally:
-        ingest.abort()
-    return result, Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, size)
+    async with begun(content, "kept") as ingest:
+        result = await unpack(source, snapshots, workers, parent=parent, keeper=_Keeper(ingest), hold=lease.hold)
+        digest = await keep(ingest, lease)
+        return result, Descriptor(mediatype.DOCKER_LAYER_GZIP, digest, ingest.offset)
 
 
 class _Keeper:

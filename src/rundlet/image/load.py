@@ -135,13 +135,9 @@ class Loader:
         )
         previous = self._current(names, image_id)
         # One that was here keeps the blobs that it has, and so its manifest.
-        known = self._store.find(image_id)
-        target = candidate.index or (known.manifest if known is not None else descriptor)
-        await self._store.put(image, [(name, target) for name in names])
+        stored = await self._store.put(image, [(name, candidate.index) for name in names])
         _tell(progress, image_id, names, previous)
-        stored = self._store.find(image_id)
-        assert stored is not None
-        return Loaded(stored, names)
+        return Loaded(stored.image, names)
 
     async def _works(self, candidate: FoundImage, config: ImageConfig, reading: Lease, ahead: Ahead) -> list[LayerWork]:
         """What makes each layer, bottom first. Raises ArchiveError, DigestMismatchError."""

@@ -7,11 +7,12 @@ for a day, and no image.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
-from rundlet.errors import DigestMismatchError, NotFoundError, RundletError
+from rundlet.errors import DigestMismatchError, NoSuchImageError, NotFoundError, RundletError
 from rundlet.image.errors import (
     BrokenImageError,
     ForeignLayerError,
@@ -175,7 +176,7 @@ class Puller:
             await self._garbage.release(held[::-1], held)
             raise
         progress(Progress(f"Digest: {result.digest}"))
-        if platform and not wanted.matches(config.platform) and wanted.rank(config.platform) is None:
+        if platform and not wanted.suits(config.platform):
             mismatch = PlatformMismatchError(reference.familiar, wanted, config.platform)
             progress(Progress(f"WARNING: {mismatch}"))
         return result
@@ -199,15 +200,17 @@ class Puller:
             label = f"{reference.name}@{reference.digest}" if reference.digest else reference.tag or ""
             progress(Progress(f"Pulling from {reference.path}", label))
             found = await self._find(fetcher, target, wanted, shown, lease)
-            image_id = found.manifest.config.digest
-            image = self._store.find(image_id)
             config = await self._config(fetcher, found.manifest, lease)
             if config.platform.os != HOST_SYSTEM:
                 raise OtherSystemError(config.platform.os)
             works = _works(found.manifest, config)
             await lease.hold(*(work.chain for work in works), *(work.blob.digest for work in works))
-            if image is None or not all(self._snapshots.has_layer(work.chain) for work in works[-1:]):
-                await self._bring(works, fetcher, progress)
+            known = self._store.find(found.manifest.config.digest) is not None
+            if known and all(self._snapshots.has_layer(work.chain) for work in works[-1:]):
+                # Its blobs need not be those of this manifest: when it is removed just now, these are still to come.
+                with suppress(NoSuchImageError):
+                    return await self._record(reference, found, config, works, named=named, new=False), config
+            await self._bring(works, fetcher, progress)
             return await self._record(reference, found, config, works, named=named), config
 
     # ── manifest and config ──────────────────────────────────────────────────────────────────────────────────
@@ -254,7 +257,14 @@ class Puller:
         await all_or_none(self._layers.ensure(work, fetcher, progress) for work in works)
 
     async def _record(
-        self, reference: Reference, found: _Found, config: ImageConfig, works: Sequence[LayerWork], *, named: bool
+        self,
+        reference: Reference,
+        found: _Found,
+        config: ImageConfig,
+        works: Sequence[LayerWork],
+        *,
+        named: bool,
+        new: bool = True,
     ) -> PullResult:
         image_id = found.manifest.config.digest
         layers = tuple(
@@ -275,10 +285,8 @@ class Puller:
         canonical = reference.with_digest((found.target if named else found.descriptor).digest)
         names = [reference, canonical] if named and not reference.digest else [canonical]
         before = self._known(names[0])
-        previous = await self._store.put(image, [(name, found.target) for name in names])
-        stored = self._store.find(image_id)
-        assert stored is not None
-        return PullResult(reference, stored, found.target, before != image_id, previous)
+        stored = await self._store.put(image, [(name, found.target) for name in names], new=new)
+        return PullResult(reference, stored.image, found.target, before != image_id, stored.previous)
 
     def _known(self, reference: Reference) -> Digest | None:
         try:

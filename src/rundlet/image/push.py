@@ -1,8 +1,9 @@
 """Pushing: blobs that the registry lacks, then manifests, byte for byte as they are stored: digests stay.
 
-A blob is skipped when the repository has it, mounted when another repository of the registry is known to have it,
-else uploaded from the content store. An index goes whole when all it lists is here; otherwise the image's own manifest,
-as where a pull fetched no layers because they were here, compressed otherwise.
+What is sent is what the name meant when the sending began, whatever becomes of the name or the image meanwhile. A blob
+is skipped when the repository has it, mounted when another repository of the registry is known to have it, else
+uploaded from the content store. An index goes whole when all it lists is here; otherwise the image's own manifest, as
+where a pull fetched no layers because they were here, compressed otherwise.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
-from rundlet.errors import InvalidParameterError, NotFoundError
+from rundlet.errors import InvalidParameterError, NoSuchImageError, NotFoundError
 from rundlet.image.compressing import LayerCompressor
 from rundlet.image.errors import (
     MissingBlobError,
@@ -19,7 +20,8 @@ from rundlet.image.errors import (
     NoSuchTagError,
     TagWithAllTagsError,
 )
-from rundlet.image.leases import Leases
+from rundlet.image.holding import hold_image
+from rundlet.image.leases import Lease, Leases
 from rundlet.image.parallel import all_or_none
 from rundlet.image.records import Image, OnProgress, Progress, ignore_progress
 from rundlet.image.store import SMALL, ImageStore
@@ -134,12 +136,13 @@ class Pusher:
     ) -> None:
         """Push ``target``, a manifest of ``image`` or an index that has it; with a tag only if ``reference`` has one.
 
-        What the name means here counts for nothing, and stays as it is. Raises MissingBlobError and the errors of
-        ``registry``.
+        What the name means here counts for nothing, and stays as it is. Raises NoSuchImageError, MissingBlobError and
+        the errors of ``registry``.
         """
         pusher = self._registry.pusher(reference, credentials)
         async with self._leases.lease() as lease:
-            await lease.hold(*self._store.blobs(image.id), target.digest)
+            await lease.hold(target.digest)
+            image = (await hold_image(self._store, lease, image.id)).image
             plan = await self._planned(reference, image, target, "")
             await self._send_blobs(pusher, reference, plan.blobs, ignore_progress)
             for descriptor, tag in (*((each, None) for each in plan.manifests), (plan.top, reference.tag)):
@@ -149,15 +152,11 @@ class Pusher:
     async def _one(
         self, pusher: RepositoryPusher, reference: Reference, platform: str, progress: OnProgress
     ) -> PushResult:
-        target = self._store.target(reference)
-        if target is None:
-            raise NoSuchTagError(reference.familiar)
-        image = self._store.get(reference.canonical)
+        image, target = self._meant(reference)
         if not is_index(target.media_type):
-            image = await self._compressor.compressed(image, progress)
-            target = self._store.target(reference) or image.manifest
+            await self._compressor.compressed(image, progress)
         async with self._leases.lease() as lease:
-            await lease.hold(*self._store.blobs(image.id), target.digest)
+            image, target = await self._held(reference, lease)
             plan = await self._planned(reference, image, target, platform)
             try:
                 await self._send_blobs(pusher, reference, plan.blobs, progress)
@@ -180,6 +179,27 @@ class Pusher:
         progress(Progress("", aux={"Tag": tag, "Digest": digest, "Size": size}))
         return PushResult(reference, image, plan.top)
 
+    def _meant(self, reference: Reference) -> tuple[Image, Descriptor]:
+        """Raises NoSuchTagError."""
+        with self._store.database.reading():
+            target = self._store.target(reference)
+            if target is None:
+                raise NoSuchTagError(reference.familiar)
+            return self._store.get(reference.canonical), target
+
+    async def _held(self, reference: Reference, lease: Lease) -> tuple[Image, Descriptor]:
+        """What ``reference`` means, with all of it held: until then it may become something else."""
+        while True:
+            image, target = self._meant(reference)
+            await lease.hold(target.digest)
+            try:
+                whole = await hold_image(self._store, lease, image.id)
+            except NoSuchImageError:
+                continue  # its names have gone, too
+            image, now = self._meant(reference)
+            if (image.id, image.manifest, now) == (whole.image.id, whole.image.manifest, target):
+                return image, target
+
     # ── what to push ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def _planned(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
@@ -192,7 +212,7 @@ class Pusher:
     def _plan(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
         document = self._document(target)
         if isinstance(document, Manifest):
-            if platform and Platform.parse(platform).rank(image.platform) is None:
+            if platform and not Platform.parse(platform).suits(image.platform):
                 raise NothingForPlatformError(reference.familiar, platform)
             return _Plan(self._blobs(document), (), target)
         if platform:

@@ -72,6 +72,13 @@ class NewImage(msgspec.Struct, frozen=True):
     parent: Digest | None = None
 
 
+class Stored(msgspec.Struct, frozen=True):
+    """An image as it was recorded, and the one that lost a tag to it, if another."""
+
+    image: Image
+    previous: Digest | None
+
+
 class User(msgspec.Struct, frozen=True):
     """A container that uses an image."""
 

@@ -7,12 +7,14 @@ Reads are answered from SQLite at once; writes wait for the disk and therefore r
 import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from rundlet.errors import InvalidParameterError, NoSuchImageError
 from rundlet.image.errors import TagToDigestError
-from rundlet.image.records import Image, Layer, NewImage
+from rundlet.image.records import Image, Layer, NewImage, Stored
+from rundlet.oci import mediatype
 from rundlet.oci.config import SIZE_LIMIT, ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
@@ -242,40 +244,53 @@ class ImageStore:
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def put(self, image: NewImage, names: Sequence[tuple[Reference, Descriptor]] = ()) -> Digest | None:
-        """Record a complete image, with names and what each of them points at.
+    async def put(
+        self, image: NewImage, names: Sequence[tuple[Reference, Descriptor | None]] = (), *, new: bool = True
+    ) -> Stored:
+        """Record a complete image, with names and what each of them points at: None is the image's own manifest.
 
-        A tagged reference gets the tag; one with a digest the digest. Returns the image that lost a tag to this one.
-        Where all of it is known already, nothing is written: a pull that changes nothing waits for no disk.
+        A tagged reference gets the tag; one with a digest the digest. A known image keeps the manifest that it has.
+        Where all of it is known already, nothing is written: a pull that changes nothing waits for no disk. Raises
+        NoSuchImageError when it is not ``new`` and not here any more.
         """
-        if self._knows(image, names):
-            return None
-        return await asyncio.to_thread(self.put_now, image, names)
-
-    def _knows(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> bool:
-        if self.find(image.id) is None or not set(image.blobs) <= set(self.blobs(image.id)):
-            return False
-        return all(
-            self._by_reference(reference) == image.id
-            and (reference.digest is not None or self.target(reference) == target)
-            for reference, target in names
+        known = self._known(image, names)
+        return (
+            Stored(known, None) if known is not None else await asyncio.to_thread(self.put_now, image, names, new=new)
         )
 
-    def put_now(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor]]) -> Digest | None:
+    def _known(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor | None]]) -> Image | None:
+        with self.database.reading():
+            known = self.find(image.id)
+            if known is None or not set(image.blobs) <= set(self.blobs(image.id)):
+                return None
+            same = all(
+                self._by_reference(reference) == image.id
+                and (reference.digest is not None or self.target(reference) == (target or known.manifest))
+                for reference, target in names
+            )
+            return known if same else None
+
+    def put_now(
+        self, image: NewImage, names: Iterable[tuple[Reference, Descriptor | None]], *, new: bool = True
+    ) -> Stored:
         """:meth:`put`, waiting for the disk."""
         before: Digest | None = None
         with self.database.transaction() as cursor:
+            if not new and self.find(image.id) is None:
+                raise NoSuchImageError(str(image.id))
             _insert(cursor, image)
             for reference, target in names:
                 moved = self._name(cursor, reference, image.id, target)
                 before = moved or before
-        return before
+            stored = self.find(image.id)  # as it is now: who waits for the disk may find it removed
+        assert stored is not None
+        return Stored(stored, before)
 
     async def tag(self, image: Image, reference: Reference, target: Descriptor | None = None) -> Digest | None:
         """Give ``image`` a name; ``target`` is what a push of it sends.
 
         By default that is the index that another of its names points at, else its manifest. Returns the image that
-        had the name before, if another one. Raises TagToDigestError.
+        had the name before, if another one. Raises TagToDigestError, NoSuchImageError: it has just been removed.
         """
         if reference.digest is not None:
             raise TagToDigestError
@@ -286,33 +301,41 @@ class ImageStore:
             # A name that it has already is only noted: a signed pull gives it again each time, and waits for no disk.
             new = self._by_reference(name) != image.id or (target is not None and self.target(name) != target)
             with self.database.transaction(durable=new) as cursor:
-                wanted = target or self._index_of(cursor, image) or image.manifest
-                return self._name(cursor, name, image.id, wanted)
+                return self._name(cursor, name, image.id, target or self._index_of(cursor, image.id))
 
         return await asyncio.to_thread(write)
 
-    def _index_of(self, cursor: sqlite3.Cursor, image: Image) -> Descriptor | None:
+    def _index_of(self, cursor: sqlite3.Cursor, image_id: Digest) -> Descriptor | None:
         row = cursor.execute(
-            "SELECT media_type, target, target_size FROM image_tags WHERE image = ? AND target != ? LIMIT 1",
-            (str(image.id), str(image.manifest.digest)),
+            "SELECT image_tags.media_type, target, target_size FROM image_tags JOIN images ON images.id = image "
+            "WHERE image = ? AND target != manifest LIMIT 1",
+            (str(image_id),),
         ).fetchone()
         return Descriptor(row[0], Digest.parse(row[1]), row[2]) if row else None
 
     def add_digest(self, image: Image, reference: Reference) -> None:
-        """Record that ``reference`` (name and digest) is known to be this image, after a push."""
+        """Record that ``reference`` (name and digest) is known to be this image, after a push; one that was removed
+        meanwhile is no error."""
         # Not worth waiting for the disk: what a loss of power takes the registry says again.
-        with self.database.transaction(durable=False) as cursor:
-            self._name(cursor, reference, image.id, image.manifest)
+        with suppress(NoSuchImageError), self.database.transaction(durable=False) as cursor:
+            self._name(cursor, reference, image.id, None)
 
     def _name(
-        self, cursor: sqlite3.Cursor, reference: Reference, image_id: Digest, target: Descriptor
+        self, cursor: sqlite3.Cursor, reference: Reference, image_id: Digest, target: Descriptor | None
     ) -> Digest | None:
+        """Raises NoSuchImageError."""
+        own = cursor.execute(
+            "SELECT media_type, manifest, manifest_size FROM images WHERE id = ?", (str(image_id),)
+        ).fetchone()
+        if own is None:
+            raise NoSuchImageError(str(image_id))
         if reference.digest is not None:
             cursor.execute(
                 "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?, ?)",
                 (reference.domain, reference.path, str(reference.digest), str(image_id)),
             )
             return None
+        target = target or Descriptor(own[0], Digest.parse(own[1]), own[2])
         key = (reference.domain, reference.path, reference.tag)
         row = cursor.execute("SELECT image FROM image_tags WHERE domain=? AND path=? AND tag=?", key).fetchone()
         cursor.execute(
@@ -351,16 +374,30 @@ class ImageStore:
 
         await asyncio.to_thread(write)
 
-    async def replace_manifest(self, image: Image, manifest: Descriptor, layers: Sequence[Layer]) -> None:
-        """Give the image another manifest, of ``layers``: the same ones as other blobs. Its names follow."""
+    def is_listed(self, image_id: Digest) -> bool:
+        """Whether a name of the image points at an index, which lists the manifest that it has."""
+        rows = self.database.query("SELECT media_type FROM image_tags WHERE image = ?", (str(image_id),))
+        return any(mediatype.is_index(media_type) for (media_type,) in rows)
 
-        def write() -> None:
+    async def replace_manifest(self, image: Image, manifest: Descriptor, layers: Sequence[Layer]) -> bool:
+        """Give the image another manifest, of ``layers``: the same ones as other blobs. Its names follow.
+
+        Nothing is done, and False the answer, where ``image`` is not what is here any more: it was removed, came again
+        with another manifest, or an index lists the one that it has.
+        """
+
+        def write() -> bool:
             own, old = str(image.id), str(image.manifest.digest)
             new = (str(manifest.digest), manifest.media_type, manifest.size)
             with self.database.transaction() as cursor:
+                if self.is_listed(image.id):
+                    return False
                 cursor.execute(
-                    "UPDATE images SET manifest = ?, media_type = ?, manifest_size = ? WHERE id = ?", (*new, own)
+                    "UPDATE images SET manifest = ?, media_type = ?, manifest_size = ? WHERE id = ? AND manifest = ?",
+                    (*new, own, old),
                 )
+                if not cursor.rowcount:
+                    return False
                 cursor.execute(
                     "UPDATE image_tags SET target = ?, media_type = ?, target_size = ? WHERE image = ? AND target = ?",
                     (*new, own, old),
@@ -374,8 +411,9 @@ class ImageStore:
                         for position, layer in enumerate(layers)
                     ],
                 )
+            return True
 
-        await asyncio.to_thread(write)
+        return await asyncio.to_thread(write)
 
     async def forget(self, image_id: Digest) -> None:
         """Remove an image's row and its names. Its content is the caller's to release."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from rundlet.errors import RundletError
+from rundlet.image.holding import hold_image
 from rundlet.image.layers import LayerImporter, LayerWork
 from rundlet.image.leases import Leases
 from rundlet.image.parallel import all_or_none
@@ -23,16 +24,15 @@ class Unpacker:
     async def ensure(self, image: Image) -> None:
         """Return when every layer of ``image`` is there.
 
-        Raises MissingBlobError when a layer's blob is gone too, and what unpacking raises.
+        Raises NoSuchImageError, MissingBlobError when a layer's blob is gone too, and what unpacking raises.
         """
-        stack = self._store.layers(image.id)
-        parents = (None, *(layer.chain for layer in stack[:-1]))
-        works = [
-            LayerWork(layer.chain, parent, layer.diff_id, layer.blob)
-            for layer, parent in zip(stack, parents, strict=True)
-        ]
         async with self._leases.lease() as lease:
-            await lease.hold(*(work.chain for work in works), *(work.blob.digest for work in works))
+            stack = (await hold_image(self._store, lease, image.id)).layers
+            parents = (None, *(layer.chain for layer in stack))
+            works = [
+                LayerWork(layer.chain, parent, layer.diff_id, layer.blob)
+                for layer, parent in zip(stack, parents, strict=False)
+            ]
             await all_or_none(self._layers.ensure(work, None, ignore_progress) for work in works)
 
     async def restore(self, dropped: Iterable[Digest]) -> dict[Digest, RundletError]:

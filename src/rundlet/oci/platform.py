@@ -126,6 +126,10 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
                 return position
         return None
 
+    def suits(self, candidate: "Platform") -> bool:
+        """Whether what is for ``candidate`` will do where this platform was asked for."""
+        return self.rank(candidate) is not None
+
     def runs_on(self, host: "Platform") -> bool:
         """Whether programs for this platform are likely to run there natively; true where it names none.
 
@@ -134,7 +138,7 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
         mine = self.normalized()
         if not mine.os or not mine.architecture:
             return True
-        return host.rank(Platform("amd64", mine.os) if mine.architecture == "amd64" else self) is not None
+        return host.suits(Platform("amd64", mine.os) if mine.architecture == "amd64" else self)
 
     def _vector(self) -> list["Platform"]:
         mine = self.normalized()

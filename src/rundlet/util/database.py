@@ -130,6 +130,12 @@ class Database:
         with suppress(FileNotFoundError):
             os.unlink(self._reserve)
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several reads of one state: nothing is written in between."""
+        with self._lock:
+            yield
+
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a read. What a statement uses twice has a name in it (``:name``)."""
         with self._lock:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rundlet.errors import NoSuchImageError
@@ -68,9 +69,9 @@ async def test_a_name_wins_over_a_short_id(store: ImageStore) -> None:
 async def test_tags_move(store: ImageStore) -> None:
     first, second = new_image("a1"), new_image("b1")
     name = Reference.parse("app:1")
-    assert await store.put(first, [(name, first.manifest)]) is None
-    assert await store.put(second, [(name, second.manifest)]) == first.id
-    assert await store.put(second, [(name, second.manifest)]) is None
+    assert (await store.put(first, [(name, first.manifest)])).previous is None
+    assert (await store.put(second, [(name, second.manifest)])).previous == first.id
+    assert (await store.put(second, [(name, second.manifest)])).previous is None
     found = store.get("app:1")
     assert (found.id, found.repo_tags, found.tagged_ns > 0) == (second.id, ["app:1"], True)
     old = store.find(first.id)
@@ -134,6 +135,43 @@ async def test_a_thousand_images_are_listed_quickly(store: ImageStore) -> None:
     images = store.images()
     assert len(images) == 1000
     assert all(len(image.tags) == 1 for image in images)
+
+
+async def test_a_name_without_a_target_means_the_images_own_manifest(store: ImageStore) -> None:
+    """Which is the one that the image has already, when it comes again with another."""
+    first, again = Reference.parse("app:1"), Reference.parse("app:2")
+    image = new_image("a1")
+    stored = (await store.put(image, [(first, None)])).image
+    assert (store.target(first), stored.repo_tags) == (image.manifest, ["app:1"])
+    other = msgspec.structs.replace(image, manifest=Descriptor(mediatype.OCI_MANIFEST, Digest.of(b"other"), 10))
+    stored = (await store.put(other, [(again, None)])).image
+    assert (store.target(again), stored.manifest) == (image.manifest, image.manifest)
+
+
+async def test_what_is_not_here_any_more(store: ImageStore) -> None:
+    name = Reference.parse("app:1")
+    new = new_image("a1")
+    image = (await store.put(new)).image
+    await store.forget(image.id)
+    with pytest.raises(NoSuchImageError, match=f"No such image: {image.id}"):
+        await store.tag(image, name)
+    with pytest.raises(NoSuchImageError):
+        await store.put(new, [(name, None)], new=False)
+    store.add_digest(image, name.with_digest(image.manifest.digest))
+    assert not await store.replace_manifest(image, image.manifest, store.layers(image.id))
+    assert (store.images(), store.repository(name), store.blobs(image.id)) == ([], [], [])
+
+
+async def test_only_the_manifest_that_was_looked_at_is_replaced(store: ImageStore) -> None:
+    image = (await store.put(new_image("a1"), [(Reference.parse("app:1"), None)])).image
+    layers = store.layers(image.id)
+    smaller = msgspec.structs.replace(layers[0], blob=Descriptor(mediatype.OCI_LAYER_ZSTD, Digest.of(b"smaller"), 5))
+    first, second = (Descriptor(mediatype.OCI_MANIFEST, Digest.of(data), 10) for data in (b"first", b"second"))
+    assert await store.replace_manifest(image, first, [smaller])
+    assert not await store.replace_manifest(image, second, layers)
+    assert (store.get("app:1").manifest, store.target(Reference.parse("app:1"))) == (first, first)
+    assert store.layers(image.id) == [smaller]
+    assert image.manifest.digest not in store.blobs(image.id)
 
 
 def test_single_references() -> None:

@@ -19,9 +19,10 @@ from rundlet.engine.builds.lendings import Lent
 from rundlet.engine.builds.packing import Repacker
 from rundlet.engine.builds.requests import LOCAL
 from rundlet.engine.context import Context
-from rundlet.errors import NotFoundError, RundletError
+from rundlet.errors import NoSuchImageError, NotFoundError, RundletError
 from rundlet.image import variants
 from rundlet.image.errors import NoMatchingManifestError
+from rundlet.image.holding import hold_image
 from rundlet.image.leases import Lease, Leases
 from rundlet.image.load import Loader
 from rundlet.image.pull import Puller, PullResult
@@ -84,10 +85,13 @@ class CacheImporter:
                 self._reporter.warning(f"[Warning] cache source {name}: {exc}")
                 continue
             for image in images:
-                stack = tuple(self._context.images.layers(image.id))
-                await self._lease.hold(*(d for layer in stack for d in (layer.chain, layer.blob.digest)))
+                try:
+                    whole = await hold_image(self._context.images, self._lease, image.id)
+                except NoSuchImageError:
+                    continue  # somebody has just removed it
                 config = self._context.images.config(image.id)
-                self.found.append(CacheSource(image, tuple(config.history or ()), stack, config.steps or {}))
+                history = tuple(config.history or ())
+                self.found.append(CacheSource(whole.image, history, tuple(whole.layers), config.steps or {}))
 
     async def settled(self, contexts: Mapping[str, str], platform: Platform) -> dict[str, str]:
         """``contexts`` with what lies in an OCI layout of the client's as an image that is here. Raises NotFoundError

@@ -5,7 +5,6 @@ that are compressed again where that is asked for.
 """
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,13 +13,12 @@ import msgspec
 from rundlet.api.builds import Output
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.image.kept import begun, keep
 from rundlet.image.leases import Lease
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Manifest
-from rundlet.storage.content import Ingest
-from rundlet.storage.feed import made
 from rundlet.storage.layer.recompress import COMPRESSIONS, LEVELS, recompressed
 from rundlet.util.tasks import settled
 
@@ -141,21 +139,16 @@ class Repacker:
         key = (layer.digest, packing.compression, packing.level)
         if key not in self._done:
             content = self._context.images.content
-            ingest = await made(lambda: content.ingest(f"build-{secrets.token_hex(8)}"), Ingest.abort)
+            async with begun(content, "build") as ingest:
 
-            def write() -> None:
-                for piece in recompressed(content.chunks(layer.digest), packing.compression, packing.level):
-                    ingest.write(piece)
+                def write() -> None:
+                    for piece in recompressed(content.chunks(layer.digest), packing.compression, packing.level):
+                        ingest.write(piece)
 
-            try:
                 await settled(asyncio.to_thread(write))
-                digest, size = ingest.digest(), ingest.offset
-                await self._lease.hold(digest)
-                await settled(asyncio.to_thread(ingest.commit))
-            finally:
-                ingest.abort()
+                digest = await keep(ingest, self._lease)
             self.written.append(digest)
-            self._done[key] = Descriptor(_LAYERS[packing.compression], digest, size)
+            self._done[key] = Descriptor(_LAYERS[packing.compression], digest, ingest.offset)
         return self._done[key]
 
 

@@ -32,6 +32,7 @@ from rundlet.engine.builds.work import BuildRooms
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
 from rundlet.errors import InvalidParameterError, RundletError
+from rundlet.image.holding import hold_image
 from rundlet.image.records import Image, Progress
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.mediatype import is_index
@@ -173,8 +174,7 @@ class Results:
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
 
         async with self._rooms.leases.lease() as lease:
-            stack = self._context.images.layers(image.id)
-            await lease.hold(*(layer.chain for layer in stack))
+            stack = (await hold_image(self._context.images, lease, image.id)).layers
             await asyncio.to_thread(workspace.make)
             access = workspace.read_stack(stack)
             try:

@@ -126,15 +126,17 @@ async def unpack(
     hash_source: bool = False,
     after: Awaitable[object] | None = None,
     keeper: Keeper | None = None,
+    hold: Callable[[Digest], Awaitable[object]] | None = None,
 ) -> UnpackResult:
     """Make the layer that ``source`` holds, on top of chain ``parent``, and commit it.
 
     ``diff_id`` and ``expected`` (digest and size of ``source`` itself) are verified before the commit where given.
     ``after`` is awaited before the commit, so that the layers of an image may be unpacked together: it is the parent's
-    commit. ``keeper`` sees everything on its way. Cancelled or failed, it leaves nothing behind.
+    commit. ``keeper`` sees everything on its way. ``hold``, for a chain that nobody knows before, sees to it that it
+    stays, before it is there. Cancelled or failed, it leaves nothing behind.
 
-    Raises: LayerError, DigestMismatchError, SizeMismatchError, StorageError, and whatever ``source``, ``after`` or
-    ``keeper`` does.
+    Raises: LayerError, DigestMismatchError, SizeMismatchError, StorageError, and whatever ``source``, ``after``,
+    ``keeper`` or ``hold`` does.
     """
     preparation = await _prepared(snapshotter, parent)
     ended: asyncio.Future[int] | None = None
@@ -145,6 +147,8 @@ async def unpack(
         _verify(result, diff_id, expected)
         if after is not None:
             await after
+        if hold is not None:
+            await hold(result.chain)
         await asyncio.to_thread(snapshotter.commit_layer, preparation, result.chain, result.diff_id, result.size)
     except BaseException:
         await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
