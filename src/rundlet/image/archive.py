@@ -18,6 +18,8 @@ LEGACY_REPOSITORIES: Final = "repositories"
 LAYOUT_CONTENT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 NAME_ANNOTATION: Final = "io.containerd.image.name"
 REF_ANNOTATION: Final = "org.opencontainers.image.ref.name"
+NAMELESS: Final = "<none>:<none>"
+"""What some tools write, as it is shown in lists, for an image that has no name."""
 DOCUMENT_LIMIT: Final = 8 << 20
 """Bytes of a document of the archive that are read at most."""
 

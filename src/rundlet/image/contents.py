@@ -11,6 +11,7 @@ from rundlet.image.archive import (
     INDEX,
     LEGACY_REPOSITORIES,
     NAME_ANNOTATION,
+    NAMELESS,
     REF_ANNOTATION,
     ArchiveError,
     DockerEntry,
@@ -81,17 +82,11 @@ class _Finder:
             ]
         if not found and not (self._platform and parts.find(INDEX) is not None):
             raise ArchiveError("unrecognized image format")
-        found = [item for item in found if self._suits(item)]
+        if self._platform:
+            found = [item for item in found if self._wanted.suits(ImageConfig.decode(item.config).platform)]
         if not found:
             raise ArchiveError(f"the archive has no image for the platform {self._platform}")
         return found
-
-    def _suits(self, found: FoundImage) -> bool:
-        """Whether it is for the platform that was asked for."""
-        if not self._platform:
-            return True
-        platform = ImageConfig.decode(found.config).platform
-        return self._wanted.matches(platform) or self._wanted.rank(platform) is not None
 
     def _from_docker(self, from_index: Sequence[FoundImage]) -> list[FoundImage]:
         try:
@@ -209,6 +204,8 @@ def _digests(layers: Sequence[Descriptor | str]) -> list[Digest | str]:
 def _references(names: Sequence[str]) -> tuple[Reference, ...]:
     found = []
     for name in names:
+        if name == NAMELESS:
+            continue
         reference = parse_name(name)
         if reference is None or reference.digest is not None:
             raise ArchiveError(f'invalid tag "{name[:300]}"')

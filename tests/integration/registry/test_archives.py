@@ -483,6 +483,15 @@ async def test_files_without_end(room: Room) -> None:
     room.verify()
 
 
+@pytest.mark.parametrize("tags", [[], ["<none>:<none>"]])
+async def test_an_image_without_a_name(room: Room, tags: list[str]) -> None:
+    layer = tar({"a": b"b"})
+    files = docker_archive(config(layer), ["0.tar"], tags) | {"0.tar": layer}
+    [loaded] = await room.loader.load(stream(archive(files)), progress=room.hear)
+    assert (loaded.names, loaded.image.repo_tags) == ((), [])
+    assert room.statuses()[-1] == f"Loaded image ID: {loaded.image.id}"
+
+
 async def test_documents_behind_links(room: Room) -> None:
     files = docker_archive(config(LAYER), ["l"]) | {"l": LAYER}
     files |= {"kept/m.json": files["manifest.json"], "manifest.json": "kept/m.json"}

@@ -28,19 +28,23 @@ async def prune(context: Context, filters: Filters, discard: Discard) -> ImagesP
     until = parse_until(filters.get("until"), context.clock)
     deleted: list[ImageDeleted] = []
     freed = 0
+    references = _references(context)
     for listed in context.images.images():
         image = context.images.find(listed.id)
         if image is None or (dangling_only and image.tags) or not _selected(image, filters, until):
             continue
-        users = _references(context, str(image.id))
+        users = references.get(str(image.id), ())
         if not users and context.images.children(image.id):
             continue
         if users:
             names = [name.familiar for name in spare_names(image, users)]
         else:
             names = [*image.repo_tags, *image.repo_digests] or [str(image.id)]
+        if not names:
+            continue
         sizes = {str(layer.chain): layer.size for layer in context.images.layers(image.id)}
         gone = await discard(image, names)
+        references = _references(context)  # others had their turn, too
         deleted += gone
         freed += sum(sizes.get(item.deleted or "", 0) for item in gone)
     if not (filters.get("label") or filters.get("label!")):
@@ -56,11 +60,12 @@ def _selected(image: Image, filters: Filters, until: int | None) -> bool:
     return filters.labels(image.labels) and not (filters.get("label!") and filters.labels(image.labels, "label!"))
 
 
-def _references(context: Context, image_id: str) -> list[str]:
-    """What the containers of the image were made from or mount, as their users gave it."""
-    found: list[str] = []
+def _references(context: Context) -> dict[str, list[str]]:
+    """What containers were made from or mount, as their users gave it, by the image's ID."""
+    found: dict[str, list[str]] = {}
     for record in context.containers:
-        if record.image_id == image_id:
-            found.append(record.image)
-        found += [mount.source for mount in record.mounts if mount.kind == "image" and mount.name == image_id]
+        found.setdefault(record.image_id, []).append(record.image)
+        for mount in record.mounts:
+            if mount.kind == "image":
+                found.setdefault(mount.name, []).append(mount.source)
     return found
