@@ -79,6 +79,11 @@ class Index:
         sql = f"SELECT repository, digest FROM blobs WHERE linked_ns < ? AND NOT {_REFERENCED}"  # noqa: S608
         return [(name, Digest.parse(text)) for name, text in self._database.query(sql, (before_ns,))]
 
+    def is_unreferenced(self, repository: str, digest: Digest, before_ns: int) -> bool:
+        """Whether :meth:`unreferenced` would tell of this one."""
+        sql = f"SELECT 1 FROM blobs WHERE repository = ? AND digest = ? AND linked_ns < ? AND NOT {_REFERENCED}"  # noqa: S608
+        return bool(self._database.query(sql, (repository, str(digest), before_ns)))
+
     def is_referenced(self, repository: str, digest: Digest) -> bool:
         sql = 'SELECT 1 FROM "references" WHERE repository = ? AND digest = ? LIMIT 1'
         return bool(self._database.query(sql, (repository, str(digest))))

@@ -46,7 +46,7 @@ class Pulling:
         if matches(request, digest):
             return web.Response(status=304, headers=headers)
         if request.method == "HEAD":
-            self._store.promise(target.repository, digest)
+            size = await self._store.promised(target.repository, digest)
             return web.Response(headers={**headers, "Content-Length": str(size), "Accept-Ranges": "bytes"})
         # Its own validators (time and size) are as good as ours: the file of a digest never changes.
         return web.FileResponse(self._store.files.path(digest), chunk_size=CHUNK, headers=headers)

@@ -56,8 +56,17 @@ class Store:
             raise BlobUnknownError(str(digest))
         return size
 
-    def promise(self, repository: str, digest: Digest) -> None:
-        """A client was told that the blob is there: it will not send it again."""
+    async def promised(self, repository: str, digest: Digest) -> int:
+        """Bytes of a blob of ``repository``, for a client that will not send it again: it stays.
+
+        Raises BlobUnknownError.
+        """
+        async with self._changes:
+            size = self.blob_size(repository, digest)
+            self._promise(repository, digest)
+            return size
+
+    def _promise(self, repository: str, digest: Digest) -> None:
         self._pending[(repository, digest)] = time.monotonic()
 
     async def commit(self, upload: Upload, digest: Digest) -> None:
@@ -69,7 +78,7 @@ class Store:
             raise
         async with self._changes:
             await asyncio.to_thread(self._adopt, upload, digest)
-            self.promise(upload.repository, digest)
+            self._promise(upload.repository, digest)
         await self.uploads.drop(upload)
 
     def _adopt(self, upload: Upload, digest: Digest) -> None:
@@ -83,7 +92,7 @@ class Store:
             if not there or self.files.size(digest) is None:
                 return False
             await asyncio.to_thread(self.index.link_blob, repository, digest, self._clock.now_ns())
-            self.promise(repository, digest)
+            self._promise(repository, digest)
             return True
 
     async def delete_blob(self, repository: str, digest: Digest) -> None:
@@ -204,9 +213,11 @@ class Store:
         await self.uploads.expire()
         await asyncio.to_thread(self.index.keep_reserve)
         before = self._clock.now_ns() - UNREFERENCED * 10**9
-        async with self._changes:
-            unused = await asyncio.to_thread(self.index.unreferenced, before)
-            await asyncio.to_thread(self._unlink, [item for item in unused if not self._is_pending(*item)])
+        for repository, digest in await asyncio.to_thread(self.index.unreferenced, before):
+            # One at a time, so that nobody waits for all; by now somebody may count on it, or have named it.
+            async with self._changes:
+                if not self._is_pending(repository, digest) and self.index.is_unreferenced(repository, digest, before):
+                    await asyncio.to_thread(self._unlink, [(repository, digest)])
 
     async def sweep_forever(self) -> None:
         """The server's background task."""

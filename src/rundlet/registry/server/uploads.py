@@ -16,6 +16,7 @@ from rundlet.oci.digest import Digest, Hash
 from rundlet.registry.server.blobs import CHUNK, BlobFiles, hash_file
 from rundlet.registry.server.errors import BlobUploadUnknownError, DigestInvalidError, UploadBusyError
 from rundlet.registry.server.index import Index
+from rundlet.util.tasks import settled
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 EXPIRY: Final = 24 * 3600.0
@@ -95,6 +96,8 @@ class Uploads:
         self._index = index
         self._files = files
         self._open: dict[str, Upload] = {}
+        self._starting: set[str] = set()
+        """Of which there may be a file, but no row yet."""
 
     async def start(self, repository: str, algorithm: str) -> Upload:
         """A new upload of zero bytes, whose digest is to be of ``algorithm`` (another only costs a second reading)."""
@@ -110,8 +113,11 @@ class Uploads:
                 raise
             return Upload(identifier, repository, path, algorithm)
 
-        upload = await asyncio.to_thread(make)
-        self._open[identifier] = upload
+        self._starting.add(identifier)
+        try:
+            upload = self._open[identifier] = await settled(asyncio.to_thread(make))
+        finally:
+            self._starting.discard(identifier)
         return upload
 
     def get(self, repository: str, identifier: str) -> Upload:
@@ -157,18 +163,17 @@ class Uploads:
 
     async def expire(self) -> None:
         """Remove uploads that nobody has written to for :data:`EXPIRY`, and files that are none."""
-        known = set(self._index.uploads())
         for name in await asyncio.to_thread(os.listdir, self._files.uploads):
             upload = self._open.get(name)
-            if upload is not None and upload.lock.locked():
+            if name in self._starting or (upload is not None and upload.lock.locked()):
                 continue
             try:
                 age = time.time() - os.stat(f"{self._files.uploads}/{name}").st_mtime
             except FileNotFoundError:
                 continue
-            if age > EXPIRY or name not in known:
+            if age > EXPIRY or self._index.upload(name) is None:
                 self._open.pop(name, None)
                 await asyncio.to_thread(self._remove, name)
-        for name in known:
+        for name in self._index.uploads():
             if name not in self._open and not os.path.exists(f"{self._files.uploads}/{name}"):
                 await asyncio.to_thread(self._index.delete_upload, name)
