@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from tests.hostile.registry_server import Handler, LyingRegistry, says
 
+from rundlet.errors import RundletError
 from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
@@ -107,6 +108,47 @@ async def test_a_server_without_head(registry: Registry, server: LyingRegistry, 
     server.answers[f"HEAD {TAG_PATH}"] = head
     assert (await registry.fetcher(server.name()).resolve(server.name())).digest == Digest.of(MANIFEST)
     assert [asked.method for asked in server.asked if "manifests" in asked.path] == ["HEAD", "GET"]
+
+
+async def test_a_head_that_is_answered_with_a_body(registry: Registry, server: LyingRegistry) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n" % mediatype.OCI_MANIFEST.encode()
+
+    async def head(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(answer + b"Content-Length: %d\r\n\r\n" % len(MANIFEST) + MANIFEST)
+        transport.close()
+        raise ConnectionResetError
+
+    server.answers[f"HEAD {TAG_PATH}"] = head
+    server.answers[TAG_PATH] = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
+    assert (await registry.fetcher(server.name()).resolve(server.name())).digest == Digest.of(MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b'{"schemaVersion": 2}\r\n\r\n', "Bad status line"),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "Invalid header token"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", "Duplicate Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40000 + b"\r\n\r\n", "Got more than 32768 bytes when reading: .{1,90}"),
+    ],
+)
+async def test_what_is_no_answer_is_one_line(
+    registry: Registry, server: LyingRegistry, answer: bytes, words: str
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(answer)
+        transport.close()
+        raise ConnectionResetError
+
+    server.answers[TAG_PATH] = handler
+    with pytest.raises(
+        RundletError, match=f'^Get "http://{server.host}/v2/{TAG_PATH}": malformed HTTP response: {words}$'
+    ):
+        await registry.fetcher(server.name()).resolve(server.name())
 
 
 async def test_a_manifest_that_comes_compressed(registry: Registry, server: LyingRegistry) -> None:

@@ -72,10 +72,7 @@ class Fetcher:
         async def ask(connection: Connection) -> Descriptor:
             path = f"{self._name.path}/manifests/{wanted}"
             # HEAD does not count against a rate limit; its errors have no words, and not all servers know it: then GET.
-            answer = await connection.call(
-                "HEAD", path, scopes=self._scopes, headers=ACCEPT, accept=(*range(200, 300), *range(400, 600))
-            )
-            found = _head_descriptor(answer.headers) if answer.status < 300 else None
+            found = await self._head(connection, path)
             if found is not None and reference.digest is not None and found.digest != reference.digest:
                 raise ManifestMismatchError(reference.digest, found.digest)
             if found is not None:
@@ -86,6 +83,17 @@ class Fetcher:
         found, server = await self._first(ask, reference)
         self._told[reference] = server
         return found
+
+    async def _head(self, connection: Connection, path: str) -> Descriptor | None:
+        try:
+            answer = await connection.call(
+                "HEAD", path, scopes=self._scopes, headers=ACCEPT, accept=(*range(200, 300), *range(400, 600))
+            )
+        except TransportError as exc:
+            if exc.kind == "protocol":  # an answer with a body, which is taken for the next answer
+                return None
+            raise
+        return _head_descriptor(answer.headers) if answer.status < 300 else None
 
     def doubt(self, reference: Reference, exc: RundletError) -> bool:
         """What ``reference`` was resolved to can't be had: whether another server may say that it means something else.
@@ -302,8 +310,8 @@ def _head_descriptor(headers: Mapping[str, str]) -> Descriptor | None:
 
 
 def _no_blob(refusal: RegistryError) -> RegistryError:
-    """Of a 404 without words (a proxy's): that a layer is gone must not read as if the image were."""
-    if refusal.answered == 404 and not refusal.code:
+    """Of a 404 without words (a proxy's) or with others: that a layer is gone must not read as if the image were."""
+    if refusal.answered == 404 and refusal.code in ("", "MANIFEST_UNKNOWN"):
         return RegistryError("BLOB_UNKNOWN", "blob unknown to registry", 404)
     return refusal
 

@@ -136,7 +136,7 @@ async def run_fed(source: Source, function: Callable[[Iterable[bytes]], T], abor
         await shielded(asyncio.wait((filling, working)))
 
 
-def _seen(task: "asyncio.Task[Any]") -> None:
+def _seen(task: "asyncio.Future[Any]") -> None:
     """Its error has been raised, or something better has, also where the caller was cancelled once more meanwhile."""
     if not task.cancelled():
         task.exception()
@@ -166,6 +166,7 @@ async def shielded(awaitable: Awaitable[T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        task.add_done_callback(_seen)
         await asyncio.wait((task,), timeout=_PATIENCE)
         raise
 

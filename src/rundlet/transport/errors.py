@@ -89,7 +89,14 @@ def _describe(exc: BaseException) -> tuple[Kind, str]:
         return "cut", "unexpected EOF"
     if isinstance(exc, OSError):
         return "cut", _ERRNO_WORDS.get(exc.errno or 0, exc.strerror or "unexpected EOF")
-    return "protocol", f"malformed HTTP response: {exc}"
+    return "protocol", f"malformed HTTP response: {_parser_words(exc)}"
+
+
+def _parser_words(exc: BaseException) -> str:
+    """What the parser did not like, without the bytes that it shows in further lines."""
+    text = exc.message if isinstance(exc, aiohttp.ClientResponseError) else str(exc)
+    line = printable(next((line for line in text.splitlines() if line.strip()), type(exc).__name__), 120)
+    return line.rstrip(":")
 
 
 def _proxy_words(exc: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) -> str:

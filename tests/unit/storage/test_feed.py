@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 
 from rundlet.storage.errors import LayerError
-from rundlet.storage.feed import run_fed
+from rundlet.storage.feed import run_fed, shielded
 
 
 async def test_cancelled_while_it_fails() -> None:
@@ -39,3 +39,27 @@ async def test_cancelled_while_it_fails() -> None:
         await asyncio.sleep(0)  # the loop, too, knows it for a moment
         gc.collect()
     assert complaints == []
+
+
+async def test_what_fails_after_the_caller_was_cancelled_is_no_surprise() -> None:
+    """The event loop would log it with a traceback: an error that nobody asked for."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    begun, may_fail = asyncio.Event(), asyncio.Event()
+
+    async def fails() -> None:
+        begun.set()
+        await may_fail.wait()
+        raise LayerError("too late")
+
+    task = asyncio.create_task(shielded(fails()))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may_fail.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
