@@ -1,8 +1,9 @@
-"""What a backend hands to the server when an answer is a stream."""
+"""What a backend hands to the server when an answer is a stream, and is handed when a request brings one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from socket import socket as Socket
+from typing import Protocol, TypeAlias
 
 from rundlet.api.containers import PathStat
 
@@ -48,3 +49,15 @@ class Archive:
 
     stat: PathStat
     chunks: AsyncIterator[bytes]
+
+
+class LentArchive(Protocol):
+    """A file of the client's, to be read in a thread, in pieces. Who has read it closes it."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+SentArchive: TypeAlias = AsyncIterator[bytes] | LentArchive
+"""An archive as it arrives, or the client's file itself."""

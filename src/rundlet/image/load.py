@@ -5,7 +5,7 @@ are made of it like pulled ones. What no image needs in the end is deleted again
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -31,7 +31,7 @@ from rundlet.oci.manifest import Manifest
 from rundlet.oci.platform import HOST_SYSTEM
 from rundlet.oci.reference import Reference
 from rundlet.storage.content import ContentStore
-from rundlet.storage.feed import run_fed, shielded
+from rundlet.storage.feed import Source, run_fed, shielded
 from rundlet.storage.snapshot import Snapshotter
 
 
@@ -56,7 +56,7 @@ class Loader:
         self._garbage = garbage
 
     async def load(
-        self, source: AsyncIterator[bytes], *, platform: str = "", named: bool = True, progress: OnProgress
+        self, source: Source, *, platform: str = "", named: bool = True, progress: OnProgress
     ) -> list[Loaded]:
         """Load every image of the archive in ``source``.
 
@@ -96,9 +96,14 @@ class Loader:
         await ahead.close()
         await self._garbage.release(held[::-1], held)
 
-    async def _read(self, source: AsyncIterator[bytes], parts: Parts, ahead: Ahead, watch: "_Watch") -> None:
+    async def _read(self, source: Source, parts: Parts, ahead: Ahead, watch: "_Watch") -> None:
         unarchiver = Unarchiver(self._content, parts, ahead, watch, self._snapshots.layer_limit)
-        await run_fed(source, unarchiver.read, ahead.stop)
+
+        def stop() -> None:
+            unarchiver.stop()
+            ahead.stop()
+
+        await run_fed(source, unarchiver.read, stop)
         await ahead.finish()
 
     # ── making images ────────────────────────────────────────────────────────────────────────────────────────

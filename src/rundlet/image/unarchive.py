@@ -100,11 +100,16 @@ class Unarchiver:
         self._taps = taps
         self._watch = watch
         self._limit = limit
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Make the reading end before the next piece, from any thread: nobody wants the archive any more."""
+        self._stopped = True
 
     def read(self, chunks: Iterable[bytes]) -> None:
         """Read a tar, plain or compressed; the parts grow as it goes. Raises ArchiveError, LayerError, StorageError."""
         parts = self._parts
-        source = _Chunks(_inflated(chunks))
+        source = _Chunks(_inflated(self._wanted(chunks)))
         reader = tar.Reader(source)
         members = 0
         try:
@@ -163,6 +168,12 @@ class Unarchiver:
                 ingest.write(data)
             self._watch.hold(ingest.digest())
             return ingest.commit()
+
+    def _wanted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopped:
+                raise ArchiveError("the archive is not wanted any more")
+            yield chunk
 
     def _watched(self, name: str, size: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
         done = 0

@@ -79,7 +79,7 @@ from rundlet.api.networks import (
     NetworksPruned,
 )
 from rundlet.api.stats import ContainerStats
-from rundlet.api.streams import Archive, Attachment, LogStream
+from rundlet.api.streams import Archive, Attachment, LogStream, SentArchive
 from rundlet.api.system import DiskUsage, DiskUsageOptions, Info, Login, Version
 from rundlet.api.volumes import Volume, VolumeCreate, VolumeList, VolumeListOptions, VolumeRemoveOptions, VolumesPruned
 from rundlet.errors import (
@@ -469,6 +469,7 @@ class FakeImages:
     def __init__(self) -> None:
         self.tags = {"debian:12"}
         self.imported = b""
+        self.lent = b""
         self.auth = AuthConfig()
         self.platform = ""
 
@@ -540,8 +541,12 @@ class FakeImages:
     async def _bytes(self, data: bytes) -> AsyncIterator[bytes]:
         yield data
 
-    async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
-        self.imported = b"".join([chunk async for chunk in body])
+    async def load(self, options: LoadOptions, archive: SentArchive) -> AsyncIterator[JSONMessage]:
+        if isinstance(archive, AsyncIterator):
+            self.imported = b"".join([chunk async for chunk in archive])
+        else:
+            self.lent = b"".join(archive)
+            archive.close()
         return self._loaded()
 
     async def _loaded(self) -> AsyncIterator[JSONMessage]:

@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,7 @@ from rundlet.api.images import (
     SearchOptions,
 )
 from rundlet.api.jsonstream import JSONMessage
+from rundlet.api.streams import SentArchive
 from rundlet.engine.context import Context
 from rundlet.engine.images import anatomy, pruning, streams, views
 from rundlet.engine.times import parse_earliest
@@ -48,6 +49,7 @@ from rundlet.image.times import created_ns
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Credentials, Registry
+from rundlet.storage.feed import Source
 from rundlet.transport import HttpClient
 
 _NO_IMAGE: Final = "scratch"
@@ -248,11 +250,11 @@ class ImageService:
                 self._publish("save", found, found)
         return chunks
 
-    async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+    async def load(self, options: LoadOptions, archive: SentArchive) -> AsyncIterator[JSONMessage]:
         platform = _one_platform(options.platforms)
 
         async def work(progress: OnProgress) -> None:
-            async with aclosing(_generator(body)) as chunks:
+            async with _read(archive) as chunks:
                 loaded = await self._rooms.loader.load(chunks, platform=platform, progress=progress)
             for item in loaded:
                 self._publish("load", str(item.image.id), item.names[0].familiar if item.names else str(item.image.id))
@@ -402,6 +404,16 @@ def _credentials(auth: AuthConfig) -> Credentials | None:
     if not (auth.username or auth.identitytoken or auth.registrytoken):
         return None
     return Credentials(auth.username, auth.password, auth.identitytoken, auth.registrytoken)
+
+
+@asynccontextmanager
+async def _read(archive: SentArchive) -> AsyncIterator[Source]:
+    if isinstance(archive, AsyncIterator):
+        async with aclosing(_generator(archive)) as chunks:
+            yield chunks
+    else:
+        with closing(archive):
+            yield archive
 
 
 async def _generator(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

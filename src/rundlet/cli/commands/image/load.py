@@ -9,6 +9,7 @@ from rundlet.cli.exit import CommandError
 from rundlet.cli.progress import show
 from rundlet.cli.saving import open_input
 from rundlet.client.filebody import FileBody
+from rundlet.client.lending import lend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,5 +47,9 @@ def run(call: Invocation) -> int:
         from rundlet.cli.platforms import platforms_json
 
         query["platform"] = platforms_json(flags["platform"], "invalid platform: ")
-    show(call.context.session.stream("POST", "/images/load", query=query, stream=FileBody(fd)), sys.stdout)
+    session = call.context.session
+    response = lend(session, "/rundlet/images/load", fd, query)
+    if response is None:
+        response = session.request("POST", "/images/load", query=query, stream=FileBody(fd))
+    show(response.json_stream(), sys.stdout)
     return 0

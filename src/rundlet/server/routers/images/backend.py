@@ -26,6 +26,7 @@ from rundlet.api.images import (
     SearchOptions,
 )
 from rundlet.api.jsonstream import JSONMessage
+from rundlet.api.streams import SentArchive
 
 
 class ImageBackend(Protocol):
@@ -65,4 +66,4 @@ class ImageBackend(Protocol):
 
     async def save(self, options: SaveOptions) -> AsyncIterator[bytes]: ...
 
-    async def load(self, options: LoadOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]: ...
+    async def load(self, options: LoadOptions, archive: SentArchive) -> AsyncIterator[JSONMessage]: ...

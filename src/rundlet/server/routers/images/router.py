@@ -1,6 +1,6 @@
 """``/images``."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -18,9 +18,10 @@ from rundlet.api.images import (
     SaveOptions,
     SearchOptions,
 )
+from rundlet.api.jsonstream import JSONMessage
 from rundlet.api.versions import APIVersion
 from rundlet.errors import InvalidParameterError
-from rundlet.server import answers
+from rundlet.server import answers, lent
 from rundlet.server.call import Call, platform, platforms
 from rundlet.server.routers.images.backend import ImageBackend
 from rundlet.server.routing import Route, WhenClientLeaves
@@ -119,12 +120,20 @@ class ImageRouter:
         return await answers.bytes_stream(call, chunks, answers.TAR)
 
     async def load(self, call: Call) -> web.StreamResponse:
-        options = LoadOptions(
-            quiet=call.flag("quiet", default=True), platforms=_many_platforms(call, APIVersion(1, 48))
-        )
-        # Docker's clients look for what is wrong with an archive in the answer, never at its status.
-        messages = await self._backend.load(options, call.body())
-        return await answers.progress_stream(call, messages, refuse=False)
+        return await _loaded(call, await self._backend.load(_load_options(call), call.body()))
+
+    async def load_lent(self, call: Call) -> web.StreamResponse:
+        options = _load_options(call)
+        return await _loaded(call, await self._backend.load(options, await lent.borrow(call)))
+
+
+def _load_options(call: Call) -> LoadOptions:
+    return LoadOptions(quiet=call.flag("quiet", default=True), platforms=_many_platforms(call, APIVersion(1, 48)))
+
+
+async def _loaded(call: Call, messages: AsyncIterator[JSONMessage]) -> web.StreamResponse:
+    # Docker's clients look for what is wrong with an archive in the answer, never at its status.
+    return await answers.progress_stream(call, messages, refuse=False)
 
 
 def _pull_options(call: Call) -> PullOptions:
@@ -163,6 +172,7 @@ def routes(backend: ImageBackend) -> Iterable[Route]:
     yield Route("GET", "/images/json", router.list, WhenClientLeaves.CANCEL)
     yield Route("GET", "/images/search", router.search, WhenClientLeaves.CANCEL)
     yield Route("GET", "/images/get", router.save, WhenClientLeaves.CANCEL, versions.ARCHIVES_MINIMUM)
+    yield Route("POST", "/rundlet/images/load", router.load_lent, WhenClientLeaves.CANCEL, versions.ARCHIVES_MINIMUM)
     yield Route("POST", "/images/load", router.load, WhenClientLeaves.CANCEL, versions.ARCHIVES_MINIMUM)
     yield Route("POST", "/images/create", router.create, WhenClientLeaves.CANCEL)
     yield Route("POST", "/images/prune", router.prune)
