@@ -20,6 +20,8 @@ NAME_ANNOTATION: Final = "io.containerd.image.name"
 REF_ANNOTATION: Final = "org.opencontainers.image.ref.name"
 NAMELESS: Final = "<none>:<none>"
 """What some tools write, as it is shown in lists, for an image that has no name."""
+ORIGINAL_ANNOTATION: Final = "dev.rundlet.manifest"
+"""Digest of the manifest that an image has here, where the archive lists it with one of OCI's kind."""
 DOCUMENT_LIMIT: Final = 8 << 20
 """Bytes of a document of the archive that are read at most."""
 

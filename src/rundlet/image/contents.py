@@ -12,6 +12,7 @@ from rundlet.image.archive import (
     LEGACY_REPOSITORIES,
     NAME_ANNOTATION,
     NAMELESS,
+    ORIGINAL_ANNOTATION,
     REF_ANNOTATION,
     ArchiveError,
     DockerEntry,
@@ -128,6 +129,7 @@ class _Finder:
         document = decode_any(data, descriptor.media_type)
         if isinstance(document, Index):
             return self._chosen(descriptor, document, depth)
+        descriptor, data = self._original(descriptor, document) or (descriptor, data)
         if document.config.media_type not in mediatype.CONFIGS:
             return None
         described = _blob(self._parts, document.config)
@@ -138,6 +140,18 @@ class _Finder:
         if len(layers) != len(ImageConfig.decode(config).diff_ids) and self._parts.find(DOCKER_MANIFEST) is not None:
             return None  # as Docker 25.0 writes it
         return FoundImage(described.digest, config, document.layers, (), data, _bare(descriptor))
+
+    def _original(self, descriptor: Descriptor, listed: Manifest) -> tuple[Descriptor, bytes] | None:
+        """The manifest of the same image that ``save`` had ``listed`` made for, if the archive still has it."""
+        text = (descriptor.annotations or {}).get(ORIGINAL_ANNOTATION, "")
+        part = self._parts.find(blob_path(Digest.parse(text))) if text else None
+        if part is None:
+            return None
+        data = self._content.read(part.digest, DOCUMENT_LIMIT)
+        original = decode_any(data, "")
+        if not isinstance(original, Manifest) or _contents(original) != _contents(listed):
+            return None
+        return Descriptor(original.media_type or mediatype.OCI_MANIFEST, part.digest, part.size), data
 
     def _chosen(self, descriptor: Descriptor, index: Index, depth: int) -> FoundImage | None:
         chosen = index.choose(self._wanted)
@@ -195,6 +209,10 @@ def _blob(parts: Parts, listed: Descriptor) -> Descriptor | None:
     if part.size != listed.size:
         raise DigestMismatchError(f"{listed.digest} of {listed.size} bytes", f"{part.size} bytes")
     return part
+
+
+def _contents(manifest: Manifest) -> list[Digest]:
+    return [part.digest for part in (manifest.config, *manifest.layers)]
 
 
 def _digests(layers: Sequence[Descriptor | str]) -> list[Digest | str]:

@@ -14,6 +14,7 @@ from rundlet.image.archive import (
     LEGACY_REPOSITORIES,
     NAME_ANNOTATION,
     OCI_LAYOUT,
+    ORIGINAL_ANNOTATION,
     REF_ANNOTATION,
     DockerEntry,
     blob_path,
@@ -42,6 +43,8 @@ class _Plan:
         self.docker: dict[Digest, DockerEntry] = {}
         self.blobs: dict[Digest, int] = {}
         self.times: dict[Digest, int] = {}
+        self.made: dict[str, bytes] = {}
+        """Documents that are in the archive only."""
 
 
 class Saver:
@@ -138,11 +141,32 @@ class Saver:
         if target is None or not self._take_index(plan, target):
             target = image.manifest
         self._take_manifest(plan, image.manifest)
-        plan.index.append(_annotated(target, tag))
+        if target == image.manifest and all(name.digest != target.digest for name in image.digests):
+            plan.index.append(_annotated(self._as_oci(plan, target), tag))
+        else:
+            plan.index.append(_annotated(target, tag))
         entry = plan.docker.get(image.id) or self._docker_entry(image)
         if tag is not None:
             entry = msgspec.structs.replace(entry, repo_tags=[*(entry.repo_tags or ()), tag.familiar])
         plan.docker[image.id] = entry
+
+    def _as_oci(self, plan: _Plan, target: Descriptor) -> Descriptor:
+        """An OCI manifest in the place of Docker's, as Docker's own archives have it: skopeo and podman choose by tag
+        among these only. For images whose manifest no registry has ever seen: nobody asks for its digest."""
+        if target.media_type != mediatype.DOCKER_MANIFEST:
+            return target
+        manifest = self._document(target)
+        assert isinstance(manifest, Manifest)
+        config, *layers = (
+            msgspec.structs.replace(part, media_type=mediatype.as_oci(part.media_type))
+            for part in (manifest.config, *manifest.layers)
+        )
+        made = msgspec.structs.replace(
+            manifest, media_type=mediatype.OCI_MANIFEST, config=config, layers=tuple(layers)
+        ).encode()
+        descriptor = Descriptor.of(mediatype.OCI_MANIFEST, made)
+        plan.made[blob_path(descriptor.digest)] = made
+        return msgspec.structs.replace(descriptor, annotations={ORIGINAL_ANNOTATION: str(target.digest)})
 
     def _take_index(self, plan: _Plan, target: Descriptor) -> bool:
         """An index and all that it lists, if all of that is here."""
@@ -206,6 +230,7 @@ class Saver:
                 if not self._content.has(digest):
                     raise MissingBlobError(digest)  # the image was removed just now
             yield b"".join(_member(name, data) for name, data in documents.items()) + _directories(plan)
+            yield b"".join(_member(name, data) for name, data in plan.made.items())
             for digest, size in plan.blobs.items():
                 yield _header(blob_path(digest), size, time=plan.times.get(digest, 0))
                 chunks = self._content.chunks(digest)
@@ -227,8 +252,10 @@ def _repositories(entries: Iterable[DockerEntry]) -> dict[str, dict[str, str]]:
 
 
 def _annotated(descriptor: Descriptor, tag: Reference | None) -> Descriptor:
-    annotations = {NAME_ANNOTATION: tag.canonical, REF_ANNOTATION: tag.tag or ""} if tag is not None else None
-    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, annotations=annotations)
+    annotations = dict(descriptor.annotations or {})
+    if tag is not None:
+        annotations |= {NAME_ANNOTATION: tag.canonical, REF_ANNOTATION: tag.tag or ""}
+    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, annotations=annotations or None)
 
 
 def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE, *, time: int = 0) -> bytes:

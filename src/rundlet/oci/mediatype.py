@@ -39,6 +39,12 @@ _LAYER_COMPRESSION: Final = {
     DOCKER_LAYER_ZSTD: "zstd",
     DOCKER_FOREIGN_LAYER: "gzip",
 }
+_AS_OCI: Final = {
+    DOCKER_CONFIG: OCI_CONFIG,
+    DOCKER_LAYER: OCI_LAYER,
+    DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
+    DOCKER_LAYER_ZSTD: OCI_LAYER_ZSTD,
+}
 ACCEPT_MANIFEST: Final = (DOCKER_MANIFEST, OCI_MANIFEST, DOCKER_LIST, OCI_INDEX)
 
 
@@ -60,6 +66,11 @@ def is_layer(media_type: str) -> bool:
 def is_foreign_layer(media_type: str) -> bool:
     """Whether the layer may not be pushed and is fetched from its descriptor's URLs."""
     return media_type == DOCKER_FOREIGN_LAYER or media_type.startswith(_OCI_FOREIGN)
+
+
+def as_oci(media_type: str) -> str:
+    """OCI's name for what Docker's ``media_type`` names; any other type as it is."""
+    return _AS_OCI.get(media_type, media_type)
 
 
 def layer_compression(media_type: str) -> str | None:

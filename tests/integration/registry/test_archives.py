@@ -21,6 +21,7 @@ from rundlet.image.history import history
 from rundlet.image.variants import choose, variants
 from rundlet.oci import mediatype
 from rundlet.oci.digest import Digest
+from rundlet.oci.manifest import Manifest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Registry
@@ -143,11 +144,60 @@ async def test_skopeo_and_podman_read_ours(room: Room, tmp_path: Path) -> None:
     docker = json.loads(skopeo("inspect", "--config", f"docker-archive:{path}"))
     assert docker["rootfs"]["diff_ids"] == [str(image.chain)]
     assert Digest.of(skopeo("inspect", "--config", "--raw", f"docker-archive:{path}")) == image.id
-    layout = skopeo("inspect", "--raw", f"oci-archive:{path}")
-    assert Digest.of(layout) == image.manifest.digest
+    layout = Manifest.decode(skopeo("inspect", "--raw", f"oci-archive:{path}"))
+    assert (layout.media_type, layout.config.digest) == (mediatype.OCI_MANIFEST, image.id)
+    assert [part.digest for part in layout.layers] == [part.blob.digest for part in room.store.layers(image.id)]
     copy = tmp_path / "copy"
     skopeo("copy", f"docker-archive:{path}", f"dir:{copy}")
     assert (copy / "manifest.json").exists()
+
+
+async def test_an_image_is_chosen_by_its_tag(room: Room, other: Room, tmp_path: Path) -> None:
+    """skopeo and podman look for tags at manifests of OCI's kind only."""
+    images = [await make(room, Reference.parse(f"demo:{number}")) for number in (1, 2)]
+    await room.store.tag(images[0], Reference.parse("reg.example/copy:other"))
+    path, directory = tmp_path / "ours.tar", tmp_path / "layout"
+    path.write_bytes(await save(room, "demo", "reg.example/copy:other"))
+    with tarfile.open(path) as members:
+        members.extractall(directory, filter="data")
+    for place in (f"oci-archive:{path}", f"oci:{directory}"):
+        for number, tag in enumerate(("1", "2", "other")):
+            found = skopeo("inspect", "--config", "--raw", f"{place}:{tag}")
+            assert Digest.of(found) == images[number % 2].id
+    for name, image in (("demo:1", 0), ("docker.io/library/demo:2", 1), ("reg.example/copy:other", 0)):
+        found = skopeo("inspect", "--config", "--raw", f"docker-archive:{path}:{name}")
+        assert Digest.of(found) == images[image].id
+    await other.loader.load(stream(path.read_bytes()), progress=other.hear)
+    assert [other.store.get(f"demo:{number}").manifest for number in (1, 2)] == [image.manifest for image in images]
+    other.verify()
+
+
+async def test_a_manifest_that_a_registry_knows_stays_in_the_list(
+    room: Room, registry: Registry, registry_host: str, tmp_path: Path
+) -> None:
+    name = new_name(registry_host)
+    await make(room, name)
+    await room.pusher.push(name, progress=room.hear)
+    await room.remover.remove(name.familiar)
+    image = (await room.puller.pull(name, progress=room.hear))[0].image
+    assert image.manifest.media_type == mediatype.DOCKER_MANIFEST
+    path = tmp_path / "ours.tar"
+    path.write_bytes(await save(room, name.familiar))
+    assert Digest.of(skopeo("inspect", "--raw", f"oci-archive:{path}")) == image.manifest.digest
+
+
+async def test_an_original_that_is_another_image(room: Room) -> None:
+    """What is loaded is what the archive lists."""
+    files = layout(config(LAYER), {}, {})
+    false = layout(config(LAYER, architecture="arm64"), {}, {})
+    listed = json.loads(files["index.json"])
+    listed["manifests"][0]["annotations"]["dev.rundlet.manifest"] = json.loads(false["index.json"])["manifests"][0][
+        "digest"
+    ]
+    both = false | files | {"index.json": json.dumps(listed).encode()}
+    loaded = (await room.loader.load(stream(archive(both)), progress=room.hear))[0].image
+    assert loaded.id == Digest.of(config(LAYER))
+    assert loaded.manifest.digest == Digest.parse(listed["manifests"][0]["digest"])
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
