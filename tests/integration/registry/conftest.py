@@ -1,4 +1,4 @@
-"""Debian's docker-registry on a free loopback port with a temporary root."""
+"""Debian's docker-registry on a free loopback port with a temporary root, and the rooms of engines."""
 
 import socket
 import subprocess
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import need
+from tests.integration.registry.room import Room
 
 from rundlet.registry import Registry
 from rundlet.registry.retry import Retry
@@ -81,3 +82,18 @@ async def registry() -> AsyncIterator[Registry]:
     http = HttpClient(environment={})
     yield Registry(http, retry=Retry(sleep=no_sleep))
     await http.close()
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = await Room.open(str(tmp_path / "a"))
+    yield room
+    await room.close()
+
+
+@pytest.fixture
+async def other(tmp_path: Path) -> AsyncIterator[Room]:
+    """A second engine's rooms."""
+    room = await Room.open(str(tmp_path / "b"))
+    yield room
+    await room.close()

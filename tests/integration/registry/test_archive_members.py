@@ -5,8 +5,6 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from tests.integration.registry.room import Room, stream
@@ -20,20 +18,6 @@ from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore, Ingest
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "a"))
-    yield room
-    await room.close()
-
-
-@pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "b"))
-    yield room
-    await room.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,20 +29,6 @@ from rundlet.storage.errors import LayerError, LayerTooLargeError
 from rundlet.storage.layer.compression import Inflater
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "a"))
-    yield room
-    await room.close()
-
-
-@pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "b"))
-    yield room
-    await room.close()
 
 
 async def save(room: Room, *names: str, platform: str = "") -> bytes:

@@ -34,13 +34,6 @@ async def room(small: Path) -> AsyncIterator[Room]:
     await room.close()
 
 
-@pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "b"))
-    yield room
-    await room.close()
-
-
 @pytest.mark.parametrize("size", [14_000_000, 40_000_000])  # full while unpacking, full while downloading
 async def test_pull(room: Room, other: Room, registry_host: str, size: int) -> None:
     name = new_name(registry_host)

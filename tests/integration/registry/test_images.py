@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from tests.integration.registry.room import Room, stream, tar
@@ -40,21 +39,6 @@ from rundlet.storage.content import Ingest
 from rundlet.storage.errors import LayerError
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "a"))
-    yield room
-    await room.close()
-
-
-@pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[Room]:
-    """A second engine's rooms."""
-    room = await Room.open(str(tmp_path / "b"))
-    yield room
-    await room.close()
 
 
 def new_name(host: str, tag: str = "1") -> Reference:

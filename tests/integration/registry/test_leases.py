@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from tests.integration.registry.room import Room, stream, tar
@@ -12,13 +10,6 @@ from tests.integration.registry.test_images import make
 from rundlet.oci.reference import Reference
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "a"))
-    yield room
-    await room.close()
 
 
 async def until_empty(room: Room) -> None:

@@ -9,7 +9,6 @@ import os
 import secrets
 import tarfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from tests.integration.registry.room import Room, stream, tar
@@ -32,20 +31,6 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="ne
 
 LAYER = tar({"etc/name": b"hello" * 1000})
 UPPER = tar({"etc/other": b"there" * 1000})
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "a"))
-    yield room
-    await room.close()
-
-
-@pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "b"))
-    yield room
-    await room.close()
 
 
 async def load(room: Room, name: Reference, *layers: bytes, note: str = "") -> Image:
