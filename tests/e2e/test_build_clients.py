@@ -252,6 +252,40 @@ def test_other_contexts(engine: Engine, context: Path, tmp_path: Path) -> None:
     assert run_of(engine, built(engine, *words, "-", stdin=file), "cat", "/o") == "other\nother"
 
 
+def test_of_another_context_only_what_has_changed_is_sent_again(engine: Engine, tmp_path: Path) -> None:
+    """What is sent is seen by what the engine keeps; what is built is what there is."""
+    root, out = tmp_path / "other", tmp_path / "out"
+    for number in range(250):
+        path = root / f"d{number % 5}/f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{number}")
+    file = "FROM scratch\nCOPY --from=more . /all\nCOPY --from=more d1 /one\n"
+
+    def kept() -> list[int]:
+        command = ["curl", "-s", "--unix-socket", engine.socket, "http://d/system/df?type=build-cache"]
+        records = json.loads(engine.run_command(command).stdout)["BuildCache"]
+        return [record["UsageCount"] for record in records if record["Type"] == "source.local"]
+
+    engine.ok("builder", "prune", "-af")
+
+    for turn in range(1, 4):
+        done = build(engine, "-o", out, "--build-context", f"more={root}", "-", stdin=file)
+        assert done.returncode == 0, done.stderr
+        assert files_below(out / "all") == files_below(root)
+        assert files_below(out / "one") == files_below(root / "d1")
+        assert kept() == [turn]
+        shutil.rmtree(out)
+        (root / "d1/f1").write_text(f"changed {turn}")
+        (root / f"d2/f{turn * 5 + 2}").unlink()
+        (root / f"new{turn}").write_text("new")
+    # What one build uses another can't: it is sent all.
+    words = ["--build-context", f"more={root}", "--build-context", f"more={root}", "--build-context", f"also={root}"]
+    done = build(engine, "-o", out, *words, "-", stdin=f"{file}COPY --from=also d0 /zero\n")
+    assert done.returncode == 0, done.stderr
+    assert files_below(out / "zero") == files_below(root / "d0")
+    assert sorted(kept()) == [1, 1]
+
+
 def test_a_context_in_an_oci_layout(engine: Engine, tmp_path: Path) -> None:
     layout = f"{tmp_path}/layout"
     file = "FROM scratch\nARG TARGETARCH\nCOPY <<EOF /made-for\n${TARGETARCH}\nEOF\n"

@@ -172,6 +172,29 @@ async def test_other_contexts(engine: Engine, context: Path, tmp_path: Path) -> 
     assert client.log == b"from elsewhere\n"
 
 
+async def test_of_another_context_only_what_has_changed_is_sent_again(
+    engine: Engine, context: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("one", "two", "three"):
+        (other / name).write_text(f"{name}\n")
+        os.utime(other / name, (1_700_000_000, 1_700_000_000))
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY --from=else . /all\nRUN cat /all/*\n")
+
+    async def sent(ref: str) -> tuple[list[str], bytes]:
+        files = Files({"context": context, "dockerfile": context, "else": other})
+        async with buildx(engine.socket, files) as client:
+            await client.solve(ref, {"context:else": "local:else"}, IMAGE)
+        return sorted(set(files.sent) - {"Dockerfile", "file", "sub/inner"}), client.log
+
+    assert await sent("r1") == (["one", "three", "two"], b"one\nthree\ntwo\n")
+    assert await sent("r2") == ([], b"")
+    (other / "two").write_text("another\n")
+    (other / "three").unlink()
+    assert await sent("r3") == (["two"], b"one\nanother\n")
+
+
 async def test_contexts_in_the_place_of_images(engine: Engine, context: Path, tmp_path: Path) -> None:
     """A directory (its own ignore file counts), a file at a URL, another image."""
     other = tmp_path / "other"

@@ -36,9 +36,9 @@ class SourceFinder:
         bases: BaseImages,
         images: ImageStore,
         lease: Lease,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, Workspace],
     ) -> None:
-        """``inputs`` are directories that the client has sent, by name, and such as were fetched, by their URL."""
+        """``inputs`` are contexts that the client has sent, by name, and such as were fetched, by their URL."""
         self._request = request
         self._workspace = workspace
         self._stages = stages
@@ -50,21 +50,25 @@ class SourceFinder:
     async def place(self, name: str, step: Step) -> Place:
         """See transfers.Places. Raises what pulling raises, CyclicStagesError."""
         workspace, buildkit = self._workspace, self._request.buildkit
-        directory = self.directory(name)
-        if directory:
-            shown = name and f"build context {name}"
-            memo = None if name else workspace.memo
-            shown = shown or "build context"
-            return Place(lambda: workspace.read_directory(directory), False, shown, memo=memo, buildkit=buildkit)
+        given = self._given(name)
+        if given is not None:
+            shown = f"build context {name}" if name else "build context"
+            return Place(
+                lambda: workspace.read_directory(given.context), False, shown, memo=given.memo, buildkit=buildkit
+            )
         stack = await self.stack(name, step)
         return Place(lambda: workspace.read_stack(stack), True, name, buildkit=buildkit)
 
     def directory(self, name: str) -> str:
         """The directory on disk that ``name`` means: the context or one that the client has sent; "" for others."""
+        found = self._given(name)
+        return found.context if found is not None else ""
+
+    def _given(self, name: str) -> Workspace | None:
         if not name:
-            return self._workspace.context
+            return self._workspace
         given = named(self._request.contexts, name) or ""
-        return self._inputs.get(given.removeprefix(INPUT), "") if is_directory(given) else ""
+        return self._inputs.get(given.removeprefix(INPUT)) if is_directory(given) else None
 
     async def stack(self, name: str, step: Step) -> Sequence[Layer]:
         """The layers of a stage or image."""

@@ -26,8 +26,11 @@ _FRESH_NS = 100_000_000
 """A file that changed this short a time ago may change again without its times telling."""
 
 
-def context_body(session: Session, tree: Tree) -> tuple[dict[str, Any], Iterator[bytes]]:
-    """What /build is told, and sent, about ``tree``. Raises CommandError, ClientError."""
+def context_body(session: Session, tree: Tree, use: str = "") -> tuple[dict[str, Any], Iterator[bytes]]:
+    """What the engine is told, and sent, about ``tree``, which the build has for ``use`` ("": its context).
+
+    Raises CommandError, ClientError.
+    """
     entries: list[Entry] = []
     waiting = tree.entries()
     for entry in waiting:
@@ -37,7 +40,7 @@ def context_body(session: Session, tree: Tree) -> tuple[dict[str, Any], Iterator
     size = sum(entry.status.st_size for entry in entries)
     if len(entries) < _FEWEST and size < _SMALLEST:
         return {}, tree.pack(entries)
-    answer = _ask(session, tree, entries)
+    answer = _ask(session, tree, entries, use)
     if answer is None:
         return {}, tree.pack(entries)
     wanted = answer.get("Wanted")
@@ -51,7 +54,7 @@ def _all(entries: list[Entry], rest: Iterator[Entry]) -> Iterator[Entry]:
     yield from rest
 
 
-def _ask(session: Session, tree: Tree, entries: list[Entry]) -> dict[str, Any] | None:
+def _ask(session: Session, tree: Tree, entries: list[Entry], use: str) -> dict[str, Any] | None:
     """None when this engine, or this context, can't do it."""
     import json
 
@@ -63,7 +66,9 @@ def _ask(session: Session, tree: Tree, entries: list[Entry]) -> dict[str, Any] |
         return None
     try:
         headers = {"Content-Type": "application/json"}
-        response = session.request("POST", f"/rundlet/contexts/{_key(tree.directory)}", stream=[data], headers=headers)
+        response = session.request(
+            "POST", f"/rundlet/contexts/{_key(tree.directory, use)}", stream=[data], headers=headers
+        )
         answer: dict[str, Any] = response.json()
     except ApiError:
         return None
@@ -78,9 +83,9 @@ def _row(entry: Entry, fresh: int) -> list[Any]:
     return [entry.name, status.st_mode, status.st_size, changed, status.st_mtime_ns, status.st_ino, status.st_rdev]
 
 
-def _key(directory: str) -> str:
-    """The same for the same directory of the same user on the same machine."""
+def _key(directory: str, use: str) -> str:
+    """The same for the same use of the same directory of the same user on the same machine."""
     from hashlib import sha256
 
-    text = f"{os.uname().nodename}\0{os.getuid()}\0{directory}"
+    text = f"{os.uname().nodename}\0{os.getuid()}\0{directory}" + (f"\0{use}" if use else "")
     return sha256(os.fsencode(text)).hexdigest()

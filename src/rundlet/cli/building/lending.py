@@ -14,7 +14,7 @@ from rundlet.client.wire import dumps, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from rundlet.client.session import Session
@@ -72,12 +72,22 @@ class Lending:
                     f"ERROR: failed to build: failed to get build context {name}: {value}: no such directory"
                 )
             root = os.path.realpath(value)
-            self._send(name, Tree(root, patterns_for(root, "")))
+            self._send_changed(name, Tree(root, patterns_for(root, "")))
             self._contexts[name] = f"input:{name}"
 
+    def _send_changed(self, name: str, tree: Tree) -> None:
+        """Of a large directory only what the engine has not from the last build that had it so."""
+        from rundlet.cli.building.deltas import context_body
+
+        told, body = context_body(self._session, tree, f"context:{name}")
+        self._send_body(name, body, told)
+
     def _send(self, name: str, tree: Tree) -> None:
+        self._send_body(name, tree.pack(), {})
+
+    def _send_body(self, name: str, body: Iterator[bytes], told: Mapping[str, Any]) -> None:
         path = f"/rundlet/builds/{self.identifier}/contexts/{quote(name)}"
-        response = self._session.request("POST", path, stream=tree.pack())
+        response = self._session.request("POST", path, query=told, stream=body)
         response.read()
         self._session.release(response.connection)
 

@@ -122,7 +122,7 @@ class SessionSupply:
                 if not plan.remote:
                     await self._local(stack, workspace, read.ignore, emit)
                 for name, directory in plan.contexts.items():
-                    lent.contexts[name] = await self._further(name, directory, emit)
+                    lent.contexts[name] = await self._further(stack, name, directory, emit)
                 for name, stored in plan.caches.items():
                     await self._cached(name, stored, lent, emit)
                 await self._lend(read.dockerfile, lent)
@@ -175,10 +175,9 @@ class SessionSupply:
         directory: str,
         names: tuple[str, ...],
         progress: Callable[[int], None],
-        excluded: tuple[str, ...] = (),
     ) -> set[str]:
-        """The named files of one of the client's directories, or all but the excluded; which there are."""
-        headers = filesync.request_headers(directory, followpaths=names, exclude_patterns=excluded)
+        """The named files of one of the client's directories; which there are."""
+        headers = filesync.request_headers(directory, followpaths=names)
         async with self._of(directory).channel.call(filesync.METHOD, headers) as call:
             receiver = filesync.Receiver(call, progress)
             files = await receiver.listing()
@@ -188,50 +187,63 @@ class SessionSupply:
         return {file.path for file in files}
 
     async def _local(self, stack: AsyncExitStack, workspace: Workspace, ignore: Patterns, emit: Emit) -> None:
-        """The context, of which only what changed since the last build of it is sent."""
+        """The context."""
         plan = self._plan
         step = Transfer(emit, self._context.clock, "[internal] load build context")
-        headers = filesync.request_headers(plan.directory, exclude_patterns=ignore.lines())
         with step.going_on("transferring context:") as progress:
-            async with self._of(plan.directory).channel.call(filesync.METHOD, headers) as call:
-                receiver = filesync.Receiver(call, progress)
-                files = await receiver.listing()
-                listing = ContextListing(tuple(filesync.context_entry(file) for file in files))
-                answer = await self._kept.announce(self._key(), listing.entries)
-                announced = await stack.enter_async_context(self._kept.using(answer.token, workspace))
-                assert announced is not None
-                wanted = None if answer.wanted is None else frozenset(answer.wanted)
-                async with aclosing(receiver.archive(files, wanted)) as archive:
-                    await receive(workspace, archive)
-                await receiver.finish()
+            await self._whole(stack, workspace, plan.directory, plan.filename, ignore, progress)
+
+    async def _whole(
+        self,
+        stack: AsyncExitStack,
+        workspace: Workspace,
+        directory: str,
+        use: str,
+        ignore: Patterns,
+        progress: Callable[[int], None],
+    ) -> None:
+        """One of the client's directories as the context of the workspace, without what is ignored: sent is what
+        changed since the last build that had it for the same ``use``. It is kept when the ``stack`` ends."""
+        headers = filesync.request_headers(directory, exclude_patterns=ignore.lines())
+        async with self._of(directory).channel.call(filesync.METHOD, headers) as call:
+            receiver = filesync.Receiver(call, progress)
+            files = await receiver.listing()
+            listing = ContextListing(tuple(filesync.context_entry(file) for file in files))
+            answer = await self._kept.announce(self._key(directory, use), listing.entries)
+            announced = await stack.enter_async_context(self._kept.using(answer.token, workspace))
+            assert announced is not None
+            wanted = None if answer.wanted is None else frozenset(answer.wanted)
+            async with aclosing(receiver.archive(files, wanted)) as archive:
+                await receive(workspace, archive)
+            await receiver.finish()
         announced.complete = True
         workspace.memo = announced.memo
 
-    def _key(self) -> str:
+    def _key(self, directory: str, use: str) -> str:
         """One context is one directory of one machine, as far as the client tells."""
-        text = f"{self._of(self._plan.directory).shared_key}\0{self._plan.directory}\0{self._plan.filename}"
+        text = f"{self._of(directory).shared_key}\0{directory}\0{use}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    async def _further(self, name: str, directory: str, emit: Emit) -> Workspace:
+    async def _further(self, stack: AsyncExitStack, name: str, directory: str, emit: Emit) -> Workspace:
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
         await asyncio.to_thread(workspace.make)
         step = Transfer(emit, self._context.clock, f"[context {name}] load from client")
         try:
             ignore = await self._ignored(name, directory, workspace, emit)
             with step.going_on("transferring context:") as progress:
-                await self._fetch(workspace, "", directory, (), progress, ignore)
+                await self._whole(stack, workspace, directory, f"context:{name}", ignore, progress)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(workspace.remove))
             raise
         return workspace
 
-    async def _ignored(self, name: str, directory: str, workspace: Workspace, emit: Emit) -> tuple[str, ...]:
+    async def _ignored(self, name: str, directory: str, workspace: Workspace, emit: Emit) -> Patterns:
         """What the directory's own ignore file says."""
         place = await asyncio.to_thread(workspace.directory, "ignore")
         step = Transfer(emit, self._context.clock, f"[context {name}] load {IGNORE_FILE}")
         with step.going_on("transferring context:") as progress:
             await self._fetch(workspace, place, directory, (IGNORE_FILE,), progress)
-        return tuple((await asyncio.to_thread(read_ignore, place)).lines())
+        return await asyncio.to_thread(read_ignore, place)
 
     async def _cached(self, name: str, stored: StoredImage, lent: Lent, emit: Emit) -> None:
         """A build cache of the client's; one that can't be had is no error."""

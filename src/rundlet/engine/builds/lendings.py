@@ -4,12 +4,14 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from rundlet.api.streams import Attachment
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.contexts import fetch_context, receive
+from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotFoundError
 from rundlet.transport import HttpClient
@@ -52,6 +54,8 @@ class Lent:
     since: float
     secrets: dict[str, bytes] = field(default_factory=dict)
     contexts: dict[str, Workspace] = field(default_factory=dict)
+    kept: dict[str, AsyncExitStack] = field(default_factory=dict)
+    """Of those contexts that stay after their builds: what is to be closed before their workspaces go."""
     agents: dict[str, AgentLines] = field(default_factory=dict)
     busy: int = 0
     taken: bool = False
@@ -60,8 +64,9 @@ class Lent:
 class Lendings:
     """By session, which is a name that the client has made up."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, kept: KeptContexts) -> None:
         self._context = context
+        self._kept = kept
         self._lent: dict[str, Lent] = {}
 
     def take(self, session: str) -> Lent:
@@ -84,23 +89,37 @@ class Lendings:
                 raise InvalidParameterError(f"secret {name} too big. max size {_SECRET_LIMIT >> 10}KB")
         self._of(session).secrets.update(secrets)
 
-    async def add_context(self, session: str, name: str, body: AsyncIterator[bytes]) -> None:
-        """Unpack ``body`` as the context ``name``. Raises BadContextError."""
+    async def add_context(self, session: str, name: str, body: AsyncIterator[bytes], announced: str = "") -> None:
+        """Unpack ``body`` as the context ``name``; over what there is of one that was ``announced``.
+
+        Raises BadContextError, NotFoundError.
+        """
         lent = self._of(session)
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
         await asyncio.to_thread(workspace.make)
         lent.busy += 1
         try:
-            await receive(workspace, body)
+            async with AsyncExitStack() as stack:
+                kept = await stack.enter_async_context(self._kept.using(announced, workspace))
+                await receive(workspace, body)
+                if kept is not None:
+                    kept.complete = True
+                    workspace.memo = kept.memo
+                await self._drop(lent, name)
+                lent.contexts[name], lent.kept[name] = workspace, stack.pop_all()
         except BaseException:
             await asyncio.shield(asyncio.to_thread(workspace.remove))
             raise
         finally:
             lent.busy -= 1
-        old = lent.contexts.get(name)
-        lent.contexts[name] = workspace
-        if old is not None:
-            await asyncio.to_thread(old.remove)
+
+    async def _drop(self, lent: Lent, name: str) -> None:
+        """Forget one context, if there is one of that name."""
+        stack, workspace = lent.kept.pop(name, None), lent.contexts.pop(name, None)
+        if stack is not None:
+            await stack.aclose()
+        if workspace is not None:
+            await asyncio.to_thread(workspace.remove)
 
     async def fetch(self, lent: Lent, urls: Iterable[str], http: HttpClient) -> None:
         """What contexts mean that are elsewhere, each under its URL. Raises BuildError, TransportError."""
@@ -126,9 +145,8 @@ class Lendings:
         lent.secrets.clear()
         for lines in lent.agents.values():
             lines.close()
-        for workspace in lent.contexts.values():
-            await asyncio.to_thread(workspace.remove)
-        lent.contexts.clear()
+        for name in list(lent.contexts):
+            await self._drop(lent, name)
 
     async def expire(self) -> None:
         """Forget what no build has come for."""

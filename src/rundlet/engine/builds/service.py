@@ -100,8 +100,8 @@ class BuildService:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.ended = asyncio.Event()
         """Set by each build's end."""
-        self.lendings = Lendings(context)
         self.kept = KeptContexts(context.layout, context.clock)
+        self.lendings = Lendings(context, self.kept)
         self._attester = attestations.Attester(context)
         self._results = Results(context, rooms)
         self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, self.kept, rooms.remover, rooms.urls)
@@ -146,10 +146,10 @@ class BuildService:
             raise InvalidParameterError("a secret is not base64") from exc
         self.lendings.add_secrets(session, secrets)
 
-    async def lend_context(self, session: str, name: str, body: AsyncIterator[bytes]) -> None:
-        """Raises BadContextError."""
+    async def lend_context(self, session: str, name: str, body: AsyncIterator[bytes], announced: str) -> None:
+        """Raises BadContextError, NotFoundError."""
         await self.lendings.expire()
-        await self.lendings.add_context(session, name, body)
+        await self.lendings.add_context(session, name, body, announced)
 
     async def announce_context(self, key: str, listing: ContextListing) -> ContextWanted:
         """What of a context the build that follows must bring. Raises InvalidParameterError."""

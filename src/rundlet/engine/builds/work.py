@@ -118,7 +118,7 @@ class Work:
         bases = BaseImageService(context, rooms.puller, self._auth, self._reporter, signed_only=request.signed_only)
         self.used = bases.used
         solver = Solver(request, context.images, bases, recorder, self._lease, self._reporter)
-        inputs = {name: workspace.context for name, workspace in self._lent.contexts.items()}
+        inputs = self._lent.contexts
         finder = SourceFinder(request, self._workspace, solver, bases, context.images, self._lease, inputs)
         extras = AddExtras(self._downloads, self._workspace, self._reporter, self._lent.secrets)
         solver.transfers = Transfers(

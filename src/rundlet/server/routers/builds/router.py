@@ -62,8 +62,8 @@ class BuildRouter:
         return answers.empty(204)
 
     async def context(self, call: Call) -> web.StreamResponse:
-        """Rundlet's own: a further context."""
-        await self._backend.lend_context(call["session"], call["name"], call.body())
+        """Rundlet's own: a further context, or what the engine wanted of one that was announced to it."""
+        await self._backend.lend_context(call["session"], call["name"], call.body(), call.text("context"))
         return answers.empty(204)
 
     async def listing(self, call: Call) -> web.StreamResponse:
