@@ -150,8 +150,13 @@ def test_times_are_rewritten_where_there_is_one_to_take(context: Context) -> Non
     layer = gzip.decompress(archive.blob(archive.manifest["layers"][1]["digest"]))
     with tarfile.open(fileobj=io.BytesIO(layer)) as members:
         assert [member.mtime for member in members] == [1000]
-    refused = context.build("-o", f"{output},dest=/nowhere")
-    assert "rewrite-timestamp=true without SOURCE_DATE_EPOCH is not supported by Rundlet" in refused.stderr
+    refused = context.build("-o", "type=image,rewrite-timestamp=perhaps", *date)
+    assert "invalid value perhaps: neither true nor false" in refused.stderr
+    # Without one it is built all the same.
+    for asked, warned in ((output, True), ("type=oci,rewrite-timestamp=false", False)):
+        done = context.build("-o", f"{asked},dest={context.path.parent / 'out.tar'}")
+        assert done.returncode == 0, done.stderr
+        assert ("rewrite-timestamp=true has no effect without SOURCE_DATE_EPOCH" in done.stderr) is warned
     refused = context.build("-o", "type=image,rewrite-timestamp=false", *date)
     assert "rewrite-timestamp=false with SOURCE_DATE_EPOCH is not supported by Rundlet" in refused.stderr
 
@@ -279,6 +284,42 @@ def test_a_cache_of_all_stages_travels_compressed(context: Context, registry: Re
     assert engine.field(name, "{{.Id}}") == engine.field("busybox", "{{.Id}}")
     engine.ok("rmi", name, "packed:8")
     engine.ok("rmi", "packed:7")
+
+
+def test_an_image_that_is_not_stored_is_cache(context: Context, registry: Registry) -> None:
+    """It goes to its registry, with all its platforms, and nothing here is called so."""
+    engine, name = context.engine, f"{registry.address}/not/stored"
+    engine.ok("tag", "busybox", f"{name}:1")
+    words = ("--platform", "linux/amd64,linux/arm64", "-t", f"{name}:1")
+    context.dockerfile("FROM scratch\nCOPY a /a\nLABEL not=stored\n")
+    said = context.ok(*words, "-o", f"type=image,name={name}:2,push=true,store=false,unpack=false,name-canonical=true")
+    assert "naming to" not in said
+    for tag in ("1", "2"):
+        index = json.loads(registry_document(registry, "not/stored", tag))
+        assert [one["platform"]["architecture"] for one in index["manifests"]] == ["amd64", "arm64"]
+    assert engine.field(f"{name}:1", "{{.Id}} {{.RepoDigests}}") == engine.field("busybox", "{{.Id}} {{.RepoDigests}}")
+    assert f"{name}:2" not in engine.ok("images", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}")
+    assert "CACHED" in context.ok("-o", "type=image,store=false")
+    made = ("images", "-aq", "--filter", "label=not=stored")
+    assert engine.ok(*made)
+    engine.ok("builder", "prune", "-f")
+    assert not engine.ok(*made)
+    # One that is stored beside it keeps its names, and is more than cache.
+    context.ok("-o", f"type=image,name={name}:3,push=true,store=false", "-o", "type=image,name=packed:9")
+    assert engine.field("packed:9", "{{.RepoTags}}") == "[packed:9]"
+    assert registry_document(registry, "not/stored", "3")
+    engine.ok("rmi", f"{name}:1", "packed:9")
+
+
+async def test_a_client_of_buildkit_stores_nothing(engine: Engine, context: Context, registry: Registry) -> None:
+    name = f"{registry.address}/not/kept:1"
+    files = Files({"context": context.path, "dockerfile": context.path})
+    async with buildx(engine.socket, files) as client:
+        await client.solve(
+            "r1", {}, Exporter("image", {"name": name, "push": "true", "store": "false", "unpack": "false"})
+        )
+    assert registry_document(registry, "not/kept", "1")
+    assert engine.cli("image", "inspect", name).returncode == 1
 
 
 def registry_document(registry: Registry, repository: str, reference: str) -> bytes:

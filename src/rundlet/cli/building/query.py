@@ -60,7 +60,13 @@ def tags(words: Iterable[str]) -> list[str]:
 def makes_image(wanted: Iterable[Output]) -> bool:
     """Whether an image is among what is wanted; it is when nothing is said."""
     wanted = list(wanted)
-    return not wanted or any(output.type in ("image", "docker") and not output.destination for output in wanted)
+    kinds = ("image", "docker")
+    return not wanted or any(one.type in kinds and not one.destination and _is_stored(one) for one in wanted)
+
+
+def _is_stored(output: Output) -> bool:
+    """Whether it is here afterwards."""
+    return output.attributes.get("store", "true").lower() in ("true", "1")
 
 
 def result_names(words: Iterable[str], wanted: Iterable[Output]) -> list[str]:
@@ -68,7 +74,7 @@ def result_names(words: Iterable[str], wanted: Iterable[Output]) -> list[str]:
     from rundlet.cli.reference import parse
 
     names = [*words]
-    for output in wanted:
+    for output in filter(_is_stored, wanted):
         names += filter(None, output.attributes.get("name", "").split(",") if output.type == "image" else ())
     return [str(parse(name).with_default_tag()) for name in names]
 

@@ -8,6 +8,7 @@ from rundlet.api.buildkit import StatusResponse, Vertex, VertexStatus
 from rundlet.api.builds import Output
 from rundlet.engine.buildkit.jobs import Job
 from rundlet.engine.buildkit.progress import digest_of, timestamp_of
+from rundlet.engine.builds.requests import is_stored
 from rundlet.errors import RundletError
 from rundlet.util.clock import Clock
 
@@ -29,6 +30,7 @@ class Exporting:
         kinds = [output.type for output in outputs if output.type in _NAMES]
         self._name = _NAMES[kinds[0]] if kinds else ""
         self.image = bool({"image", "docker", "oci"} & set(kinds))
+        self._named = any(map(is_stored, outputs))
         self._began = 0
 
     @asynccontextmanager
@@ -41,7 +43,7 @@ class Exporting:
         await self._say()
         if self.image:
             await self._status(f"writing image {metadata.get('containerimage.config.digest', '')}")
-            for name in filter(None, metadata.get("image.name", "").split(",")):
+            for name in filter(None, metadata.get("image.name", "").split(",") if self._named else ()):
                 await self._status(f"naming to {name}")
         try:
             yield

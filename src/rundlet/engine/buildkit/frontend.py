@@ -316,9 +316,8 @@ def _output(exporter: Exporter) -> Output:
     for name in ("dest", "context"):
         attributes.pop(name, None)
     attributes = {name: value for name, value in attributes.items() if _ANNOTATION.fullmatch(name) is None}
-    _drop(attributes, "unpack", lambda value: value in _TRUE)
-    _drop(attributes, "load", lambda value: value in _TRUE)
-    _drop(attributes, "store", lambda value: value in _TRUE)
+    for name in ("unpack", "load", "store"):
+        _drop(attributes, name, lambda value: value in _TRUE)
     return Output(kind, {name: value for name, value in attributes.items() if value})
 
 

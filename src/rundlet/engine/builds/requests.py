@@ -1,6 +1,6 @@
 """From the API's query to what the builder is asked to do; what can't be carried out is refused here, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -22,10 +22,15 @@ SPLIT = "platform-split"
 _FILES = frozenset({"tar", "local"})
 BY_DIGEST = "push-by-digest"
 """The attribute of an image that is pushed without a tag, and has no name here."""
+STORE = "store"
+"""The attribute of an image that is to be here afterwards; else it is what a build has in its cache."""
+UNPACK = "unpack"
+"""The attribute of an image whose layers are to be directories, too. What a build makes begins as one and stays one,
+nothing is unpacked for either answer."""
 REWRITE = "rewrite-timestamp"
 _IMAGES = packing.ATTRIBUTES | {"name", REWRITE}
 _ATTRIBUTES = dict.fromkeys(_FILES, frozenset({"name", SPLIT})) | {
-    "image": _IMAGES | {"push", BY_DIGEST, "name-canonical"},
+    "image": _IMAGES | {"push", BY_DIGEST, "name-canonical", STORE, UNPACK},
     "docker": _IMAGES,
     "oci": _IMAGES | {"tar"},
 }
@@ -49,7 +54,7 @@ def check(options: BuildOptions) -> None:
         for name in output.attrs:
             if name not in _ATTRIBUTES.get(output.type, {"name"}):
                 raise NotSupportedError(f"attribute {name} of output type {output.type}")
-        for name in (SPLIT, "push", BY_DIGEST, "name-canonical", "tar"):
+        for name in (SPLIT, "push", BY_DIGEST, "name-canonical", "tar", STORE, UNPACK):
             is_true(output.attrs.get(name, "true"))
         for name in names_of(output) if by_digest(output) else ():
             if not Reference.parse(name).name_only:
@@ -60,17 +65,27 @@ def check(options: BuildOptions) -> None:
     flag_of(options, MULTI_PLATFORM)
     if len(platforms(options)) > 1:
         _check_several(options)
-    dated = bool(options.build_args.get("SOURCE_DATE_EPOCH"))
     for output in options.outputs:
-        # What the build adds has no later times wherever there is such a date, and no other times where there is none.
-        if (wanted := output.attrs.get(REWRITE, "")) and is_true(wanted) != dated:
-            raise NotSupportedError(f"{REWRITE}={wanted} {'with' if dated else 'without'} SOURCE_DATE_EPOCH")
+        # What the build adds has no later times wherever there is such a date.
+        if (wanted := output.attrs.get(REWRITE, "")) and not is_true(wanted) and _is_dated(options):
+            raise NotSupportedError(f"{REWRITE}={wanted} with SOURCE_DATE_EPOCH")
     for source in options.cache_from:
         cache_reference(source, "cache-from")
     for target in options.cache_to:
         cache_reference(target, "cache-to")
     if options.memory < 0 or 0 < options.memory < (6 << 20):
         raise InvalidParameterError("Minimum memory limit allowed is 6MB")
+
+
+def without_effect(options: BuildOptions) -> list[str]:
+    """What is asked for and changes nothing, in words for the user."""
+    if _is_dated(options) or not any(is_true(output.attrs.get(REWRITE) or "false") for output in options.outputs):
+        return []
+    return [f"{REWRITE}=true has no effect without SOURCE_DATE_EPOCH"]
+
+
+def _is_dated(options: BuildOptions) -> bool:
+    return bool(options.build_args.get("SOURCE_DATE_EPOCH"))
 
 
 LOCAL = "input:"
@@ -143,11 +158,9 @@ def build_request(
     epoch = options.build_args.get("SOURCE_DATE_EPOCH")
     if epoch and not epoch.isdigit():
         raise InvalidParameterError(f"invalid SOURCE_DATE_EPOCH: {epoch}")
-    named = (output for output in options.outputs if not by_digest(output))
-    names = [tag for output in named for tag in names_of(output)]
     return BuildRequest(
         dockerfile=dockerfile,
-        tags=tuple(dict.fromkeys(_tag(tag) for tag in (*options.tags, *names))),
+        tags=names_by(options, options.outputs),
         target=options.target,
         arguments=options.build_args,
         labels=options.labels,
@@ -190,10 +203,28 @@ def _limits(options: BuildOptions) -> Limits:
     )
 
 
-def tagged(options: BuildOptions) -> bool:
-    """Whether the result gets its names: not where it only leaves as files."""
-    kinds = {output.type for output in options.outputs}
-    return not kinds or bool(kinds & {"image", "docker", "oci"})
+def is_stored(output: Output) -> bool:
+    return is_true(output.attrs.get(STORE, "true"))
+
+
+def stays(options: BuildOptions) -> bool:
+    """Whether what the build comes to is more than cache."""
+    return not options.outputs or any(map(is_stored, options.outputs))
+
+
+def names_here(options: BuildOptions) -> tuple[Reference, ...]:
+    """What the result is called here afterwards: nothing where it only leaves. Raises InvalidReferenceError."""
+    outputs = [output for output in options.outputs if output.type in packing.KINDS and is_stored(output)]
+    if options.outputs and not outputs:
+        return ()
+    return names_by(options, outputs)
+
+
+def names_by(options: BuildOptions, outputs: Iterable[Output]) -> tuple[Reference, ...]:
+    """What ``outputs`` call the result, but for those that know it by its digest. Raises InvalidReferenceError."""
+    named = (output for output in outputs if not by_digest(output))
+    names = [tag for output in named for tag in names_of(output)]
+    return tuple(dict.fromkeys(_tag(tag) for tag in (*options.tags, *names)))
 
 
 def travels(options: BuildOptions) -> bool:

@@ -23,8 +23,10 @@ from rundlet.engine.builds.requests import (
     by_digest,
     cache_reference,
     flag_of,
+    is_stored,
     is_whole,
     may_fail,
+    names_by,
     names_of,
 )
 from rundlet.engine.builds.rich import RichReporter
@@ -87,7 +89,7 @@ class Results:
         outputs: list[dict[str, Any]] = []
         for index, output in enumerate(options.outputs):
             if output.type == "image":
-                await self._published(output, targets.get(index, image.manifest), image, request, options, emit)
+                await self._published(output, targets.get(index, image.manifest), image, options, emit)
             elif output.type in _ARCHIVES:
                 chosen = _archived(request.tags, image, targets.get(index), targets.get(MAIN))
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
@@ -128,22 +130,24 @@ class Results:
         output: Output,
         target: Descriptor,
         image: Image,
-        request: BuildRequest,
         options: BuildOptions,
         emit: Callable[[Any], None],
     ) -> None:
         """An image goes to its registries, and gets the names that have its digest in them."""
         untagged = _digest_names(output)
+        names = untagged or names_by(options, [output])
         if is_true(output.attrs.get("push", "false")):
-            if not request.tags and not untagged:
+            if not names:
                 raise InvalidParameterError("tag is needed when pushing to registry")
-            for tag in () if untagged else request.tags:
-                await self._push(tag, options, emit)
-            for name in untagged:
+            for name in names:
+                if is_stored(output) and not untagged:
+                    await self._push(name, options, emit)
+                    continue
+                # What has no name here is pushed as what it is.
                 credentials = credentials_for(options.auth, name)
                 await self._rooms.pusher.push_content(name, image, target, credentials=credentials)
-        if is_true(output.attrs.get("name-canonical", "false")):
-            for name in untagged or request.tags:
+        if is_stored(output) and is_true(output.attrs.get("name-canonical", "false")):
+            for name in names:
                 self._context.images.add_digest(image, name.trimmed().with_digest(target.digest))
 
     async def _push(self, reference: Reference, options: BuildOptions, emit: Callable[[Any], None]) -> None:

@@ -47,10 +47,12 @@ from rundlet.engine.builds.requests import (
     check,
     flag_of,
     is_whole,
+    names_here,
     platforms,
-    tagged,
+    stays,
     travels,
     with_platform,
+    without_effect,
 )
 from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
@@ -236,6 +238,8 @@ class BuildService:
                     emit(calls.answer(options.call, found, verdict, options).message())
                     return None
                 checks.say(verdict, reporter, options)
+                for warning in without_effect(options):
+                    reporter.warning(warning)
                 await self.lendings.fetch(lent, filter(is_remote, options.contexts.values()), self._rooms.http)
                 try:
                     return await self._build(found, options, workspace, lent, lease, reporter, emit)
@@ -265,10 +269,9 @@ class BuildService:
         targets = await self._targets(built, options, found, workspace, lease)
         target = targets.get(MAIN)
         context.events.publish("image", "create", str(image.id), {**image.labels, "name": str(image.id)})
-        if tagged(options):
-            for reference in main.request.tags:
-                await context.images.tag(image, reference, target or image.manifest)
-                context.events.publish("image", "tag", str(image.id), {**image.labels, "name": reference.familiar})
+        for reference in names_here(options):
+            await context.images.tag(image, reference, target or image.manifest)
+            context.events.publish("image", "tag", str(image.id), {**image.labels, "name": reference.familiar})
         images, stages = [one.image for one in built], [stage for one in built for stage in one.stages]
         aux = await self._results.finish(main.state, main.request, options, emit, targets, images, stages)
         if options.recorded:
@@ -279,7 +282,7 @@ class BuildService:
         for one in built:
             # What the classic builder's stages come to are images like others, but for their names.
             for result in {image.id: image for image in (one.image, *(() if options.rich else one.stages))}.values():
-                await asyncio.to_thread(self._settle, result)
+                await asyncio.to_thread(self._settle, result, stays=stays(options))
         return main.state
 
     async def _solved(
@@ -394,8 +397,9 @@ class BuildService:
             for one in built
         }
 
-    def _settle(self, image: Image) -> None:
-        self._rooms.cache.mark_result(image)
+    def _settle(self, image: Image, *, stays: bool) -> None:
+        if stays:
+            self._rooms.cache.mark_result(image)
         self._rooms.cache.flush()
 
     @asynccontextmanager
