@@ -182,6 +182,31 @@ def test_whiteouts_become_overlayfs_ones(snapshotter: OverlaySnapshotter) -> Non
     assert sorted(os.listdir(root)) == ["etc", "kept", "opaque", "replaced"]
 
 
+def test_what_aufs_left_in_layers(snapshotter: OverlaySnapshotter) -> None:
+    """Its own files go; those that hard links lead to, after the links are made."""
+    root = _layer(
+        archive(
+            [
+                member(".wh..wh.aufs", data=b""),
+                member(".wh..wh.orph", tarfile.DIRTYPE),
+                member(".wh..wh.orph/x", data=b"1"),
+                member(".wh..wh.plnk", tarfile.DIRTYPE),
+                member(".wh..wh.plnk/115.20", data=b"twice", mode=0o640, uid=5),
+                member(".wh..wh.plnk/115.21", data=b"unused"),
+                member(".wh..wh.plnk/link", tarfile.SYMTYPE, linkname="/etc"),
+                member("etc/one", tarfile.LNKTYPE, linkname=".wh..wh.plnk/115.20"),
+                member("other", tarfile.LNKTYPE, linkname="./.wh..wh.plnk/115.20"),
+                member("etc/.wh..wh.plnk/x", data=b"no such place"),
+            ]
+        ),
+        snapshotter,
+    )
+    assert sorted(os.listdir(root)) == ["etc", "other"] and os.listdir(root / "etc") == ["one"]
+    found = (root / "other").stat()
+    assert (found.st_ino, found.st_nlink) == ((root / "etc/one").stat().st_ino, 2)
+    assert ((root / "other").read_text(), stat.S_IMODE(found.st_mode), found.st_uid) == ("twice", 0o640, 5)
+
+
 def test_later_entries_replace_earlier_ones(snapshotter: OverlaySnapshotter) -> None:
     root = _layer(
         archive(

@@ -33,6 +33,7 @@ from rundlet.storage.tree import remove_tree
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
 AUFS_PRIVATE: Final = b".wh..wh."
+AUFS_LINKS: Final = b".wh..wh.plnk"
 OPAQUE_LIMIT: Final = 50_000
 """Opaque directories of one layer; more would be an attack on the engine's memory."""
 _OPEN_DIRECTORIES: Final = 256
@@ -128,6 +129,7 @@ class Applier:
         self._open: dict[bytes, int] = {b"": root_fd}
         self._directories: dict[bytes, Entry] = {}
         self._whiteouts: set[bytes] = set()
+        self._linked = False
         self.opaque: set[bytes] = set()
         self.entries = 0
         self.size = 0
@@ -140,6 +142,9 @@ class Applier:
             self.entries += 1
             if entry.name:
                 self._entry(entry)
+        if self._linked:
+            self._forget_open()
+            self._guard("remove", AUFS_LINKS, remove_tree, self._root, AUFS_LINKS)
         for name, entry in sorted(self._directories.items(), reverse=True):
             self._guard("set attributes of", name, self._finish_directory, name, entry)
 
@@ -154,7 +159,10 @@ class Applier:
         if base.startswith(WHITEOUT):
             self._whiteout(directory, base, entry)
         elif AUFS_PRIVATE in entry.name and any(w.startswith(AUFS_PRIVATE) for w in directory.split(b"/")):
-            return  # what the old aufs driver kept for itself
+            # What the old aufs driver kept for itself. Hard links lead to some of it: those files stay until the end.
+            if directory == AUFS_LINKS and entry.type == tar.REGULAR:
+                self._linked = True
+                self._make(directory, base, entry)
         else:
             self._make(directory, base, entry)
 
