@@ -32,7 +32,10 @@ def store(context: Context, server: str, username: str, password: str, token: st
         from rundlet.client.wire import dumps
 
         user, secret = (TOKEN_USER, token) if token else (username, password)
-        call_helper(helper, "store", dumps({"ServerURL": server, "Username": user, "Secret": secret}))
+        try:
+            call_helper(helper, "store", dumps({"ServerURL": server, "Username": user, "Secret": secret}))
+        except CommandError as exc:
+            raise CommandError(f"Error saving credentials: {exc.message}") from exc
         # An empty entry tells other programs that there is a login for this server.
         auths[server] = {}
         _write(context, config)

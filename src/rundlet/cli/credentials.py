@@ -22,6 +22,7 @@ TOKEN_USER = "<token>"  # noqa: S105 - the user name by which helpers mark an id
 NOBODY = "e30="
 """What :func:`encode` makes of no credentials; base64 is a library that takes a while to load."""
 NOT_FOUND = "credentials not found in native keychain"
+_DOING = {"get": "getting", "store": "storing", "erase": "erasing", "list": "listing"}
 
 
 def config_key(domain: str) -> str:
@@ -57,20 +58,50 @@ def helper_for(config: dict[str, Any], server: str) -> str:
 
 
 def call_helper(name: str, action: str, data: str) -> str:
-    """Run a credential helper. Raises CommandError with what it said."""
+    """Run a credential helper; what it says besides is the user's to read. Raises CommandError with its answer."""
     import subprocess
 
     program = f"docker-credential-{name}"
     try:
-        done = subprocess.run([program, action], input=data.encode(), capture_output=True, check=False)
+        done = subprocess.run([program, action], input=data.encode(), stdout=subprocess.PIPE, check=False)
     except OSError as exc:
-        raise CommandError(f"error getting credentials - err: exec: {program}: {exc.strerror}") from exc
+        known = isinstance(exc, FileNotFoundError | PermissionError)
+        why = "executable file not found in $PATH" if known else (exc.strerror or "").lower()
+        raise HelperError(action, f'exec: "{program}": {why}') from exc
     output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
         if output == NOT_FOUND:
             return ""
-        raise CommandError(f"error getting credentials - err: exit status {done.returncode}, out: `{output}`")
+        raise HelperError(action, _ended(done.returncode), output)
     return output
+
+
+class HelperError(CommandError):
+    """A credential helper did not do what it was asked for."""
+
+    def __init__(self, action: str, why: str, output: str = "") -> None:
+        super().__init__(f"error {_DOING[action]} credentials - err: {why}, out: `{output}`")
+
+
+def _ended(code: int) -> str:
+    if code > 0:
+        return f"exit status {code}"
+    import signal
+
+    return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
+
+
+def _told(name: str, action: str, text: str) -> dict[str, str]:
+    """What a helper's answer says: texts by name. Raises HelperError, which does not show what may be a secret."""
+    from rundlet.client.wire import DecodeError, loads
+
+    try:
+        found = loads(text) if text else {}
+    except DecodeError as exc:
+        raise HelperError(action, f"the answer of docker-credential-{name} is not JSON") from exc
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise HelperError(action, f"the answer of docker-credential-{name} is not an object of texts")
+    return found
 
 
 def from_environment() -> dict[str, Any]:
@@ -92,42 +123,60 @@ def from_environment() -> dict[str, Any]:
 
 
 def lookup(context: Context, server: str) -> dict[str, str]:
-    """{username, password, identitytoken, serveraddress} for a key of :func:`config_key`; empty when unknown."""
+    """{username, password, identitytoken, serveraddress} for a key of :func:`config_key`; empty when unknown.
+
+    Raises CommandError.
+    """
     found = _from_file(from_environment(), server)
     if found:
         return found
     config = with_detected_store(context.config)
     helper = helper_for(config, server)
     if helper:
-        from rundlet.client.wire import loads
-
         try:
-            text = call_helper(helper, "get", server)
+            told = _told(helper, "get", call_helper(helper, "get", server))
         except CommandError:
             if contains_auth(context.config):
                 raise
-            text = ""  # nobody asked for this helper: without a desktop or a key it has nothing to say
-        if not text:
+            told = {}  # nobody asked for this helper: without a desktop or a key it has nothing to say
+        name, secret = told.get("Username", ""), told.get("Secret", "")
+        if not name and not secret:
             return {}
-        found = loads(text)
-        if found.get("Username") == TOKEN_USER:
-            return {"identitytoken": found["Secret"], "serveraddress": server}
-        return {"username": found["Username"], "password": found["Secret"], "serveraddress": server}
+        if name == TOKEN_USER:
+            return {"identitytoken": secret, "serveraddress": server}
+        return {"username": name, "password": secret, "serveraddress": server}
     return _from_file(config.get("auths", {}), server)
 
 
-def every_login(context: Context) -> dict[str, dict[str, str]]:
-    """What :func:`lookup` finds for each registry that there is anything for. Raises CommandError."""
+def every_login(context: Context, *, warn: bool = False) -> dict[str, dict[str, str]]:
+    """What :func:`lookup` finds for each registry that there is anything for.
+
+    ``warn`` of what can't be read, once, and leave it out. Raises CommandError without it.
+    """
+    problems: list[str] = []
+    found = {}
+    for server in _servers(context, problems):
+        try:
+            found[server] = lookup(context, server)
+        except CommandError as exc:
+            problems.append(exc.message)
+    if problems and not warn:
+        raise CommandError(problems[0])
+    for text in dict.fromkeys(problems):
+        sys.stderr.write(f"WARNING: {text}\n")
+    return {server: credentials for server, credentials in found.items() if credentials}
+
+
+def _servers(context: Context, problems: list[str]) -> list[str]:
     config = context.config
     servers = {*config.get("auths", ()), *config.get("credHelpers", ()), *from_environment()}
     store = config.get("credsStore")
     if store:
-        from rundlet.client.wire import loads
-
-        listed = call_helper(store, "list", "")
-        servers |= set(loads(listed)) if listed else set()
-    found = {server: lookup(context, server) for server in sorted(servers)}
-    return {server: credentials for server, credentials in found.items() if credentials}
+        try:
+            servers |= set(_told(store, "list", call_helper(store, "list", "")))
+        except CommandError as exc:
+            problems.append(exc.message)
+    return sorted(servers)
 
 
 def _hostname(key: str) -> str:
@@ -145,7 +194,10 @@ def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
         from binascii import a2b_base64
 
         try:
-            name, _, password = a2b_base64(str(entry["auth"])).decode().partition(":")
+            text = "".join(str(entry["auth"]).split())
+            name, colon, password = a2b_base64(text, strict_mode=True).decode().partition(":")
+            if not (name and colon):
+                raise ValueError
         except ValueError as exc:
             raise CommandError(f"invalid auth configuration for {server} in config.json") from exc
         out["username"], out["password"] = name, password.rstrip("\0")
@@ -179,6 +231,13 @@ def encode(credentials: dict[str, str]) -> str:
 
 
 def registry_headers(context: Context, domain: str) -> dict[str, str]:
-    """The header that carries the user's credentials for ``domain``; none when there are none."""
-    found = lookup(context, config_key(domain))
+    """The header that carries the user's credentials for ``domain``; none when there are none.
+
+    What keeps from reading them is warned of: what is for everybody is had without, as with Docker's command line.
+    """
+    try:
+        found = lookup(context, config_key(domain))
+    except CommandError as exc:
+        sys.stderr.write(f"WARNING: {exc.message}\n")
+        return {}
     return {"X-Registry-Auth": encode(found)} if found else {}

@@ -186,7 +186,7 @@ def test_a_credential_helper(context: Context, tmp_path: Path, monkeypatch: pyte
     assert "s" not in json.loads((tmp_path / "config.json").read_text())["auths"][INDEX_SERVER]
 
 
-@pytest.mark.parametrize("auth", [5, "ä", "a", "/w=="])
+@pytest.mark.parametrize("auth", [5, "ä", "a", "/w==", "%%%", "YWFh", "OnBhc3M="])
 def test_an_entry_that_is_none(context: Context, tmp_path: Path, auth: object) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"auths": {"a.b": {"auth": auth}}}))
     with pytest.raises(CommandError, match="invalid auth configuration for a"):

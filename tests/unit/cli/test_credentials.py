@@ -122,3 +122,69 @@ def test_the_environment_comes_first(
         monkeypatch.setenv("DOCKER_AUTH_CONFIG", text)
         assert credentials.lookup(context, "registry.test")["username"] == "stored"
         assert "Failed to create credential store from DOCKER_AUTH_CONFIG" in capsys.readouterr().err
+
+
+# ── helpers that do not help ─────────────────────────────────────────────────────────────────────────────────
+
+ANSWERS = {
+    "rubbish": ("echo this is my secret", "the answer of docker-credential-test is not JSON"),
+    "list": ("echo '[1]'", "the answer of docker-credential-test is not an object of texts"),
+    "number": ("echo '{\"Username\": 5}'", "the answer of docker-credential-test is not an object of texts"),
+    "failure": ("echo the vault is locked; exit 2", "exit status 2, out: `the vault is locked`"),
+    "silence": ("exit 3", "exit status 3, out: ``"),
+    "kill": ("kill -9 $$", "signal: killed, out: ``"),
+}
+
+
+def configure(context: Any, config: dict[str, Any]) -> None:
+    Path(context.config_directory).mkdir(exist_ok=True)
+    Path(context.config_directory, "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_helper_that_does_not_help_is_warned_of(
+    context: Any, programs: Path, capfd: pytest.CaptureFixture[str], answer: str
+) -> None:
+    """A pull of what is for everybody goes on without, as Docker's; a secret in the answer is not shown."""
+    command, words = ANSWERS[answer]
+    install(programs, "docker-credential-test", f"#!/bin/sh\ncat >/dev/null\n{command}\n")
+    configure(context, {"credsStore": "test"})
+    assert credentials.registry_headers(context, SERVER) == {}
+    told = capfd.readouterr().err
+    assert told.startswith("WARNING: error getting credentials - err: ")
+    assert words in told
+    assert "my secret" not in told
+    with pytest.raises(CommandError):
+        credentials.lookup(context, SERVER)
+
+
+def test_a_helper_that_is_not_there(context: Any, programs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    install(programs, "docker-credential-other", HELPER.format(kept=programs / "kept"))
+    (programs / "docker-credential-other").chmod(0o644)
+    for name in ("gone", "other"):
+        configure(context, {"credsStore": name, "auths": {"a.example": {}, "b.example": {}}})
+        why = f'exec: "docker-credential-{name}": executable file not found in $PATH, out: ``'
+        assert registry_config(context) == {}
+        assert capfd.readouterr().err == (
+            f"WARNING: error listing credentials - err: {why}\nWARNING: error getting credentials - err: {why}\n"
+        )
+        with pytest.raises(CommandError) as caught:
+            credential_store.store(context, SERVER, "someone", "secret", "")
+        assert str(caught.value) == f"Error saving credentials: error storing credentials - err: {why}"
+        with pytest.raises(CommandError, match="error listing credentials"):
+            credentials.every_login(context)
+
+
+def test_a_helper_that_knows_nobody(context: Any, programs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    configure(context, {"credsStore": "test"})
+    for answer in ("echo '{}'", "true", 'echo "credentials not found in native keychain"; exit 1'):
+        install(programs, "docker-credential-test", f"#!/bin/sh\ncat >/dev/null\n{answer}\n")
+        assert credentials.lookup(context, SERVER) == {}
+    assert capfd.readouterr().err == ""
+
+
+def test_what_a_helper_says_besides_is_heard(context: Any, programs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    install(programs, "docker-credential-test", "#!/bin/sh\necho touch your key >&2\n")
+    configure(context, {"credsStore": "test"})
+    assert credentials.lookup(context, SERVER) == {}
+    assert capfd.readouterr().err == "touch your key\n"

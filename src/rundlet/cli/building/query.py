@@ -204,5 +204,5 @@ def registry_config(context: Context) -> dict[str, str]:
         return {}
     from rundlet.cli.credentials import encode, every_login
 
-    found = every_login(context)
+    found = every_login(context, warn=True)
     return {"X-Registry-Config": encode(found)} if found else {}  # type: ignore[arg-type]
