@@ -39,6 +39,9 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
     def load_dockers(one: Contender) -> float:
         return _load(one, str(directory / "docker.tar"))
 
+    def load_ours(one: Contender) -> float:
+        return _load(one, str(directory / "rundlet.tar"))
+
     def _load(one: Contender, path: str) -> float:
         run(one.command("rmi", big))
         settle_disk(one, Path(path))
@@ -65,6 +68,8 @@ def image_rows(big: str, directory: Path, *, quick: bool) -> list[Row]:
         Row("`load` of the big image, as each saved it", "ms", few, load, before=fetch_and_save, after=forget,
             limits=(Limit("docker", 0.3),)),
         Row("`load` of the big image, as docker saved it (not compressed)", "ms", few, load_dockers,
+            before=fetch_and_save, after=forget, limits=(Limit("docker", 0.3),)),
+        Row("`load` of the big image, as rundlet saved it (compressed)", "ms", few, load_ours,
             before=fetch_and_save, after=forget, limits=(Limit("docker", 0.3),)),
         Row(f"`images` with {MANY:,} images", "ms", some, lambda one: milliseconds(one.command("images")),
             before=load_many, after=forget_many, at_most=100, without=("podman",)),
