@@ -14,7 +14,7 @@ from rundlet.oci import mediatype
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.registry import Credentials, Registry
-from rundlet.registry.errors import LoginError, RegistryError
+from rundlet.registry.errors import LoginError, ManifestUnknownError, RegistryError
 from rundlet.registry.retry import Retry
 from rundlet.transport import HttpClient
 from rundlet.transport.auth import AuthenticationError
@@ -148,6 +148,44 @@ async def test_what_is_no_answer_is_one_line(
     with pytest.raises(
         RundletError, match=f'^Get "http://{server.host}/v2/{TAG_PATH}": malformed HTTP response: {words}$'
     ):
+        await registry.fetcher(server.name()).resolve(server.name())
+
+
+PAGE = b"<html>" + b"please log in to the hotel's network " * 10_000
+
+
+async def test_refusals_with_long_pages(registry: Registry, server: LyingRegistry) -> None:
+    """What counts is what they refuse, and that it is one line."""
+    server.answers[""] = says(PAGE, 404)
+    server.answers[TAG_PATH] = says(PAGE, 404)
+    with pytest.raises(ManifestUnknownError):
+        await registry.fetcher(server.name()).resolve(server.name())
+    server.answers[TAG_PATH] = says(gzip.compress(PAGE), 403, Content_Encoding="gzip")
+    with pytest.raises(RegistryError, match=r"^error parsing HTTP 403 .*<html>please log in") as caught:
+        await registry.fetcher(server.name()).resolve(server.name())
+    assert len(str(caught.value)) < 1200
+    answers = iter([says(PAGE, 500), says(BLOB)])
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await next(answers)(request)
+
+    server.answers[BLOB_PATH] = handler
+    assert await fetched(registry, server) == BLOB
+    basic = says(PAGE, 401, WWW_Authenticate='Basic realm="x"')
+
+    async def wants_password(request: web.Request) -> web.StreamResponse:
+        right = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
+        return await (right if "Authorization" in request.headers else basic)(request)
+
+    server.answers[TAG_PATH] = wants_password
+    fetcher = registry.fetcher(server.name(), Credentials("ann", "pass"))
+    assert (await fetcher.resolve(server.name())).digest == Digest.of(MANIFEST)
+
+
+async def test_a_token_server_with_long_pages(registry: Registry, server: LyingRegistry) -> None:
+    server.answers[""] = server.answers[TAG_PATH] = wants_token(server)
+    server.answers["/token"] = says(PAGE * 10, 403)
+    with pytest.raises(AuthenticationError, match=r"error parsing HTTP 403 response body: .*<html>"):
         await registry.fetcher(server.name()).resolve(server.name())
 
 

@@ -112,7 +112,7 @@ def _store(keeper: Keeper, text: str) -> str:
     try:
         given = loads(text)
     except DecodeError as exc:
-        raise HelperError(f"invalid credentials: {exc}") from exc
+        raise HelperError("invalid credentials: not JSON") from exc  # what it is may hold a secret
     server, user = _field(given, "ServerURL"), _field(given, "Username")
     if not server:
         raise HelperError("no credentials server URL")

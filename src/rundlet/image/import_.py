@@ -107,7 +107,7 @@ async def download(http: HttpClient, url: str, progress: OnProgress) -> AsyncGen
     address = url if "://" in url else f"http://{url}"
     async with http.send(Request("GET", address)) as response:
         if response.status != 200:
-            body = await response.read(ERROR_LIMIT)
+            body = await response.beginning(ERROR_LIMIT)
             told = printable(body.decode(errors="replace"))
             raise RemoteArchiveError(without_password(address), response.status, printable(response.reason), told)
         # Said only now: an error before it becomes the whole answer, with its own status.

@@ -97,7 +97,7 @@ class Server:
             request = Request("GET", f"{base}/v2/", verify=self.endpoint.verify, idle=idle)
             try:
                 async with self.http.send(request) as response:
-                    await response.read(ERROR_LIMIT)
+                    await response.beginning(ERROR_LIMIT)
                     if response.status == 401:
                         self.authorizer.learn(response)
                     # A TLS server answers 400 to plain HTTP.
@@ -167,7 +167,7 @@ class Connection:
                 if response.status != 401:
                     yield response
                     return
-                content = await response.read(ERROR_LIMIT)
+                content = await response.beginning(ERROR_LIMIT)
                 stayed = at_home and origin(response.url) == origin(home)
                 if fresh or not stayed or not self._server.authorizer.learn(response, scopes):
                     raise from_answer(401, response.reason, response.headers, content)
@@ -205,7 +205,8 @@ class Connection:
         while True:
             try:
                 async with self.stream(method, path, scopes=scopes, headers=headers, body=body, idle=idle) as response:
-                    content = await response.read(limit)
+                    good = response.status in accept
+                    content = await (response.read(limit) if good else response.beginning(ERROR_LIMIT))
                     answer = Answer(response.status, response.reason, response.headers, content, response.url)
                 if answer.status not in accept:
                     raise from_answer(answer.status, answer.reason, answer.headers, answer.body)

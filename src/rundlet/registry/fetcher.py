@@ -202,7 +202,7 @@ class Fetcher:
         headers = {"Range": f"bytes={start}-"} if start and ranges else {}
         async with connection.stream("GET", path, scopes=self._scopes, headers=headers) as response:
             if response.status not in (200, 206):
-                body = await response.read(ERROR_LIMIT)
+                body = await response.beginning(ERROR_LIMIT)
                 raise _no_blob(from_answer(response.status, response.reason, response.headers, body))
             skip = bytes_to_skip(response, descriptor, start)
             position = start - skip

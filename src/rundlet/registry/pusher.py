@@ -160,7 +160,7 @@ class RepositoryPusher:
             length=0 if body is None else body.length,
             idle=COMMIT_IDLE,
         ) as response:
-            content = await response.read(ERROR_LIMIT)
+            content = await response.beginning(ERROR_LIMIT)
             answer = Answer(response.status, response.reason, response.headers, content, response.url)
         if answer.status not in accept:
             raise from_answer(answer.status, answer.reason, answer.headers, answer.body)

@@ -24,6 +24,7 @@ from rundlet.util.clock import Clock, SystemClock
 
 CLIENT_ID = "rundlet"
 TOKEN_LIMIT = 1 << 20
+REFUSAL_LIMIT = 64 << 10
 DEFAULT_LIFETIME = 60.0
 MARGIN = 10.0
 
@@ -183,11 +184,14 @@ class Authorizer:
         same_host = origin(realm)[1] == origin(url)[1]
         request = _token_request(realm, challenge.parameters.get("service", ""), scopes, credentials)
         request = msgspec.structs.replace(request, verify=verify or not same_host)
+        return self._decode(url, await self._answer(url, request))
+
+    async def _answer(self, url: str, request: Request) -> bytes:
+        """The token server's answer. Raises AuthenticationError."""
         async with self._http.send(request) as response:
-            body = await response.read(TOKEN_LIMIT)
             if response.status != 200:
-                raise _refused(url, response, body)
-        return self._decode(url, body)
+                raise _refused(url, response, await response.beginning(REFUSAL_LIMIT))
+            return await response.read(TOKEN_LIMIT)
 
     def _decode(self, url: str, body: bytes) -> _Token:
         try:
@@ -214,11 +218,7 @@ class Authorizer:
         request = Request(
             "GET", _with_query(realm, query), authorization=basic(credentials), verify=verify, follow=False
         )
-        async with self._http.send(request) as response:
-            body = await response.read(TOKEN_LIMIT)
-            if response.status != 200:
-                raise _refused(url, response, body)
-        return self._decode(url, body).refresh
+        return self._decode(url, await self._answer(url, request)).refresh
 
 
 def challenges_of(headers: Mapping[str, str]) -> list[Challenge]:

@@ -139,6 +139,8 @@ def _dial(exc: aiohttp.ClientConnectorError) -> tuple[Kind, str]:
     number = error.errno or 0
     if number == 0 and "Connect call failed" in str(error):
         number = errno.ECONNREFUSED
+    if number == 0 and not str(error):
+        return "unreachable", "EOF"  # it hung up instead of answering the TLS handshake
     kind: Kind = "refused" if number == errno.ECONNREFUSED else "unreachable"
     words = _ERRNO_WORDS.get(number) or (os.strerror(number).lower() if number else str(error))
     return kind, f"dial tcp {address}: connect: {words}"

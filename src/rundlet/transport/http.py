@@ -89,8 +89,25 @@ class Response:
                 raise BodyTooLargeError(self.url, limit)
             parts.append(chunk)
         body = b"".join(parts)
-        zipped = self.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
-        return self._unzipped(body, limit) if zipped and body else body
+        return self._unzipped(body, limit) if self._zipped and body else body
+
+    async def beginning(self, limit: int) -> bytes:
+        """The body's first bytes, for what a server says of a refusal: its page may be of any length."""
+        body = b""
+        async for chunk in self.chunks():
+            body += chunk[: limit - len(body)]
+            if len(body) == limit:
+                break
+        if not self._zipped or not body:
+            return body
+        try:
+            return zlib.decompressobj(wbits=31).decompress(body, limit)
+        except zlib.error:
+            return body
+
+    @property
+    def _zipped(self) -> bool:
+        return self.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
 
     def _unzipped(self, body: bytes, limit: int) -> bytes:
         decoder = zlib.decompressobj(wbits=31)

@@ -40,6 +40,7 @@ KEY = ConnectionKey("reg.example", 443, True, True, None, None, None)
             "unresolved",
             "dial tcp: lookup reg.example: server misbehaving",
         ),
+        (ConnectionResetError(), "unreachable", "EOF"),
     ],
 )
 def test_dialling(error: OSError, kind: str, words: str) -> None:
