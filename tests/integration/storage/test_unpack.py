@@ -107,12 +107,32 @@ def _two_members(data: bytes) -> bytes:
     return gzip.compress(data[:5000]) + gzip.compress(data[5000:]) + bytes(512)
 
 
+def _skipped(number: int) -> bytes:
+    """A zstd frame with something that is no data."""
+    return bytes((number, 0x2A, 0x4D, 0x18, 5, 0, 0, 0)) + b"hello"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("lz4", b"\x04\x22\x4d\x18"), ("lz4", b"\x02\x21\x4c\x18"), ("compress", b"\x1f\x9d\x90"), ("zip", b"PK\3\4")],
+)
+@pytest.mark.parametrize("length", [5, 5000])
+def test_compressions_that_can_not_be_read(
+    name: str, start: bytes, length: int, snapshotter: OverlaySnapshotter, tmp_path: Path
+) -> None:
+    with pytest.raises(LayerError, match=f"^unsupported compression: {name} "):
+        _unpack(start.ljust(length, b"x"), snapshotter)
+    _nothing_left(snapshotter, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "compress"),
     [
         ("gzip", gzip.compress),
         ("gzip", _two_members),
         ("zstd", zstd.compress),
+        ("zstd", lambda data: _skipped(0x50) + zstd.compress(data)),
+        ("zstd", lambda data: zstd.compress(data[:5000]) + _skipped(0x5F) + zstd.compress(data[5000:])),
         ("bzip2", bz2.compress),
         ("xz", lzma.compress),
         ("none", bytes),

@@ -125,6 +125,23 @@ def test_v7_and_star() -> None:
     assert _read(_sealed(header))[0].name == b"prefix/file"
 
 
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (b"usr/lib/deep", b"usr/lib/deep/file"),
+        (b"14777777777\0" + b"14777777777\0", b"file"),  # times
+        (b"\x80" + bytes(10) + b"\1", b"file"),
+        (b"\xff" * 12, b"file"),
+        (b"d\xfcr", b"file"),
+        (b"14777777777\0" + b"no time", b"14777777777/file"),
+    ],
+)
+def test_the_prefix_that_old_docker_wrote_where_gnu_has_times(where: bytes, name: bytes) -> None:
+    header = _header("file", tarfile.GNU_FORMAT)
+    header[345 : 345 + len(where)] = where
+    assert _read(_sealed(header))[0].name == name
+
+
 def test_types_without_data_have_none_whatever_their_size_says() -> None:
     header = _header("d", type=tarfile.DIRTYPE)
     header[124:136] = b"00000001000\0"

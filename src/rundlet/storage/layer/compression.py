@@ -29,6 +29,15 @@ _MAGIC: Final = (
     ("zstd", b"\x28\xb5\x2f\xfd"),
     ("bzip2", b"BZh"),
     ("xz", b"\xfd7zXZ\0"),
+    *(
+        ("zstd", bytes((number, 0x2A, 0x4D, 0x18))) for number in range(0x50, 0x60)
+    ),  # frames to be skipped, as pzstd has
+)
+_REFUSED: Final = (
+    ("lz4", b"\x04\x22\x4d\x18"),
+    ("lz4", b"\x02\x21\x4c\x18"),
+    ("compress", b"\x1f\x9d"),
+    ("zip", b"PK\x03\x04"),
 )
 _LONGEST: Final = 6
 _ERRORS: Final = (
@@ -65,6 +74,14 @@ def detect(start: bytes) -> str:
     return "none"
 
 
+def _known(start: bytes) -> str:
+    """As :func:`detect`. Raises LayerError for what is known and can't be read, which is never a tar."""
+    for name, magic in _REFUSED:
+        if start.startswith(magic):
+            raise LayerError(f"unsupported compression: {name} (gzip, zstd, bzip2 and xz can be read)")
+    return detect(start)
+
+
 class Inflater:
     """Takes a stream in pieces of any size, gives the plain bytes in pieces of at most :data:`PIECE`."""
 
@@ -82,13 +99,13 @@ class Inflater:
             if len(self._start) < _LONGEST:
                 return
             data, self._start = self._start, b""
-            self.compression = detect(data)
+            self.compression = _known(data)
         yield from self._inflate(data)
 
     def finish(self) -> Iterator[bytes]:
         """What is left at the end of the stream. Raises LayerError when the end is missing."""
         if not self.compression:
-            self.compression = detect(self._start)
+            self.compression = _known(self._start)
             yield from self._inflate(self._start)
         if self._member is not None:
             raise LayerError("unexpected EOF")

@@ -387,4 +387,19 @@ def _name(header: bytes) -> bytes:
         prefix = header[345:stop].partition(b"\0")[0]
         if prefix:
             return prefix + b"/" + name
+    elif header[257:265] == b"ustar  \0" and (header[345] or header[357]) and (prefix := _mistaken_prefix(header)):
+        return prefix + b"/" + name
     return name
+
+
+def _mistaken_prefix(header: bytes) -> bytes:
+    """What Go before 1.8, and so old Docker, wrote into a GNU header that has two times there: as in Go, what can't be
+    these is the beginning of the name."""
+    try:
+        for field in (header[345:357], header[357:369]):
+            if field[0]:
+                fields.signed(field, "time")
+    except InvalidHeaderError:
+        prefix = header[345:500].partition(b"\0")[0]
+        return prefix if prefix.isascii() else b""
+    return b""
