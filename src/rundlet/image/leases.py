@@ -19,9 +19,9 @@ from rundlet.oci.digest import Digest
 class Lease:
     """Digests (of blobs and chains) held until the lease ends."""
 
-    def __init__(self, leases: "Leases", held: list[Digest]) -> None:
+    def __init__(self, leases: "Leases") -> None:
         self._leases = leases
-        self.held = held
+        self.held: list[Digest] = []
         self.ended = False
 
     async def hold(self, *digests: Digest) -> None:
@@ -51,13 +51,16 @@ class Leases:
 
     @asynccontextmanager
     async def lease(self, held: list[Digest] | None = None) -> AsyncIterator[Lease]:
-        """A new lease, ended with the block; ``held`` is filled with what it held, for a caller that looks after it."""
-        lease = Lease(self, [] if held is None else held)
+        """A new lease, ended with the block; ``held`` gets, at its end, what it held, for a caller that looks after it:
+        for several leases one after the other, where need be."""
+        lease = Lease(self)
         failed = held is None
         try:
             yield lease
             failed = False
         finally:
+            if held is not None:
+                held += lease.held
             self._end(lease, failed=failed)
 
     def _end(self, lease: Lease, *, failed: bool) -> None:
