@@ -27,6 +27,7 @@ from rundlet.storage.errors import LayerError
 from rundlet.storage.feed import in_thread
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.layer.gzipping import Gzipper
+from rundlet.util.tasks import settled
 
 _GZIP: Final = {
     mediatype.DOCKER_LAYER: mediatype.DOCKER_LAYER_GZIP,
@@ -86,7 +87,7 @@ class LayerCompressor:
         document = new.encode()
         descriptor = Descriptor.of(image.manifest.media_type, document)
         await lease.hold(descriptor.digest)
-        await asyncio.to_thread(self._content.write, document)
+        await settled(asyncio.to_thread(self._content.write, document))
         stack = [msgspec.structs.replace(layer, blob=_instead(layer.blob, made)) for layer in layers]
         done = await self._store.replace_manifest(image, descriptor, stack)
         return [image.manifest.digest, *plain] if done else []

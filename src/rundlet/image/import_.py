@@ -25,6 +25,7 @@ from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import HttpClient, Request
 from rundlet.transport.errors import printable, without_password
 from rundlet.util.clock import Clock, rfc3339_nano
+from rundlet.util.tasks import settled
 
 ERROR_LIMIT = 64 << 10
 
@@ -74,7 +75,7 @@ class Importer:
             descriptor, config_digest = Descriptor.of(mediatype.DOCKER_MANIFEST, manifest), described.digest
             await lease.hold(config_digest, descriptor.digest)
             for document in (config, manifest):
-                await asyncio.to_thread(self._store.content.write, document)
+                await settled(asyncio.to_thread(self._store.content.write, document))
             image = NewImage(
                 id=config_digest,
                 manifest=descriptor,

@@ -33,6 +33,7 @@ from rundlet.oci.reference import Reference
 from rundlet.storage.content import ContentStore
 from rundlet.storage.feed import Source, run_fed, shielded
 from rundlet.storage.snapshot import Snapshotter
+from rundlet.util.tasks import settled
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ class Loader:
                 watch = _Watch(lease, progress)
                 parts = Parts(partial(_keep, self._content, watch))
                 await self._read(source, parts, ahead, watch)
-                candidates = await asyncio.to_thread(found_images, parts, self._content, platform)
+                candidates = await settled(asyncio.to_thread(found_images, parts, self._content, platform))
                 loaded = []
                 for candidate in candidates:
                     names = candidate.names if named else ()
@@ -118,7 +119,7 @@ class Loader:
         descriptor = candidate.described or Descriptor.of(mediatype.DOCKER_MANIFEST, manifest)
         await lease.hold(image_id, descriptor.digest, *(work.chain for work in works))
         for digest, document in ((image_id, candidate.config), (descriptor.digest, manifest)):
-            await asyncio.to_thread(self._content.write, document, digest)
+            await settled(asyncio.to_thread(self._content.write, document, digest))
         for work in works:
             proven = work.diff_id in (work.blob.digest, ahead.diff_id(work.blob.digest))
             if self._snapshots.has_layer(work.chain) or not (

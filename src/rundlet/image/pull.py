@@ -44,6 +44,7 @@ from rundlet.storage.content import ContentStore
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.transport import TransportError
 from rundlet.transport.auth import AuthenticationError
+from rundlet.util.tasks import settled
 
 INDEX_DEPTH = 3
 
@@ -235,7 +236,7 @@ class Puller:
             data = await self._store.document(descriptor.digest, MANIFEST_LIMIT)
             return msgspec.structs.replace(descriptor, size=len(data)), data
         found, data = await fetcher.manifest(descriptor)
-        await asyncio.to_thread(self._content.write, data, found.digest)
+        await settled(asyncio.to_thread(self._content.write, data, found.digest))
         return found, data
 
     async def _config(self, fetcher: Fetcher, manifest: Manifest, lease: Lease) -> ImageConfig:
@@ -248,7 +249,7 @@ class Puller:
                 return self._store.config(descriptor.digest)
             return await asyncio.to_thread(self._store.config, descriptor.digest)
         data = await fetcher.small(descriptor, SIZE_LIMIT)
-        await asyncio.to_thread(self._content.write, data, descriptor.digest)
+        await settled(asyncio.to_thread(self._content.write, data, descriptor.digest))
         return await asyncio.to_thread(ImageConfig.decode, data)
 
     # ── layers and record ────────────────────────────────────────────────────────────────────────────────────

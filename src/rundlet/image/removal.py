@@ -15,6 +15,7 @@ from rundlet.image.store import ImageStore
 from rundlet.oci.digest import Digest
 from rundlet.oci.reference import Reference
 from rundlet.util.ids import short
+from rundlet.util.tasks import settled
 
 
 class Remover:
@@ -91,12 +92,16 @@ class Remover:
         await self._untag(image, names, records)
         layers = self._store.layers(image_id)
         blobs = self._store.blobs(image_id)
-        await self._store.forget(image_id)
+        removed = await settled(self._gone(image_id, [layer.chain for layer in reversed(layers)], blobs))
         records.append(Removal("deleted", str(image_id), image_id))
-        removed = await self._garbage.release([layer.chain for layer in reversed(layers)], blobs)
         records += [Removal("deleted", str(chain)) for chain in removed]
         if prune and image.parent is not None:
             await self._delete(image.parent, records, force=False, prune=True, quiet=True)
+
+    async def _gone(self, image_id: Digest, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
+        """Whoever asked may go away in between: without its row nothing would say any more what the image left."""
+        await self._store.forget(image_id)
+        return await self._garbage.release(chains, blobs)
 
     def _check(self, image_id: Digest, *, soft: bool, names: Sequence[Reference]) -> None:
         """Raises ImageConflictError; with ``soft`` also for what force would allow."""

@@ -1,7 +1,8 @@
 """The image store: records and names over the database, bytes in the content store, layers in the snapshotter.
 
-Reads are answered from SQLite at once; writes wait for the disk and therefore run in threads. Rules of removal are in
-``removal``. An image exists when its row does: the row is written last, after all of its content.
+Reads are answered from SQLite at once; writes wait for the disk and therefore run in threads, and are seen through when
+who asked is cancelled: the content is let go of then. Rules of removal are in ``removal``. An image exists when its
+row does: the row is written last, after all of its content.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from rundlet.oci.reference import Reference, identifier_prefix, is_full_identifi
 from rundlet.storage.content import ContentStore
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
+from rundlet.util.tasks import settled
 
 SCHEMA: tuple[str, ...] = (
     """CREATE TABLE IF NOT EXISTS images (
@@ -254,9 +256,9 @@ class ImageStore:
         NoSuchImageError when it is not ``new`` and not here any more.
         """
         known = self._known(image, names)
-        return (
-            Stored(known, None) if known is not None else await asyncio.to_thread(self.put_now, image, names, new=new)
-        )
+        if known is not None:
+            return Stored(known, None)
+        return await settled(asyncio.to_thread(self.put_now, image, names, new=new))
 
     def _known(self, image: NewImage, names: Iterable[tuple[Reference, Descriptor | None]]) -> Image | None:
         with self.database.reading():
@@ -303,7 +305,7 @@ class ImageStore:
             with self.database.transaction(durable=new) as cursor:
                 return self._name(cursor, name, image.id, target or self._index_of(cursor, image.id))
 
-        return await asyncio.to_thread(write)
+        return await settled(asyncio.to_thread(write))
 
     def _index_of(self, cursor: sqlite3.Cursor, image_id: Digest) -> Descriptor | None:
         row = cursor.execute(
@@ -361,7 +363,7 @@ class ImageStore:
                         (reference.domain, reference.path, value, *owner),
                     )
 
-        await asyncio.to_thread(write)
+        await settled(asyncio.to_thread(write))
 
     async def adopt(self, image_id: Digest, parent: Digest) -> None:
         """Record what the image stands on, where that was not known: it came from elsewhere."""
@@ -372,7 +374,7 @@ class ImageStore:
                     "UPDATE images SET parent = ? WHERE id = ? AND parent IS NULL", (str(parent), str(image_id))
                 )
 
-        await asyncio.to_thread(write)
+        await settled(asyncio.to_thread(write))
 
     def is_listed(self, image_id: Digest) -> bool:
         """Whether a name of the image points at an index, which lists the manifest that it has."""
@@ -413,7 +415,7 @@ class ImageStore:
                 )
             return True
 
-        return await asyncio.to_thread(write)
+        return await settled(asyncio.to_thread(write))
 
     async def forget(self, image_id: Digest) -> None:
         """Remove an image's row and its names. Its content is the caller's to release."""
@@ -424,7 +426,7 @@ class ImageStore:
                     cursor.execute(f"DELETE FROM {table} WHERE image = ?", (str(image_id),))  # noqa: S608
                 cursor.execute("DELETE FROM images WHERE id = ?", (str(image_id),))
 
-        await asyncio.to_thread(write)
+        await settled(asyncio.to_thread(write))
         self._configs.pop(image_id, None)
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -293,3 +295,64 @@ async def test_an_import_that_is_removed_at_once_was_one(room: Room, monkeypatch
     imported = await room.importer.import_image(stream(tar({"a": b"b"})))
     assert imported.image.size == 1
     assert room.store.images() == []
+
+
+# ── who is cancelled while the database is written ───────────────────────────────────────────────────────────
+
+
+class Late:
+    """What the store's ``method`` writes in a thread waits until the test lets it begin."""
+
+    def __init__(self, room: Room, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self._room = room
+        self._loop = asyncio.get_running_loop()
+        self._transaction, self._method = room.database.transaction, getattr(room.store, method)
+        self._armed, self._go = False, threading.Event()
+        self._begun = asyncio.Event()
+        monkeypatch.setattr(room.database, "transaction", self._wait)
+        monkeypatch.setattr(room.store, method, self._arm)
+
+    async def _arm(self, *arguments: object, **more: object) -> object:
+        self._armed = True
+        return await self._method(*arguments, **more)
+
+    def _wait(self, **how: bool) -> AbstractContextManager[sqlite3.Cursor]:
+        if self._armed and threading.current_thread() is not threading.main_thread():
+            self._armed = False
+            self._loop.call_soon_threadsafe(self._begun.set)
+            assert self._go.wait(20)
+        return self._transaction(**how)
+
+    async def cancelled(self, work: Coroutine[object, object, object]) -> None:
+        """Cancels ``work`` when it is there, and lets it go on when everybody else has done what that is to them."""
+        task = asyncio.ensure_future(work)
+        await self._begun.wait()
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
+        await self._room.garbage.release([], [])
+        self._go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await self._room.garbage.release([], [])
+
+
+async def test_an_import_that_is_cancelled_while_it_is_recorded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    await Late(room, monkeypatch, "put").cancelled(make(room, Reference.parse("demo:1")))
+    assert has_all(room, room.store.get("demo:1").id)
+    room.verify()
+
+
+async def test_a_compression_that_is_cancelled_while_it_is_recorded(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = await load(room, Reference.parse("plain:1"), LAYER)
+    compressor = LayerCompressor(room.store, room.leases, room.garbage)
+    await Late(room, monkeypatch, "replace_manifest").cancelled(compressor.compressed(image, ignore_progress))
+    assert has_all(room, image.id)
+    room.verify()
+
+
+async def test_a_removal_that_is_cancelled_leaves_nothing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = await make(room, None)
+    await Late(room, monkeypatch, "forget").cancelled(room.remover.remove(str(image.id)))
+    assert room.is_empty()

@@ -19,6 +19,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import ATTESTATION_ANNOTATION, SIZE_LIMIT, Index, Manifest
 from rundlet.oci.platform import Platform
+from rundlet.util.tasks import settled
 
 MANIFEST: Final = "manifest"
 INDEX: Final = "index"
@@ -130,7 +131,7 @@ class IndexMaker:
 
     async def _put(self, media_type: str, data: bytes) -> Descriptor:
         await self._lease.hold(Digest.of(data))
-        self._blobs.append(await asyncio.to_thread(self._context.images.content.write, data))
+        self._blobs.append(await settled(asyncio.to_thread(self._context.images.content.write, data)))
         return Descriptor.of(media_type, data)
 
     async def _attested(self, part: Part) -> Descriptor:

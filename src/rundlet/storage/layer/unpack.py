@@ -30,6 +30,7 @@ from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import Inflater
 from rundlet.storage.pipes import widen
 from rundlet.storage.snapshot.snapshotter import Preparation, Snapshotter
+from rundlet.util.tasks import settled
 
 WORKER: Final = "apply"
 _AHEAD: Final = 16
@@ -149,7 +150,9 @@ async def unpack(
             await after
         if hold is not None:
             await hold(result.chain)
-        await asyncio.to_thread(snapshotter.commit_layer, preparation, result.chain, result.diff_id, result.size)
+        await settled(
+            asyncio.to_thread(snapshotter.commit_layer, preparation, result.chain, result.diff_id, result.size)
+        )
     except BaseException:
         await shielded(asyncio.to_thread(snapshotter.abort_layer, preparation))
         raise
