@@ -24,7 +24,7 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.registry import Fetcher
 from rundlet.storage.content import ContentStore, Ingest
-from rundlet.storage.errors import LayerError, LayerTooLargeError, SizeMismatchError
+from rundlet.storage.errors import LayerError, LayerTooLargeError, NoRoomForLayerError, SizeMismatchError
 from rundlet.storage.feed import made, shielded
 from rundlet.storage.layer.unpack import WorkerLauncher, unpack
 from rundlet.storage.snapshot import Snapshotter
@@ -184,6 +184,8 @@ class LayerImporter:
     async def _again(self, failure: LayerMismatchError | LayerError, job: _Job, fetcher: Fetcher) -> bool:
         """Whether the right blob is here after all: its rest, or all of it from somebody else."""
         blob = job.work.blob
+        if isinstance(failure, NoRoomForLayerError):
+            return False  # the rest would take what room there is
         if isinstance(failure, LayerTooLargeError):
             # Nor does anybody fetch the rest of what inflates without end.
             (await self._ingest(blob)).abort()

@@ -74,6 +74,12 @@ class LayerTooLargeError(LayerError):
         self.limit = limit
 
 
+class NoRoomForLayerError(LayerError):
+    """The disk is full, or a quota is reached: that says nothing about the layer."""
+
+    reason = "no-room-for-layer"
+
+
 class LayerNotFoundError(NotFoundError):
     """No committed layer has this chain ID."""
 

@@ -47,6 +47,25 @@ async def test_pull(room: Room, other: Room, registry_host: str, size: int) -> N
     room.verify()
 
 
+async def test_a_layer_without_room_is_not_fetched_to_its_end(other: Room, tmp_path: Path, registry_host: str) -> None:
+    """What is left of the room is for others."""
+    name = new_name(registry_host)
+    await make(other, name, {"big": os.urandom(40_000_000)})
+    await other.pusher.push(name, progress=other.hear)
+    snapshots = tmp_path / "a/snapshots"
+    snapshots.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "rundlet-test", str(snapshots)], check=True)
+    try:
+        room = await Room.open(str(tmp_path / "a"))
+        with pytest.raises(RundletError, match=FULL):
+            await room.puller.pull(name, progress=room.hear)
+        assert "Downloading" in room.statuses()
+        assert "Verifying Checksum" not in room.statuses()
+        await room.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(snapshots)], check=True)
+
+
 async def test_import(room: Room) -> None:
     with pytest.raises(RundletError, match=FULL):
         await room.importer.import_image(stream(tar({"big": os.urandom(40_000_000)}), 1 << 20))

@@ -11,6 +11,7 @@ becomes a layer before the size and the digests are right; whatever fails, the d
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,13 @@ from rundlet.linux import userns
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.layer import extend_chain
-from rundlet.storage.errors import LayerError, LayerTooLargeError, SizeMismatchError, translated
+from rundlet.storage.errors import (
+    LayerError,
+    LayerTooLargeError,
+    NoRoomForLayerError,
+    SizeMismatchError,
+    translated,
+)
 from rundlet.storage.feed import Source, made, run_fed, shielded
 from rundlet.storage.layer.aside import Aside
 from rundlet.storage.layer.compression import Inflater
@@ -35,6 +42,7 @@ from rundlet.util.tasks import settled
 WORKER: Final = "apply"
 _AHEAD: Final = 16
 """Pieces (4 MB) that may be inflated before the worker takes them."""
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _ANSWER_LIMIT: Final = 256 << 20
 
 
@@ -356,7 +364,7 @@ async def _judge(data: bytes, ended: "asyncio.Future[int]") -> _Answer:
     except msgspec.MsgspecError as exc:
         raise LayerError(f"the layer's worker ended without an answer (status {await ended})") from exc
     if not answer.ok:
-        raise LayerError(answer.message)
+        raise (NoRoomForLayerError if answer.errno in _FULL else LayerError)(answer.message)
     return answer
 
 
