@@ -49,6 +49,7 @@ def begin(engine: Engine) -> None:
         Duty("remove downloads that nobody goes on with", in_thread(engine.content.expire)),
         Duty("bring layers to the disk", in_thread(context.snapshots.sync)),
         layers,
+        Duty("remove layers that nothing stands on any more", engine.garbage.look_at_used),
         addresses,
         Duty("let containers through the old iptables", in_thread(context.network.allow_legacy)),
         Duty("clear up behind containers", partial(_clear_up, engine)),

@@ -237,6 +237,7 @@ async def _close(config: Config, layout: Layout, engine: Engine, server: APIServ
     await _remove_parent_cgroup(engine, layout)
     launcher.bye()
     await engine.http.close()
+    await engine.garbage.close()
     engine.database.close()
     service.remove_pidfile(config.pidfile or f"{layout.run}/rundlet.pid")
 

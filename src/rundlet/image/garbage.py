@@ -7,6 +7,7 @@ database afterwards: who looks the other way round finds neither when the operat
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rundlet.image.leases import Leases
 from rundlet.oci.digest import Digest
@@ -17,6 +18,7 @@ from rundlet.util.database import Database
 from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
+_CLOSING: Final = 5.0
 
 _BLOB_USED = (
     "SELECT 1 FROM image_blobs WHERE digest = :digest UNION ALL SELECT 1 FROM image_layers WHERE blob = :digest "
@@ -36,6 +38,8 @@ class Garbage:
         self._leases = leases
         leases.on_free = self._look_again
         self._looking: set[asyncio.Task[object]] = set()
+        self._in_use: dict[Digest, None] = {}
+        """Layers that a container, or a layer above, still stood on when they were to go."""
 
     async def release(self, chains: Sequence[Digest], blobs: Iterable[Digest]) -> list[Digest]:
         """Delete of ``chains`` (top first) and ``blobs`` what nothing needs; the chains that went, in order.
@@ -53,7 +57,10 @@ class Garbage:
                 continue
             try:
                 self._snapshots.remove_layer(chain)
-            except (LayerNotFoundError, LayerInUseError):
+            except LayerInUseError:
+                self._in_use[chain] = None
+                continue
+            except LayerNotFoundError:
                 continue
             removed.append(chain)
         for blob in blobs:
@@ -71,6 +78,20 @@ class Garbage:
         self._looking.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("what nothing needs any more stays until the next start: %s", error)
+
+    async def look_at_used(self) -> None:
+        """Delete the layers that something stood on when they were to go, and nothing does any more: an image may be
+        removed by force before its last container."""
+        chains = list(self._in_use)
+        for chain in chains:
+            self._in_use.pop(chain)  # a deletion under way may note others
+        if chains:
+            await self.release(chains, [])
+
+    async def close(self) -> None:
+        """The engine ends: what is being deleted is done with before the database goes, for a bounded time."""
+        if self._looking:
+            await asyncio.wait(self._looking, timeout=_CLOSING)
 
     async def collect(self) -> None:
         """Delete every layer and blob that nothing needs: what cancelled pulls, removed containers and crashes left."""

@@ -117,3 +117,33 @@ async def test_nobody_takes_what_a_cancelled_removal_is_still_deleting(
         assert not room.content.has(blob)
     with pytest.raises(asyncio.CancelledError):
         await removal
+
+
+async def test_what_a_container_stands_on_goes_after_it(room: Room) -> None:
+    chain = room.bring().layers[0].chain
+    room.snapshots.prepare_container("c" * 64, chain)
+    assert await room.garbage.release([chain], []) == []
+    await room.garbage.look_at_used()
+    assert room.snapshots.has_layer(chain)
+    room.snapshots.remove_container("c" * 64)
+    await room.garbage.look_at_used()
+    assert not room.snapshots.has_layer(chain)
+
+
+async def test_the_end_waits_for_what_is_being_deleted(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = room.content.write(b"not needed")
+    delete = room.content.delete
+    go = threading.Event()
+
+    def slow(digest: Digest) -> int:
+        assert go.wait(20)
+        return delete(digest)
+
+    monkeypatch.setattr(room.content, "delete", slow)
+    with pytest.raises(RuntimeError, match="not now"):
+        async with room.leases.lease() as lease:
+            await lease.hold(blob)
+            raise RuntimeError("not now")
+    asyncio.get_running_loop().call_later(0.01, go.set)
+    await room.garbage.close()
+    assert not room.content.has(blob)
