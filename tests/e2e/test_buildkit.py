@@ -134,6 +134,22 @@ async def test_what_is_ignored_is_not_there(engine: Engine, context: Path) -> No
     assert ".dockerignore" in seen
 
 
+@pytest.mark.parametrize("internal", [True, False])
+async def test_a_status_that_comes_when_the_build_is_over(engine: Engine, context: Path, internal: bool) -> None:
+    """As of the build in which buildx only looks around: it gives up what has not ended three seconds later."""
+    async with buildx(engine.socket, files_of(context)) as client:
+        ref = f"{client.session}-looking-around-{internal}"
+        request = SolveRequest(ref=ref, session=client.session, internal=internal)
+        solving = asyncio.create_task(client.control.ask(f"{CONTROL}/Solve", encode(request)))
+        await client.bridge(ref, "Ping", encode(Empty()))
+        await client.bridge(ref, "Return", encode(ReturnRequest(Result())))
+        await solving
+        async with asyncio.timeout(3), client.control.call(f"{CONTROL}/Status") as call:
+            await call.send(encode(StatusRequest(ref)))
+            await call.end()
+            assert await call.next() is None
+
+
 async def test_a_failing_step_shows_its_lines(engine: Engine, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM busybox\nRUN echo before && exit 7\n")
     async with buildx(engine.socket, files_of(context)) as client:

@@ -1,6 +1,7 @@
 """Builds that clients of BuildKit's protocol have under way, each by the reference that its client made up.
 
-Solve, Status and the bridge's calls of one build come side by side, in any order: whoever is first makes the job.
+Solve, Status and the bridge's calls of one build come side by side, in any order. Even the whole of a build that only
+asks what there is may be over before the client's Status comes: who is not answered then gives the build up.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ _LIMIT: Final = 200
 _REQUESTS: Final = 100
 _RESULTS: Final = 1000
 """Requests whose results are known to other builds, the latest ones."""
+_ENDED: Final = 100
+"""Builds that have ended of which it is known still that there is nothing more to be said, the latest ones."""
 _PATIENCE: Final = 30.0
 """Seconds for a build to begin that somebody asks about."""
 
@@ -99,6 +102,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, Channel] = {}
         self._owners: dict[str, Job] = {}
         self._news = asyncio.Condition()
 
@@ -111,6 +115,7 @@ class Jobs:
             raise JobInUseError(ref)
         if len(self._jobs) >= _LIMIT:
             raise InvalidParameterError("too many builds")
+        self._ended.pop(ref, None)
         job = self._jobs[ref] = Job(ref, session)
         error: BaseException | None = None
         async with self._news:
@@ -122,6 +127,9 @@ class Jobs:
             raise
         finally:
             del self._jobs[ref]
+            self._ended[ref] = job.said
+            while len(self._ended) > _ENDED:
+                del self._ended[next(iter(self._ended))]
             job.end(error)
             await job.said.end()
 
@@ -142,9 +150,22 @@ class Jobs:
 
     async def get(self, ref: str) -> Job:
         """The job, which may be a moment late. Raises JobNotFoundError."""
+        await self._begun(ref)
+        try:
+            return self._jobs[ref]
+        except KeyError:
+            raise JobNotFoundError(ref) from None
+
+    async def said(self, ref: str) -> Channel:
+        """What is said of a job, which may be a moment late, or over. Raises JobNotFoundError."""
+        await self._begun(ref)
+        job = self._jobs.get(ref)
+        return job.said if job is not None else self._ended[ref]
+
+    async def _begun(self, ref: str) -> None:
+        """Raises JobNotFoundError."""
         try:
             async with asyncio.timeout(_PATIENCE), self._news:
-                await self._news.wait_for(lambda: ref in self._jobs)
-                return self._jobs[ref]
+                await self._news.wait_for(lambda: ref in self._jobs or ref in self._ended)
         except TimeoutError as exc:
             raise JobNotFoundError(ref) from exc

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import datetime
 import hashlib
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final, Protocol
 
@@ -33,13 +34,41 @@ class Recording(Protocol):
     def said(self) -> Iterable[StatusResponse]: ...
 
 
+class _Listener:
+    """What one client has not taken yet; when that is much, whoever speaks waits, as long as the client is there."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[StatusResponse | None] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._left = False
+
+    async def hear(self, message: StatusResponse | None) -> None:
+        while len(self._waiting) >= _WAITING and not self._left:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.append(message)
+        self._news.set()
+
+    async def next(self) -> StatusResponse | None:
+        while not self._waiting:
+            self._news.clear()
+            await self._news.wait()
+        self._room.set()
+        return self._waiting.popleft()
+
+    def leave(self) -> None:
+        self._left = True
+        self._room.set()
+
+
 class Channel:
     """What is said of one build, to each who listens; what was said before comes first: all of it where it is recorded,
     else what nobody has heard yet."""
 
     def __init__(self) -> None:
         self._before: list[StatusResponse] = []
-        self._listeners: set[asyncio.Queue[StatusResponse | None]] = set()
+        self._listeners: set[_Listener] = set()
         self._ended = False
         self.recording: Recording | None = None
 
@@ -48,31 +77,33 @@ class Channel:
             self.recording.write(message)
         elif not self._listeners and (len(self._before) < _WAITING or not message.logs):
             self._before.append(message)
-        for queue in list(self._listeners):
-            await queue.put(message)
+        for listener in list(self._listeners):
+            await listener.hear(message)
 
     async def end(self) -> None:
-        """Nothing more will be said."""
+        """Nothing more will be said. What is recorded is the record's to tell from now on, if it is kept."""
         self._ended = True
-        for queue in list(self._listeners):
-            await queue.put(None)
+        self.recording = None
+        for listener in list(self._listeners):
+            await listener.hear(None)
 
     async def listen(self) -> AsyncGenerator[StatusResponse, None]:
         """Until the end."""
-        queue: asyncio.Queue[StatusResponse | None] = asyncio.Queue(_WAITING)
+        listener = _Listener()
         if self.recording is not None:
             before = list(self.recording.said())
         else:
             before, self._before = self._before, []
         ended = self._ended
-        self._listeners.add(queue)
+        self._listeners.add(listener)
         try:
             for message in before:
                 yield message
-            while not ended and (said := await queue.get()) is not None:
+            while not ended and (said := await listener.next()) is not None:
                 yield said
         finally:
-            self._listeners.discard(queue)
+            self._listeners.discard(listener)
+            listener.leave()
 
 
 def timestamp(text: str) -> Timestamp | None:

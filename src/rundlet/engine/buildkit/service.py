@@ -205,13 +205,14 @@ class BuildKitService:
 
     async def _status(self, call: ServerCall) -> None:
         ref = decode(StatusRequest, await call.request()).ref
+        said = await self._jobs.said(ref) if self._history.said(ref) is None else None
         past = self._history.said(ref)
         if past is not None:
             for message in past:
                 await call.send(encode(message))
+        if past is not None or said is None:
             return
-        job = await self._jobs.get(ref)
-        async with aclosing(job.said.listen()) as messages:
+        async with aclosing(said.listen()) as messages:
             async for message in messages:
                 await call.send(encode(message))
 
