@@ -39,6 +39,7 @@ class LyingRegistry:
         self.blobs: dict[str, bytes] = {}
         self.announced: dict[str, int] = {}
         self.manifests: dict[tuple[str, str], tuple[bytes, str]] = {}
+        self.agents: list[str] = []  # who asked
         self._base = images.busybox_tar().read_bytes()
 
     def image(self, lie: str) -> str:
@@ -182,6 +183,7 @@ def _handler(registry: LyingRegistry) -> type[BaseHTTPRequestHandler]:
             self._answer(body=True)
 
         def _answer(self, *, body: bool) -> None:
+            registry.agents.append(self.headers["User-Agent"])
             parts = self.path.split("?")[0].strip("/").split("/")
             if parts in (["v2"], [""]):
                 self._send(200, b"{}", {"Content-Type": "application/json"}, body)

@@ -172,6 +172,16 @@ def test_a_registry_that_lies(engine: Engine, liar: LyingRegistry, lie: str, say
     engine.ok("rmi", honest)
 
 
+def test_a_registry_is_told_who_asks(client: Client, liar: LyingRegistry) -> None:
+    name = liar.image("none")
+    client.ok("pull", name)
+    asked = r"docker/28\.5\.2\+rundlet\S+ kernel/\S+ os/linux arch/\S+ UpstreamClient\((.*)\)"
+    found = {match and match[1] for match in (re.fullmatch(asked, agent) for agent in liar.agents)}
+    assert len(found) == 1, liar.agents
+    assert re.fullmatch(r"Docker-Client/\S+ \\\(linux\\\)" if client.official else "Rundlet-Client", found.pop() or "")
+    client.ok("rmi", name)
+
+
 HOSTILE = [
     "parent-directory",
     "absolute-name",

@@ -112,6 +112,14 @@ async def test_manifest_with_another_digest(client: Client, server: LyingRegistr
         await client.registry().fetcher(name).manifest(Descriptor(mediatype.OCI_MANIFEST, wanted, 0))
 
 
+async def test_manifest_whose_size_an_index_has_wrong(client: Client, server: LyingRegistry) -> None:
+    """The digest decides: Docker takes such images, and its own tests have one."""
+    server.answers[f"app/manifests/{Digest.of(MANIFEST)}"] = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
+    wrong = Descriptor(mediatype.OCI_MANIFEST, Digest.of(MANIFEST), 3253)
+    found, data = await client.registry().fetcher(server.name()).manifest(wrong)
+    assert (found.size, data) == (len(MANIFEST), MANIFEST)
+
+
 async def test_head_that_names_another_digest(client: Client, server: LyingRegistry) -> None:
     wanted = Digest.of(b"what was asked for")
 
@@ -407,6 +415,45 @@ async def test_token_is_fetched_once_and_kept(client: Client, server: LyingRegis
     assert [(t.path, t.authorization) for t in tokens] == [
         ("/token?service=svc&scope=repository%3Aapp%3Apull&account=ann", "Basic YW5uOnBhc3M=")
     ]
+
+
+@pytest.mark.parametrize("old", [None, says(b"gone", 404), says(b"{}", 401)])
+async def test_a_token_server_that_moved(
+    client: Client, server: LyingRegistry, elsewhere: LyingRegistry, old: Handler | None
+) -> None:
+    """What is remembered of a registry is asked for again where it leads nowhere; once, whatever it says."""
+    server.answers[""] = server.answers[TAG_PATH] = bearer(f"http://{elsewhere.host}/token")
+    elsewhere.answers["/token"] = says(b'{"token":"good"}')
+    registry = client.registry()
+    await registry.fetcher(server.name(), SECRET).resolve(server.name())
+    server.answers[""] = server.answers[TAG_PATH] = bearer(f"http://{server.host}/token")
+    server.answers["/token"] = says(b'{"token":"good"}')
+    if old is None:
+        await elsewhere.__aexit__()
+    else:
+        elsewhere.answers["/token"] = old
+    await registry.fetcher(server.name(), Credentials("bob", "pass")).resolve(server.name())
+    await registry.login(server.host, Credentials("eve", "pass"))
+
+    server.answers["/token"] = says(b"{}", 401)
+    asked = len(server.asked)
+    with pytest.raises(AuthenticationError, match="unauthorized"):
+        await registry.fetcher(server.name(), Credentials("joe", "pass")).resolve(server.name())
+    assert [one.path.partition("?")[0] for one in server.asked[asked:]] == ["/token", "/v2/"]
+
+
+async def test_a_registry_that_asks_for_no_token_any_more(
+    client: Client, server: LyingRegistry, elsewhere: LyingRegistry
+) -> None:
+    server.answers[""] = server.answers[TAG_PATH] = bearer(f"http://{elsewhere.host}/token")
+    elsewhere.answers["/token"] = says(b'{"token":"good"}')
+    registry = client.registry()
+    await registry.fetcher(server.name()).resolve(server.name())
+    await elsewhere.__aexit__()
+    server.answers[""] = says(b"{}")
+    server.answers[TAG_PATH] = says(MANIFEST, Content_Type=mediatype.OCI_MANIFEST)
+    assert await registry.login(server.host, SECRET) == ""
+    assert (await registry.fetcher(server.name(), SECRET).resolve(server.name())).digest == Digest.of(MANIFEST)
 
 
 @pytest.mark.parametrize("realm", ["ftp://x/token", "file:///etc/passwd", "", "token", "http:///x"])

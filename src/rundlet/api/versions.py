@@ -54,13 +54,22 @@ def parse(text: str, oldest: APIVersion = MINIMUM) -> APIVersion:
     """``1.41`` to a version that is spoken; empty is the newest. Raises VersionTooNewError, VersionTooOldError."""
     if not text:
         return MAXIMUM
-    parts = [int(part) if part else 0 for part in text.split(".")]
-    version = APIVersion(parts[0], parts[1] if len(parts) > 1 else 0)
+    version = _number(text)
     if version > MAXIMUM:
         raise VersionTooNewError(text)
     if version < oldest:
         raise VersionTooOldError(text)
     return version
+
+
+def reads_errors_as_text(text: str) -> bool:
+    """Whether clients of version ``text`` (empty for the newest) show an error's body as it is, JSON or not."""
+    return bool(text) and _number(text) < MINIMUM
+
+
+def _number(text: str) -> APIVersion:
+    parts = [int(part) if part else 0 for part in text.split(".")]
+    return APIVersion(parts[0], parts[1] if len(parts) > 1 else 0)
 
 
 def adapted(value: object, version: APIVersion, adapt: Adapt, since: APIVersion) -> object:

@@ -45,6 +45,8 @@ from rundlet.util.clock import rfc3339_nano
 
 VERSION = f"{versions.RELEASE}+rundlet{__version__}"
 """What clients compare: Testcontainers, minikube and others refuse engines that are older than the Docker they know."""
+AGENT = f"docker/{VERSION} kernel/{machine.kernel()} os/linux arch/{machine.go_architecture()}"
+"""What registries compare, in Docker's form."""
 
 
 class SystemService:

@@ -92,7 +92,7 @@ class Registry:
         connection = self._connect(endpoint, credentials)
         url = f"https://{endpoint.host}/v2/"
         try:
-            url = await connection.url("")
+            url = await connection.url("", again=True)
             token = ""
             if not credentials.identity_token:
                 token = await self._authorizer.refresh_token(url, credentials, verify=connection.endpoint.verify)

@@ -68,6 +68,12 @@ class Server:
                 self._base = await self._find()
             return self._base
 
+    async def ask_again(self) -> None:
+        """What it asks for may have changed since: another token server, a password, nothing. Raises TransportError."""
+        self.authorizer.forget(await self.base())
+        self.forget()
+        await self.base()
+
     async def _find(self) -> str:
         try:
             return await self._probe()
@@ -128,7 +134,10 @@ class Connection:
     def endpoint(self) -> Endpoint:
         return self._server.endpoint
 
-    async def url(self, path: str) -> str:
+    async def url(self, path: str, *, again: bool = False) -> str:
+        """``again``: what is remembered of the server is asked for anew."""
+        if again and self._server.known:
+            await self._server.ask_again()
         return f"{await self._server.base()}/v2/{path}"
 
     @asynccontextmanager
@@ -172,14 +181,21 @@ class Connection:
                 if fresh or not stayed or not self._server.authorizer.learn(response, scopes):
                     raise from_answer(401, response.reason, response.headers, content)
 
-    async def _authorization(self, method: str, url: str, scopes: tuple[str, ...], *, fresh: bool) -> str | None:
-        """Raises AuthenticationError about the request that can't be made."""
+    async def _authorization(
+        self, method: str, url: str, scopes: tuple[str, ...], *, fresh: bool, remembered: bool = True
+    ) -> str | None:
+        """Raises TransportError, AuthenticationError about the request that can't be made."""
+        authorizer = self._server.authorizer
+        before = authorizer.asked(url, scopes)
         try:
-            return await self._server.authorizer.header(
-                url, scopes, self._credentials, verify=self.endpoint.verify, fresh=fresh
-            )
-        except AuthenticationError as exc:
-            if exc.url != url:
+            return await authorizer.header(url, scopes, self._credentials, verify=self.endpoint.verify, fresh=fresh)
+        except (AuthenticationError, TransportError) as exc:
+            # Docker asks before each pull where tokens are to be had; here it is remembered, and may be old.
+            if remembered and not fresh:
+                await self._server.ask_again()
+                if authorizer.asked(url, scopes) != before:
+                    return await self._authorization(method, url, scopes, fresh=False, remembered=False)
+            if isinstance(exc, TransportError) or exc.url != url:
                 raise
             raise AuthenticationError(url, exc.detail, method, answered=exc.answered, wait=exc.wait) from exc
 

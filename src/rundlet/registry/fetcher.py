@@ -105,7 +105,10 @@ class Fetcher:
         return server is not None and reference.digest is None and self._sources.drop(server, exc, reference.familiar)
 
     async def manifest(self, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
-        """The verified bytes of a manifest or index, described with its true media type and size."""
+        """The verified bytes of a manifest or index, described with its true media type and size.
+
+        The digest decides, as with Docker: there are indexes made by hand whose sizes are another manifest's.
+        """
 
         async def ask(connection: Connection) -> tuple[Descriptor, bytes]:
             return await self._manifest(connection, str(descriptor.digest), descriptor.digest)

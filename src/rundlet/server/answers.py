@@ -45,18 +45,21 @@ def empty(status: int = 204) -> web.Response:
     return web.Response(status=status, headers=HEADERS)
 
 
-def text(body: str, headers: dict[str, str] | None = None) -> web.Response:
+def text(body: str, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
     """Plain text."""
     all_headers = {**HEADERS, hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", **(headers or {})}
-    return web.Response(body=body.encode(), headers=all_headers)
+    return web.Response(body=body.encode(), status=status, headers=all_headers)
 
 
-def failure(error: BaseException) -> web.Response:
-    """``{"message": …}`` with the error's status; what was not foreseen is logged and shown without its traceback."""
+def failure(error: BaseException, *, plain: bool = False) -> web.Response:
+    """``{"message": …}`` with the error's status, or the message alone if ``plain``.
+
+    What was not foreseen is logged, and shown without its traceback.
+    """
     status, message = errors.describe(error)
     if status == 304:
         return empty(304)
-    return json({"message": message}, status)
+    return text(f"{message}\n", status=status) if plain else json({"message": message}, status)
 
 
 def raw_failure(error: BaseException) -> web.Response:

@@ -10,6 +10,7 @@ from rundlet.api import versions
 from rundlet.server import answers
 from rundlet.server.call import Call
 from rundlet.server.routing import Handler, RouteTable, WhenClientLeaves
+from rundlet.transport.agents import CLIENT
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,15 @@ class Dispatcher:
             raise
         except ConnectionError as exc:
             if request.transport is not None and not request.transport.is_closing():
-                return answers.failure(exc)
+                return self._failure(request, exc)
             log.debug("%s %s: the client left: %s", request.method, request.path, exc)
             return answers.empty(400)  # for nobody
         except Exception as exc:
-            return answers.failure(exc)
+            return self._failure(request, exc)
+
+    def _failure(self, request: web.BaseRequest, error: Exception) -> web.Response:
+        match = self._routes.match(request.method, request.path)
+        return answers.failure(error, plain=match is not None and versions.reads_errors_as_text(match.version))
 
     async def finish(self) -> None:
         """Wait for the changes whose clients left before they were made."""
@@ -48,6 +53,7 @@ class Dispatcher:
         if match is None:
             return answers.json({"message": "page not found"}, 404)
         call = Call(request, versions.parse(match.version, match.route.oldest), match.variables)
+        CLIENT.set(call.header(hdrs.USER_AGENT))
         if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(_CONTINUE)
         if match.route.leaving is WhenClientLeaves.CANCEL:

@@ -122,9 +122,16 @@ class Authorizer:
             self._challenges[origin(response.url), scopes] = found
         return found
 
-    def _asked(self, url: str, scopes: tuple[str, ...]) -> tuple[Challenge, ...]:
+    def asked(self, url: str, scopes: tuple[str, ...]) -> tuple[Challenge, ...]:
+        """What the registry at ``url`` is remembered to ask for, of the repositories in ``scopes``."""
         here = origin(url)
         return self._challenges.get((here, scopes)) or self._challenges.get((here, ()), ())
+
+    def forget(self, url: str) -> None:
+        """Forget what the registry at ``url`` asked for."""
+        here = origin(url)
+        for key in [key for key in self._challenges if key[0] == here]:
+            del self._challenges[key]
 
     async def header(
         self, url: str, scopes: tuple[str, ...], credentials: Credentials | None, *, verify: bool, fresh: bool = False
@@ -137,7 +144,7 @@ class Authorizer:
         """
         if credentials is not None and credentials.registry_token:
             return f"Bearer {credentials.registry_token}"
-        challenges = self._asked(url, scopes)
+        challenges = self.asked(url, scopes)
         bearer = next((c for c in challenges if c.scheme == "bearer"), None)
         if bearer is not None:
             return f"Bearer {await self._token(url, bearer, scopes, credentials, verify=verify, fresh=fresh)}"
@@ -206,7 +213,7 @@ class Authorizer:
 
     async def refresh_token(self, url: str, credentials: Credentials, *, verify: bool) -> str:
         """The identity token for a log-in at ``url``, empty where the server has none. Raises AuthenticationError."""
-        bearer = next((c for c in self._asked(url, ()) if c.scheme == "bearer"), None)
+        bearer = next((c for c in self.asked(url, ()) if c.scheme == "bearer"), None)
         if bearer is None:
             return ""
         service = bearer.parameters.get("service", "")

@@ -17,14 +17,13 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from rundlet import __version__
 from rundlet.errors import InternalError
+from rundlet.transport.agents import USER_AGENT, passed_on
 from rundlet.transport.errors import TransportError, translate
 from rundlet.transport.outside import Outside, OutsideResolver, socket_factory
 from rundlet.transport.proxies import Proxies
 from rundlet.transport.tls import CERTIFICATE_DIRECTORIES, context_for
 
-USER_AGENT = f"rundlet/{__version__} (container engine)"
 MAX_REDIRECTS = 10
 CONNECT_TIMEOUT = 15.0
 IDLE_TIMEOUT = 60.0
@@ -165,8 +164,10 @@ class HttpClient:
         certificate_directories: Sequence[str] = CERTIFICATE_DIRECTORIES,
         connect_timeout: float = CONNECT_TIMEOUT,
         outside: Outside | None = None,
+        agent: str = USER_AGENT,
     ) -> None:
         """``outside``: the network to connect through, where it is not this process's own."""
+        self._agent = agent
         self._outside = outside
         self._proxies = Proxies.from_environment(os.environ if environment is None else environment)
         self._directories = tuple(certificate_directories)
@@ -224,7 +225,7 @@ class HttpClient:
     async def _once(
         self, request: Request, method: str, url: URL, body: Body | None, authorization: str | None
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept-Encoding": "identity", **request.headers}
+        headers = {"Accept-Encoding": "identity", "User-Agent": passed_on(self._agent), **request.headers}
         if authorization is not None:
             headers["Authorization"] = authorization
         if body is not None:
@@ -259,7 +260,6 @@ class HttpClient:
                 auto_decompress=False,
                 connector=_connector(self._outside),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": USER_AGENT},
                 max_field_size=MAX_HEADER,
                 max_line_size=MAX_HEADER,
                 read_bufsize=READ_BUFFER,

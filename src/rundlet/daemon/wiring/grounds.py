@@ -9,6 +9,7 @@ from rundlet.container.store import ContainerStore
 from rundlet.daemon import drivers, networks, recovery, registries
 from rundlet.daemon.config import Config
 from rundlet.daemon.rootless.link import KeeperLink
+from rundlet.engine.system import AGENT
 from rundlet.image import admission as image_admission
 from rundlet.image import store as image_store
 from rundlet.image import uses as image_uses
@@ -75,7 +76,7 @@ def lay(config: Config, layout: Layout, launcher: Launcher, outside: KeeperLink 
     database = Database.open(layout.database, schemas(), shared_memory=not drivers.on_a_network(layout.root))
     containers, unfinished = recovery.load(layout)
     content = ContentStore(layout.content, clock)
-    http = HttpClient(outside=outside)
+    http = HttpClient(outside=outside, agent=AGENT)
     registry = _registry(config, http)
     trust_policy = _trust_policy(config)
     return Grounds(
