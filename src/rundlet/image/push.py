@@ -2,12 +2,15 @@
 
 What is sent is what the name meant when the sending began, whatever becomes of the name or the image meanwhile. A blob
 is skipped when the repository has it, mounted when another repository of the registry is known to have it, else
-uploaded from the content store. An index goes whole when all it lists is here; otherwise the image's own manifest, as
-where a pull fetched no layers because they were here, compressed otherwise.
+uploaded from the content store: once, however many pushes into the repository need it. An index goes whole when all it
+lists is here; otherwise the image's own manifest, as where a pull fetched no layers because they were here, compressed
+otherwise.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -77,6 +80,12 @@ class _Plan(msgspec.Struct, frozen=True):
     top: Descriptor
 
 
+class _Say(Protocol):
+    """Tells the progress of one layer."""
+
+    def __call__(self, status: str, current: int = 0, total: int = 0) -> None: ...
+
+
 class Pusher:
     """Made by the wiring."""
 
@@ -94,6 +103,7 @@ class Pusher:
         self._content = store.content
         self._registry = registry
         self._leases = leases
+        self._turns: WeakValueDictionary[tuple[str, Digest], asyncio.Lock] = WeakValueDictionary()
 
     def limit(self, parallel: int) -> None:
         """For pushes that begin from now on."""
@@ -287,41 +297,52 @@ class Pusher:
             if blob.shown:
                 progress(Progress(status, blob.shown, current, total))
 
-        digest, size = blob.descriptor.digest, blob.descriptor.size
-        if slots.locked():
+        turn = self._turns.setdefault((reference.name, blob.descriptor.digest), asyncio.Lock())
+        if slots.locked() or turn.locked():
             say("Waiting")
         async with slots:
-            holders = self._store.holders(digest, reference.domain)
-            others = [path for path in holders if path != reference.path][:1]
-            # Where it can only be mounted that is asked for first: it does no harm when the blob is there after all.
-            asked = not others or reference.path in holders
-            if asked and await pusher.has_blob(digest):
-                say("Layer already exists")
-                return
-            upload = None
-            for path in others:
-                upload = await pusher.mount(digest, path)
-                if upload is not None and upload.mounted:
-                    say(f"Mounted from {path}")
-                    return
-            if not asked and await pusher.has_blob(digest):
-                if upload is not None:
-                    await pusher.cancel(upload)
-                say("Layer already exists")
-                return
-            if not await asyncio.to_thread(self._content.has, digest):
-                raise MissingBlobError(digest)
-            reported = 0.0
+            # Of two uploads of one blob one would be for nothing; and a registry that stores the second may at that
+            # moment not find the blob for the first one's manifest.
+            waited = turn.locked()
+            async with turn:
+                await self._place(pusher, reference, blob.descriptor, say, expected=waited)
 
-            def sent(count: int) -> None:
-                nonlocal reported
-                now = asyncio.get_running_loop().time()
-                if now - reported >= INTERVAL:
-                    reported = now
-                    say("Pushing", count, size)
+    async def _place(
+        self, pusher: RepositoryPusher, reference: Reference, blob: Descriptor, say: _Say, *, expected: bool
+    ) -> None:
+        """See that the repository has ``blob``; ``expected``: another push has just seen to it, if it went well."""
+        digest, size = blob.digest, blob.size
+        holders = self._store.holders(digest, reference.domain)
+        others = [path for path in holders if path != reference.path][:1]
+        # Where it can only be mounted that is asked for first: it does no harm when the blob is there after all.
+        asked = expected or not others or reference.path in holders
+        if asked and await pusher.has_blob(digest):
+            say("Layer already exists")
+            return
+        upload = None
+        for path in others:
+            upload = await pusher.mount(digest, path)
+            if upload is not None and upload.mounted:
+                say(f"Mounted from {path}")
+                return
+        if not asked and await pusher.has_blob(digest):
+            if upload is not None:
+                await pusher.cancel(upload)
+            say("Layer already exists")
+            return
+        if not await asyncio.to_thread(self._content.has, digest):
+            raise MissingBlobError(digest)
+        reported = 0.0
 
-            await pusher.upload(digest, size, _Reader(self._store, digest), upload or await pusher.begin(), sent)
-            say("Pushed")
+        def sent(count: int) -> None:
+            nonlocal reported
+            now = asyncio.get_running_loop().time()
+            if now - reported >= INTERVAL:
+                reported = now
+                say("Pushing", count, size)
+
+        await pusher.upload(digest, size, _Reader(self._store, digest), upload or await pusher.begin(), sent)
+        say("Pushed")
 
 
 class _Reader:

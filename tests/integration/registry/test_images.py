@@ -33,8 +33,8 @@ from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Index, Manifest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
-from rundlet.registry import Registry
-from rundlet.registry.pusher import RepositoryPusher
+from rundlet.registry import Registry, RegistryError
+from rundlet.registry.pusher import RepositoryPusher, Upload
 from rundlet.storage.content import Ingest
 from rundlet.storage.errors import LayerError
 
@@ -228,6 +228,32 @@ async def test_two_pulls_share_the_work(room: Room, other: Room, registry_host: 
     assert found is not None
     assert len(found.repo_tags) == 2
     other.verify()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_two_pushes_share_the_work(
+    room: Room, registry_host: str, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Of what both have there is one upload; where that fails, the other push makes its own."""
+    first = new_name(registry_host)
+    second = first.with_tag("2")
+    await room.store.tag(await make(room, first), second)
+    begun = 0
+    begin = RepositoryPusher.begin
+
+    async def counting(pusher: RepositoryPusher) -> Upload:
+        nonlocal begun
+        begun += 1
+        if fails and begun == 1:
+            raise RegistryError("DENIED", "not now", 403)
+        return await begin(pusher)
+
+    monkeypatch.setattr(RepositoryPusher, "begin", counting)
+    pushes = (room.pusher.push(name, progress=room.hear) for name in (first, second))
+    results = await asyncio.gather(*pushes, return_exceptions=True)
+    assert sum(isinstance(result, RegistryError) for result in results) == fails
+    assert sum(isinstance(result, list) for result in results) == 2 - fails
+    assert fails or begun == 2  # the layer and the config
 
 
 async def test_cancelled_pull_goes_on_later(room: Room, other: Room, registry_host: str) -> None:
