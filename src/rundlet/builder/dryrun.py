@@ -11,11 +11,14 @@ import msgspec
 from rundlet.builder.dockerfile import ast
 from rundlet.builder.dockerfile.errors import DockerfileError
 from rundlet.builder.dockerfile.expansion import Expander
+from rundlet.builder.errors import BuildError, words_of
 from rundlet.builder.graph import PlannedStage
-from rundlet.builder.metadata import apply
+from rundlet.builder.metadata import apply, with_directory, working_directory
 from rundlet.builder.modes import parse_chmod
+from rundlet.builder.mounts import placed
 from rundlet.builder.planning import Base, Plan, base_of, beginning, declared, empty, inherited, triggered
 from rundlet.builder.state import StageState
+from rundlet.builder.transfers import check_sources
 from rundlet.errors import RundletError
 from rundlet.oci.config import ImageConfig
 
@@ -64,6 +67,9 @@ def _walked(plan: Plan, planned: PlannedStage, known: _Known) -> _Known:
             after = _after(plan, state, instruction, whole=known.whole)
         except DockerfileError as exc:
             raise exc.at(position.line, position.end) from exc
+        except BuildError as exc:
+            why = words_of(exc, buildkit=plan.request.buildkit)
+            raise DockerfileError(why, position.line, position.end) from exc
         state = after
     return _Known(state, known.whole)
 
@@ -79,22 +85,29 @@ def _instructions(
 
 
 def _after(plan: Plan, state: StageState, instruction: ast.Instruction, *, whole: bool) -> StageState:
-    """Raises DockerfileError."""
-    is_argument = isinstance(instruction, ast.Arg)
-    if isinstance(instruction, ast.Arg) and whole:
-        return declared(plan, state, instruction)
-    # A default of ARG sees what was declared before, which is not sure here.
-    expander = Expander({} if is_argument else state.environment(), plan.request.dockerfile.directives.escape)
+    """Raises DockerfileError, BuildError."""
+    if isinstance(instruction, ast.Arg):
+        return declared(plan, state, instruction) if whole else state
+    expander = Expander(state.environment(), plan.request.dockerfile.directives.escape)
     try:
         expanded = instruction.expanded(expander)
-        if isinstance(expanded, ast.Transfer) and expanded.chmod:
-            parse_chmod(expanded.chmod)
-        change = None if is_argument else apply(state, expanded, buildkit=plan.request.buildkit)
-    except DockerfileError:
+        if isinstance(expanded, ast.Transfer):
+            check_sources(expanded)
+            parse_chmod(expanded.chmod or "0")
+        change = apply(state, expanded, buildkit=plan.request.buildkit)
+    except (DockerfileError, BuildError):
         if whole or not expander.unmatched:
             raise
         return state
-    if not whole and expander.unmatched and isinstance(expanded, ast.Env):
-        # Which of its names, and to what, depends on the image.
-        return state.changed(msgspec.structs.replace(state.container, env=None))
-    return state if change is None else change.state
+    if change is not None:
+        if not whole and expander.unmatched and isinstance(expanded, ast.Env):
+            # Which of its names, and to what, depends on the image.
+            return state.changed(msgspec.structs.replace(state.container, env=None))
+        return change.state
+    if not whole:
+        return state  # where the image's own directory is nobody knows
+    if isinstance(expanded, ast.Workdir):
+        return with_directory(state, working_directory(state, expanded.path))
+    for mount in expanded.mounts if isinstance(expanded, ast.Run) else ():
+        placed(mount, state.directory)
+    return state

@@ -55,10 +55,6 @@ class AddExtras:
                 remote.append(self._url(instruction, source, step))
             else:
                 local.append(source)
-        if instruction.checksum and local:
-            for each in remote:
-                each.close()
-            raise BuildError("checksum requires HTTP(S) or Git sources")
         pieces = await all_of(remote)
         if local:
             pieces += await self._local(instruction, tuple(local), place)

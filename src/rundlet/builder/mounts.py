@@ -71,7 +71,7 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{self.piece.digest if self.piece is not None else ''} {chain}"
 
 
-def _placed(mount: Mount, directory: str) -> Mount:
+def placed(mount: Mount, directory: str) -> Mount:
     """With the whole path of its target. Raises DockerfileError."""
     if mount.type not in _PLACED:
         return mount
@@ -177,7 +177,7 @@ class MountMaker:
     async def plan(self, mounts: Sequence[Mount], files: Sequence[ScriptFile], directory: str, step: Step) -> Mounts:
         """Raises MountSourceError, FileAccessError, DockerfileError, and what finding sources raises."""
         found: list[tuple[Mount, Origin | None]] = []
-        for mount in [_placed(mount, directory) for mount in mounts]:
+        for mount in [placed(mount, directory) for mount in mounts]:
             origin = None
             if mount.type == "bind" or (mount.type == "cache" and mount.from_):
                 origin = await self._origin(mount, step)

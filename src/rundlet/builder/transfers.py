@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from rundlet.builder.dockerfile import ast
-from rundlet.builder.downloads import is_http
+from rundlet.builder.downloads import git_source, is_http
 from rundlet.builder.errors import (
     BuildError,
     CopyUrlError,
@@ -261,10 +261,8 @@ class Transfers:
     async def _pieces(self, instruction: ast.Transfer, step: Step, slots: asyncio.Semaphore | None) -> list[Piece]:
         pieces: list[Piece] = []
         if instruction.sources:
-            copy = instruction if isinstance(instruction, ast.Copy) else None
-            if copy is not None and any(is_http(source) for source in copy.sources):
-                raise CopyUrlError
-            place = await self._places(copy.from_ if copy is not None else "", step)
+            check_sources(instruction)
+            place = await self._places(instruction.from_ if isinstance(instruction, ast.Copy) else "", step)
             if isinstance(instruction, ast.Add):
                 pieces += await self._extras.pieces(instruction, place, step)
             else:
@@ -320,6 +318,15 @@ class Transfers:
             return await self._layers.capture(container_id, chain, self._recorder.lease, latest=latest, loose=loose)
         finally:
             await asyncio.shield(asyncio.to_thread(self._snapshots.remove_container, container_id))
+
+
+def check_sources(instruction: ast.Transfer) -> None:
+    """Raises BuildError where the sources (expanded) are not of the kind that they have to be."""
+    if isinstance(instruction, ast.Copy) and any(map(is_http, instruction.sources)):
+        raise CopyUrlError
+    local = [source for source in instruction.sources if git_source(source) is None and not is_http(source)]
+    if isinstance(instruction, ast.Add) and instruction.checksum and local:
+        raise BuildError("checksum requires HTTP(S) or Git sources")
 
 
 def _said(instruction: ast.Transfer, brought: Brought) -> str:

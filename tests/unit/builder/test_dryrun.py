@@ -14,6 +14,7 @@ from rundlet.oci.platform import Platform
 IMAGES = {
     "bare": ContainerConfig(),
     "signal": ContainerConfig(env=["S=HUP", "PATH=/bin"]),
+    "working": ContainerConfig(working_dir="/work"),
     "triggers": ContainerConfig(on_build=["ARG GIVEN", "ENV S=$GIVEN"]),
     "nonsense": ContainerConfig(on_build=["NONSENSE x"]),
     "bad": ContainerConfig(on_build=["STOPSIGNAL NONE"]),
@@ -62,6 +63,13 @@ def mistake(
         "FROM bare AS a\nONBUILD ENV S=INT\nFROM a\nSTOPSIGNAL $S\n",
         "FROM files\nUSER ${PATH:?}\n",
         "ARG TOP=INT\nFROM bare\nARG TOP\nSTOPSIGNAL $TOP\n",
+        # A mount without a target is where the work is.
+        "FROM bare\nARG D=w\nWORKDIR $D\nRUN --mount=type=tmpfs true\n",
+        "FROM working\nRUN --mount=type=tmpfs true\n",
+        "FROM working AS a\nFROM a\nRUN --mount=type=tmpfs true\n",
+        "FROM unknown\nRUN --mount=type=tmpfs true\n",
+        "FROM unknown\nADD --checksum=sha256:00 $WHERE /\n",
+        "FROM bare\nADD --checksum=sha256:00 http://x/f https://x/r.git /\n",
     ],
 )
 def test_what_works_is_not_refused(text: str) -> None:
@@ -83,6 +91,10 @@ def test_what_works_is_not_refused(text: str) -> None:
         ("ARG X\nFROM bad\nRUN true\n", "2: invalid signal: NONE"),
         ("FROM triggers\nSTOPSIGNAL ${S:-NONE}\n", "2: invalid signal: NONE"),
         ("FROM bare AS a\nONBUILD USER ${A:?missing}\nFROM a\n", '3: failed to process "${A:?missing}": A: missing'),
+        ("FROM bare\nRUN true\nRUN --mount=type=tmpfs true\n", '3: invalid mount target "/"'),
+        ("FROM bare\nARG U=http://x/f\nRUN true\nCOPY a $U /\n", "4: source can't be a URL for COPY"),
+        ("FROM unknown\nADD --checksum=sha256:00 f /\n", "2: checksum requires HTTP(S) or Git sources"),
+        ("FROM working\nWORKDIR ..\nRUN --mount=type=tmpfs true\n", '3: invalid mount target "/"'),
         ("ARG X\nFROM nonsense\n", "2: unknown instruction: NONSENSE"),
     ],
 )
