@@ -61,24 +61,28 @@ class Saver:
         A name without a tag stands for all tags of its repository, as in Docker. Raises NoSuchImageError,
         MissingBlobError, PlatformMismatchError.
         """
-        plan = await asyncio.to_thread(self._plan, names, platform)
-        return self._stream(plan)
+        return self._stream(names, platform, await asyncio.to_thread(self._plan, names, platform))
 
     # ── what goes in ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan(self, names: Sequence[str], platform: str) -> _Plan:
         plan = _Plan()
         for name in names:
-            reference = parse_name(name)
-            tags = self._store.repository(reference) if reference is not None and reference.name_only else []
-            for tag in tags:
-                self._add(plan, self._store.get(tag.canonical), tag, platform)
-            if not tags and not self._add_content(plan, name, reference):
-                image = self._store.get(name)
-                named = reference if reference is not None and reference.tag and reference in image.tags else None
-                self._add(plan, image, named, platform)
+            # Meanwhile a push can't give an image another manifest, and what is named can't be deleted.
+            with self._store.database.reading():
+                self._add_named(plan, name, platform)
         self._link(plan)
         return plan
+
+    def _add_named(self, plan: _Plan, name: str, platform: str) -> None:
+        reference = parse_name(name)
+        tags = self._store.repository(reference) if reference is not None and reference.name_only else []
+        for tag in tags:
+            self._add(plan, self._store.get(tag.canonical), tag, platform)
+        if not tags and not self._add_content(plan, name, reference):
+            image = self._store.get(name)
+            named = reference if reference is not None and reference.tag and reference in image.tags else None
+            self._add(plan, image, named, platform)
 
     def _link(self, plan: _Plan) -> None:
         """Images that were made from others of the archive say so: histories have their IDs after a load."""
@@ -214,22 +218,14 @@ class Saver:
 
     # ── the archive itself ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _stream(self, plan: _Plan) -> AsyncGenerator[bytes, None]:
-        index = Index(schema_version=2, media_type=mediatype.OCI_INDEX, manifests=tuple(plan.index))
-        documents = {
-            OCI_LAYOUT: LAYOUT_CONTENT,
-            INDEX: index.encode(),
-            DOCKER_MANIFEST: msgspec.json.encode(list(plan.docker.values())),
-        }
-        repositories = _repositories(plan.docker.values())
-        if repositories:
-            documents[LEGACY_REPOSITORIES] = msgspec.json.encode(repositories)
+    async def _stream(self, names: Sequence[str], platform: str, plan: _Plan) -> AsyncGenerator[bytes, None]:
         async with self._leases.lease() as lease:
             await lease.hold(*plan.blobs)
-            for digest in plan.blobs:
-                if not self._content.has(digest):
-                    raise MissingBlobError(digest)  # the image was removed just now
-            yield b"".join(_member(name, data) for name, data in documents.items()) + _directories(plan)
+            while not all(map(self._content.has, plan.blobs)):
+                # The image was removed just now, or is pushed, and has other blobs.
+                plan = await asyncio.to_thread(self._plan, names, platform)
+                await lease.hold(*plan.blobs)
+            yield b"".join(_member(name, data) for name, data in _documents(plan).items()) + _directories(plan)
             yield b"".join(_member(name, data) for name, data in plan.made.items())
             for digest, size in plan.blobs.items():
                 yield _header(blob_path(digest), size, time=plan.times.get(digest, 0))
@@ -238,6 +234,19 @@ class Saver:
                     yield chunk
                 yield bytes(-size % BLOCK)
             yield END
+
+
+def _documents(plan: _Plan) -> dict[str, bytes]:
+    index = Index(schema_version=2, media_type=mediatype.OCI_INDEX, manifests=tuple(plan.index))
+    documents = {
+        OCI_LAYOUT: LAYOUT_CONTENT,
+        INDEX: index.encode(),
+        DOCKER_MANIFEST: msgspec.json.encode(list(plan.docker.values())),
+    }
+    repositories = _repositories(plan.docker.values())
+    if repositories:
+        documents[LEGACY_REPOSITORIES] = msgspec.json.encode(repositories)
+    return documents
 
 
 def _repositories(entries: Iterable[DockerEntry]) -> dict[str, dict[str, str]]:

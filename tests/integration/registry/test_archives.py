@@ -16,7 +16,7 @@ from tests.integration.registry.test_images import make, new_name, put_index
 
 from rundlet.errors import DigestMismatchError, NoSuchImageError
 from rundlet.image.archive import ArchiveError, blob_path
-from rundlet.image.errors import MissingBlobError, PlatformMismatchError
+from rundlet.image.errors import PlatformMismatchError
 from rundlet.image.history import history
 from rundlet.image.variants import choose, variants
 from rundlet.oci import mediatype
@@ -549,7 +549,7 @@ async def test_an_image_that_goes_while_it_is_to_be_saved(room: Room) -> None:
     await room.loader.load(stream(archive(docker_archive(config(LAYER), ["l"]) | {"l": LAYER})), progress=room.hear)
     chunks = await room.saver.save(["demo:1"])
     await room.remover.remove("demo:1")
-    with pytest.raises(MissingBlobError):
+    with pytest.raises(NoSuchImageError, match="No such image: demo:1"):
         await anext(chunks)
 
 

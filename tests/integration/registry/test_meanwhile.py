@@ -5,7 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from rundlet.oci import mediatype
 from rundlet.oci.config import ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
-from rundlet.oci.manifest import Manifest
+from rundlet.oci.manifest import Index, Manifest
 from rundlet.oci.reference import Reference
 from rundlet.registry import Registry
 from rundlet.storage.content import Ingest
@@ -188,6 +188,40 @@ async def test_what_an_index_lists_meanwhile_stays_plain(room: Room, monkeypatch
     assert [layer.blob.digest for layer in room.store.layers(image.id)] == [Digest.of(LAYER), Digest.of(UPPER)]
     assert has_all(room, image.id)
     assert len(list(room.content.iterate())) == 5  # and nothing of what was compressed
+
+
+# ── archives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_image_that_is_pushed_while_it_is_saved_is_saved_as_it_is_then(room: Room, other: Room) -> None:
+    image = await load(room, Reference.parse("plain:1"), LAYER)
+    chunks = await room.saver.save(["plain:1"])
+    pushed = await LayerCompressor(room.store, room.leases, room.garbage).compressed(image, ignore_progress)
+    assert not room.content.has(Digest.of(LAYER))
+    [loaded] = await other.loader.load(chunks, progress=ignore_progress)
+    assert (loaded.image.id, loaded.image.manifest) == (image.id, pushed.manifest)
+
+
+async def test_what_an_archive_lists_is_looked_up_at_one_time(
+    room: Room, other: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = await load(room, Reference.parse("plain:1"), LAYER)
+    compressor, loop = LayerCompressor(room.store, room.leases, room.garbage), asyncio.get_running_loop()
+    document = room.saver._document
+    pushing = []
+
+    def meanwhile(descriptor: Descriptor) -> Manifest | Index:
+        if not pushing:
+            pushing.append(asyncio.run_coroutine_threadsafe(compressor.compressed(image, ignore_progress), loop))
+            with suppress(TimeoutError):
+                pushing[0].result(0.3)
+        return document(descriptor)
+
+    monkeypatch.setattr(room.saver, "_document", meanwhile)
+    chunks = await room.saver.save(["plain:1"])
+    pushed = await asyncio.wrap_future(pushing[0])
+    [loaded] = await other.loader.load(chunks, progress=ignore_progress)
+    assert (loaded.image.id, loaded.image.manifest) == (image.id, pushed.manifest)
 
 
 # ── what is made here ────────────────────────────────────────────────────────────────────────────────────────
