@@ -14,7 +14,9 @@ import msgspec
 from rundlet.builder.cache import BuildCache
 from rundlet.builder.report import Reporter, Step
 from rundlet.builder.state import StageState, key_of, with_history
+from rundlet.errors import NoSuchImageError
 from rundlet.image.assembly import assemble
+from rundlet.image.holding import hold_image
 from rundlet.image.leases import Lease
 from rundlet.image.records import Image, Layer
 from rundlet.image.store import ImageStore
@@ -249,14 +251,14 @@ class Recorder:
 
     async def _held(self, work: Work, image: Image) -> StageState | None:
         """The image's state, with all of it leased; None when some of it has just gone."""
-        stack = tuple(self.images.layers(image.id))
-        added = stack[len(work.before.stack) :]
-        await self.lease.hold(
-            image.id, image.manifest.digest, *(d for layer in added for d in (layer.chain, layer.blob.digest))
-        )
-        if self.images.find(image.id) is None or not all(self._snapshots.has_layer(layer.chain) for layer in added):
+        try:
+            whole = await hold_image(self.images, self.lease, image.id)
+        except NoSuchImageError:
             return None
-        return msgspec.structs.replace(work.state, config=self.images.config(image.id), stack=stack, image=image)
+        stack = tuple(whole.layers)
+        if not all(self._snapshots.has_layer(layer.chain) for layer in stack[len(work.before.stack) :]):
+            return None
+        return msgspec.structs.replace(work.state, config=self.images.config(image.id), stack=stack, image=whole.image)
 
     def _with_step(self, work: Work, layer: Layer | None, when: str) -> ImageConfig:
         config = work.state.config

@@ -21,7 +21,7 @@ class Lease:
 
     def __init__(self, leases: "Leases") -> None:
         self._leases = leases
-        self.held: list[Digest] = []
+        self.held: dict[Digest, None] = {}
         self.ended = False
 
     async def hold(self, *digests: Digest) -> None:
@@ -32,8 +32,9 @@ class Lease:
         async with self._leases.deleting():
             if self.ended:
                 raise LeaseEndedError
-            self._leases.count(digests)
-            self.held += digests
+            new = [digest for digest in dict.fromkeys(digests) if digest not in self.held]
+            self._leases.count(new)
+            self.held.update(dict.fromkeys(new))
 
     def holds(self, digest: Digest) -> bool:
         return digest in self.held
@@ -65,9 +66,9 @@ class Leases:
 
     def _end(self, lease: Lease, *, failed: bool) -> None:
         lease.ended = True
-        self._counts.subtract(lease.held)
+        self._counts.subtract(list(lease.held))
         suspects: list[Digest] = []
-        for digest in dict.fromkeys(lease.held):
+        for digest in lease.held:
             if self._counts[digest] <= 0:
                 del self._counts[digest]
                 if failed or digest in self._wanted:
@@ -84,7 +85,7 @@ class Leases:
         self._wanted.discard(digest)
         return True
 
-    def count(self, digests: tuple[Digest, ...]) -> None:
+    def count(self, digests: Sequence[Digest]) -> None:
         self._counts.update(digests)
 
     def held(self, digest: Digest) -> bool:

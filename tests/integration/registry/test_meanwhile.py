@@ -7,12 +7,15 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from tests.integration.registry.room import Room, stream, tar
 from tests.integration.registry.test_images import make, new_name
 from tests.integration.registry.test_plain_layers import LAYER, UPPER, load
 
+from rundlet.builder.state import StageState
+from rundlet.builder.steps import Recorder, Work
 from rundlet.errors import NoSuchImageError
 from rundlet.image.assembly import assemble
 from rundlet.image.compressing import LayerCompressor
@@ -314,6 +317,30 @@ async def test_an_image_is_held_as_it_is_then(room: Room, monkeypatch: pytest.Mo
         assert all(room.content.has(layer.blob.digest) for layer in whole.layers)
         with pytest.raises(NoSuchImageError):
             await hold_image(room.store, lease, image.id)
+
+
+async def test_a_build_finds_an_image_as_it_is_once_it_is_held(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = await load(room, Reference.parse("plain:1"), LAYER)
+    state = StageState(room.store.config(image.id))
+    nothing = cast(Any, None)
+    work = Work(nothing, state, state, "")
+    hold = Lease.hold
+
+    async def meanwhile(lease: Lease, *digests: Digest) -> None:
+        monkeypatch.setattr(Lease, "hold", hold)
+        await LayerCompressor(room.store, room.leases, room.garbage).compressed(image, ignore_progress)
+        await hold(lease, *digests)
+
+    async with room.leases.lease() as lease:
+        recorder = Recorder(room.store, room.snapshots, nothing, nothing, nothing, lease, None)
+        monkeypatch.setattr(Lease, "hold", meanwhile)
+        found = await recorder._held(work, image)
+        assert found is not None
+        assert found.image is not None
+        await room.remover.remove("plain:1")
+        assert all(room.content.has(layer.blob.digest) for layer in found.stack)
+        assert room.content.has(found.image.manifest.digest)
+        assert await recorder._held(work, image) is None
 
 
 async def test_an_import_that_is_removed_at_once_was_one(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
