@@ -311,6 +311,25 @@ def test_an_image_that_is_not_stored_is_cache(context: Context, registry: Regist
     engine.ok("rmi", f"{name}:1", "packed:9")
 
 
+def test_each_of_several_images_is_pushed_as_it_is_asked_for(context: Context, registry: Registry) -> None:
+    name = f"{registry.address}/several"
+    made = context.ok(
+        "-o", f"type=image,name={name}:gone,push=true,store=false,compression=uncompressed,force-compression=true",
+        "-o", f"type=image,name={name}:zstd,push=true,compression=zstd,force-compression=true",
+        "-o", f"type=image,name={name}:gzip,push=true",
+    )  # fmt: skip
+    assert made.count("naming to") == 2
+    for tag, ending in (("gone", ".tar"), ("zstd", "+zstd"), ("gzip", "gzip")):
+        layers = json.loads(registry_document(registry, "several", tag))["layers"]
+        assert all(layer["mediaType"].endswith(ending) for layer in layers), tag
+    # The first one that has a name here says what the names mean.
+    for tag in ("zstd", "gzip"):
+        context.engine.ok("push", f"{name}:{tag}")
+        layers = json.loads(registry_document(registry, "several", tag))["layers"]
+        assert layers[0]["mediaType"].endswith("+zstd")
+    context.engine.ok("rmi", f"{name}:zstd", f"{name}:gzip")
+
+
 async def test_a_client_of_buildkit_stores_nothing(engine: Engine, context: Context, registry: Registry) -> None:
     name = f"{registry.address}/not/kept:1"
     files = Files({"context": context.path, "dockerfile": context.path})

@@ -8,7 +8,7 @@ from rundlet.api.buildkit import StatusResponse, Vertex, VertexStatus
 from rundlet.api.builds import Output
 from rundlet.engine.buildkit.jobs import Job
 from rundlet.engine.buildkit.progress import digest_of, timestamp_of
-from rundlet.engine.builds.requests import is_stored
+from rundlet.engine.builds.packing import is_stored
 from rundlet.errors import RundletError
 from rundlet.util.clock import Clock
 

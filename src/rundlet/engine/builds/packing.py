@@ -39,6 +39,10 @@ _LAYERS: Final = {
 }
 
 
+BY_DIGEST: Final = "push-by-digest"
+"""The attribute of an image that is pushed without a tag, and has no name here."""
+STORE: Final = "store"
+"""The attribute of an image that is to be here afterwards; else it is what a build has in its cache."""
 MAIN: Final = -1
 """Stands for the names of the result among its outputs."""
 
@@ -75,13 +79,26 @@ def parse_packing(output: Output) -> Packing:
 
 
 def packings(outputs: Sequence[Output]) -> dict[int, Packing]:
-    """By the numbers of those that are images, and of :data:`MAIN`, which is the first one that is to have a name here.
+    """By the numbers of those that are images, and of :data:`MAIN`, which is the first one that is to have a name here,
+    or else the first one.
 
     Raises InvalidParameterError, NotSupportedError.
     """
     found = {index: parse_packing(output) for index, output in enumerate(outputs) if output.type in KINDS}
-    named = [found[index] for index, output in enumerate(outputs) if output.type == "image"]
-    return {MAIN: named[0] if named else Packing(), **found}
+    images = [(index, output) for index, output in enumerate(outputs) if output.type == "image"]
+    named = [(index, output) for index, output in images if is_stored(output) and not by_digest(output)]
+    first = next((found[index] for index, _ in (*named, *images)), Packing())
+    return {MAIN: first, **found}
+
+
+def by_digest(output: Output) -> bool:
+    """Whether an image is known by its digest only, in its registry and here. Raises InvalidParameterError."""
+    return is_true(output.attrs.get(BY_DIGEST, "false"))
+
+
+def is_stored(output: Output) -> bool:
+    """Raises InvalidParameterError."""
+    return is_true(output.attrs.get(STORE, "true"))
 
 
 def _level(text: str, compression: str) -> int:

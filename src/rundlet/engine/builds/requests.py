@@ -11,7 +11,7 @@ from rundlet.builder.dockerfile.ast import Dockerfile
 from rundlet.builder.namedcontexts import of_platform
 from rundlet.builder.request import BuildRequest, Limits
 from rundlet.engine.builds import attestations, indexes, packing
-from rundlet.engine.builds.packing import is_true
+from rundlet.engine.builds.packing import BY_DIGEST, STORE, by_digest, is_stored, is_true
 from rundlet.errors import InvalidParameterError, NotSupportedError
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
@@ -20,10 +20,6 @@ OUTPUTS = frozenset({"image", "docker", "oci", "tar", "local", "cacheonly"})
 SPLIT = "platform-split"
 """The attribute of outputs that are files: each platform's in a directory of its own."""
 _FILES = frozenset({"tar", "local"})
-BY_DIGEST = "push-by-digest"
-"""The attribute of an image that is pushed without a tag, and has no name here."""
-STORE = "store"
-"""The attribute of an image that is to be here afterwards; else it is what a build has in its cache."""
 UNPACK = "unpack"
 """The attribute of an image whose layers are to be directories, too. What a build makes begins as one and stays one,
 nothing is unpacked for either answer."""
@@ -135,11 +131,6 @@ class TaggedByDigestError(InvalidParameterError):
         super().__init__(f"can't push tagged ref {name} by digest")
 
 
-def by_digest(output: Output) -> bool:
-    """Whether an image is known by its digest only, in its registry and here."""
-    return is_true(output.attrs.get(BY_DIGEST, "false"))
-
-
 def names_of(output: Output) -> list[str]:
     return [name for name in output.attrs.get("name", "").split(",") if name]
 
@@ -201,10 +192,6 @@ def _limits(options: BuildOptions) -> Limits:
         cgroup_parent=options.cgroup_parent,
         ulimits=tuple((limit.name, limit.soft, limit.hard) for limit in options.ulimits),
     )
-
-
-def is_stored(output: Output) -> bool:
-    return is_true(output.attrs.get(STORE, "true"))
 
 
 def stays(options: BuildOptions) -> bool:

@@ -16,14 +16,12 @@ from rundlet.builder.state import StageState
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
 from rundlet.engine.builds.caches import CacheExporter
-from rundlet.engine.builds.packing import MAIN, is_true
+from rundlet.engine.builds.packing import MAIN, by_digest, is_stored, is_true
 from rundlet.engine.builds.requests import (
     LOCAL,
     SPLIT,
-    by_digest,
     cache_reference,
     flag_of,
-    is_stored,
     is_whole,
     may_fail,
     names_by,
@@ -89,7 +87,8 @@ class Results:
         outputs: list[dict[str, Any]] = []
         for index, output in enumerate(options.outputs):
             if output.type == "image":
-                await self._published(output, targets.get(index, image.manifest), image, options, emit)
+                named = targets.get(MAIN, image.manifest)
+                await self._published(output, targets.get(index, image.manifest), named, image, options, emit)
             elif output.type in _ARCHIVES:
                 chosen = _archived(request.tags, image, targets.get(index), targets.get(MAIN))
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
@@ -129,21 +128,23 @@ class Results:
         self,
         output: Output,
         target: Descriptor,
+        named: Descriptor,
         image: Image,
         options: BuildOptions,
         emit: Callable[[Any], None],
     ) -> None:
-        """An image goes to its registries, and gets the names that have its digest in them."""
+        """An image goes to its registries as ``target``, and gets the names that have its digest in them. ``named``:
+        what its names here point at."""
         untagged = _digest_names(output)
         names = untagged or names_by(options, [output])
         if is_true(output.attrs.get("push", "false")):
             if not names:
                 raise InvalidParameterError("tag is needed when pushing to registry")
             for name in names:
-                if is_stored(output) and not untagged:
+                if is_stored(output) and not untagged and target == named:
                     await self._push(name, options, emit)
                     continue
-                # What has no name here is pushed as what it is.
+                # What has no name here, or is not what the name means, is pushed as what it is.
                 credentials = credentials_for(options.auth, name)
                 await self._rooms.pusher.push_content(name, image, target, credentials=credentials)
         if is_stored(output) and is_true(output.attrs.get("name-canonical", "false")):
