@@ -47,9 +47,11 @@ def _state(root: Path) -> dict[str, object]:
                 continue
             content: object = None
             if stat.S_ISREG(status.st_mode):
-                content = (Path(path).read_bytes(), status.st_nlink)
+                content = Path(path).read_bytes()
             elif stat.S_ISLNK(status.st_mode):
                 content = os.readlink(path)
+            if not stat.S_ISDIR(status.st_mode):
+                content = (content, status.st_nlink)
             owner = (status.st_mode, status.st_uid, status.st_gid, status.st_rdev, int(status.st_mtime))
             state[os.path.relpath(path, root)] = (*owner, content, xattrs)
     return state
@@ -64,7 +66,9 @@ def test_everything_survives(tmp_path: Path) -> None:
     os.setxattr(source / "d/f", "user.k\u00fc", b"v\0\n")
     os.link(source / "d/f", source / "d/e/hard")
     (source / "link").symlink_to("t" * 150)
+    os.link(source / "link", source / "same", follow_symlinks=False)
     os.mkfifo(source / "fifo")
+    os.link(source / "fifo", source / "d/e/fifo")
     os.mknod(source / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(source / "d/gone", stat.S_IFCHR, 0)
     os.setxattr(source / "d/e", "trusted.overlay.opaque", b"y")
@@ -91,6 +95,7 @@ def test_everything_survives(tmp_path: Path) -> None:
     result = asyncio.run(unpack(iter([data]), snapshotter, ForkLauncher(), parent=None))
     layer = Path(snapshotter.layer(result.chain).path)
     assert _state(layer) == _state(source)
+    assert result.size == 3_000_001 + 150 + 1
     with tarfile.open(fileobj=io.BytesIO(data)) as archive_:
         names = archive_.getnames()
     assert "d/.wh.gone" in names and "d/e/.wh..wh..opq" in names

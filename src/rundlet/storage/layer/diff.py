@@ -152,7 +152,7 @@ class Changes:
                     self._writer.write(_marker(name + b"/" + OPAQUE, status))
                 return fd
             self._writer.plain(parent, base, name, status)
-            if status.st_nlink == 1 or kind != tar.REGULAR:
+            if status.st_nlink == 1:
                 self.size += status.st_size
             elif status.st_ino not in self._counted:
                 self._counted.add(status.st_ino)

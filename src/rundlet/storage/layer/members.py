@@ -94,20 +94,20 @@ class Writer:
         assert kind is not None
         entry = new_entry(name, kind, status)
         self._adjusted(entry)
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
+            if first != entry.name:
+                entry.type, entry.link, entry.major, entry.minor = tar.HARDLINK, first, 0, 0
+                self.write(tarwrite.encode(entry))
+                return
         if kind == tar.REGULAR:
-            self._regular(parent, base, entry, status)
+            self._regular(parent, base, entry)
             return
         if kind == tar.SYMLINK:
             entry.link = os.readlink(base, dir_fd=parent)
         self.write(tarwrite.encode(entry))
 
-    def _regular(self, parent: int, base: bytes, entry: Entry, status: os.stat_result) -> None:
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
-            if first != entry.name:
-                entry.type, entry.link, entry.size = tar.HARDLINK, first, 0
-                self.write(tarwrite.encode(entry))
-                return
+    def _regular(self, parent: int, base: bytes, entry: Entry) -> None:
         fd = os.open(base, _FILE_FLAGS, dir_fd=parent)
         try:
             now = os.fstat(fd)
