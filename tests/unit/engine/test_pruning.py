@@ -7,6 +7,8 @@ from typing import Any
 from rundlet.api.filters import Filters
 from rundlet.api.images import ImageDeleted
 from rundlet.engine.images import pruning
+from rundlet.engine.images.service import ImageService
+from rundlet.image.leases import Leases
 from rundlet.image.records import Image
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
@@ -71,3 +73,22 @@ async def test_what_somebody_uses_meanwhile_counts() -> None:
 
     await pruning.prune(context(images, containers), Filters({"dangling": ("true",)}), discard)
     assert told == [(images[0], [str(images[0].id)])]
+
+
+async def test_what_a_build_is_at_work_with_stays() -> None:
+    asked: list[str] = []
+
+    async def remove(name: str, *, still: Image) -> Sequence[object]:
+        assert still == image(1)
+        asked.append(name)
+        return []
+
+    leases = Leases()
+    rooms: Any = SimpleNamespace(leases=leases, remover=SimpleNamespace(remove=remove))
+    service = ImageService(context([], Containers([])), rooms)
+    async with leases.lease() as lease:
+        await lease.hold(image(1).id)
+        assert await service.discard(image(1), ["one"]) == []
+    assert asked == []
+    await service.discard(image(1), ["one"])
+    assert asked == ["one"]

@@ -46,6 +46,7 @@ def join(context: Context, grounds: Grounds, leases: Leases) -> Images:
         remover=Remover(images, garbage, ImageUsage(grounds.containers)),
         saver=Saver(images, leases),
         loader=Loader(images, snapshots, layers, leases, garbage),
+        leases=leases,
         http=grounds.http,
         registry=grounds.registry,
     )

@@ -39,6 +39,7 @@ from rundlet.errors import ConflictError, ForbiddenError, InvalidParameterError,
 from rundlet.image import history, variants
 from rundlet.image.errors import AmbiguousTagError
 from rundlet.image.import_ import Importer, download
+from rundlet.image.leases import Leases
 from rundlet.image.load import Loader
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
@@ -66,6 +67,7 @@ class ImageRooms:
     remover: Remover
     saver: Saver
     loader: Loader
+    leases: Leases
     http: HttpClient
     registry: Registry
 
@@ -289,8 +291,11 @@ class ImageService:
         return await pruning.prune(self._context, filters, self.discard)
 
     async def discard(self, image: Image, names: Sequence[str]) -> Sequence[ImageDeleted]:
-        """Remove ``names`` of an image that nobody asked to remove: what is another's by now, or needed, stays."""
+        """Remove ``names`` of an image that nobody asked to remove: what is another's by now, or needed, stays. So does
+        what somebody is at work with: a build has yet to name what it came to."""
         gone: list[ImageDeleted] = []
+        if self._rooms.leases.held(image.id):
+            return gone
         for name in names:
             with suppress(ConflictError, NotFoundError):
                 removals = await self._rooms.remover.remove(name, still=image)
