@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.integration.server.test_tcp import TCP, tcp
 from rundlet.client.endpoint import Endpoint
 from rundlet.client.lending import WORTH, lend
 from rundlet.client.session import Session
+from rundlet.errors import InvalidParameterError
 from rundlet.server import lent
 
 __all__ = ["tcp"]
@@ -81,6 +84,90 @@ async def test_nor_is_what_others_answer_for(server: Server, archive: Path, monk
         answer = await given(server, file.fileno())
     assert answer.status == 421
     assert str(archive) not in descriptors()
+
+
+class Silent:
+    """A file system that says what it is only when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.let = threading.Event()
+
+    def say(self, _fd: int) -> int:
+        self.asked.set()
+        return 0 if self.let.wait(20) else 0x6969
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    found = Silent()
+    monkeypatch.setattr("rundlet.linux.libc.filesystem_type", found.say)
+    yield found
+    found.let.set()
+
+
+async def test_nobody_else_waits_while_a_file_system_does_not_answer(
+    server: Server, archive: Path, silent: Silent
+) -> None:
+    with archive.open("rb") as file:
+        answer = asyncio.create_task(given(server, file.fileno()))
+        await server.until(silent.asked.is_set)
+        assert (await server.request("GET", "/_ping")).body == b"OK"
+        silent.let.set()
+        assert (await answer).status == 200
+
+
+async def test_a_file_system_that_never_answers(
+    server: Server, archive: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with archive.open("rb") as file:
+        connection, line = await offered(server)
+        monkeypatch.setattr(lent, "_PATIENCE", 0.05)
+        with line:
+            socket.send_fds(line, [b"\0"], [file.fileno()])
+        assert (await connection.answer()).message == "the file system does not answer"
+    assert str(archive) in descriptors()
+    silent.let.set()
+    await server.until(lambda: str(archive) not in descriptors())
+
+
+async def test_a_client_that_leaves_while_its_file_is_looked_at(server: Server, archive: Path, silent: Silent) -> None:
+    connection, line = await offered(server)
+    with archive.open("rb") as file, line:
+        socket.send_fds(line, [b"\0"], [file.fileno()])
+    await server.until(silent.asked.is_set)
+    await connection.close()
+    assert (await server.request("GET", "/_ping")).body == b"OK"  # by then the server knows
+    silent.let.set()
+    await server.until(lambda: str(archive) not in descriptors())
+    assert server.engine.images.lent == b""
+
+
+async def test_a_file_that_was_not_opened_to_be_read(archive: Path) -> None:
+    file = lent.LentFile(os.open(archive, os.O_WRONLY))
+    with contextlib.closing(file), pytest.raises(InvalidParameterError, match="can't be read: bad file descriptor"):
+        list(file)
+
+
+async def test_programs_that_the_engine_starts_do_not_get_the_file(archive: Path) -> None:
+    near, far = socket.socketpair()
+    with near, far, archive.open("rb") as file:
+        socket.send_fds(near, [b"\0"], [file.fileno()])
+        fd = await lent._received(far)
+        try:
+            assert not os.get_inheritable(fd)
+        finally:
+            os.close(fd)
+
+
+async def test_of_several_descriptors_the_first_is_taken(server: Server, archive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    connection, line = await offered(server)
+    with archive.open("rb") as file, other.open("rb") as second, line:
+        socket.send_fds(line, [b"\0"], [file.fileno(), second.fileno()])
+    assert (await connection.answer()).status == 200
+    assert not {str(archive), str(other)} & descriptors()
 
 
 async def test_a_byte_without_a_descriptor(server: Server) -> None:
