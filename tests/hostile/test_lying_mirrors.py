@@ -27,6 +27,7 @@ from rundlet.registry.errors import ManifestUnknownError
 from rundlet.registry.retry import Retry
 from rundlet.storage.errors import LayerError
 from rundlet.transport import HttpClient
+from rundlet.transport.auth import AuthenticationError
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -267,6 +268,29 @@ async def test_a_mirror_whose_tag_is_of_yesterday(room: Room, server: LyingRegis
     offer(mirror, config, manifest)
     await pull(room, server)
     assert room.store.get(server.name().familiar).id == Digest.of(CONFIG)
+
+
+@root
+@pytest.mark.root
+async def test_a_login_that_ends_in_the_middle_of_a_pull(
+    room: Room, server: LyingRegistry, mirror: LyingRegistry
+) -> None:
+    """What has come by then stays, as after a cut: the next pull goes on with it."""
+    mirror.answers.clear()
+    first = Digest.of(BLOBS[0])
+
+    async def ends(_request: web.Request) -> web.StreamResponse:
+        while not room.content.has(first):
+            await asyncio.sleep(0.01)
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+    server.answers[NAMES[1]] = ends
+    with pytest.raises(AuthenticationError, match="no basic auth credentials"):
+        await room.puller.pull(server.name(), progress=room.hear)
+    server.answers[NAMES[1]] = blob(BLOBS[1])
+    server.asked.clear()
+    await pull(room, server)
+    assert str(first) not in blobs_asked(server)
 
 
 # ── mirrors that fail ────────────────────────────────────────────────────────────────────────────────────────

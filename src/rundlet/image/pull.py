@@ -171,7 +171,7 @@ class Puller:
                 except _ELSEWHERE as exc:
                     if not fetcher.doubt(reference, exc):
                         raise
-        except (TransportError, RegistryError, RegistryUnreachableError):
+        except (TransportError, RegistryError, RegistryUnreachableError, AuthenticationError):
             raise  # what is here is good, and the next try goes on with it
         except RundletError:
             await self._garbage.release(held[::-1], held)
