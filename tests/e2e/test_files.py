@@ -391,7 +391,7 @@ def test_a_commit_of_nothing(client: Client) -> None:
 
 def test_refused_commits(client: Client) -> None:
     client.engine.ok("create", "--name", "box", "busybox", "true")
-    assert "from is not a valid change command" in refused(client, "commit", "-c", "FROM x", "box")
+    assert "FROM is not a valid change command" in refused(client, "commit", "-c", "FROM x", "box")
     assert "must be lowercase" in refused(client, "commit", "box", "Upper:case")
     assert "No such container: nobody" in refused(client, "commit", "nobody")
 

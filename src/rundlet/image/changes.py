@@ -28,7 +28,7 @@ def apply_changes(config: ContainerConfig, changes: Sequence[str]) -> ContainerC
         word, _, rest = line.partition(" ") if " " in line else line.partition("\t")
         name = word.lower()
         if name not in VALID:
-            raise BadChangeError(f"{name} is not a valid change command")
+            raise BadChangeError(f"{word} is not a valid change command")
         rest = rest.strip()
         if not rest:
             raise BadChangeError(f"{name.upper()} requires at least one argument")

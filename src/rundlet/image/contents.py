@@ -70,6 +70,12 @@ class _Finder:
         self._variants: dict[Digest, FoundImage] = {}
         """By config: every image of the indexes that the archive has whole."""
 
+    def _suitable(self, found: list[FoundImage]) -> list[FoundImage]:
+        """Those for the very platform that was asked for, else those that would do."""
+        platforms = [(item, ImageConfig.decode(item.config).platform) for item in found]
+        exact = [item for item, platform in platforms if self._wanted.matches(platform)]
+        return exact or [item for item, platform in platforms if self._wanted.suits(platform)]
+
     def find(self) -> list[FoundImage]:
         parts = self._parts
         found = self._from_index() if parts.find(INDEX) is not None else []
@@ -84,7 +90,7 @@ class _Finder:
         if not found and not (self._platform and parts.find(INDEX) is not None):
             raise ArchiveError("unrecognized image format")
         if self._platform:
-            found = [item for item in found if self._wanted.suits(ImageConfig.decode(item.config).platform)]
+            found = self._suitable(found)
         if not found:
             raise ArchiveError(f"the archive has no image for the platform {self._platform}")
         return found

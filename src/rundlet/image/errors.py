@@ -47,6 +47,15 @@ class AmbiguousTagError(InvalidParameterError):
         super().__init__("refusing to create an ambiguous tag using digest algorithm as name")
 
 
+class DigestAsNameError(InvalidParameterError):
+    """A digest is an image's own, and can't be given to it."""
+
+    reason = "digest-as-name"
+
+    def __init__(self) -> None:
+        super().__init__("cannot import digest reference")
+
+
 class ForeignSystemError(InvalidParameterError):
     """An image that is made here is one for Linux."""
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from rundlet.errors import InvalidParameterError, NoSuchImageError
+from rundlet.image import naming
 from rundlet.image.errors import TagToDigestError
 from rundlet.image.records import Image, Layer, NewImage, Stored
 from rundlet.oci import mediatype
@@ -325,7 +326,8 @@ class ImageStore:
     def _name(
         self, cursor: sqlite3.Cursor, reference: Reference, image_id: Digest, target: Descriptor | None
     ) -> Digest | None:
-        """Raises NoSuchImageError."""
+        """Raises NoSuchImageError, AmbiguousTagError."""
+        naming.check(reference)
         own = cursor.execute(
             "SELECT media_type, manifest, manifest_size FROM images WHERE id = ?", (str(image_id),)
         ).fetchone()

@@ -145,4 +145,8 @@ def _platform(value: str) -> str:
         parsed = msgspec.json.decode(value, type=_PlatformJSON)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise InvalidParameterError(f"failed to parse platform: {exc}") from exc
+    if not (parsed.os and parsed.architecture):
+        if parsed.variant and not (parsed.os or parsed.architecture):
+            raise InvalidParameterError("optional platform fields provided, but OS and Architecture are missing")
+        raise InvalidParameterError("both OS and Architecture must be provided")
     return "/".join(part for part in (parsed.os, parsed.architecture, parsed.variant) if part)

@@ -16,7 +16,7 @@ from tests.integration.registry.test_images import make, new_name, put_index
 
 from rundlet.errors import DigestMismatchError, NoSuchImageError
 from rundlet.image.archive import ArchiveError, blob_path
-from rundlet.image.errors import PlatformMismatchError
+from rundlet.image.errors import AmbiguousTagError, PlatformMismatchError
 from rundlet.image.history import history
 from rundlet.image.variants import choose, variants
 from rundlet.oci import mediatype
@@ -481,6 +481,25 @@ async def test_archives_of_docker_25(room: Room, listed: int, platform: str) -> 
     assert loaded.image.repo_tags == ["demo:1"]
     assert [layer.blob.digest for layer in room.store.layers(loaded.image.id)] == [Digest.of(LAYER), Digest.of(upper)]
     room.verify()
+
+
+@pytest.mark.parametrize(("platform", "loaded"), [("linux/arm64", ["arm64"]), ("linux/arm/v7", ["arm"]), ("", None)])
+async def test_the_platform_itself_before_what_would_do(room: Room, platform: str, loaded: list[str] | None) -> None:
+    """Machines for arm64 run what is for arm, but that is not what was asked for."""
+    files = docker_archive(config(LAYER, architecture="arm64"), ["l"]) | {"l": LAYER}
+    arm = config(LAYER, architecture="arm")
+    entries = json.loads(files["manifest.json"])
+    entries.append({**entries[0], "Config": "arm.json", "RepoTags": ["arm:1"]})
+    files |= {"arm.json": arm, "manifest.json": json.dumps(entries).encode()}
+    found = await room.loader.load(stream(archive(files)), platform=platform, progress=room.hear)
+    assert sorted(item.image.platform.architecture for item in found) == (loaded or ["arm", "arm64"])
+
+
+async def test_a_name_that_looks_like_a_digest(room: Room) -> None:
+    files = docker_archive(config(LAYER), ["l"], [f"sha256:{'a' * 64}"]) | {"l": LAYER}
+    with pytest.raises(AmbiguousTagError):
+        await room.loader.load(stream(archive(files)), progress=room.hear)
+    assert room.is_empty()
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

@@ -52,8 +52,8 @@ def test_the_rest() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("RUN true", "run is not a valid change command"),
-        ("BOGUS x", "bogus is not a valid change command"),
+        ("RUN true", "RUN is not a valid change command"),
+        ("BOGUS x", "BOGUS is not a valid change command"),
         ("CMD", "CMD requires at least one argument"),
         ("EXPOSE http", "invalid containerPort: http"),
         ("EXPOSE 70000", "invalid range"),

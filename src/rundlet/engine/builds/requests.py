@@ -13,6 +13,7 @@ from rundlet.builder.request import BuildRequest, Limits
 from rundlet.engine.builds import attestations, indexes, packing
 from rundlet.engine.builds.packing import BY_DIGEST, STORE, by_digest, is_stored, is_true
 from rundlet.errors import InvalidParameterError, NotSupportedError
+from rundlet.image import naming
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 
@@ -139,6 +140,7 @@ def _tag(text: str) -> Reference:
     reference = Reference.parse(text)
     if reference.digest is not None:
         raise InvalidParameterError("refusing to create a tag with a digest reference")
+    naming.check(reference)
     return reference.with_default_tag()
 
 

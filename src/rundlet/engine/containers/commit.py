@@ -17,13 +17,13 @@ from rundlet.engine.containers.files import still_there
 from rundlet.engine.containers.lifecycle import Lifecycle
 from rundlet.engine.containers.stillness import still
 from rundlet.engine.context import Context
-from rundlet.errors import ConflictError, InvalidParameterError, NoSuchImageError
+from rundlet.errors import ConflictError, NoSuchImageError
 from rundlet.image.changes import apply_changes
 from rundlet.image.commit import CommitRequest, Committer, image_defaults, merge_configs
+from rundlet.image.naming import new_name
 from rundlet.image.records import Image
 from rundlet.oci.config import ContainerConfig as ImageDefaults
 from rundlet.oci.digest import Digest
-from rundlet.oci.reference import Reference
 from rundlet.storage.layer.changes import Changes
 
 
@@ -54,7 +54,7 @@ class CommitService:
             raise NotCommittableError(record.id, "Dead")
         if record.state.status is Status.REMOVING:
             raise NotCommittableError(record.id, "being removed")
-        reference = _reference(options)
+        reference = new_name(options.repo, options.tag) if options.repo else None
         request = CommitRequest(
             parent=self._parent(record),
             config=_config(record, options),
@@ -111,15 +111,6 @@ class CommitService:
         if image is None:
             raise NoSuchImageError(record.image_id)
         return image
-
-
-def _reference(options: CommitOptions) -> Reference | None:
-    if not options.repo:
-        if options.tag:
-            raise InvalidParameterError("invalid reference format")
-        return None
-    reference = Reference.parse(options.repo)
-    return reference.with_tag(options.tag) if options.tag else reference
 
 
 def _config(record: Record, options: CommitOptions) -> ImageDefaults:

@@ -37,16 +37,17 @@ from rundlet.engine.images import anatomy, pruning, streams, views
 from rundlet.engine.times import parse_earliest
 from rundlet.errors import ConflictError, ForbiddenError, InvalidParameterError, NotFoundError, RundletError
 from rundlet.image import history, variants
-from rundlet.image.errors import AmbiguousTagError
 from rundlet.image.import_ import Importer, download
 from rundlet.image.leases import Leases
 from rundlet.image.load import Loader
+from rundlet.image.naming import new_name
 from rundlet.image.pull import Puller
 from rundlet.image.push import Pusher
 from rundlet.image.records import Image, OnProgress, Removal
 from rundlet.image.removal import Remover
 from rundlet.image.save import Saver
 from rundlet.image.times import created_ns
+from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Credentials, Registry
@@ -193,9 +194,7 @@ class ImageService:
         return streams.run(work)
 
     async def import_image(self, options: ImportOptions, body: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
-        reference = _joined(options.repo, options.tag) if options.repo else None
-        if reference is not None and reference.digest is not None:
-            raise InvalidParameterError("cannot import digest reference")
+        reference = new_name(options.repo, options.tag) if options.repo else None
 
         async def work(progress: OnProgress) -> JSONMessage:
             remote = options.source != "-"
@@ -218,13 +217,9 @@ class ImageService:
 
     async def tag(self, ref: str, repo: str, tag: str) -> None:
         image = self._context.images.get(ref)
-        reference = Reference.parse(repo)
-        if tag:
-            reference = reference.with_tag(tag)
-        if reference.familiar_name == "sha256":
-            raise AmbiguousTagError
+        reference = new_name(repo, tag)
         await self._context.images.tag(image, reference)
-        self._publish("tag", str(image.id), reference.with_default_tag().familiar)
+        self._publish("tag", str(image.id), reference.familiar)
 
     async def search(self, options: SearchOptions) -> Sequence[ImageSearchResult]:
         stars, official = options.filters.get("stars"), options.filters.boolean("is-official")
@@ -390,10 +385,13 @@ def _path_match(pattern: str, name: str) -> bool:
 
 
 def _joined(name: str, tag: str) -> Reference:
-    """A name and a tag or digest. Raises InvalidReferenceError."""
+    """A name and a tag or digest, which wins over what the name has. Raises InvalidReferenceError."""
+    reference = Reference.parse(name)
     if not tag:
-        return Reference.parse(name)
-    return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
+        return reference
+    with suppress(InvalidParameterError):
+        return reference.with_digest(Digest.parse(tag))
+    return reference.with_tag(tag)
 
 
 def _one_platform(platforms: Sequence[str]) -> str:
