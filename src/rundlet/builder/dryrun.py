@@ -98,11 +98,11 @@ def _after(plan: Plan, state: StageState, instruction: ast.Instruction, *, whole
     except (DockerfileError, BuildError):
         if whole or not expander.unmatched:
             raise
-        return state
+        expanded, change = instruction, None
+    if not whole and expander.unmatched and isinstance(expanded, ast.Env):
+        # Which of its names, and to what, depends on the image.
+        return state.changed(msgspec.structs.replace(state.container, env=None))
     if change is not None:
-        if not whole and expander.unmatched and isinstance(expanded, ast.Env):
-            # Which of its names, and to what, depends on the image.
-            return state.changed(msgspec.structs.replace(state.container, env=None))
         return change.state
     if not whole:
         return state  # where the image's own directory is nobody knows

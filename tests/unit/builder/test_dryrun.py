@@ -57,6 +57,7 @@ def mistake(
         "FROM unknown\nARG A=${S:?}\nENV B=${A:?}\nUSER ${B:?}\n",
         "FROM unknown\nENV $K=1\nENV V=2\nENV W=$V${X:?}\nUSER ${W:?}\n",
         "FROM unknown\nENV PATH=$PATH:/x\nUSER ${PATH:?}\n",
+        "FROM unknown\nENV S=NONE\nENV S=${X:?}\nSTOPSIGNAL $S\n",
         "FROM unknown AS a\nFROM a\nSTOPSIGNAL ${S:?}\n",
         # What a stage before has declared, or left for those who stand on it.
         "FROM bare AS a\nARG S=INT\nFROM a\nSTOPSIGNAL $S\n",
