@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 _log = logging.getLogger(__name__)
@@ -11,12 +12,15 @@ T = TypeVar("T")
 
 
 async def settled(work: Awaitable[T]) -> T:
-    """The result of ``work``, which is seen through to its end: a cancellation is raised after it."""
+    """The result of ``work``, which is seen through to its end: a cancellation, also a repeated one, is raised after
+    it."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # nobody asks for it any more
         raise
