@@ -1,6 +1,7 @@
 """What an archive of images holds, once all of its files are in the content store: images, their layers and names."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -31,6 +32,9 @@ from rundlet.oci.reference import Reference
 from rundlet.storage.content import ContentStore
 
 INDEX_DEPTH = 3
+DOCUMENTS_TOGETHER: Final = 128 << 20
+"""Bytes of documents of an archive that are read at most, each time that it refers to them: of a few kilobytes it may
+be, and refer to one large config without end."""
 
 
 class FoundImage(msgspec.Struct, frozen=True):
@@ -67,6 +71,7 @@ class _Finder:
         self._content = content
         self._platform = platform
         self._wanted = Platform.parse(platform) if platform else Platform.host()
+        self._room = DOCUMENTS_TOGETHER
         self._variants: dict[Digest, FoundImage] = {}
         """By config: every image of the indexes that the archive has whole."""
 
@@ -85,7 +90,7 @@ class _Finder:
             repositories = self._text(LEGACY_REPOSITORIES)
             found = [
                 FoundImage(Digest.of(image.config), image.config, image.layers, _references(image.names))
-                for image in legacy_images(parts, repositories, self._content)
+                for image in legacy_images(parts, repositories, self._read)
             ]
         if not found and not (self._platform and parts.find(INDEX) is not None):
             raise ArchiveError("unrecognized image format")
@@ -131,7 +136,7 @@ class _Finder:
         part = _blob(self._parts, descriptor)
         if part is None or not depth:
             return None
-        data = self._content.read(part.digest, DOCUMENT_LIMIT)
+        data = self._read(part.digest)
         document = decode_any(data, descriptor.media_type)
         if isinstance(document, Index):
             return self._chosen(descriptor, document, depth)
@@ -142,7 +147,7 @@ class _Finder:
         layers = [_blob(self._parts, layer) for layer in document.layers]
         if described is None or not all(layers):
             return None
-        config = self._content.read(described.digest, DOCUMENT_LIMIT)
+        config = self._read(described.digest)
         if len(layers) != len(ImageConfig.decode(config).diff_ids) and self._parts.find(DOCKER_MANIFEST) is not None:
             return None  # as Docker 25.0 writes it
         return FoundImage(described.digest, config, document.layers, (), data, _bare(descriptor))
@@ -153,7 +158,7 @@ class _Finder:
         part = self._parts.find(blob_path(Digest.parse(text))) if text else None
         if part is None:
             return None
-        data = self._content.read(part.digest, DOCUMENT_LIMIT)
+        data = self._read(part.digest)
         original = decode_any(data, "")
         if not isinstance(original, Manifest) or _contents(original) != _contents(listed):
             return None
@@ -180,7 +185,7 @@ class _Finder:
             part = _blob(self._parts, child)
             if part is None:
                 return None
-            document = decode_any(self._content.read(part.digest, DOCUMENT_LIMIT), child.media_type)
+            document = decode_any(self._read(part.digest), child.media_type)
             if not isinstance(document, Manifest):
                 return None
             listed = (document.config, *document.layers)
@@ -201,7 +206,15 @@ class _Finder:
         part = self._parts.find(name)
         if part is None:
             raise ArchiveError(f"invalid archive: {name} is missing")
-        return part.digest, self._content.read(part.digest, DOCUMENT_LIMIT)
+        return part.digest, self._read(part.digest)
+
+    def _read(self, digest: Digest) -> bytes:
+        """A document. Raises ArchiveError when there is no end to them."""
+        data = self._content.read(digest, DOCUMENT_LIMIT)
+        self._room -= len(data)
+        if self._room < 0:
+            raise ArchiveError("the archive refers to more documents than any archive of images")
+        return data
 
 
 def _blob(parts: Parts, listed: Descriptor) -> Descriptor | None:
@@ -217,8 +230,8 @@ def _blob(parts: Parts, listed: Descriptor) -> Descriptor | None:
     return part
 
 
-def _contents(manifest: Manifest) -> list[Digest]:
-    return [part.digest for part in (manifest.config, *manifest.layers)]
+def _contents(manifest: Manifest) -> list[tuple[Digest, int]]:
+    return [(part.digest, part.size) for part in (manifest.config, *manifest.layers)]
 
 
 def _digests(layers: Sequence[Descriptor | str]) -> list[Digest | str]:

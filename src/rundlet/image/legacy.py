@@ -3,19 +3,20 @@
 A v1 image is a chain of layers with a JSON each; the last one's JSON becomes the config.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
-from rundlet.image.archive import DOCUMENT_LIMIT, ArchiveError
+from rundlet.image.archive import ArchiveError
 from rundlet.image.unarchive import Parts
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
-from rundlet.storage.content import ContentStore
 
 _DROPPED = ("id", "parent", "parent_id", "layer_id", "Size", "throwaway", "checksum")
 DEPTH_LIMIT = 127
+Read: TypeAlias = Callable[[Digest], bytes]
+"""Gives a document of the archive, by the digest of its blob."""
 
 
 class _Container(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ class LegacyImage(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-def legacy_images(parts: Parts, repositories: bytes, content: ContentStore) -> list[LegacyImage]:
+def legacy_images(parts: Parts, repositories: bytes, read: Read) -> list[LegacyImage]:
     """Every image that ``repositories`` names. Raises ArchiveError."""
     try:
         named = msgspec.json.decode(repositories, type=dict[str, dict[str, str]])
@@ -50,10 +51,10 @@ def legacy_images(parts: Parts, repositories: bytes, content: ContentStore) -> l
     for name, tags in named.items():
         for tag, image in tags.items():
             names.setdefault(image, []).append(f"{name}:{tag}")
-    return [_image(parts, image, tuple(found), content) for image, found in names.items()]
+    return [_image(parts, image, tuple(found), read) for image, found in names.items()]
 
 
-def _image(parts: Parts, top: str, names: tuple[str, ...], content: ContentStore) -> LegacyImage:
+def _image(parts: Parts, top: str, names: tuple[str, ...], read: Read) -> LegacyImage:
     steps: list[_Step] = []
     layers: list[Descriptor] = []
     whole: dict[str, Any] = {}
@@ -61,7 +62,7 @@ def _image(parts: Parts, top: str, names: tuple[str, ...], content: ContentStore
     while current:
         if len(steps) >= DEPTH_LIMIT:
             raise ArchiveError("invalid archive: an image has more layers than any can have")
-        document, step = _step(parts, f"{current}/json", content)
+        document, step = _step(parts, f"{current}/json", read)
         layer = parts.find(f"{current}/layer.tar")
         if layer is None:
             raise ArchiveError(f"invalid archive: {current}/layer.tar is missing")
@@ -72,12 +73,12 @@ def _image(parts: Parts, top: str, names: tuple[str, ...], content: ContentStore
     return LegacyImage(_config(whole, steps, [layer.digest for layer in layers]), tuple(layers), names)
 
 
-def _step(parts: Parts, name: str, content: ContentStore) -> tuple[dict[str, Any], _Step]:
+def _step(parts: Parts, name: str, read: Read) -> tuple[dict[str, Any], _Step]:
     """A layer's JSON: whole, as it goes into the config, and what is read of it. Raises ArchiveError."""
     part = parts.find(name)
     if part is None:
         raise ArchiveError(f"invalid archive: {name} is missing")
-    data = content.read(part.digest, DOCUMENT_LIMIT)
+    data = read(part.digest)
     try:
         return msgspec.json.decode(data, type=dict[str, Any]), msgspec.json.decode(data, type=_Step)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as exc:

@@ -23,6 +23,8 @@ from rundlet.storage.layer.compression import Inflater, detect
 
 MEMBERS_LIMIT: Final = 100_000
 """Members of an archive of images; more would be an attack on memory."""
+NAMES_TOGETHER: Final = 32 << 20
+"""Bytes of their names, and of what links lead to: one may be a mebibyte long, and next to nothing when compressed."""
 SMALL: Final = 64 << 10
 """Bytes of a file that is small: most documents are."""
 SMALL_TOGETHER: Final = 64 << 20
@@ -109,13 +111,15 @@ class Unarchiver:
     def read(self, chunks: Iterable[bytes]) -> None:
         """Read a tar, plain or compressed; the parts grow as it goes. Raises ArchiveError, LayerError, StorageError."""
         parts = self._parts
-        source = _Chunks(_inflated(self._wanted(chunks)))
+        # A chunk may inflate to much, and to nothing.
+        source = _Chunks(self._wanted(_inflated(self._wanted(chunks))))
         reader = tar.Reader(source)
-        members = 0
+        members = names = 0
         try:
             while (entry := reader.next()) is not None:
                 members += 1
-                if members > MEMBERS_LIMIT:
+                names += len(entry.name) + len(entry.link)
+                if members > MEMBERS_LIMIT or names > NAMES_TOGETHER:
                     raise ArchiveError("the archive holds more files than any archive of images")
                 name = entry.name.decode("utf-8", "surrogateescape")
                 if entry.type == tar.REGULAR:

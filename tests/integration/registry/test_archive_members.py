@@ -5,17 +5,21 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.integration.registry.room import Room, stream
 from tests.integration.registry.test_archives import LAYER, archive, config, docker_archive, save
 
 from rundlet.errors import DigestMismatchError
-from rundlet.image import ahead, unarchive
+from rundlet.image import ahead, contents, unarchive
 from rundlet.image.archive import ArchiveError
+from rundlet.image.unarchive import Parts, Unarchiver
 from rundlet.oci import mediatype
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore, Ingest
+from rundlet.util.clock import SystemClock
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -76,6 +80,72 @@ async def test_members_of_any_kind_count(room: Room, monkeypatch: pytest.MonkeyP
     await room.loader.load(stream(directories + archive(DEMO)), progress=room.hear)
     with pytest.raises(ArchiveError, match="more files than any archive of images"):
         await room.loader.load(stream(directories + archive(DEMO | {"one": b"more"})), progress=room.hear)
+
+
+@pytest.mark.parametrize("long", ["name", "link"])
+async def test_memory_for_names_has_an_end(room: Room, monkeypatch: pytest.MonkeyPatch, long: str) -> None:
+    monkeypatch.setattr(unarchive, "NAMES_TOGETHER", 10_000)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as writer:
+        for number in range(10):
+            info = tarfile.TarInfo(f"{number}/" + "n" * (995 if long == "name" else 10))
+            info.type, info.linkname = tarfile.SYMTYPE, "l" * (995 if long == "link" else 10)
+            writer.addfile(info)
+    links = buffer.getvalue().rstrip(b"\0")
+    links += bytes(-len(links) % 512)
+    with pytest.raises(ArchiveError, match="more files than any archive of images"):
+        await room.loader.load(stream(links + archive(DEMO)), progress=room.hear)
+    assert room.is_empty()
+
+
+async def test_one_large_document_is_not_read_without_end(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few kilobytes an archive may be that refers to a config of megabytes ten thousand times."""
+    monkeypatch.setattr(contents, "DOCUMENTS_TOGETHER", 20 * len(config(LAYER)))
+    entries = json.loads(DEMO["manifest.json"])
+    many = DEMO | {"manifest.json": json.dumps(entries * 50).encode()}
+    with pytest.raises(ArchiveError, match="more documents than any archive of images"):
+        await room.loader.load(stream(archive(many)), progress=room.hear)
+    assert room.is_empty()
+    assert await room.loader.load(stream(archive(DEMO)), progress=room.hear)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_reading_ends_when_nobody_wants_the_archive_also_within_a_chunk(empty: bool, tmp_path: Path) -> None:
+    """Little that is compressed may be much to read, or nothing for long."""
+    watch = _Watch()
+    parts = Parts(lambda _digest, _data: None)
+    unarchiver = Unarchiver(ContentStore(str(tmp_path), SystemClock()), parts, _NoTaps(), watch)
+    read = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        if empty:
+            for _ in range(5):
+                read += 1
+                yield gzip.compress(b"")
+                unarchiver.stop()
+        else:
+            yield gzip.compress(archive({str(n): os.urandom(unarchive.SMALL + 1) for n in range(20)}))
+
+    watch.held = unarchiver.stop
+    with pytest.raises(ArchiveError, match="not wanted any more"):
+        unarchiver.read(chunks())
+    assert read <= 2
+    assert len(parts.files) <= 10
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.held: Callable[[], None] = lambda: None
+
+    def hold(self, _digest: Digest) -> None:
+        self.held()
+
+    def layer(self, _name: str, _done: int, _total: int) -> None: ...
+
+
+class _NoTaps:
+    def open(self, _name: str, *, hash_plain: bool) -> None: ...
 
 
 async def test_of_what_looks_like_layers_only_some_are_unpacked_ahead(

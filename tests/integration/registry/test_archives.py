@@ -172,10 +172,14 @@ async def test_a_manifest_that_a_registry_knows_stays_in_the_list(
     assert Digest.of(skopeo("inspect", "--raw", f"oci-archive:{path}")) == image.manifest.digest
 
 
-async def test_an_original_that_is_another_image(room: Room) -> None:
+@pytest.mark.parametrize("otherwise", ["image", "size"])
+async def test_an_original_that_is_another_image(room: Room, otherwise: str) -> None:
     """What is loaded is what the archive lists."""
     files = layout(config(LAYER), {}, {})
-    false = layout(config(LAYER, architecture="arm64"), {}, {})
+    if otherwise == "image":
+        false = layout(config(LAYER, architecture="arm64"), {}, {})
+    else:
+        false = layout(config(LAYER), {}, {"size": 5})
     listed = json.loads(files["index.json"])
     listed["manifests"][0]["annotations"]["dev.rundlet.manifest"] = json.loads(false["index.json"])["manifests"][0][
         "digest"
