@@ -202,8 +202,8 @@ class ImageStore:
         if found is None:
             data = self.content.read(image_id, limit=SIZE_LIMIT)
             found = data, ImageConfig.decode(data)
-            while len(self._configs) >= CONFIG_CACHE:
-                del self._configs[next(iter(self._configs))]
+            for oldest in list(self._configs)[: max(0, len(self._configs) - CONFIG_CACHE + 1)]:
+                self._configs.pop(oldest, None)  # other threads read configs, too
         self._configs[image_id] = found
         return found
 

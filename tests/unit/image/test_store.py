@@ -16,6 +16,7 @@ from rundlet.image.removal import is_single
 from rundlet.image.store import ImageStore
 from rundlet.image.times import created_ns
 from rundlet.oci import mediatype
+from rundlet.oci.config import ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
@@ -146,6 +147,24 @@ async def test_a_name_without_a_target_means_the_images_own_manifest(store: Imag
     other = msgspec.structs.replace(image, manifest=Descriptor(mediatype.OCI_MANIFEST, Digest.of(b"other"), 10))
     stored = (await store.put(other, [(again, None)])).image
     assert (store.target(again), stored.manifest) == (image.manifest, image.manifest)
+
+
+def test_configs_are_forgotten_by_several_threads_at_once(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Raced(dict[Digest, tuple[bytes, ImageConfig]]):
+        """Another thread is always quicker."""
+
+        def __iter__(self) -> Iterator[Digest]:
+            found = list(super().__iter__())
+            for first in found[:1]:
+                self.pop(first, None)
+            return iter(found)
+
+    monkeypatch.setattr(image_store, "CONFIG_CACHE", 2)
+    store._configs = Raced()
+    for number in range(5):
+        config = ImageConfig(architecture="amd64", os="linux", author=str(number))
+        assert store.config(store.content.write(config.encode())) == config
+        assert 1 <= len(store._configs) <= 2
 
 
 async def test_what_is_not_here_any_more(store: ImageStore) -> None:
