@@ -308,6 +308,9 @@ def test_an_image_that_is_not_stored_is_cache(context: Context, registry: Regist
     context.ok("-o", f"type=image,name={name}:3,push=true,store=false", "-o", "type=image,name=packed:9")
     assert engine.field("packed:9", "{{.RepoTags}}") == "[packed:9]"
     assert registry_document(registry, "not/stored", "3")
+    # An archive beside it is of what was built, not of what the name means here.
+    archive = built(context, "type=docker", "-o", f"type=image,name={name}:1,store=false")
+    assert json.loads(archive.blob(archive.manifest["config"]["digest"]))["config"]["Labels"] == {"not": "stored"}
     engine.ok("rmi", f"{name}:1", "packed:9")
 
 

@@ -25,6 +25,7 @@ from rundlet.engine.builds.requests import (
     is_whole,
     may_fail,
     names_by,
+    names_here,
     names_of,
 )
 from rundlet.engine.builds.rich import RichReporter
@@ -90,7 +91,7 @@ class Results:
                 named = targets.get(MAIN, image.manifest)
                 await self._published(output, targets.get(index, image.manifest), named, image, options, emit)
             elif output.type in _ARCHIVES:
-                chosen = _archived(request.tags, image, targets.get(index), targets.get(MAIN))
+                chosen = _archived(names_here(options), image, targets.get(index), targets.get(MAIN))
                 query = "&".join(f"names={quote(name, safe='')}" for name in chosen)
                 outputs.append({"index": index, "url": f"{_ARCHIVES[output.type]}?{query}"})
             elif output.type in ("tar", "local"):
@@ -221,7 +222,7 @@ def _digest_names(output: Output) -> list[Reference]:
 def _archived(
     tags: Sequence[Reference], image: Image, target: Descriptor | None, named: Descriptor | None
 ) -> list[str]:
-    """What an archive of ``target`` is asked for by; ``named``: what the names point at."""
+    """What an archive of ``target`` is asked for by: ``tags`` are its names here, ``named`` what they point at."""
     index = target is not None and is_index(target.media_type)
     if target is None or target.digest == image.manifest.digest or (index and target == named):
         # Without a name several platforms are one index all the same.
