@@ -68,7 +68,8 @@ def reads_errors_as_text(text: str) -> bool:
 
 
 def _number(text: str) -> APIVersion:
-    parts = [int(part) if part else 0 for part in text.split(".")]
+    # A number may have any length, and Python refuses to read very long ones: their beginning is too large, too.
+    parts = [int(part.lstrip("0")[:9] or 0) for part in text.split(".")]
     return APIVersion(parts[0], parts[1] if len(parts) > 1 else 0)
 
 
