@@ -1,5 +1,6 @@
 """SIGKILL for the engine in the midst of save, load, import and commit; a disk that is full for save and commit."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,8 +24,12 @@ def blobs(engine: Engine) -> set[str]:
 
 
 def half_made(engine: Engine) -> int:
-    """Bytes of blobs on their way in."""
-    return sum(path.stat().st_size for path in Path(engine.layout.content, "ingest").iterdir())
+    """Bytes of blobs on their way in; one that gets there in between is none of them."""
+    size = 0
+    for path in Path(engine.layout.content, "ingest").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def ends_with_the_engine(engine: Engine, running: "subprocess.Popen[bytes]", before: set[str]) -> None:

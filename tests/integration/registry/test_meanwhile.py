@@ -4,9 +4,8 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -35,20 +34,6 @@ from rundlet.storage.content import Ingest
 from rundlet.storage.snapshot import Preparation
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "a"))
-    yield room
-    await room.close()
-
-
-@pytest.fixture
-async def other(tmp_path: Path) -> AsyncIterator[Room]:
-    room = await Room.open(str(tmp_path / "b"))
-    yield room
-    await room.close()
 
 
 def has_all(room: Room, image_id: Digest) -> bool:
