@@ -53,16 +53,16 @@ class Garbage:
     def _delete(self, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
         removed: list[Digest] = []
         for chain in chains:
-            if not self._leases.may_go(chain) or self._database.query(_CHAIN_USED, (str(chain),)):
-                continue
-            try:
-                self._snapshots.remove_layer(chain)
-            except LayerInUseError:
-                self._in_use[chain] = None
-                continue
-            except LayerNotFoundError:
-                continue
-            removed.append(chain)
+            if self._leases.may_go(chain) and not self._database.query(_CHAIN_USED, (str(chain),)):
+                try:
+                    self._snapshots.remove_layer(chain)
+                    removed.append(chain)
+                except LayerInUseError:
+                    self._in_use[chain] = None
+                    continue
+                except LayerNotFoundError:
+                    pass
+            self._in_use.pop(chain, None)
         for blob in blobs:
             if self._leases.may_go(blob) and not self._database.query(_BLOB_USED, {"digest": str(blob)}):
                 self._content.delete(blob)
@@ -82,10 +82,7 @@ class Garbage:
     async def look_at_used(self) -> None:
         """Delete the layers that something stood on when they were to go, and nothing does any more: an image may be
         removed by force before its last container."""
-        chains = list(self._in_use)
-        for chain in chains:
-            self._in_use.pop(chain)  # a deletion under way may note others
-        if chains:
+        if chains := list(self._in_use):
             await self.release(chains, [])
 
     async def close(self) -> None:

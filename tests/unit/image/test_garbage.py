@@ -1,6 +1,7 @@
 """What may be deleted while others begin and end."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,26 @@ async def test_what_a_container_stands_on_goes_after_it(room: Room) -> None:
     await room.garbage.look_at_used()
     assert room.snapshots.has_layer(chain)
     room.snapshots.remove_container("c" * 64)
+    await room.garbage.look_at_used()
+    assert not room.snapshots.has_layer(chain)
+    assert not room.garbage._in_use
+
+
+async def test_what_a_container_stood_on_goes_in_the_next_round_when_this_one_fails(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = room.bring().layers[0].chain
+    room.snapshots.prepare_container("c" * 64, chain)
+    await room.garbage.release([chain], [])
+    room.snapshots.remove_container("c" * 64)
+
+    def refuse(_chain: Digest) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room.snapshots, "remove_layer", refuse)
+        with pytest.raises(OSError):
+            await room.garbage.look_at_used()
     await room.garbage.look_at_used()
     assert not room.snapshots.has_layer(chain)
 
