@@ -214,6 +214,8 @@ def test_what_aufs_left_in_layers(snapshotter: OverlaySnapshotter) -> None:
                 member(".wh..wh.plnk/115.20", data=b"twice", mode=0o640, uid=5),
                 member(".wh..wh.plnk/115.21", data=b"unused"),
                 member(".wh..wh.plnk/link", tarfile.SYMTYPE, linkname="/etc"),
+                member(".wh..wh.plnk/.wh.gone"),
+                member(".wh..wh.plnk/.wh..wh..opq"),
                 member("etc/one", tarfile.LNKTYPE, linkname=".wh..wh.plnk/115.20"),
                 member("other", tarfile.LNKTYPE, linkname="./.wh..wh.plnk/115.20"),
                 member("etc/.wh..wh.plnk/x", data=b"no such place"),
@@ -225,6 +227,14 @@ def test_what_aufs_left_in_layers(snapshotter: OverlaySnapshotter) -> None:
     found = (root / "other").stat()
     assert (found.st_ino, found.st_nlink) == ((root / "etc/one").stat().st_ino, 2)
     assert ((root / "other").read_text(), stat.S_IMODE(found.st_mode), found.st_uid) == ("twice", 0o640, 5)
+
+
+def test_removals_among_what_aufs_kept(snapshotter: OverlaySnapshotter) -> None:
+    root = _layer(
+        archive([member(".wh..wh.orph/.wh.gone"), member(".wh..wh.orph/.wh..wh..opq"), member("a", data=b"1")]),
+        snapshotter,
+    )
+    assert os.listdir(root) == ["a"]
 
 
 def test_later_entries_replace_earlier_ones(snapshotter: OverlaySnapshotter) -> None:

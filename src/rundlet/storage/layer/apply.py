@@ -156,13 +156,13 @@ class Applier:
         self._forget_many()
         self._check_owner(entry)
         directory, _, base = entry.name.rpartition(b"/")
-        if base.startswith(WHITEOUT):
-            self._whiteout(directory, base, entry)
-        elif AUFS_PRIVATE in entry.name and any(w.startswith(AUFS_PRIVATE) for w in directory.split(b"/")):
+        if AUFS_PRIVATE in directory and any(w.startswith(AUFS_PRIVATE) for w in directory.split(b"/")):
             # What the old aufs driver kept for itself. Hard links lead to some of it: those files stay until the end.
             if directory == AUFS_LINKS and entry.type == tar.REGULAR:
                 self._linked = True
                 self._make(directory, base, entry)
+        elif base.startswith(WHITEOUT):
+            self._whiteout(directory, base, entry)
         else:
             self._make(directory, base, entry)
 
