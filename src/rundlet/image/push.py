@@ -153,7 +153,7 @@ class Pusher:
         async with self._leases.lease() as lease:
             await lease.hold(target.digest)
             image = (await hold_image(self._store, lease, image.id)).image
-            plan = await self._planned(reference, image, target, "")
+            plan = await self._planned(reference, image, target, "", lease)
             await self._send_blobs(pusher, reference, plan.blobs, ignore_progress)
             for descriptor, tag in (*((each, None) for each in plan.manifests), (plan.top, reference.tag)):
                 data = await self._store.document(descriptor.digest, SIZE_LIMIT)
@@ -167,7 +167,7 @@ class Pusher:
             await self._compressor.compressed(image, progress)
         async with self._leases.lease() as lease:
             image, target = await self._held(reference, lease)
-            plan = await self._planned(reference, image, target, platform)
+            plan = await self._planned(reference, image, target, platform, lease)
             try:
                 await self._send_blobs(pusher, reference, plan.blobs, progress)
             except MissingBlobError:
@@ -212,7 +212,19 @@ class Pusher:
 
     # ── what to push ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _planned(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
+    async def _planned(
+        self, reference: Reference, image: Image, target: Descriptor, platform: str, lease: Lease
+    ) -> _Plan:
+        """What to push, with all of it held: an index may have what other images brought, which may be removed."""
+        while True:
+            plan = await self._looked(reference, image, target, platform)
+            wanted = (*(blob.descriptor for blob in plan.blobs), *plan.manifests, plan.top)
+            missing = [descriptor.digest for descriptor in wanted if not lease.holds(descriptor.digest)]
+            if not missing:
+                return plan
+            await lease.hold(*missing)
+
+    async def _looked(self, reference: Reference, image: Image, target: Descriptor, platform: str) -> _Plan:
         """In a thread where there is much to read: an index, or a long document."""
         documents = (target.digest, image.id)
         if not is_index(target.media_type) and all(self._content.size(each) <= SMALL for each in documents):

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from tests.integration.registry.room import Room, stream, tar
-from tests.integration.registry.test_images import make, new_name
+from tests.integration.registry.test_images import make, new_name, put_index
 from tests.integration.registry.test_plain_layers import LAYER, UPPER, load
 
 from rundlet.builder.state import StageState
@@ -28,11 +28,13 @@ from rundlet.oci.config import ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.manifest import Index, Manifest
+from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.registry import Registry
 from rundlet.storage.content import Ingest
 from rundlet.storage.snapshot import Preparation
 
+FOREIGN = "linux/s390x"
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
@@ -176,6 +178,27 @@ async def test_what_an_index_lists_meanwhile_stays_plain(room: Room, monkeypatch
     assert [layer.blob.digest for layer in room.store.layers(image.id)] == [Digest.of(LAYER), Digest.of(UPPER)]
     assert has_all(room, image.id)
     assert len(list(room.content.iterate())) == 5  # and nothing of what was compressed
+
+
+async def test_an_index_is_pushed_whole_though_one_of_its_images_goes(
+    room: Room, registry: Registry, registry_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, copy = new_name(registry_host), new_name(registry_host)
+    _, digest = await put_index(registry, name, [FOREIGN, str(Platform.host())])
+    [host] = await room.puller.pull(name, progress=ignore_progress)
+    await room.store.tag(host.image, copy)
+    [foreign] = await room.puller.pull(name, platform=FOREIGN, progress=ignore_progress)
+    send = room.pusher._send_blobs
+
+    async def meanwhile(*arguments: Any) -> None:
+        await room.remover.remove(str(foreign.image.id), force=True)
+        await send(*arguments)
+
+    monkeypatch.setattr(room.pusher, "_send_blobs", meanwhile)
+    [pushed] = await room.pusher.push(copy, progress=ignore_progress)
+    assert pushed.descriptor.digest == digest
+    await room.garbage.close()
+    assert not room.content.has(foreign.image.id)
 
 
 # ── archives ─────────────────────────────────────────────────────────────────────────────────────────────────
