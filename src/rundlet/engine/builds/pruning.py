@@ -1,6 +1,7 @@
 """``builder du`` and ``builder prune``: steps' images that no name needs, and cache mounts.
 
-A record is *in use* when an image with a name, a build's result or a container's image stands on it.
+A record is *in use* when an image with a name, a build's result or a container's image stands on it, or what a build is
+at work with: that has yet to be named.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from rundlet.engine.builds.kept import KeptContext, KeptContexts, free_bytes
 from rundlet.engine.context import Context
 from rundlet.engine.times import parse_until
 from rundlet.errors import RundletError
+from rundlet.image.leases import Leases
 from rundlet.image.records import Image
 from rundlet.image.removal import Remover
 from rundlet.oci.digest import Digest
@@ -34,8 +36,10 @@ class BuildCacheService:
         mounts: CacheMounts,
         contexts: KeptContexts,
         remover: Remover,
+        leases: Leases,
         urls: UrlMemory,
     ) -> None:
+        self._leases = leases
         self._urls = urls
         self._context = context
         self._cache = cache
@@ -100,6 +104,8 @@ class BuildCacheService:
             return await asyncio.to_thread(self._mounts.remove, item.id)
         if item.type == _CONTEXT:
             return await self._contexts.remove(item.id)
+        if self._leases.held(Digest("sha256", item.id)):
+            return False
         try:
             removals = await self._remover.remove(item.id, prune=False)
         except RundletError:
@@ -111,11 +117,12 @@ class BuildCacheService:
 
     def _in_use(self, images: dict[Digest, Image], records: list[CacheRecord]) -> set[Digest]:
         results = {record.image for record in records if record.kind == RESULT}
-        ours = {record.image for record in records}
+        ours = {record.image for record in records} - results
         containers = {record.image_id for record in self._context.containers}
         used: set[Digest] = set()
         for image in images.values():
-            if image.id in ours and image.dangling and image.id not in results and str(image.id) not in containers:
+            held = self._leases.held(image.id) or str(image.id) in containers
+            if image.id in ours and image.dangling and not held:
                 continue
             current: Image | None = image
             while current is not None and current.id not in used:

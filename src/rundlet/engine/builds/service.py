@@ -106,7 +106,9 @@ class BuildService:
         self.lendings = Lendings(context, self.kept)
         self._attester = attestations.Attester(context)
         self._results = Results(context, rooms)
-        self._pruning = BuildCacheService(context, rooms.cache, rooms.mounts, self.kept, rooms.remover, rooms.urls)
+        self._pruning = BuildCacheService(
+            context, rooms.cache, rooms.mounts, self.kept, rooms.remover, rooms.leases, rooms.urls
+        )
 
     async def build(self, options: BuildOptions, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         """An error before the first message is raised, a later one is the last message."""
