@@ -28,6 +28,7 @@ from rundlet.linux import path as safe_path
 from rundlet.storage.tree import remove_path, remove_tree
 from rundlet.util.clock import Clock
 from rundlet.util.layout import Layout
+from rundlet.util.tasks import settled
 
 _log = logging.getLogger(__name__)
 _COUNT: Final = 8
@@ -116,12 +117,13 @@ class KeptContexts:
             raise NotFoundError(f"no such build context: {token}")
         if announced.kept is not None:
             announced.memo = announced.kept.memo
-            await asyncio.to_thread(_begin, announced, announced.kept, workspace.context)
+            await settled(asyncio.to_thread(_begin, announced, announced.kept, workspace.context))
         try:
             yield announced
         finally:
             if announced.complete:
-                await asyncio.shield(self._keep(announced, workspace.context))
+                # Whoever has it removes the workspace next: nothing of it may be missing in what is kept.
+                await settled(self._keep(announced, workspace.context))
 
     def all(self) -> list[KeptContext]:
         """Those that no build uses now."""

@@ -96,9 +96,9 @@ class Lendings:
         """
         lent = self._of(session)
         workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
         lent.busy += 1
         try:
+            await settled(asyncio.to_thread(workspace.make))
             async with AsyncExitStack() as stack:
                 kept = await stack.enter_async_context(self._kept.using(announced, workspace))
                 await receive(workspace, body)
@@ -112,6 +112,7 @@ class Lendings:
             raise
         finally:
             lent.busy -= 1
+            lent.since = time.monotonic()  # the next one may come long after the first
 
     async def _drop(self, lent: Lent, name: str) -> None:
         """Forget one context, if there is one of that name."""
