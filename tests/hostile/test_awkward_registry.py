@@ -182,6 +182,12 @@ async def test_refusals_with_long_pages(registry: Registry, server: LyingRegistr
     assert (await fetcher.resolve(server.name())).digest == Digest.of(MANIFEST)
 
 
+async def test_a_login_at_what_is_no_registry(registry: Registry, server: LyingRegistry) -> None:
+    server.answers[""] = says(PAGE, 404)
+    with pytest.raises(LoginError, match="failed with status: 404 Not Found"):
+        await registry.login(server.host, Credentials("ann", "pass"))
+
+
 async def test_a_token_server_with_long_pages(registry: Registry, server: LyingRegistry) -> None:
     server.answers[""] = server.answers[TAG_PATH] = wants_token(server)
     server.answers["/token"] = says(PAGE * 10, 403)

@@ -221,7 +221,7 @@ class Connection:
         while True:
             try:
                 async with self.stream(method, path, scopes=scopes, headers=headers, body=body, idle=idle) as response:
-                    good = response.status in accept
+                    good = response.status in accept and response.status < 400
                     content = await (response.read(limit) if good else response.beginning(ERROR_LIMIT))
                     answer = Answer(response.status, response.reason, response.headers, content, response.url)
                 if answer.status not in accept:
