@@ -8,6 +8,7 @@ a million files takes no more memory than its largest directory. Blocks; belongs
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -97,7 +98,8 @@ def differences(first: Sequence[str], second: Sequence[str]) -> list[FileChange]
         if olds == news:
             continue  # what both have from the same layers
         before, after = _merged(olds, sizes), _merged(news, sizes)
-        for name in before.keys() | after.keys():
+        below = []
+        for name in sorted(before.keys() | after.keys()):
             path = base + name
             old, new = before.get(name), after.get(name)
             if old is None and new is not None:
@@ -108,7 +110,8 @@ def differences(first: Sequence[str], second: Sequence[str]) -> list[FileChange]
                 changes.append(FileChange(_text(path), "changed", new.size))
             inner = _inside(old), _inside(new)
             if inner != ((), ()):
-                pending.append((path + b"/", *inner))
+                below.append((path + b"/", *inner))
+        pending += reversed(below)
     return sorted(changes, key=_path)
 
 
@@ -158,6 +161,7 @@ def _changes(directories: Sequence[str]) -> Iterator[tuple[int, FileChange]]:
         for number, place in places.items():
             for name, status in _listed(place).items():
                 found.setdefault(name, {})[number] = status
+        below: list[tuple[bytes, dict[int, bytes], frozenset[int]]] = []
         for name in sorted(found):
             inner: dict[int, bytes] = {}
             hidden: set[int] = set()
@@ -183,7 +187,8 @@ def _changes(directories: Sequence[str]) -> Iterator[tuple[int, FileChange]]:
                 if new is not None or gone is not None:
                     old = new
             if inner:
-                pending.append((base + name + b"/", inner, frozenset(hidden)))
+                below.append((base + name + b"/", inner, frozenset(hidden)))
+        pending += reversed(below)
 
 
 def _change(path: str, old: _File | None, new: _File | None, *, gone: bool) -> FileChange | None:
@@ -198,8 +203,9 @@ def _change(path: str, old: _File | None, new: _File | None, *, gone: bool) -> F
 
 
 def _listed(place: bytes) -> dict[bytes, os.stat_result]:
+    """By name: the first name of a file is the same each time."""
     with os.scandir(place) as entries:
-        return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        return {entry.name: entry.stat(follow_symlinks=False) for entry in sorted(entries, key=attrgetter("name"))}
 
 
 def _file(status: os.stat_result, places: tuple[bytes, ...], sizes: _Sizes) -> _File:

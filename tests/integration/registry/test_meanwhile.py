@@ -4,8 +4,9 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,9 @@ from tests.integration.registry.test_plain_layers import LAYER, UPPER, load
 
 from rundlet.builder.state import StageState
 from rundlet.builder.steps import Recorder, Work
+from rundlet.engine.images import anatomy as files
 from rundlet.errors import NoSuchImageError
+from rundlet.image import anatomy
 from rundlet.image.assembly import assemble
 from rundlet.image.compressing import LayerCompressor
 from rundlet.image.errors import NoSuchTagError
@@ -233,6 +236,37 @@ async def test_what_an_archive_lists_is_looked_up_at_one_time(
     pushed = await asyncio.wrap_future(pushing[0])
     [loaded] = await other.loader.load(chunks, progress=ignore_progress)
     assert (loaded.image.id, loaded.image.manifest) == (image.id, pushed.manifest)
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_images_that_are_removed_while_their_files_are_looked_at_stay_so_long(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context: Any = SimpleNamespace(images=room.store, snapshots=room.snapshots)
+    loop = asyncio.get_running_loop()
+
+    def meanwhile(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*arguments: Any, **how: Any) -> Any:
+            for name in ("demo:1", "demo:2"):
+                asyncio.run_coroutine_threadsafe(room.remover.remove(name), loop).result(20)
+            return look(*arguments, **how)
+
+        return looked
+
+    for look in (anatomy.layers, anatomy.differences):
+        monkeypatch.setattr(anatomy, look.__name__, meanwhile(look))
+    for number in (1, 2):
+        await make(room, Reference.parse(f"demo:{number}"), {f"file{number}": b"1"})
+    found = await files.differences(context, room.leases, "demo:1", "demo:2")
+    assert [(change.path, change.kind) for change in found] == [("/file1", 2), ("/file2", 1)]
+    for number in (1, 2):
+        await make(room, Reference.parse(f"demo:{number}"), {"file": b"%d" % number})
+    layers = await files.layers(context, room.leases, "demo:1", files=True)
+    assert [change.path for layer in layers for change in layer.files] == ["/file"]
+    await room.garbage.close()
+    assert room.is_empty()
 
 
 # ── what is made here ────────────────────────────────────────────────────────────────────────────────────────

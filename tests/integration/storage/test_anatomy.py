@@ -95,6 +95,17 @@ def test_what_a_third_layer_has_after_a_second_hid_it(tmp_path: Path) -> None:
     assert {c.kind for c in anatomy.differences(directories, [])} == {"deleted"}
 
 
+def test_of_a_file_with_several_names_the_first_weighs(tmp_path: Path) -> None:
+    directories = stack(tmp_path, {"b/y": "12345", "c": "1"})
+    for name in ("b/z", "b/a", "a/z", "a/y", "c2"):
+        os.makedirs(os.path.dirname(f"{directories[0]}/{name}"), exist_ok=True)
+        os.link(f"{directories[0]}/{'c' if name == 'c2' else 'b/y'}", f"{directories[0]}/{name}")
+    [layer] = take_apart(directories)
+    assert {change.path: change.size for change in layer.files if change.size} == {"a/y": 5, "c": 1}
+    found = anatomy.differences([], directories)
+    assert {change.path: change.size for change in found if change.size} == {"a/y": 5, "c": 1}
+
+
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     """The directories that were read."""

@@ -146,10 +146,10 @@ class ImageService:
         ]
 
     async def layers(self, ref: str, *, files: bool) -> Sequence[LayerAnatomy]:
-        return await anatomy.layers(self._context, ref, files=files)
+        return await anatomy.layers(self._context, self._rooms.leases, ref, files=files)
 
     async def differences(self, ref: str, other: str) -> Sequence[FileChange]:
-        return await anatomy.differences(self._context, ref, other)
+        return await anatomy.differences(self._context, self._rooms.leases, ref, other)
 
     # -- moving -----------------------------------------------------------------------------------------------------
 
