@@ -12,7 +12,7 @@ from typing import Final
 from rundlet.image.leases import Leases
 from rundlet.oci.digest import Digest
 from rundlet.storage.content import ContentStore
-from rundlet.storage.errors import LayerInUseError, LayerNotFoundError
+from rundlet.storage.errors import LayerInUseError, LayerNotFoundError, StorageError
 from rundlet.storage.snapshot import Snapshotter
 from rundlet.util.database import Database
 from rundlet.util.tasks import settled
@@ -45,18 +45,36 @@ class Garbage:
         """Delete of ``chains`` (top first) and ``blobs`` what nothing needs; the chains that went, in order.
 
         What is no layer, or is in use, stays and is no error. Cancelled, it is seen through: nobody may take a lease
-        on what is just being deleted.
+        on what is just being deleted. Raises StorageError.
         """
-        async with self._leases.deleting():
-            return await settled(asyncio.to_thread(self._delete, list(chains), list(dict.fromkeys(blobs))))
+        return await settled(self._release(list(chains), list(dict.fromkeys(blobs))))
 
-    def _delete(self, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
-        removed: list[Digest] = []
+    async def _release(self, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
+        removed: dict[Digest, str] = {}
+        try:
+            async with self._leases.deleting():
+                await asyncio.to_thread(self._delete, chains, blobs, removed)
+        finally:
+            # Others may go on meanwhile: a layer of many files takes long, and nobody finds its directory any more.
+            await asyncio.to_thread(self._clear, list(removed.values()))
+        return list(removed)
+
+    def _clear(self, directories: Sequence[str]) -> None:
+        failed: StorageError | None = None
+        for name in directories:
+            try:
+                self._snapshots.clear(name)
+            except StorageError as exc:
+                failed = exc
+        if failed is not None:
+            raise failed
+
+    def _delete(self, chains: Sequence[Digest], blobs: Sequence[Digest], removed: dict[Digest, str]) -> None:
+        """Forget all that may go; ``removed`` gets the chains, and the directories that they leave."""
         for chain in chains:
             if self._leases.may_go(chain) and not self._database.query(_CHAIN_USED, (str(chain),)):
                 try:
-                    self._snapshots.remove_layer(chain)
-                    removed.append(chain)
+                    removed[chain] = self._snapshots.drop_layer(chain)
                 except LayerInUseError:
                     self._in_use[chain] = None
                     continue
@@ -66,7 +84,6 @@ class Garbage:
         for blob in blobs:
             if self._leases.may_go(blob) and not self._database.query(_BLOB_USED, {"digest": str(blob)}):
                 self._content.delete(blob)
-        return removed
 
     def _look_again(self, freed: Sequence[Digest]) -> None:
         """What was held when it was to go, or when what it was for failed: chains and blobs, in the order of use."""

@@ -166,7 +166,7 @@ def test_names_deeper_than_any_path(snapshotter: OverlaySnapshotter, tmp_path: P
     except LayerError as exc:
         assert str(exc).isprintable()
     if result is not None:
-        snapshotter.remove_layer(result.chain)
+        snapshotter.clear(snapshotter.drop_layer(result.chain))
     assert list((tmp_path / "snapshots").iterdir()) == []
 
 

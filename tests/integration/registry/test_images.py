@@ -550,11 +550,11 @@ async def test_dropped_layers_come_back(room: Room, registry: Registry, registry
     image = (await room.puller.pull(name, progress=room.hear))[0].image
     chains = [layer.chain for layer in room.store.layers(image.id)]
     for chain in reversed(chains):
-        room.snapshots.remove_layer(chain)
+        room.snapshots.clear(room.snapshots.drop_layer(chain))
     unpacker = Unpacker(room.store, room.layers, room.leases)
     assert await unpacker.restore(chains) == {}
     room.verify()
-    room.snapshots.remove_layer(chains[-1])
+    room.snapshots.clear(room.snapshots.drop_layer(chains[-1]))
     room.content.delete(room.store.layers(image.id)[-1].blob.digest)
     assert list(await unpacker.restore(chains[-1:])) == [image.id]
     await room.puller.pull(name, progress=room.hear)

@@ -98,20 +98,20 @@ def test_nothing_in_use_is_removed(snapshotter: OverlaySnapshotter, tmp_path: Pa
     _layer(snapshotter, B, A)
     snapshotter.prepare_container(CONTAINER, B)
     with pytest.raises(LayerInUseError, match="container cccccccccccc"):
-        snapshotter.remove_layer(B)
+        snapshotter.clear(snapshotter.drop_layer(B))
     with pytest.raises(LayerInUseError, match=str(B)):
-        snapshotter.remove_layer(A)
+        snapshotter.clear(snapshotter.drop_layer(A))
     snapshotter.remove_container(CONTAINER)
     snapshotter.remove_container(CONTAINER)
     preparation = snapshotter.prepare_layer(B)
     with pytest.raises(LayerInUseError, match="being unpacked"):
-        snapshotter.remove_layer(B)
+        snapshotter.clear(snapshotter.drop_layer(B))
     snapshotter.abort_layer(preparation)
     snapshotter.abort_layer(preparation)
-    snapshotter.remove_layer(B)
-    snapshotter.remove_layer(A)
+    snapshotter.clear(snapshotter.drop_layer(B))
+    snapshotter.clear(snapshotter.drop_layer(A))
     assert _names(tmp_path) == []
-    for missing in (snapshotter.remove_layer, snapshotter.layer):
+    for missing in (snapshotter.drop_layer, snapshotter.layer):
         with pytest.raises(LayerNotFoundError):
             missing(A)
     for call in (snapshotter.usage, snapshotter.container):
@@ -185,7 +185,7 @@ def test_a_layer_finds_its_parent_late(snapshotter: OverlaySnapshotter, tmp_path
     status = os.stat(found.path)
     assert (status.st_mode & 0o7777, status.st_mtime) == (0o700, 7)
     with pytest.raises(LayerInUseError):
-        snapshotter.remove_layer(A)
+        snapshotter.clear(snapshotter.drop_layer(A))
     with pytest.raises(LayerNotFoundError):
         snapshotter.adopt_layer(detached, A)  # committed: nobody's to move any more
 
@@ -252,7 +252,7 @@ def test_failure_leaves_nothing(
         snapshotter.prepare_layer(A)
     assert len(_names(tmp_path)) == 1
     assert snapshotter.containers() == {}
-    snapshotter.remove_layer(A)
+    snapshotter.clear(snapshotter.drop_layer(A))
 
 
 @pytest.mark.root

@@ -17,6 +17,7 @@ from rundlet.image.store import ImageStore
 from rundlet.oci.digest import Digest
 from rundlet.storage import snapshot
 from rundlet.storage.content import ContentStore
+from rundlet.storage.errors import StorageError
 from rundlet.storage.snapshot import OverlaySnapshotter
 from rundlet.util.clock import SystemClock
 from rundlet.util.database import Database
@@ -32,6 +33,11 @@ class Room:
         self.store = ImageStore(self.database, self.content, clock)
         self.leases = Leases()
         self.garbage = Garbage(self.database, self.content, self.snapshots, self.leases)
+        self._root = root
+
+    def directories(self) -> list[Path]:
+        """Of layers."""
+        return list((self._root / "snapshots").iterdir())
 
     def bring(self) -> NewImage:
         """All that an image is made of, but for its row."""
@@ -125,6 +131,45 @@ async def test_nobody_takes_what_a_cancelled_removal_is_still_deleting(
         await removal
 
 
+async def test_nobody_waits_for_the_files_of_a_layer_to_go(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = room.bring().layers[0].chain
+    clearing, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    clear = room.snapshots.clear
+
+    def slow(name: str) -> None:
+        loop.call_soon_threadsafe(clearing.set)
+        assert go.wait(20)
+        clear(name)
+
+    monkeypatch.setattr(room.snapshots, "clear", slow)
+    removal = asyncio.create_task(room.garbage.release([chain], []))
+    try:
+        async with asyncio.timeout(20):
+            await clearing.wait()
+            async with room.leases.lease() as lease:
+                await lease.hold(chain)
+        assert not room.snapshots.has_layer(chain)
+    finally:
+        go.set()
+    assert await removal == [chain]
+    assert room.directories() == []
+
+
+async def test_the_files_of_a_layer_go_although_something_else_can_not(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = room.bring()
+
+    def fail(_digest: Digest) -> int:
+        raise StorageError("remove", "blob", OSError(errno.EIO, "broken"))
+
+    monkeypatch.setattr(room.content, "delete", fail)
+    with pytest.raises(StorageError):
+        await room.garbage.release([image.layers[0].chain], [image.layers[0].blob.digest])
+    assert room.directories() == []
+
+
 async def test_what_a_container_stands_on_goes_after_it(room: Room) -> None:
     chain = room.bring().layers[0].chain
     room.snapshots.prepare_container("c" * 64, chain)
@@ -149,7 +194,7 @@ async def test_what_a_container_stood_on_goes_in_the_next_round_when_this_one_fa
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(room.snapshots, "remove_layer", refuse)
+        patch.setattr(room.snapshots, "drop_layer", refuse)
         with pytest.raises(OSError):
             await room.garbage.look_at_used()
     await room.garbage.look_at_used()

@@ -178,7 +178,7 @@ class OverlaySnapshotter:
             cursor.execute("DELETE FROM layers WHERE name = ? AND state = 'preparing'", (name,))
             return cursor.rowcount > 0
 
-    def remove_layer(self, chain: Digest) -> None:
+    def drop_layer(self, chain: Digest) -> str:
         name = os.path.basename(os.path.dirname(self.layer(chain).path))
         with self._database.transaction(freeing=True) as cursor:
             cursor.execute("SELECT chain FROM layers WHERE parent = ?", (str(chain),))
@@ -188,6 +188,9 @@ class OverlaySnapshotter:
             if row := cursor.fetchone():
                 raise LayerInUseError(chain, f"container {row[0][:12]}")
             cursor.execute("DELETE FROM layers WHERE name = ?", (name,))
+        return name
+
+    def clear(self, name: str) -> None:
         self._remove_directory(name)
 
     def prepare_container(self, container_id: str, chain: Digest | None, mounted: Iterable[Digest] = ()) -> Rootfs:

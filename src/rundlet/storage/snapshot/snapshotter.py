@@ -102,8 +102,15 @@ class Snapshotter(Protocol):
         """Remove a preparation; one that is gone already is fine. Raises StorageError."""
         ...
 
-    def remove_layer(self, chain: Digest) -> None:
-        """Remove a layer that nothing uses. Raises LayerNotFoundError, LayerInUseError, StorageError."""
+    def drop_layer(self, chain: Digest) -> str:
+        """Forget a layer that nothing uses: the name of its directory, which nobody finds any more, for :meth:`clear`.
+
+        Raises LayerNotFoundError, LayerInUseError, StorageError.
+        """
+        ...
+
+    def clear(self, name: str) -> None:
+        """Remove the directory of a layer that was dropped; may take long. Raises StorageError."""
         ...
 
     def prepare_container(self, container_id: str, chain: Digest | None, mounted: Iterable[Digest] = ()) -> Rootfs:
