@@ -118,9 +118,9 @@ class Jobs:
         self._ended.pop(ref, None)
         job = self._jobs[ref] = Job(ref, session)
         error: BaseException | None = None
-        async with self._news:
-            self._news.notify_all()
         try:
+            async with self._news:
+                self._news.notify_all()
             yield job
         except BaseException as exc:
             error = exc

@@ -69,3 +69,20 @@ async def test_a_listener_who_leaves_holds_nobody_up(monkeypatch: pytest.MonkeyP
     await listening.aclose()
     async with asyncio.timeout(5):
         await asyncio.gather(blocked, ending)
+
+
+async def test_a_build_that_is_cancelled_at_its_very_beginning_leaves_nothing() -> None:
+    jobs = Jobs()
+
+    async def solve() -> None:
+        async with jobs.solving("r", "s"):
+            raise AssertionError
+
+    async with jobs._news:  # as who asks has it for a moment
+        solving = asyncio.create_task(solve())
+        await asyncio.sleep(0)
+        solving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await solving
+    assert not jobs._jobs
+    assert await heard(await jobs.said("r")) == []
