@@ -94,18 +94,20 @@ class Writer:
         assert kind is not None
         entry = new_entry(name, kind, status)
         self._adjusted(entry)
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
-            if first != entry.name:
-                entry.type, entry.link, entry.major, entry.minor = tar.HARDLINK, first, 0, 0
-                self.write(tarwrite.encode(entry))
-                return
+        file = (status.st_dev, status.st_ino)
+        first = self._links.get(file, entry.name) if status.st_nlink > 1 else entry.name
+        if first != entry.name:
+            entry.type, entry.link, entry.major, entry.minor = tar.HARDLINK, first, 0, 0
+            self.write(tarwrite.encode(entry))
+            return
         if kind == tar.REGULAR:
             self._regular(parent, base, entry)
-            return
-        if kind == tar.SYMLINK:
-            entry.link = os.readlink(base, dir_fd=parent)
-        self.write(tarwrite.encode(entry))
+        else:
+            if kind == tar.SYMLINK:
+                entry.link = os.readlink(base, dir_fd=parent)
+            self.write(tarwrite.encode(entry))
+        if status.st_nlink > 1:
+            self._links[file] = entry.name  # only now: who replaces it meanwhile leaves nothing to link to
 
     def _regular(self, parent: int, base: bytes, entry: Entry) -> None:
         fd = os.open(base, _FILE_FLAGS, dir_fd=parent)
