@@ -45,6 +45,8 @@ def lend(session: Session, path: str, fd: int, query: Mapping[str, Any]) -> Resp
     socket: Any = connection.socket  # a unix one
     try:
         socket.sendmsg((b"\0",), ((_SOL_SOCKET, _SCM_RIGHTS, fd.to_bytes(4, sys.byteorder)),))
+    except BrokenPipeError:
+        pass  # it has waited long enough: its answer says so
     except OSError as exc:
         raise ClientError(f"error during connect: write: {exc.strerror or exc}") from exc
     try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from tests.integration.server.conftest import Answer, Connection, Server
 from tests.integration.server.test_tcp import TCP, tcp
 
+from rundlet.client import http
 from rundlet.client.endpoint import Endpoint
 from rundlet.client.lending import WORTH, lend
 from rundlet.client.session import Session
@@ -236,6 +238,25 @@ async def test_what_cannot_be_lent_is_to_be_sent(
 ) -> None:
     monkeypatch.setattr("rundlet.linux.libc.filesystem_type", lambda _fd: 0x6969)
     assert await asyncio.to_thread(lend_file, server.host, archive) is None
+
+
+async def test_a_client_that_was_stopped_for_too_long_sends_the_bytes(
+    server: Server, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lent, "_PATIENCE", 0.05)
+    receive = http.Connection.receive
+
+    def late(connection: http.Connection, **how: bool) -> http.Response:
+        response = receive(connection, **how)
+        if response.status == 101:
+            ended = select.poll()
+            ended.register(connection.socket.fileno(), 0)
+            assert ended.poll(20_000)
+        return response
+
+    monkeypatch.setattr(http.Connection, "receive", late)
+    assert await asyncio.to_thread(lend_file, server.host, archive) is None
+    assert server.engine.images.lent == b""
 
 
 async def test_and_what_another_engine_does_not_know(archive: Path, tmp_path: Path) -> None:
