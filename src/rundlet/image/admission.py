@@ -13,7 +13,7 @@ from rundlet.errors import RundletError
 from rundlet.image.records import Image
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
-from rundlet.oci.reference import Reference, identifier_prefix
+from rundlet.oci.reference import Reference, identifier_prefixes
 from rundlet.registry import Credentials, Fetcher, Registry
 from rundlet.transport.http import HttpClient
 from rundlet.trust.errors import NoSuchTargetError, TrustError
@@ -165,7 +165,7 @@ class Admission:
 
 def _names(text: str, image: Image) -> list[Reference]:
     """The name that was asked for; by an ID all names of the image, of which one has to be good."""
-    if identifier_prefix(text) is not None and not _is_name(text, image):
+    if identifier_prefixes(text) and not _is_name(text, image):
         return [*image.tags, *image.digests]
     return [Reference.parse(text).with_default_tag()]
 

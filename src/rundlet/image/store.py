@@ -21,7 +21,7 @@ from rundlet.oci.config import SIZE_LIMIT, ImageConfig
 from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.digest import Digest
 from rundlet.oci.platform import Platform
-from rundlet.oci.reference import Reference, identifier_prefix, is_full_identifier
+from rundlet.oci.reference import Reference, identifier_prefixes, is_full_identifier
 from rundlet.storage.content import ContentStore
 from rundlet.util.clock import Clock
 from rundlet.util.database import Database
@@ -217,12 +217,13 @@ class ImageStore:
         return Digest.parse(rows[0][0]) if rows else None
 
     def _by_prefix(self, text: str) -> Digest | None:
-        prefix = identifier_prefix(text)
-        if prefix is None:
-            return None
-        rows = self.database.query(
-            "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (f"sha256:{prefix}", f"sha256:{prefix}g")
-        )
+        rows = [
+            row
+            for prefix in identifier_prefixes(text)
+            for row in self.database.query(
+                "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (prefix, f"{prefix}g")
+            )
+        ]
         return Digest.parse(rows[0][0]) if len(rows) == 1 else None
 
     def _load(self, sql: str, parameters: Sequence[str]) -> list[Image]:

@@ -15,7 +15,7 @@ from typing import Final, Self
 import msgspec
 
 from rundlet.errors import InvalidParameterError
-from rundlet.oci.digest import Digest
+from rundlet.oci.digest import ALGORITHMS, Digest
 
 DEFAULT_DOMAIN: Final = "docker.io"
 DEFAULT_TAG: Final = "latest"
@@ -35,7 +35,7 @@ _REFERENCE: Final = re.compile(
 )
 _TAG_ONLY: Final = re.compile(_TAG)
 _FULL_ID: Final = re.compile(r"[a-f0-9]{64}")
-_ID_PREFIX: Final = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})")
+_ID_PREFIX: Final = re.compile(r"(?:(sha256|sha384|sha512):)?([a-f0-9]{1,128})")
 
 
 class InvalidReferenceError(InvalidParameterError):
@@ -146,14 +146,17 @@ def _split_domain(text: str) -> tuple[str, str]:
     return domain, remote
 
 
-def identifier_prefix(text: str) -> str | None:
-    """The hexadecimal digits when ``text`` can be a full or shortened image ID (with or without ``sha256:``).
+def identifier_prefixes(text: str) -> tuple[str, ...]:
+    """What the ID of an image begins with, where ``text`` can be one, or a shortened one, with or without its
+    algorithm; nothing where it can't.
 
     Such a text can be a repository name too (``deadbeef``): Docker looks for the name first, then for the one image
     whose ID begins so; only a text of 64 digits is always an ID.
     """
     match = _ID_PREFIX.fullmatch(text)
-    return match[1] if match else None
+    if match is None:
+        return ()
+    return tuple(f"{algorithm}:{match[2]}" for algorithm in ((match[1],) if match[1] else sorted(ALGORITHMS)))
 
 
 def is_full_identifier(text: str) -> bool:

@@ -218,6 +218,16 @@ async def test_layouts_of_sha512(
     assert other.is_empty()
 
 
+@pytest.mark.parametrize("begins", ["sha512:{:.12}", "{:.12}", "{:.100}", "{}", "sha512:{}"])
+async def test_an_image_of_sha512_without_a_name_is_found_by_its_id(room: Room, begins: str) -> None:
+    image = (await room.loader.load(stream(archive(layout_512(LAYER, Digest.of(LAYER)))), progress=room.hear))[0].image
+    await room.store.untag(image.tags)
+    text = begins.format(image.id.encoded)
+    assert room.store.get(text).id == image.id
+    await room.remover.remove(text)
+    assert room.is_empty()
+
+
 @pytest.mark.parametrize("which", range(3))
 async def test_blobs_that_are_not_what_their_sha512_says(room: Room, which: int) -> None:
     files = layout_512(LAYER, Digest.of(LAYER))

@@ -4,7 +4,7 @@ import pytest
 
 from rundlet.errors import InvalidParameterError
 from rundlet.oci.digest import Digest
-from rundlet.oci.reference import InvalidReferenceError, Reference, identifier_prefix, is_full_identifier
+from rundlet.oci.reference import InvalidReferenceError, Reference, identifier_prefixes, is_full_identifier
 
 HEX = "0123456789abcdef" * 4
 
@@ -102,12 +102,12 @@ def test_tags_and_digests() -> None:
 
 
 def test_identifiers() -> None:
-    assert identifier_prefix("deadbeef") == "deadbeef"
-    assert identifier_prefix("sha256:dead") == "dead"
-    assert identifier_prefix(HEX) == HEX
-    assert identifier_prefix("debian") is None
-    assert identifier_prefix("DEAD") is None
-    assert identifier_prefix(HEX + "0") is None
+    assert identifier_prefixes("deadbeef") == ("sha256:deadbeef", "sha384:deadbeef", "sha512:deadbeef")
+    assert identifier_prefixes("sha256:dead") == ("sha256:dead",)
+    assert identifier_prefixes("sha512:" + HEX * 2) == ("sha512:" + HEX * 2,)
+    assert f"sha256:{HEX}" in identifier_prefixes(HEX)
+    for text in ("debian", "DEAD", "md5:dead", "sha256:", HEX * 2 + "0"):
+        assert identifier_prefixes(text) == ()
     assert is_full_identifier(HEX)
     assert is_full_identifier(f"sha256:{HEX}")
     assert not is_full_identifier("deadbeef")

@@ -26,7 +26,7 @@ def _platforms(item: Any) -> list[tuple[str, ...]]:
         rows.append(
             (
                 name,
-                manifest["ID"].removeprefix("sha256:")[:12],
+                manifest["ID"].rpartition(":")[2][:12],
                 human_size(size.get("Total", 0)),
                 human_size(size.get("Content", 0)),
                 "U" if data.get("Containers") else "",
@@ -38,7 +38,7 @@ def _platforms(item: Any) -> list[tuple[str, ...]]:
 def print_tree(items: list[Any]) -> None:
     rows: list[tuple[str, ...]] = [HEADER]
     for item in items:
-        identifier = item["Id"].removeprefix("sha256:")[:12]
+        identifier = item["Id"].rpartition(":")[2][:12]
         size = human_size(item.get("Size", 0))
         used = "U" if (item.get("Containers") or 0) > 0 else ""
         platforms = _platforms(item)
