@@ -90,18 +90,15 @@ class Remover:
                 return
             raise
         await self._untag(image, names, records)
-        layers = self._store.layers(image_id)
-        blobs = self._store.blobs(image_id)
-        removed = await settled(self._gone(image_id, [layer.chain for layer in reversed(layers)], blobs))
+        removed = await settled(self._gone(image_id))
         records.append(Removal("deleted", str(image_id), image_id))
         records += [Removal("deleted", str(chain)) for chain in removed]
         if prune and image.parent is not None:
             await self._delete(image.parent, records, force=False, prune=True, quiet=True)
 
-    async def _gone(self, image_id: Digest, chains: Sequence[Digest], blobs: Sequence[Digest]) -> list[Digest]:
+    async def _gone(self, image_id: Digest) -> list[Digest]:
         """Whoever asked may go away in between: without its row nothing would say any more what the image left."""
-        await self._store.forget(image_id)
-        return await self._garbage.release(chains, blobs)
+        return await self._garbage.release(*await self._store.forget(image_id))
 
     def _check(self, image_id: Digest, *, soft: bool, names: Sequence[Reference]) -> None:
         """Raises ImageConflictError; with ``soft`` also for what force would allow."""

@@ -420,17 +420,20 @@ class ImageStore:
 
         return await settled(asyncio.to_thread(write))
 
-    async def forget(self, image_id: Digest) -> None:
-        """Remove an image's row and its names. Its content is the caller's to release."""
+    async def forget(self, image_id: Digest) -> tuple[list[Digest], list[Digest]]:
+        """Remove an image's row and its names; the chains that it had, top first, and the blobs, to be released."""
 
-        def write() -> None:
+        def write() -> tuple[list[Digest], list[Digest]]:
             with self.database.transaction(freeing=True) as cursor:
+                left = [layer.chain for layer in reversed(self.layers(image_id))], self.blobs(image_id)
                 for table in ("image_tags", "image_digests"):
                     cursor.execute(f"DELETE FROM {table} WHERE image = ?", (str(image_id),))  # noqa: S608
                 cursor.execute("DELETE FROM images WHERE id = ?", (str(image_id),))
+            return left
 
-        await settled(asyncio.to_thread(write))
+        left = await settled(asyncio.to_thread(write))
         self._configs.pop(image_id, None)
+        return left
 
 
 def _insert(cursor: sqlite3.Cursor, image: NewImage) -> None:

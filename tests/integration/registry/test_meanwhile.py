@@ -238,6 +238,27 @@ async def test_what_an_archive_lists_is_looked_up_at_one_time(
     assert (loaded.image.id, loaded.image.manifest) == (image.id, pushed.manifest)
 
 
+# ── removals ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_an_image_gets_just_before_it_goes_goes_with_it(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull by another index that ends at that moment has nothing more to do with what it brought."""
+    image = await make(room, Reference.parse("demo:1"))
+    forget = room.store.forget
+
+    async def meanwhile(image_id: Digest) -> object:
+        async with room.leases.lease([]) as lease:
+            index = room.content.write(b"index")
+            await lease.hold(index)
+            with room.database.transaction() as cursor:
+                cursor.execute("INSERT INTO image_blobs VALUES (?, ?)", (str(image_id), str(index)))
+        return await forget(image_id)
+
+    monkeypatch.setattr(room.store, "forget", meanwhile)
+    await room.remover.remove(str(image.id))
+    assert room.is_empty()
+
+
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
