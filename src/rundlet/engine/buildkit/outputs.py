@@ -14,10 +14,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rundlet.api.buildkit_session import BytesMessage, FileStat
 from rundlet.api.builds import Output
 from rundlet.api.protobuf import encode
-from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit.filesync import Sent, go_mode, send_files, sending_order
 from rundlet.engine.buildkit.session import Session
 from rundlet.engine.buildkit.stores import ClientStore
+from rundlet.engine.builds.workspaces import workspace_of
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError
 
@@ -88,13 +88,8 @@ class OutputSender:
 
     async def _stored(self, store: ClientStore, url: str, *, index: bool = True) -> dict[str, Any]:
         """An archive's blobs, one by one, in a store of the client's."""
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
-        try:
-            async with self._opened(url) as chunks:
-                return await store.save(chunks, f"{workspace.path}/files/archive", index=index)
-        finally:
-            await asyncio.shield(asyncio.to_thread(workspace.remove))
+        async with workspace_of(self._context) as workspace, self._opened(url) as chunks:
+            return await store.save(chunks, f"{workspace.path}/files/archive", index=index)
 
     async def _send_archive(self, session: Session, index: int, url: str) -> None:
         async with session.channel.call(METHOD, [(_EXPORTER, str(index))]) as call, self._opened(url) as chunks:
@@ -106,9 +101,7 @@ class OutputSender:
                 pass
 
     async def _send_directory(self, session: Session, index: int, parts: Sequence[Mapping[str, Any]]) -> None:
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
-        try:
+        async with workspace_of(self._context) as workspace:
             with open(f"{workspace.path}/files/output", "w+b") as spool:
                 files: dict[str, Sent] = {}
                 for part in parts:
@@ -125,8 +118,6 @@ class OutputSender:
 
                 async with session.channel.call(METHOD, [(_EXPORTER, str(index))]) as call:
                     await send_files(call, ordered, read)
-        finally:
-            await asyncio.shield(asyncio.to_thread(workspace.remove))
 
     @asynccontextmanager
     async def _opened(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:

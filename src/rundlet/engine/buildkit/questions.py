@@ -1,15 +1,13 @@
 """What clients ask of the frontend about a Dockerfile (``requestid``): nothing is built for it, no context is sent."""
 
-import asyncio
-
 from rundlet.api.builds import BuildProgress
 from rundlet.builder.dockerfile.errors import DockerfileError
-from rundlet.builder.workspace import Workspace
 from rundlet.engine.buildkit import progress
 from rundlet.engine.buildkit.frontend import Plan
 from rundlet.engine.buildkit.jobs import Job
 from rundlet.engine.buildkit.runs import BuildRuns
 from rundlet.engine.builds import calls, checks
+from rundlet.engine.builds.workspaces import workspace_of
 from rundlet.engine.context import Context
 
 
@@ -26,11 +24,10 @@ class Questions:
         if kind == "describe":
             return calls.describe().metadata()
         supply = await self._runs.supply(plan, job.session, {})
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
         said: list[BuildProgress] = []
         try:
-            found = await supply.inspected(workspace, said.append)
+            async with workspace_of(self._context) as workspace:
+                found = await supply.inspected(workspace, said.append)
         except DockerfileError as exc:
             if kind != calls.CHECK or not exc.text:
                 raise
@@ -39,7 +36,6 @@ class Questions:
         finally:
             for message in said:
                 await job.said.say(progress.status(message, job.ref))
-            await asyncio.shield(asyncio.to_thread(workspace.remove))
         verdict = checks.Verdict()
         if kind == calls.CHECK:
             verdict = checks.verdict(found, plan.options, self._context.images, asked=True)

@@ -29,11 +29,13 @@ from rundlet.engine.builds.kept import KeptContexts
 from rundlet.engine.builds.lendings import Lent
 from rundlet.engine.builds.requests import flag_of
 from rundlet.engine.builds.supplies import Emit
+from rundlet.engine.builds.workspaces import new_workspace
 from rundlet.engine.context import Context
 from rundlet.errors import RundletError
 from rundlet.oci.reference import InvalidReferenceError, Reference
 from rundlet.transport import HttpClient
 from rundlet.util.clock import Clock, rfc3339_nano
+from rundlet.util.tasks import settled
 
 _INTERVAL_NS: Final = 100_000_000
 """Between two words about a transfer."""
@@ -225,10 +227,10 @@ class SessionSupply:
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def _further(self, stack: AsyncExitStack, name: str, directory: str, emit: Emit) -> Workspace:
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
+        workspace = new_workspace(self._context)
         step = Transfer(emit, self._context.clock, f"[context {name}] load from client")
         try:
+            await settled(asyncio.to_thread(workspace.make))
             ignore = await self._ignored(name, directory, workspace, emit)
             with step.going_on("transferring context:") as progress:
                 await self._whole(stack, workspace, directory, f"context:{name}", ignore, progress)
@@ -247,9 +249,8 @@ class SessionSupply:
 
     async def _cached(self, name: str, stored: StoredImage, lent: Lent, emit: Emit) -> None:
         """A build cache of the client's; one that can't be had is no error."""
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await asyncio.to_thread(workspace.make)
-        lent.contexts[name] = workspace
+        workspace = lent.contexts[name] = new_workspace(self._context)
+        await settled(asyncio.to_thread(workspace.make))
         step = Transfer(emit, self._context.clock, f"importing cache manifest from {stored.store}")
         with suppress(RundletError), step.going_on("transferring cache:"):
             async with aclosing(ClientStore(self._session, stored.store).archive(stored.digest)) as archive:

@@ -16,6 +16,7 @@ from rundlet.engine.buildkit.graphs import location_of, source_of
 from rundlet.engine.buildkit.jobs import Job
 from rundlet.engine.buildkit.session import Sessions
 from rundlet.engine.builds.contexts import bring, fetch_context
+from rundlet.engine.builds.workspaces import new_workspace
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotFoundError, NotSupportedError
 from rundlet.linux import path as safe_path
@@ -46,10 +47,10 @@ class Trees:
             raise NotSupportedError(f"a look at {source.identifier}")
         if sum(1 for other, _ in self._trees.values() if other is job) >= _TREES:
             raise InvalidParameterError("too many build graphs in one build")
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        await settled(asyncio.to_thread(workspace.make))
+        workspace = new_workspace(self._context)
         name = f"tree-{workspace.name}"
         self._trees[name] = (job, workspace)
+        await settled(asyncio.to_thread(workspace.make))
         names = secret_names(url) if git_source(url) is not None and job.session else ()
         secrets = await (await self._sessions.get(job.session)).secrets(names) if names else {}
         if source.unpacked:

@@ -12,6 +12,7 @@ from rundlet.api.streams import Attachment
 from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.contexts import fetch_context, receive
 from rundlet.engine.builds.kept import KeptContexts
+from rundlet.engine.builds.workspaces import new_workspace
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, NotFoundError
 from rundlet.transport import HttpClient
@@ -95,7 +96,7 @@ class Lendings:
         Raises BadContextError, NotFoundError.
         """
         lent = self._of(session)
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+        workspace = new_workspace(self._context)
         lent.busy += 1
         try:
             await settled(asyncio.to_thread(workspace.make))
@@ -125,9 +126,8 @@ class Lendings:
     async def fetch(self, lent: Lent, urls: Iterable[str], http: HttpClient) -> None:
         """What contexts mean that are elsewhere, each under its URL. Raises BuildError, TransportError."""
         for url in dict.fromkeys(urls):
-            workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
+            workspace = lent.contexts[url] = new_workspace(self._context)
             await settled(asyncio.to_thread(workspace.make))
-            lent.contexts[url] = workspace
             await fetch_context(workspace, url, http, lent.secrets)
 
     def add_agent(self, session: str, name: str) -> Attachment:

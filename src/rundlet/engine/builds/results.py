@@ -1,6 +1,5 @@
 """What becomes of a built image besides being here: pushed, exported, recorded."""
 
-import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,7 +12,6 @@ from rundlet.api.builds import BuildOptions, Output
 from rundlet.builder.dockerfile.arguments import MULTI_PLATFORM
 from rundlet.builder.request import BuildRequest
 from rundlet.builder.state import StageState
-from rundlet.builder.workspace import Workspace
 from rundlet.engine.builds.bases import credentials_for
 from rundlet.engine.builds.caches import CacheExporter
 from rundlet.engine.builds.packing import MAIN, by_digest, is_stored, is_true
@@ -30,6 +28,7 @@ from rundlet.engine.builds.requests import (
 )
 from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.work import BuildRooms
+from rundlet.engine.builds.workspaces import workspace_of
 from rundlet.engine.context import Context
 from rundlet.engine.images import streams
 from rundlet.errors import InvalidParameterError, RundletError
@@ -177,11 +176,8 @@ class Results:
                     yield chunk
 
     async def _files(self, image: Image, directory: str, *, more: bool) -> AsyncGenerator[bytes, None]:
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-
-        async with self._rooms.leases.lease() as lease:
+        async with self._rooms.leases.lease() as lease, workspace_of(self._context) as workspace:
             stack = (await hold_image(self._context.images, lease, image.id)).layers
-            await asyncio.to_thread(workspace.make)
             access = workspace.read_stack(stack)
             try:
                 await access.open_root(directory, more=more)
@@ -189,7 +185,6 @@ class Results:
                     yield chunk
             finally:
                 await access.close()
-                await asyncio.shield(asyncio.to_thread(workspace.remove))
 
 
 def _metadata(image: Image, result: Descriptor, request: BuildRequest, options: BuildOptions) -> dict[str, Any]:

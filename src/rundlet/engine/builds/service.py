@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import binascii
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -58,6 +56,7 @@ from rundlet.engine.builds.results import Results
 from rundlet.engine.builds.rich import RichReporter
 from rundlet.engine.builds.supplies import RequestSupply, Supply
 from rundlet.engine.builds.work import BuildRooms, Work
+from rundlet.engine.builds.workspaces import workspace_of
 from rundlet.engine.context import Context
 from rundlet.errors import InvalidParameterError, RundletError
 from rundlet.image.leases import Lease
@@ -66,9 +65,8 @@ from rundlet.oci.descriptor import Descriptor
 from rundlet.oci.platform import Platform
 from rundlet.oci.reference import Reference
 from rundlet.util.ids import short
-from rundlet.util.tasks import all_of, settled
+from rundlet.util.tasks import all_of
 
-_log = logging.getLogger(__name__)
 _QUIET_MESSAGES = 10_000
 """Of a quiet build this much is said after all when it fails."""
 _CLOSING = 15.0
@@ -226,7 +224,7 @@ class BuildService:
         lent = self.lendings.take(options.session)
         try:
             async with (
-                self._workspace() as workspace,
+                workspace_of(self._context) as workspace,
                 self._rooms.leases.lease() as lease,
                 supply.supplied(workspace, lent, emit) as found,
             ):
@@ -403,22 +401,6 @@ class BuildService:
         if stays:
             self._rooms.cache.mark_result(image)
         self._rooms.cache.flush()
-
-    @asynccontextmanager
-    async def _workspace(self) -> AsyncIterator[Workspace]:
-        workspace = Workspace(self._context.layout, self._context.snapshots, self._context.launcher)
-        try:
-            await settled(asyncio.to_thread(workspace.make))
-            yield workspace
-        finally:
-            await asyncio.shield(asyncio.to_thread(_remove, workspace))
-
-
-def _remove(workspace: Workspace) -> None:
-    try:
-        workspace.remove()
-    except OSError as error:
-        _log.warning("the directory of a build: %s", error)
 
 
 def _failure(error: RundletError, options: BuildOptions) -> Message:
