@@ -127,7 +127,7 @@ def lookup(context: Context, server: str) -> dict[str, str]:
 
     Raises CommandError.
     """
-    found = _from_file(from_environment(), server)
+    found = _from_auths(from_environment(), server, "DOCKER_AUTH_CONFIG")
     if found:
         return found
     config = with_detected_store(context.config)
@@ -145,7 +145,7 @@ def lookup(context: Context, server: str) -> dict[str, str]:
         if name == TOKEN_USER:
             return {"identitytoken": secret, "serveraddress": server}
         return {"username": name, "password": secret, "serveraddress": server}
-    return _from_file(config.get("auths", {}), server)
+    return _from_auths(config.get("auths", {}), server, "config.json")
 
 
 def every_login(context: Context, *, warn: bool = False) -> dict[str, dict[str, str]]:
@@ -183,7 +183,7 @@ def _hostname(key: str) -> str:
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
-def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
+def _from_auths(auths: dict[str, Any], server: str, place: str) -> dict[str, str]:
     entry = auths.get(server)
     if entry is None:
         entry = next((value for key, value in auths.items() if _hostname(key) == _hostname(server)), None)
@@ -199,7 +199,7 @@ def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
             if not (name and colon):
                 raise ValueError
         except ValueError as exc:
-            raise CommandError(f"invalid auth configuration for {server} in config.json") from exc
+            raise CommandError(f"invalid auth configuration for {server} in {place}") from exc
         out["username"], out["password"] = name, password.rstrip("\0")
     elif entry.get("username"):
         out["username"], out["password"] = entry["username"], entry.get("password", "")
@@ -210,7 +210,7 @@ def _from_file(auths: dict[str, Any], server: str) -> dict[str, str]:
 
 
 def file_entry(login: dict[str, str]) -> dict[str, str]:
-    """A login as ``auths`` of config.json has it: what :func:`_from_file` reads."""
+    """A login as ``auths`` of config.json has it: what :func:`_from_auths` reads."""
     from binascii import b2a_base64
 
     out = {}

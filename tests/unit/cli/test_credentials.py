@@ -122,6 +122,9 @@ def test_the_environment_comes_first(
         monkeypatch.setenv("DOCKER_AUTH_CONFIG", text)
         assert credentials.lookup(context, "registry.test")["username"] == "stored"
         assert "Failed to create credential store from DOCKER_AUTH_CONFIG" in capsys.readouterr().err
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", '{"auths":{"bad.example":{"auth":"bm9jb2xvbg=="}}}')
+    with pytest.raises(CommandError, match=r"^invalid auth configuration for bad\.example in DOCKER_AUTH_CONFIG$"):
+        credentials.lookup(context, "bad.example")
 
 
 # ── helpers that do not help ─────────────────────────────────────────────────────────────────────────────────
