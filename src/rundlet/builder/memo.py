@@ -33,11 +33,10 @@ class PickMemo:
 
         Right only where no symbolic link leads from one place of the context to another: see :meth:`clear`.
         """
-        paths = list(changed)
+        paths = set(changed)
         if not paths:
             return
-        touched = {_parents(path) for path in paths}
-        near = {part for parts in touched for part in parts}
+        near = {part for path in paths for part in _parents(path)}
         self._known = {
             key: value for key, value in self._known.items() if not any(_meets(path, near, paths) for path in value[0])
         }
@@ -65,13 +64,12 @@ def _plain(parts: Iterable[tuple[bool, str]]) -> list[str]:
     return names
 
 
-def _parents(path: str) -> tuple[str, ...]:
+def _parents(path: str) -> list[str]:
+    """What is above ``path``, and itself."""
     parts = path.split("/")
-    return tuple("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
-def _meets(path: str, near: set[str], changed: list[str]) -> bool:
-    """Whether something changed is ``path``, below it, or above it."""
-    if not path or path in near:
-        return True
-    return any(path.startswith(f"{other}/") for other in changed)
+def _meets(path: str, near: set[str], changed: set[str]) -> bool:
+    """Whether something changed is ``path``, below it (it is ``near`` then), or above it."""
+    return not path or path in near or not changed.isdisjoint(_parents(path))

@@ -1,5 +1,7 @@
 """What is remembered of a context, and what a change makes of that."""
 
+import time
+
 import pytest
 
 from rundlet.builder.globs import source_of
@@ -53,3 +55,14 @@ def test_no_change_touches_nothing() -> None:
     memo = known(".")
     memo.forget([])
     assert memo.get(request(".")) is not None
+
+
+def test_many_changes_of_a_context_with_many_answers_are_little_work() -> None:
+    memo = PickMemo()
+    for number in range(1000):
+        memo.put(request(f"package{number}/source"), "digest", [])
+    began = time.thread_time()
+    memo.forget([f"other/{number % 100}/{number}" for number in range(50_000)] + ["package7"])
+    assert time.thread_time() - began < 2  # seconds of work; each with each were four and more
+    assert memo.get(request("package7/source")) is None
+    assert memo.get(request("package8/source")) is not None
