@@ -22,6 +22,8 @@ else:
 
 PIECE: Final = 256 << 10
 """Bytes that come out at once at most: a bomb costs time and disk, never memory."""
+_SLICE: Final = 16 << 10
+"""Bytes that a further member of a chunk gets at once: each gives back what it leaves, as a copy."""
 _XZ_MEMORY: Final = 256 << 20
 _ZSTD_WINDOW_LOG: Final = 27
 _MAGIC: Final = (
@@ -115,11 +117,16 @@ class Inflater:
             for position in range(0, len(data), PIECE):
                 yield data[position : position + PIECE]
             return
+        rest = memoryview(b"")
         while True:
+            if not data and rest and (self._member is None or self._member.needs_input):
+                data, rest = bytes(rest[:_SLICE]), rest[_SLICE:]
             if self._member is None:
                 if self._members:
                     data = data.lstrip(b"\0")  # padding after the last member
                 if not data:
+                    if rest:
+                        continue
                     return
                 self._member = _new_member(self.compression)
                 self._members += 1
@@ -133,7 +140,9 @@ class Inflater:
             if self._member.eof:
                 data = self._member.unused_data
                 self._member = None
-            elif self._member.needs_input:
+                if not rest and len(data) > _SLICE:
+                    data, rest = data[:_SLICE], memoryview(data)[_SLICE:]
+            elif self._member.needs_input and not rest:
                 return
 
 
