@@ -12,18 +12,6 @@ from rundlet.util.layout import Layout
 OVERLAY: Final = "overlay2"
 VFS: Final = "vfs"
 _FILE: Final = "storage-driver"
-_ON_A_NETWORK: Final = {
-    0x6969: "nfs",
-    0x517B: "smb",
-    0xFF534D42: "cifs",
-    0xFE534D42: "smb2",
-    0x01021997: "9p",
-    0x00C36400: "ceph",
-    0x5346414F: "afs",
-    0x0BD00BD0: "lustre",
-    0x65735546: "fuse",
-}
-"""What has no memory that several processes share, by statfs(2)'s magic numbers; fuse: sshfs, say."""
 
 
 def choose(layout: Layout, wanted: str) -> str:
@@ -40,10 +28,13 @@ def choose(layout: Layout, wanted: str) -> str:
 
 
 def on_a_network(directory: str) -> str:
-    """The kind of file system if ``directory`` is on another machine; empty for a local one. Raises OSError."""
+    """The kind of file system if ``directory`` is on another machine; empty for a local one. Raises OSError.
+
+    What lies there has no memory that several processes share.
+    """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return _ON_A_NETWORK.get(libc.filesystem_type(fd), "")
+        return mount.ANSWERED_BY_OTHERS.get(libc.filesystem_type(fd), "")
     finally:
         os.close(fd)
 

@@ -77,24 +77,22 @@ TMPFS_MAGIC: Final = 0x0102_1994
 CGROUP_SUPER_MAGIC: Final = 0x0027_E0EB
 CGROUP2_SUPER_MAGIC: Final = 0x6367_7270
 OVERLAYFS_SUPER_MAGIC: Final = 0x794C_7630
-ANSWERED_BY_OTHERS: Final = frozenset(
-    (
-        0x6573_5546,  # FUSE
-        0x6969,  # NFS
-        0x517B,  # SMB
-        0xFF53_4D42,  # CIFS
-        0xFE53_4D42,  # SMB 2
-        0x0102_1997,  # 9P
-        0x00C3_6400,  # Ceph
-        0x5346_414F,  # AFS
-        0x6B41_4653,  # AFS of the kernel
-        0x7375_7245,  # Coda
-        0x0116_1970,  # GFS 2
-        0x7461_636F,  # OCFS 2
-        0x0BD0_0BD0,  # Lustre
-    )
-)
-"""File systems for which a process or another machine answers: a read may never end."""
+ANSWERED_BY_OTHERS: Final = {
+    0x6573_5546: "fuse",
+    0x6969: "nfs",
+    0x517B: "smb",
+    0xFF53_4D42: "cifs",
+    0xFE53_4D42: "smb2",
+    0x0102_1997: "9p",
+    0x00C3_6400: "ceph",
+    0x5346_414F: "afs",
+    0x6B41_4653: "afs",  # the kernel's own
+    0x7375_7245: "coda",
+    0x0116_1970: "gfs2",
+    0x7461_636F: "ocfs2",
+    0x0BD0_0BD0: "lustre",
+}
+"""File systems for which a process (sshfs, say) or other machines answer: a read may never end."""
 
 _MAX_OPTION: Final = 255  # of one fsconfig(2) string
 _MAX_OPTIONS: Final = 4095  # of all of mount(2)'s
