@@ -2,7 +2,8 @@
 
 Reads the layers' directories, which never change, by ``lstat`` alone: nothing of an image is opened but the regular
 files whose content has to be compared. It goes through all layers together, directory by directory, so that an image of
-a million files takes no more memory than its largest directory. Blocks; belongs in a thread.
+a million files takes no more memory than its largest directory, besides what is to be shown of it. Blocks; belongs in a
+thread.
 """
 
 import os
