@@ -47,16 +47,20 @@ class UrlMemory:
     def put(self, url: str, seen: Seen) -> None:
         """Waits for the disk. Raises StateError."""
         with self._database.transaction(durable=False) as cursor:
-            # Not INSERT OR REPLACE: that numbers the row anew, and what changes often would push all others out.
+            # Replaced, a row is numbered anew: it is the youngest then.
             cursor.executemany(
-                "INSERT INTO build_urls VALUES (?, ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET "
-                "etag = excluded.etag, modified = excluded.modified, name = excluded.name, digest = excluded.digest",
+                "INSERT OR REPLACE INTO build_urls VALUES (?, ?, ?, ?, ?)",
                 [
                     (_hidden(url, checksum), seen.etag, seen.modified, seen.name, seen.digest)
                     for checksum in ("", f"sha256:{seen.digest}")
                 ],
             )
-            cursor.execute("DELETE FROM build_urls WHERE rowid <= (SELECT MAX(rowid) FROM build_urls) - ?", (_ROWS,))
+            # By how many there are, not by their numbers: what changes often would push all others out.
+            cursor.execute(
+                "DELETE FROM build_urls WHERE rowid <= "
+                "(SELECT rowid FROM build_urls ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
+                (_ROWS,),
+            )
 
     def clear(self) -> None:
         """Waits for the disk. Raises StateError."""

@@ -157,6 +157,16 @@ def test_what_changes_often_does_not_push_out_what_does_not(memory: UrlMemory, m
     assert memory.find("http://4/", "") is None
 
 
+def test_what_has_just_been_seen_is_known(memory: UrlMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its address has been known, and however often it had something else."""
+    monkeypatch.setattr(urls, "_ROWS", 6)
+    for number in range(20):
+        seen = Seen("", "", "file", hashlib.sha256(b"%d" % number).hexdigest())
+        memory.put(URL, seen)
+        assert memory.find(URL, "") == memory.find(URL, f"sha256:{seen.digest}") == seen
+    assert memory._database.query("SELECT COUNT(*) FROM build_urls") == [(6,)]
+
+
 async def test_nobody_else_asks_for_an_address_meanwhile_and_its_lock_goes(memory: UrlMemory) -> None:
     order: list[str] = []
 
