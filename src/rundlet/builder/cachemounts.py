@@ -15,6 +15,7 @@ import msgspec
 
 from rundlet.storage.tree import remove_path, tree_size
 from rundlet.util import fs
+from rundlet.util.tasks import settled
 
 _NAME: Final = 24
 DEFAULT_OWNER: Final = (0o755, 0, 0)
@@ -124,10 +125,12 @@ class CacheMounts:
             found.append(CacheDirectory(name, identifier, tree_size(base), min(created, used), used, in_use))
         return found
 
-    def remove(self, name: str) -> bool:
-        """Remove one that no step uses; blocks. Raises OSError."""
+    async def remove(self, name: str) -> bool:
+        """Remove one that no step uses; whoever wants it meanwhile gets a new one, after that. Raises OSError."""
         base = f"{self._root}/{name}"
-        if any(path.startswith(f"{base}/") for path in self._using):
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        if lock.locked() or any(path.startswith(f"{base}/") for path in self._using):
             return False
-        remove_path(base)
+        async with lock:
+            await settled(asyncio.to_thread(remove_path, base))
         return True

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from rundlet.builder import cachemounts
 from rundlet.builder.cachemounts import CacheMounts
 
 OWNER = (0o755, os.getuid(), os.getgid())
@@ -67,6 +69,38 @@ async def test_what_is_in_use_stays(tmp_path: Path) -> None:
         Path(path, "f").write_bytes(b"12345")
         [found] = mounts.all()
         assert (found.id, found.size, found.in_use) == ("x", 6, True)
-        assert not mounts.remove(found.name)
-    assert mounts.remove(found.name)
+        assert not await mounts.remove(found.name)
+    assert await mounts.remove(found.name)
     assert mounts.all() == []
+
+
+@pytest.mark.parametrize("sharing", ["shared", "private", "locked"])
+async def test_who_comes_while_one_is_removed_gets_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sharing: str
+) -> None:
+    mounts = CacheMounts(str(tmp_path))
+    async with mounts.use("x", sharing, OWNER, None) as path:
+        Path(path, "f").touch()
+    began, go_on = threading.Event(), threading.Event()
+    remove_path = cachemounts.remove_path
+
+    def slow(path: str) -> None:
+        if path == f"{tmp_path}/{found.name}":
+            began.set()
+            go_on.wait(20)
+        remove_path(path)
+
+    async def use() -> list[str]:
+        async with mounts.use("x", sharing, OWNER, None) as path:
+            return os.listdir(path)
+
+    [found] = mounts.all()
+    monkeypatch.setattr(cachemounts, "remove_path", slow)
+    removing = asyncio.create_task(mounts.remove(found.name))
+    assert await asyncio.to_thread(began.wait, 20)
+    using = asyncio.create_task(use())
+    await asyncio.sleep(0)
+    assert not await mounts.remove(found.name)
+    go_on.set()
+    assert await removing
+    assert await using == []

@@ -101,7 +101,7 @@ class BuildCacheService:
 
     async def _remove(self, item: CacheUsage) -> bool:
         if item.type == _MOUNT:
-            return await asyncio.to_thread(self._mounts.remove, item.id)
+            return await self._mounts.remove(item.id)
         if item.type == _CONTEXT:
             return await self._contexts.remove(item.id)
         if self._leases.held(Digest("sha256", item.id)):
