@@ -1,8 +1,8 @@
 """Pulling: name → manifest → config → missing layers → one row. Only what is missing is fetched.
 
 Everything that arrives is verified by digest and size before it is used; nothing is recorded before all of it is there.
-Cancelling, or killing the engine, leaves finished layers and the beginnings of others, which the next pull goes on with
-for a day, and no image.
+Cancelling leaves finished layers, until the engine's next start, and the beginnings of others, which the next pull goes
+on with for a day; killing the engine leaves these, and neither leaves an image.
 """
 
 import asyncio
