@@ -1,7 +1,7 @@
 """The ``filters`` query parameter: JSON in either of Docker's two shapes, and the test for what an endpoint accepts."""
 
 import fnmatch
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import msgspec
 from msgspec import field
@@ -45,12 +45,12 @@ class Filters(msgspec.Struct, frozen=True):
         return self.values.get(key, ())
 
     def exact(self, key: str, value: str) -> bool:
-        """Whether ``key`` was not given, or one of its values is ``value``."""
-        return key not in self.values or value in self.values[key]
+        """Whether ``key`` was not given, or one of its values is ``value``. One without values is as not given."""
+        return not self.values.get(key) or value in self.values[key]
 
     def matches(self, key: str, *names: str) -> bool:
         """Whether ``key`` was not given, or a value is one of ``names``, or as a regular expression finds one."""
-        return key not in self.values or any(_finds(pattern, names) for pattern in self.values[key])
+        return not self.values.get(key) or any(_finds(pattern, names) for pattern in self.values[key])
 
     def boolean(self, key: str) -> bool | None:
         """The truth value of ``key``; None when it was not given. Raises InvalidParameterError for anything else."""
@@ -61,7 +61,7 @@ class Filters(msgspec.Struct, frozen=True):
             return True
         if len(given) == 1 and given[0] in _FALSE:
             return False
-        raise InvalidFilterError(f"{key}=[{' '.join(given)}]")
+        raise InvalidFilterError(f"{key}=[{' '.join(given)}]" if given else key)
 
     def labels(self, labels: dict[str, str], key: str = "label") -> bool:
         """Whether ``labels`` has every ``name`` or ``name=value`` that was asked for."""
@@ -73,7 +73,7 @@ class Filters(msgspec.Struct, frozen=True):
 
     def glob(self, key: str, value: str) -> bool:
         """Whether ``key`` was not given, or one of its values is a shell pattern that fits ``value``."""
-        return key not in self.values or any(fnmatch.fnmatchcase(value, pattern) for pattern in self.values[key])
+        return not self.values.get(key) or any(fnmatch.fnmatchcase(value, pattern) for pattern in self.values[key])
 
     def validate(self, accepted: Collection[str]) -> "Filters":
         """These filters. Raises InvalidFilterError when an endpoint does not know one of them."""
@@ -104,20 +104,15 @@ class InvalidFilterError(InvalidParameterError):
 
 
 def parse(text: str, accepted: Collection[str] | None = None) -> Filters:
-    """Parse ``{"label": ["a"]}`` or, as clients before 1.22 send it, ``{"label": {"a": true}}``.
+    """Parse ``{"label": ["a"]}`` or, as clients before 1.22 send it, ``{"label": {"a": true}}``: its keys count.
 
     Raises InvalidParameterError: for JSON of another shape, or a key that is not in ``accepted``.
     """
     if not text:
         return Filters()
     try:
-        data = msgspec.json.decode(text, type=dict[str, list[str] | dict[str, bool] | None])
+        data = msgspec.json.decode(text, type=dict[str, list[str] | dict[str, bool] | None] | None)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         raise InvalidParameterError(f"invalid filter: {exc}") from exc
-    found = Filters({key: _chosen(values) for key, values in data.items() if values is not None})
+    found = Filters({key: tuple(values) for key, values in (data or {}).items() if values is not None})
     return found if accepted is None else found.validate(accepted)
-
-
-def _chosen(values: list[str] | dict[str, bool]) -> tuple[str, ...]:
-    chosen: Iterable[str] = values if isinstance(values, list) else (v for v, on in values.items() if on)
-    return tuple(chosen)

@@ -13,7 +13,7 @@ def matches(event: Event, filters: Filters) -> bool:
     action = event.action.partition(":")[0]
     return (
         filters.exact("type", event.kind)
-        and ("event" not in filters or event.action in filters.get("event") or action in filters.get("event"))
+        and (not filters.get("event") or event.action in filters.get("event") or action in filters.get("event"))
         and all(_named(event, kind, filters) for kind in _BY_NAME)
         and _of_image(event, filters)
         and filters.labels(event.attributes)

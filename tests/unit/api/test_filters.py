@@ -9,10 +9,10 @@ from rundlet.errors import InvalidParameterError
 
 def test_both_shapes() -> None:
     assert filters.parse('{"label": ["a", "b=c"]}') == Filters({"label": ("a", "b=c")})
-    assert filters.parse('{"label": {"a": true, "b": false}}') == Filters({"label": ("a",)})
+    assert filters.parse('{"label": {"a": true, "b": false}}') == Filters({"label": ("a", "b")})
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"label": null}'])
+@pytest.mark.parametrize("text", ["", "{}", "null", '{"label": null}'])
 def test_nothing_asked(text: str) -> None:
     assert not filters.parse(text)
 
@@ -26,6 +26,16 @@ def test_other_shapes_are_refused(text: str) -> None:
 def test_unknown_key_is_refused_by_name() -> None:
     with pytest.raises(InvalidFilterError, match=r"^invalid filter 'bogus'$"):
         filters.parse('{"bogus": ["a"]}', filters.CONTAINERS)
+
+
+def test_a_filter_without_values_is_as_not_given() -> None:
+    found = filters.parse('{"driver": [], "name": {}, "label": [], "dangling": []}')
+    assert found.exact("driver", "bridge")
+    assert found.matches("name", "n")
+    assert found.glob("name", "n")
+    assert found.labels({})
+    with pytest.raises(InvalidParameterError, match=r"^invalid filter 'dangling'$"):
+        found.boolean("dangling")
 
 
 @pytest.mark.parametrize(("value", "truth"), [("1", True), ("true", True), ("0", False), ("False", False)])

@@ -54,7 +54,7 @@ class Selection:
     @property
     def widens(self) -> bool:
         """Whether stopped containers are looked at even without ``all``."""
-        return "status" in self._filters
+        return bool(self._filters.get("status"))
 
     def matches(self, record: Record) -> bool:
         filters = self._filters
@@ -66,7 +66,7 @@ class Selection:
             and filters.matches("name", record.name, f"/{record.name}")
             and filters.matches("id", record.id)
             and filters.labels(config.labels or {})
-            and ("status" not in filters or record.state.status.value in filters.get("status"))
+            and (not filters.get("status") or record.state.status.value in filters.get("status"))
             and self._by_exit(record)
             and ("ancestor" not in filters or record.image_id in self._ancestors)
             and all(record.created_ns < other.created_ns for other in self._before)
@@ -74,7 +74,7 @@ class Selection:
             and self._by_volume(record)
             and self._by_network(record)
             and self._by_port(record)
-            and ("health" not in filters or (self._health(record) or "none") in filters.get("health"))
+            and (not filters.get("health") or (self._health(record) or "none") in filters.get("health"))
             and filters.exact("isolation", documents.host(record).isolation or "default")
         )
 
