@@ -113,3 +113,63 @@ def test_options_for_all_networks_and_the_hosts_own_addresses(new_engine: NewEng
     posted(engine, "/v1.46/networks/create", six | {"Options": {"com.docker.network.enable_ipv4": "1"}})
     assert inspected(engine, "old")["EnableIPv4"] is True
     engine.ok("network", "rm", "six", "four", "old")
+
+
+def test_what_a_container_cannot_have_of_a_network(engine: Engine) -> None:
+    """All that is wrong is told at once, as Docker 28 does, and before a container is made."""
+    own = "user specified IP address is supported only when connecting to networks with user configured subnets"
+    odd = {"IPAMConfig": {"IPv4Address": "odd"}}
+    mac = {"MacAddress": "odd"}
+    engine.ok("network", "create", "plain")
+    engine.ok("run", "-d", "--name", "one", "busybox", "sleep", "100")
+    try:
+        told = [
+            posted(engine, "/networks/plain/connect", {"Container": "one", "EndpointConfig": wanted})["message"]
+            for wanted in (odd, mac)
+        ]
+        assert told == [
+            f"invalid endpoint settings:\n* invalid IPv4 address: odd\n* {own}",
+            "invalid MAC address odd",
+        ]
+        for body, message in (
+            ({"MacAddress": "odd"}, "invalid config for network bridge: invalid MAC address odd"),
+            (
+                {
+                    "HostConfig": {"NetworkMode": "plain"},
+                    "NetworkingConfig": {"EndpointsConfig": {"plain": {"IPAMConfig": {"IPv4Address": "10.1.1.1"}}}},
+                },
+                f"invalid config for network plain: invalid endpoint settings:\n{own}",
+            ),
+        ):
+            assert posted(engine, "/containers/create", {"Image": "busybox", "Cmd": ["true"], **body}) == {
+                "message": message
+            }
+        refused = posted(engine, "/networks/host/connect", {"Container": "one"})["message"]
+        assert refused.startswith("cannot connect container to host network")
+    finally:
+        engine.ok("rm", "-f", "one")
+        engine.ok("network", "rm", "plain")
+
+
+def test_a_network_for_others_settings_alone(engine: Engine) -> None:
+    engine.ok("network", "create", "--config-only", "settings")
+    engine.ok("network", "create", "--config-from", "settings", "plain")
+    try:
+        assert inspected(engine, "settings")["IPAM"]["Config"] is None
+        for wrong in ("nothing", "plain"):
+            done = engine.cli("network", "create", "--config-from", wrong, "other")
+            assert f'configuration network "{wrong}" does not exist' in done.stderr
+        done = engine.cli("network", "create", "--config-from", "settings", "--ipv6", "other")
+        assert "user specified configurations are not supported" in done.stderr
+        assert 'configuration network "settings" is in use' in engine.cli("network", "rm", "settings").stderr
+        done = engine.cli("run", "--rm", "--network", "settings", "busybox", "true")
+        assert "failed to set up container networking: cannot create endpoint on configuration-only" in done.stderr
+    finally:
+        engine.ok("network", "rm", "plain", "settings")
+
+
+def test_a_network_is_of_no_other_scope(engine: Engine) -> None:
+    assert inspected(engine, "host")["IPAM"]["Config"] is None
+    ask = ["curl", "-sS", "--unix-socket", engine.socket]
+    answers = [engine.run_command([*ask, f"http://d/networks/host?scope={scope}"]) for scope in ("local", "swarm")]
+    assert [json.loads(done.stdout).get("message") for done in answers] == [None, "network host not found"]

@@ -89,7 +89,6 @@ CONTAINER_SINCE: Final = APIVersion(1, 48)
 IMAGE_SINCE: Final = APIVersion(1, 50)
 IMAGE_SUMMARY_SINCE: Final = APIVersion(1, 51)
 INFO_SINCE: Final = APIVersion(1, 50)
-NETWORK_SINCE: Final = APIVersion(1, 48)
 DISK_USAGE_SINCE: Final = APIVersion(1, 48)
 
 _PREDEFINED: Final = frozenset({"bridge", "host", "none", "default"})
@@ -144,7 +143,7 @@ def info(document: Document, version: APIVersion) -> None:
     # As Docker 28, which doesn't depend on the bridge-nf hooks either, though older CLIs warn of it.
     document["BridgeNfIptables"] = document["BridgeNfIp6tables"] = False
     _drop_since(document, version, {"DiscoveredDevices": (1, 50), "FirewallBackend": (1, 49), "CDISpecDirs": (1, 44)})
-    if version < (1, 49) and document["RegistryConfig"] is not None:
+    if version < (1, 47) and document["RegistryConfig"] is not None:
         document["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = None
         document["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = None
     for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
@@ -155,11 +154,6 @@ def info(document: Document, version: APIVersion) -> None:
         _drop(document, "CgroupVersion", "DefaultAddressPools")
     if version < (1, 25):
         document["SecurityOptions"] = [_option_name(option) for option in document["SecurityOptions"]]
-
-
-def network(document: Document, version: APIVersion) -> None:
-    """Change a network as older daemons showed it."""
-    _drop_since(document, version, {"EnableIPv4": (1, 48)})
 
 
 def disk_usage(document: Document, version: APIVersion) -> None:

@@ -45,6 +45,9 @@ class NetworkRouterService:
         return [self._wire(network, full=False) for network in self._selected(options.filters)]
 
     async def inspect(self, ref: str, options: NetworkInspectOptions) -> Network:
+        """Raises NetworkNotFoundError: also for one of another scope than asked for."""
+        if options.scope not in ("", "local"):
+            raise NetworkNotFoundError(ref)
         return self._wire(self._context.network.network(ref), full=True)
 
     async def create(self, body: NetworkCreate) -> NetworkCreated:
@@ -147,7 +150,8 @@ class NetworkRouterService:
                         auxiliary_addresses=pool.auxiliary,
                     )
                     for pool in (*network.subnets, *network.idle)
-                ),
+                )
+                or None,
             ),
             enable_ipv4=network.ipv4,
             enable_ipv6=network.ipv6,

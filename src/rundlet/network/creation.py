@@ -128,12 +128,19 @@ def check(request: Request) -> None:
         raise NetworkForbiddenError(f'only one instance of "{request.driver}" network is allowed')
     if request.driver not in _DRIVERS and not request.config_only:
         raise NotSwarmManagerError if request.driver == "overlay" else NetworkDriverError(request.driver)
-    if request.config_only and (request.internal or request.attachable or request.config_from):
+    if request.config_only and request.config_from:
+        raise NetworkForbiddenError("a configuration network cannot depend on another configuration network")
+    if request.config_only and (request.internal or request.attachable):
         raise NetworkForbiddenError(
             "configuration network can only contain network specific fields. Network operator fields like "
             "[ ingress | internal | attachable | scope ] are not supported."
         )
-    if request.config_from and (request.pools or request.options or request.labels):
+    if request.config_from and request.options:
+        raise NetworkForbiddenError(
+            "network driver options are not supported if the network depends on a configuration network"
+        )
+    own = request.pools or request.ipam_options or request.labels
+    if request.config_from and (own or not request.has(4) or request.has(6)):
         raise NetworkForbiddenError(
             "user specified configurations are not supported if the network depends on a configuration network"
         )
@@ -303,7 +310,7 @@ def _check_pools(pools: Iterable[Pool]) -> None:
     for pool in pools:
         if not pool.subnet:
             if pool.ip_range or pool.gateway or pool.auxiliary:
-                raise NetworkConfigError("every ip-range or gateway must have a corresponding subnet")
+                problems.append("invalid subnet : invalid CIDR block notation")
             continue
         problems += _problems(pool)
     if problems:
@@ -321,16 +328,16 @@ def _problems(pool: Pool) -> list[str]:
             problems.append(problem)
         elif part is not None and not _within(part, parent):
             problems.append(f"invalid ip-range {pool.ip_range}: parent subnet {parent} doesn't contain ip-range")
-    named = [("gateway", pool.gateway)] if pool.gateway else []
-    named += [("auxiliary address", address) for address in pool.auxiliary.values()]
+    named = [(f"gateway {pool.gateway}", pool.gateway)] if pool.gateway else []
+    named += [(f"auxiliary address {name}", address) for name, address in pool.auxiliary.items()]
     for what, text in named:
         try:
             inside = ipaddress.ip_address(text) in parent
         except ValueError:
-            problems.append(f"invalid {what} {text}: invalid address")
+            problems.append(f"invalid {what}: invalid address")
             continue
         if not inside:
-            problems.append(f"invalid {what} {text}: parent subnet {parent} doesn't contain this address")
+            problems.append(f"invalid {what}: parent subnet {parent} doesn't contain this address")
     return problems
 
 

@@ -15,6 +15,16 @@ class NetworkNotFoundError(NotFoundError):
         self.reference = reference
 
 
+class ConfigurationNotFoundError(NotFoundError):
+    """``--config-from`` names nothing, or a network that is no configuration."""
+
+    reason = "no-such-configuration-network"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f'configuration network "{reference}" does not exist')
+        self.reference = reference
+
+
 class NetworkDriverError(NotFoundError):
     """A driver that is not among ours would be a plugin, and there are none."""
 
@@ -67,6 +77,13 @@ class NetworkForbiddenError(ForbiddenError):
     """What the state or the kind of a network doesn't allow."""
 
     reason = "network-forbidden"
+
+
+class ConfigurationOnlyError(NetworkForbiddenError):
+    """A container can't be on a network that is there for others' settings."""
+
+    def __init__(self) -> None:
+        super().__init__("cannot create endpoint on configuration-only network")
 
 
 class NotConnectedError(InternalError):

@@ -20,6 +20,7 @@ from rundlet.network import bridge, endpoint, ipam, portmap, rejoining, sandbox
 from rundlet.network.endpoint import Endpoint, EndpointStore, Wanted
 from rundlet.network.errors import (
     AddressInUseError,
+    ConfigurationOnlyError,
     EndpointExistsError,
     FirewallError,
     InvalidAddressError,
@@ -37,7 +38,7 @@ from rundlet.network.sandbox import Allocation, Change
 from rundlet.util.database import Database
 from rundlet.util.ids import new_id
 
-_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 Joined = list[tuple[Endpoint, Network]]
 Ends = dict[int, tuple[Endpoint, Network]]
@@ -236,9 +237,9 @@ class Joiner:
     def _network(self, wanted: Wanted) -> Network:
         network = self._networks.find(wanted.network)
         if network.config_only:
-            raise NetworkConfigError(f"configuration network {network.name} is not attachable")
-        if wanted.mac and not _MAC.fullmatch(wanted.mac):
-            raise InvalidAddressError(f"address {wanted.mac}: invalid MAC address")
+            raise ConfigurationOnlyError
+        if wanted.mac and not MAC.fullmatch(wanted.mac):
+            raise InvalidAddressError(f"invalid MAC address {wanted.mac}")
         return network
 
     def _retried(self, record: partial[Reservation]) -> Reservation:

@@ -15,6 +15,7 @@ from rundlet.network import bridge, creation, endpoint, foreign, ipam, networks,
 from rundlet.network.endpoint import Endpoint, EndpointStore, Wanted
 from rundlet.network.errors import (
     ActiveEndpointsError,
+    ConfigurationNotFoundError,
     NetworkConfigError,
     NetworkExistsError,
     NetworkForbiddenError,
@@ -272,7 +273,9 @@ class NetworkService:
         if endpoints:
             raise ActiveEndpointsError(network.name, [(made.name, made.id) for made in endpoints])
         if network.config_only and any(other.config_from == network.name for other in self._networks.all()):
-            raise NetworkForbiddenError(f"configuration network {network.name} is in use")
+            raise NetworkForbiddenError(
+                f'error while removing network: configuration network "{network.name}" is in use'
+            )
         self._networks.hide(network.id)
         # Who is the last on an interface takes it away.
         shared = any(network.parent and other.parent == network.parent for other in self._networks.all())
@@ -299,9 +302,12 @@ class NetworkService:
 
     def _configured(self, request: creation.Request) -> creation.Request:
         """The request with what its configuration network says."""
-        source = self._networks.find(request.config_from)
+        try:
+            source = self._networks.find(request.config_from)
+        except NetworkNotFoundError as exc:
+            raise ConfigurationNotFoundError(request.config_from) from exc
         if not source.config_only:
-            raise NetworkForbiddenError(f"{request.config_from} is not a configuration network")
+            raise ConfigurationNotFoundError(request.config_from)
         pools = tuple(
             creation.Pool(pool.subnet, pool.ip_range, pool.gateway, dict(pool.auxiliary)) for pool in source.subnets
         )
@@ -427,7 +433,8 @@ class NetworkService:
         if parsed.kind in ("host", "none"):
             return Allocation(Sandbox(parsed.kind))
         chosen = (Wanted(parsed.reference),) if wanted is None else tuple(wanted)
-        if any(self._networks.find(one.network).driver in ("host", "null") for one in chosen):
+        found = [self._networks.find(one.network) for one in chosen]
+        if any(network.driver in ("host", "null") and not network.config_only for network in found):
             raise NetworkConfigError("the networks host and none are reached by their names alone")
         return self._joiner.allocate(container_id, name, chosen, requests, servers)
 

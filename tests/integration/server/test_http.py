@@ -390,6 +390,9 @@ async def test_networks_and_volumes(server: Server) -> None:
     assert (await server.request("GET", "/networks/net")).json["Id"] == created.json["Id"]
     assert (await server.request("POST", "/networks/net/connect", {"Container": "c"})).status == 200
     assert (await server.request("POST", "/networks/net/disconnect", {"Container": "c"})).status == 200
+    for empty in (None, b"null"):
+        assert (await server.request("POST", "/networks/net/connect", empty)).status == 200
+        assert (await server.request("POST", "/networks/net/disconnect", empty)).status == 200
     assert (await server.request("DELETE", "/networks/net")).status == 204
     assert (await server.request("POST", "/volumes/create", {"Name": "v"})).json["Driver"] == "local"
     assert len((await server.request("POST", "/volumes/create")).json["Name"]) == 64

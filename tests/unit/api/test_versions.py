@@ -9,7 +9,6 @@ from rundlet.api.container_config import ContainerConfig, EndpointSettings, Host
 from rundlet.api.containers import ContainerInspect, ContainerSummary, NetworkSettings
 from rundlet.api.descriptor import Descriptor
 from rundlet.api.images import ImageConfig, ImageInspect, ImageSummary
-from rundlet.api.networks import Network
 from rundlet.api.system import DiskUsage, Info, RegistryConfig
 from rundlet.api.versions import APIVersion
 
@@ -121,7 +120,8 @@ def test_info_networks_and_disk_use_for_older_clients() -> None:
     options = Info(security_options=("name=seccomp,profile=builtin", "name=cgroupns"))
     assert adapted(options, V(1, 24), versions.info)["SecurityOptions"] == ["seccomp", "cgroupns"]
     assert adapted(options, V(1, 25), versions.info)["SecurityOptions"] == options.security_options
-    assert "EnableIPv4" not in adapted(Network(), V(1, 47), versions.network)
+    at47 = adapted(Info(registry_config=RegistryConfig()), V(1, 47), versions.info)
+    assert "AllowNondistributableArtifactsCIDRs" not in at47["RegistryConfig"]
     usage = adapted(
         DiskUsage(images=(ImageSummary(size=3, containers=2),), containers=(ContainerSummary(),)),
         V(1, 41),

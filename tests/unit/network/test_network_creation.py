@@ -88,7 +88,7 @@ def test_what_is_fine(request_: Request) -> None:
         (Request("a", options={ICC: "perhaps"}), 400, '(strconv.ParseBool: parsing "perhaps": invalid syntax)'),
         (Request("a", options={INTERFACE_PREFIX: "et.h"}), 400, "failed to parse"),
         (Request("a", pools=(Pool("10.0.0.0/24"), Pool("10.1.0.0/24"))), 403, "doesn't support multiple subnets"),
-        (Request("a", pools=(Pool(gateway="10.0.0.1"),)), 400, "must have a corresponding subnet"),
+        (Request("a", pools=(Pool(gateway="10.0.0.1"),)), 400, "config:\ninvalid subnet : invalid CIDR"),
         (Request("a", ipv4=False), 400, "IPv4 or IPv6 must be enabled"),
         (Request("a", pools=(Pool("10.0.0.1/24"),)), 400, "invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24"),
         (Request("a", pools=(Pool("10.0.0.0"),)), 400, "invalid subnet 10.0.0.0: invalid CIDR block notation"),
@@ -96,7 +96,12 @@ def test_what_is_fine(request_: Request) -> None:
         (Request("a", pools=(Pool("10.0.0.0/24", gateway="10.1.0.1"),)), 400, "doesn't contain this address"),
         (Request("a", pools=(Pool("10.0.0.0/24", gateway="odd"),)), 400, "invalid gateway odd: invalid address"),
         (Request("a", config_only=True, internal=True), 403, "can only contain network specific fields"),
-        (Request("a", config_from="b", options={MTU: "1400"}), 403, "depends on a configuration network"),
+        (Request("a", config_only=True, config_from="b"), 403, "cannot depend on another configuration network"),
+        (Request("a", config_from="b", options={MTU: "1400"}), 403, "network driver options are not supported if"),
+        (Request("a", config_from="b", ipam_options={"a": "b"}), 403, "user specified configurations are not"),
+        (Request("a", config_from="b", ipv6=True), 403, "user specified configurations are not"),
+        (Request("a", config_from="b", ipv4=False), 403, "user specified configurations are not"),
+        (Request("a", pools=(Pool("10.0.0.0/24", auxiliary={"n": "odd"}),)), 400, "invalid auxiliary address n: inv"),
     ],
 )
 def test_what_is_refused(request_: Request, status: int, message: str) -> None:

@@ -22,7 +22,8 @@ from rundlet.network.sandbox import Change, parse_mode
 from rundlet.runtime.shimclient import ShimClient
 
 _log = logging.getLogger(__name__)
-_OF_HOST = "container cannot be disconnected from host network or connected to host network"
+_TO_HOST = "cannot connect container to host network - container must be created in host network mode"
+_FROM_HOST = "cannot disconnect container from host network - container was created in host network mode"
 _SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
 _PRIVATE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 
@@ -85,7 +86,7 @@ class Connector:
             if network is None and shim is not None and not body.force:
                 raise NetworkNotFoundError(ref)
             if network is not None and documents.host(record).network_mode == "host" and network.driver == "host":
-                raise InvalidParameterError(_OF_HOST)
+                raise InvalidParameterError(_FROM_HOST)
             asked = self._asked(record)
             name = network.name if network is not None else ref
             if name not in asked:
@@ -184,7 +185,7 @@ class Connector:
     def _check(self, record: Record, network: Network) -> None:
         mode = parse_mode(documents.host(record).network_mode)
         if network.driver == "host" or mode.kind == "host":
-            raise InvalidParameterError(_OF_HOST if network.driver == "host" else _SHARED)
+            raise InvalidParameterError(_TO_HOST if network.driver == "host" else _SHARED)
         if mode.kind == "container":
             raise InvalidParameterError(_SHARED)
         if mode.kind == "none" or (network.driver == "null" and not network.config_only):

@@ -2,13 +2,14 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from rundlet.api.container_config import ContainerConfig, EndpointIPAMConfig, EndpointSettings, HostConfig
 from rundlet.errors import InvalidParameterError, NotSupportedError
-from rundlet.network.errors import NetworkNotFoundError
+from rundlet.network.errors import InvalidAddressError, NetworkNotFoundError
+from rundlet.network.joining import MAC
 from rundlet.network.networks import DEFAULT_BRIDGE, Network
 from rundlet.network.sandbox import Mode, parse_mode
 from rundlet.network.service import NetworkService
@@ -17,12 +18,13 @@ Endpoints = Mapping[str, EndpointSettings | None]
 
 
 class EndpointSettingsError(InvalidParameterError):
-    """What a container asks of a network that doesn't have it."""
+    """What a container asks of a network that doesn't have it: all of that at once."""
 
     reason = "invalid-endpoint"
 
-    def __init__(self, network: str, problem: str) -> None:
-        super().__init__(f"invalid config for network {network}: invalid endpoint settings:\n{problem}")
+    def __init__(self, problems: Sequence[str]) -> None:
+        listed = problems if len(problems) == 1 else [f"* {problem}" for problem in problems]
+        super().__init__("\n".join(("invalid endpoint settings:", *listed)))
 
 
 class ConflictingOptionsError(InvalidParameterError):
@@ -48,7 +50,7 @@ def endpoints(
                 raise ConflictingOptionsError("network-scoped settings with this network mode")
             network = _find(service, name)
             if network is not None and settings is not None:
-                check(network, settings)
+                _check_new(network, settings)
         return {name: settings or EndpointSettings() for name, settings in given.items() if mode.kind != "container"}
     first = _name(service, mode.reference)
     if first == DEFAULT_BRIDGE and given:
@@ -61,13 +63,16 @@ def endpoints(
         found[name] = settings or EndpointSettings()
         network = _find(service, name)
         if network is not None:
-            check(network, found[name])
+            _check_new(network, found[name])
             if network.driver in ("host", "null") and not network.config_only:
                 raise InvalidParameterError(
                     "container cannot be connected to multiple networks with one of the networks in private (none) mode"
                 )
     if config.mac_address and not found[first].mac_address:
         found[first] = msgspec.structs.replace(found[first], mac_address=config.mac_address)
+        network = _find(service, first)
+        if network is not None:
+            _check_new(network, found[first])
     if host.links and first != DEFAULT_BRIDGE and not found[first].links:
         found[first] = msgspec.structs.replace(found[first], links=tuple(host.links))
     return found
@@ -89,34 +94,40 @@ def _name(service: NetworkService, asked: str) -> str:
     return asked if network is None else network.name
 
 
+def _check_new(network: Network, settings: EndpointSettings) -> None:
+    """:func:`check` for a container that is being made, whose networks may be several. Raises what that raises."""
+    try:
+        check(network, settings)
+    except (EndpointSettingsError, InvalidAddressError) as error:
+        error.message = f"invalid config for network {network.name}: {error.message}"
+        raise
+
+
 def check(network: Network, settings: EndpointSettings) -> None:
-    """Raises EndpointSettingsError, NotSupportedError."""
-    ipam = settings.ipam_config or EndpointIPAMConfig()
-    _check_addresses(network, ipam)
+    """Raises EndpointSettingsError, InvalidAddressError, NotSupportedError."""
+    if settings.mac_address and not MAC.fullmatch(settings.mac_address):
+        raise InvalidAddressError(f"invalid MAC address {settings.mac_address}")
     driver_options(settings)
-    chosen = ipam.ipv4_address or ipam.ipv6_address
-    if not network.has_names:
-        if chosen:
-            raise EndpointSettingsError(
-                network.name, "user specified IP address is supported on user defined networks only"
-            )
-        if settings.aliases:
-            raise EndpointSettingsError(
-                network.name, "network-scoped alias is supported only for containers in user defined networks"
-            )
-        if settings.links:
-            raise NotSupportedError("Links on the default bridge (--link)")
-        return
-    for version, address in ((4, ipam.ipv4_address), (6, ipam.ipv6_address)):
-        if address and not any(pool.requested for pool in network.pools(version)):
-            raise EndpointSettingsError(
-                network.name,
-                "user specified IP address is supported only when connecting to networks with user configured subnets",
-            )
+    ipam = settings.ipam_config or EndpointIPAMConfig()
+    chosen = {4: ipam.ipv4_address, 6: ipam.ipv6_address}
+    problems = []
+    if not network.has_names and any(chosen.values()):
+        problems.append("user specified IP address is supported on user defined networks only")
+    if not network.has_names and settings.aliases:
+        problems.append("network-scoped alias is supported only for containers in user defined networks")
+    problems += _address_problems(ipam)
+    if any(address and not any(p.requested for p in network.pools(version)) for version, address in chosen.items()):
+        problems.append(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+        )
+    if problems:
+        raise EndpointSettingsError(problems)
+    if settings.links and not network.has_names:
+        raise NotSupportedError("Links on the default bridge (--link)")
 
 
-def _check_addresses(network: Network, ipam: EndpointIPAMConfig) -> None:
-    """Raises EndpointSettingsError."""
+def _address_problems(ipam: EndpointIPAMConfig) -> Sequence[str]:
+    problems = []
     for what, version, text in (
         ("IPv4 address", 4, ipam.ipv4_address),
         ("IPv6 address", 6, ipam.ipv6_address),
@@ -127,7 +138,8 @@ def _check_addresses(network: Network, ipam: EndpointIPAMConfig) -> None:
         except ValueError:
             good = False
         if not good:
-            raise EndpointSettingsError(network.name, f"invalid {what}: {text}")
+            problems.append(f"invalid {what}: {text}")
+    return problems
 
 
 def _means(address: ipaddress.IPv4Address | ipaddress.IPv6Address, version: int) -> bool:

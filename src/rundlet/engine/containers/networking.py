@@ -15,7 +15,12 @@ from rundlet.engine.containers.etc import EtcFiles, has_ipv6
 from rundlet.engine.containers.links import Links
 from rundlet.engine.context import Context
 from rundlet.network.endpoint import Endpoint, Wanted
-from rundlet.network.errors import AddressInUseError, NetworkNotFoundError, PoolExhaustedError
+from rundlet.network.errors import (
+    AddressInUseError,
+    ConfigurationOnlyError,
+    NetworkNotFoundError,
+    PoolExhaustedError,
+)
 from rundlet.network.joining import Joined
 from rundlet.network.networks import DEFAULT_BRIDGE, Network
 from rundlet.network.portmap import EVERY, PortRequest, requests_for_exposed, requests_from_bindings
@@ -48,7 +53,7 @@ class Networking:
         """Addresses, ports and rules for a container about to start. Raises what the network room raises."""
         try:
             return self._allocated(record)
-        except (NetworkNotFoundError, AddressInUseError, PoolExhaustedError) as error:
+        except (NetworkNotFoundError, ConfigurationOnlyError, AddressInUseError, PoolExhaustedError) as error:
             error.message = f"failed to set up container networking: {error.message}"
             raise
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from rundlet.api import filters, requests, versions
+from rundlet.api import filters, requests
 from rundlet.api.networks import (
     NetworkConnect,
     NetworkCreate,
@@ -33,23 +33,23 @@ class NetworkRouter:
         found = await self._backend.list(NetworkListOptions(filters=call.filters(filters.NETWORKS)))
         if call.version < (1, 28):  # with the containers on each, which are for inspect since
             found = [await self._backend.inspect(network.id, NetworkInspectOptions()) for network in found]
-        return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
+        return answers.json(found)
 
     async def inspect(self, call: Call) -> web.StreamResponse:
         options = NetworkInspectOptions(verbose=_verbose(call.text("verbose")), scope=call.text("scope"))
-        found = await self._backend.inspect(call["id"], options)
-        return answers.json(versions.adapted(found, call.version, versions.network, versions.NETWORK_SINCE))
+        return answers.json(await self._backend.inspect(call["id"], options))
 
     async def create(self, call: Call) -> web.StreamResponse:
-        body = requests.network_create(await call.json(NetworkCreate), call.version)
+        body = requests.network_create(await call.optional_json(NetworkCreate, NetworkCreate()), call.version)
         return answers.json(await self._backend.create(body), 201)
 
     async def connect(self, call: Call) -> web.StreamResponse:
-        await self._backend.connect(call["id"], requests.network_connect(await call.json(NetworkConnect), call.version))
+        body = await call.optional_json(NetworkConnect, NetworkConnect())
+        await self._backend.connect(call["id"], requests.network_connect(body, call.version))
         return answers.empty(200)
 
     async def disconnect(self, call: Call) -> web.StreamResponse:
-        await self._backend.disconnect(call["id"], await call.json(NetworkDisconnect))
+        await self._backend.disconnect(call["id"], await call.optional_json(NetworkDisconnect, NetworkDisconnect()))
         return answers.empty(200)
 
     async def remove(self, call: Call) -> web.StreamResponse:
