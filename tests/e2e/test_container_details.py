@@ -106,7 +106,8 @@ def test_update_says_a_share_of_processors_one_way(engine: Engine) -> None:
         (("--cpu-period", "90000"), "cpus", "CPU Period cannot be updated as NanoCPUs has already been set"),
         (("--cpus", "0.5"), "quota", "Nano CPUs cannot be updated as CPU Quota has already been set"),
     ):
-        assert f"Conflicting options: {message}" in engine.cli("update", *flags, container).stderr
+        refused = f"Cannot update container {engine.field(container, '{{.Id}}')}: Conflicting options: {message}"
+        assert refused in engine.cli("update", *flags, container).stderr
     engine.ok("update", "--cpus", "0.8", "cpus")
 
 

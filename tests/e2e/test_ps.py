@@ -99,9 +99,9 @@ def test_a_command_is_quoted_where_it_has_a_space_and_nowhere_else(engine: Engin
         ("before=zz", "No such container: zz"),
         ("exited=x", 'strconv.Atoi: parsing "x": invalid syntax'),
         ("expose=x", 'error while looking up for expose x: strconv.ParseUint: parsing "x": invalid syntax'),
-        ("health=x", "unrecognized filter value for health: x"),
+        ("health=x", "invalid filter 'health=x': invalid value for health (x): must be one of none,"),
         ("is-task=x", "invalid filter 'is-task=[x]'"),
-        ("status=x", "invalid filter 'status=x'"),
+        ("status=x", "invalid filter 'status=x': invalid value for state (x): must be one of created,"),
         ("odd=1", "invalid filter 'odd'"),
     ],
 )

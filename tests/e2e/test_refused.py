@@ -19,7 +19,11 @@ def said(client: Client, *arguments: str) -> tuple[int, str]:
 
 COMMANDS = (
     ("rm running", 1, "container is running: stop the container before removing or force remove"),
+    ("rm running", 1, 'cannot remove container "running": '),
     ("pause created", 1, "is not running"),
+    ("ps -f status=odd", 1, "invalid value for state (odd): must be one of created, running, paused, restarting"),
+    ("ps -f health=odd", 1, "'health=odd': invalid value for health (odd): must be one of none, starting, healthy"),
+    ("ps -f exited=odd", 1, "invalid filter 'exited=odd': strconv.Atoi: parsing"),
     ("unpause running", 1, "is not paused"),
     ("exec created true", 1, "is not running"),
     ("exec running /missing", 127, "no such file or directory"),
@@ -66,6 +70,7 @@ RUNS = (
     ("-v /:/ busybox true", 125, "invalid specification: destination can't be '/'"),
     ("-v /one:/x -v /two:/x busybox true", 125, "Duplicate mount point: /x"),
     ("--mount type=bind,src=/missing,dst=/x busybox true", 125, "bind source path does not exist: /missing"),
+    ("--mount type=bind,src=/etc,dst=/x --mount type=tmpfs,dst=/x busybox true", 125, "Duplicate mount point: /x"),
     ("--network missing busybox true", 125, "failed to set up container networking: network missing not found"),
     ("--network host --ip 1.2.3.4 busybox true", 125, "IP address is supported on user defined networks only"),
     ("--network host --mac-address 92:d0:c6:0a:29:33 busybox true", 125, "mac-address and the network mode"),
@@ -88,6 +93,7 @@ RUNS = (
 BY_THE_COMMAND_LINE = (
     ("rm -f missing", 0, "No such container: missing"),
     ("network rm -f missing", 0, ""),
+    ("stop -s FOO running", 1, "cannot stop container: running: invalid signal: FOO"),
     ("update --restart on-failure:x running", 1, "invalid restart policy format: maximum retry count must be an"),
     ("run --link a:b:c busybox true", 125, "bad format for links: a:b:c"),
     ("run --dns nowhere busybox true", 125, "IP address is not correctly formatted: nowhere"),
@@ -128,6 +134,7 @@ def test_a_paused_container(two: Client) -> None:
     two.ok("pause", "running")
     for text, message in (
         ("pause running", "is already paused"),
+        ("rm running", 'cannot remove container "running": container is paused and must be unpaused first'),
         ("exec running true", "is paused, unpause the container before exec"),
         ("start running", "cannot start a paused container, try unpause instead"),
         ("attach running", "You cannot attach to a paused container, unpause it first"),

@@ -81,7 +81,7 @@ def test_throttles_at_start_and_by_update(engine: Engine) -> None:
         (["--storage-opt", "Sizes=1G"], "Unknown option sizes"),
         (["--log-driver", "gelf"], "log driver gelf is not supported by Rundlet"),
         (["--kernel-memory", "50m"], "--kernel-memory is not supported by Rundlet"),
-        (["--isolation", "hyperv"], "invalid isolation 'hyperv' on linux"),
+        (["--isolation", "hyperv"], "invalid isolation (hyperv): linux only supports 'default'"),
     ],
 )
 def test_refused(engine: Engine, flags: list[str], text: str) -> None:

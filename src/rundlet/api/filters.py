@@ -98,8 +98,8 @@ class InvalidFilterError(InvalidParameterError):
 
     reason = "invalid-filter"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"invalid filter '{what}'")
+    def __init__(self, what: str, why: str = "") -> None:
+        super().__init__(f"invalid filter '{what}'" + (f": {why}" if why else ""))
         self.what = what
 
 

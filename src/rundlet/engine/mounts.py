@@ -67,7 +67,7 @@ def resolve(
     for spec in host.binds or ():
         _add(explicit, _beside(_bind(spec, volumes), root), tmpfs)
     for mount in host.mounts:
-        mounted = _mount(mount, volumes, tmpfs, image_of)
+        mounted = _mount(mount, volumes, explicit, tmpfs, image_of)
         if mounted is not None:
             _add(explicit, _beside(mounted, root), tmpfs)
     for path in config.volumes or ():
@@ -134,7 +134,11 @@ def _bind(spec: str, volumes: VolumeStore) -> MountPoint:
 
 
 def _mount(
-    mount: Mount, volumes: VolumeStore, tmpfs: dict[str, str], image_of: Callable[[str], str]
+    mount: Mount,
+    volumes: VolumeStore,
+    points: dict[str, MountPoint],
+    tmpfs: dict[str, str],
+    image_of: Callable[[str], str],
 ) -> MountPoint | None:
     mountspecs.check(mount, look=True)
     destination = mountspecs.place(mount.target)
@@ -145,7 +149,7 @@ def _mount(
             return _mount_volume(mount, destination, volumes)
         case "image":
             return _mount_image(mount, destination, image_of)
-    if destination in tmpfs:
+    if destination in points or destination in tmpfs:
         raise DuplicateMountError(destination)
     tmpfs[destination] = _tmpfs_options(mount)
     return None

@@ -7,7 +7,7 @@ import re
 
 from rundlet.api.container_config import ContainerConfig, HostConfig, Resources, RestartPolicy
 from rundlet.engine.containers import signals
-from rundlet.errors import ConflictError, InvalidParameterError, NotFoundError, NotSupportedError
+from rundlet.errors import InvalidParameterError, NotFoundError, NotSupportedError
 from rundlet.network import etc_files
 from rundlet.runtime import spec
 
@@ -37,7 +37,7 @@ def check_resources(resources: Resources) -> None:
         raise InvalidParameterError("Range of blkio weight is from 10 to 1000")
     if resources.cpu_shares < 0:
         raise InvalidParameterError(f"invalid CPU shares ({resources.cpu_shares}): value must be a positive integer")
-    if 0 < resources.memory < MINIMUM_MEMORY:
+    if resources.memory and resources.memory < MINIMUM_MEMORY:
         raise InvalidParameterError("Minimum memory limit allowed is 6MB")
     if resources.memory > 0 and 0 < resources.memory_swap < resources.memory:
         raise InvalidParameterError("Minimum memoryswap limit should be larger than memory limit, see usage")
@@ -49,9 +49,9 @@ def check_resources(resources: Resources) -> None:
         raise InvalidParameterError("Minimum memory limit can not be less than memory reservation limit, see usage")
     if resources.nano_cpus and (resources.cpu_period or resources.cpu_quota):
         raise InvalidParameterError(
-            "Conflicting options: Nano CPUs and CPU Period cannot both be set."
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set"
             if resources.cpu_period
-            else "Conflicting options: Nano CPUs and CPU Quota cannot both be set."
+            else "Conflicting options: Nano CPUs and CPU Quota cannot both be set"
         )
 
 
@@ -62,21 +62,20 @@ def _check_ports(host: HostConfig) -> None:
         for text in (container_port, *(binding.host_port for binding in bindings or () if binding.host_port)):
             first, dash, last = text.partition("-")
             numbers = (first, last) if dash and text is not container_port else (text,)
-            if not all(number.isascii() and number.isdigit() and int(number) <= 65535 for number in numbers):
+            there_are = all(number.isascii() and number.isdigit() and int(number) <= 65535 for number in numbers)
+            if not there_are or int(numbers[0]) > int(numbers[-1]):
                 raise InvalidParameterError(f'invalid port specification: "{text}"')
 
 
 def check(config: ContainerConfig, host: HostConfig) -> None:
-    """A create request, as far as it is wrong everywhere. Raises InvalidParameterError, ConflictError,
-    NotSupportedError.
-    """
+    """A create request, as far as it is wrong everywhere. Raises InvalidParameterError, NotSupportedError."""
     check_resources(host)
     _check_ports(host)
     for name, wire in _HOST_ABSENT:
         if getattr(host, name):
             raise NotSupportedError(wire)
     if host.isolation not in ("", "default"):
-        raise InvalidParameterError(f"invalid isolation '{host.isolation}' on linux")
+        raise InvalidParameterError(f"invalid isolation ({host.isolation}): linux only supports 'default'")
     if host.volume_driver not in ("", "local") and _makes_volumes(config, host):
         raise NotFoundError(
             f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
@@ -125,18 +124,21 @@ def _check_health(config: ContainerConfig) -> None:
 
 
 def check_restart(policy: RestartPolicy, *, auto_remove: bool) -> None:
-    """For create and update. Raises InvalidParameterError, ConflictError."""
+    """For create and update. Raises InvalidParameterError."""
     if policy.name not in _RESTART:
         raise InvalidParameterError(
             f"invalid restart policy: unknown policy '{policy.name}'; "
             "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         )
-    if policy.maximum_retry_count < 0:
-        raise InvalidParameterError("invalid restart policy: maximum retry count cannot be negative")
+    problems: list[str] = []
     if policy.maximum_retry_count and policy.name != "on-failure":
-        raise InvalidParameterError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+        problems.append("can only be used with 'on-failure'")
+    if policy.maximum_retry_count < 0:
+        problems.append("cannot be negative")
+    if problems:
+        raise InvalidParameterError(f"invalid restart policy: maximum retry count {' and '.join(problems)}")
     if policy.name not in ("", "no") and auto_remove:
-        raise ConflictError("can't create 'AutoRemove' container with restart policy")
+        raise InvalidParameterError("can't create 'AutoRemove' container with restart policy")
 
 
 def _check_modes(host: HostConfig) -> None:

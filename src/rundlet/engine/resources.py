@@ -100,6 +100,8 @@ def adapted(resources: Resources, able: Kernel | None = None) -> tuple[dict[str,
         if not possible and _asked(name, getattr(resources, name)):
             changes[name] = empty
             warnings.append(f"Your kernel does not support {what} discarded.")
+    if resources.memory_swappiness == -1:  # what clients send who ask for none
+        changes["memory_swappiness"] = None
     return changes, warnings
 
 
@@ -122,6 +124,8 @@ def _check_cpu(resources: Resources, able: Kernel) -> None:
         raise InvalidParameterError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if (resources.cpu_realtime_period or resources.cpu_realtime_runtime) and not able.realtime:
         raise InvalidParameterError("kernel does not support CPU real-time scheduler")
+    if 0 < resources.cpu_realtime_period < resources.cpu_realtime_runtime:
+        raise InvalidParameterError("cpu real-time runtime cannot be higher than cpu real-time period")
     for text, kind, what in (
         (resources.cpuset_cpus, "cpus", "CPUs"),
         (resources.cpuset_mems, "mems", "memory nodes"),

@@ -288,7 +288,7 @@ def _capability(option: str, name: str) -> str:
     if not full.startswith("CAP_"):
         full = f"CAP_{full}"
     if full not in caps.CAPABILITIES:
-        raise CapabilityError(option, name)
+        raise CapabilityError(option, full)
     return full
 
 

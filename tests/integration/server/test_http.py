@@ -107,6 +107,7 @@ async def test_errors_for_clients_that_know_no_others_are_text(server: Server) -
         ("/containers/nope/rename?name=a%20b", None, 404, "No such container: nope"),
         ("/containers/nope/exec", {}, 400, "No exec command specified"),
         ("/containers/nope/exec", {"Cmd": ["a"]}, 404, "No such container: nope"),
+        ("/containers/nope/exec", {"Cmd": ["a"], "DetachKeys": "odd"}, 400, "Invalid detach keys (odd) provided"),
         ("/exec/nope/start", {}, 404, "No such exec instance: nope"),
         ("/images/create", None, 400, "one of fromImage and fromSrc is required"),
         ("/images/create?fromImage=denied", None, 401, "pull access denied for denied"),

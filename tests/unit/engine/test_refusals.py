@@ -2,9 +2,16 @@
 
 import pytest
 
-from rundlet.api.container_config import ContainerConfig, HealthConfig, HostConfig, LogConfig, RestartPolicy
+from rundlet.api.container_config import (
+    ContainerConfig,
+    HealthConfig,
+    HostConfig,
+    LogConfig,
+    PortBinding,
+    RestartPolicy,
+)
 from rundlet.engine.refusals import check
-from rundlet.errors import ConflictError, InvalidParameterError, NotSupportedError, RundletError
+from rundlet.errors import InvalidParameterError, NotSupportedError, RundletError
 
 MEGABYTE = 1 << 20
 
@@ -13,22 +20,45 @@ MEGABYTE = 1 << 20
     ("host", "kind", "message"),
     [
         (HostConfig(memory=MEGABYTE), InvalidParameterError, "Minimum memory limit allowed is 6MB"),
+        (HostConfig(memory=-1), InvalidParameterError, "Minimum memory limit allowed is 6MB"),
         (HostConfig(memory=64 * MEGABYTE, memory_swap=32 * MEGABYTE), InvalidParameterError, "memoryswap limit"),
         (HostConfig(memory_swap=MEGABYTE), InvalidParameterError, "always set the Memory limit"),
-        (HostConfig(nano_cpus=10**9, cpu_quota=5), InvalidParameterError, "Nano CPUs and CPU Quota"),
+        (
+            HostConfig(nano_cpus=10**9, cpu_quota=5),
+            InvalidParameterError,
+            "CPU Quota cannot both be set$",
+        ),
         (HostConfig(kernel_memory=1), NotSupportedError, "KernelMemory is not supported by Rundlet"),
         (HostConfig(restart_policy=RestartPolicy(name="often")), InvalidParameterError, "unknown policy 'often'"),
-        (HostConfig(restart_policy=RestartPolicy(name="always"), auto_remove=True), ConflictError, "AutoRemove"),
+        (
+            HostConfig(restart_policy=RestartPolicy(name="always"), auto_remove=True),
+            InvalidParameterError,
+            "AutoRemove",
+        ),
+        (
+            HostConfig(restart_policy=RestartPolicy(name="always", maximum_retry_count=-2)),
+            InvalidParameterError,
+            "maximum retry count can only be used with 'on-failure' and cannot be negative",
+        ),
+        (
+            HostConfig(port_bindings={"80/tcp": (PortBinding(host_port="8010-8000"),)}),
+            InvalidParameterError,
+            'invalid port specification: "8010-8000"',
+        ),
         (HostConfig(pid_mode="somewhere"), InvalidParameterError, "invalid PID mode: somewhere"),
         (HostConfig(ipc_mode="odd"), InvalidParameterError, "invalid IPC mode"),
         (HostConfig(uts_mode="odd"), InvalidParameterError, "invalid UTS mode"),
         (HostConfig(dns_search=("a\nnameserver 6.6.6.6",)), InvalidParameterError, "invalid DNS search domain"),
         (HostConfig(extra_hosts=("a:1.2.3.4\n",)), InvalidParameterError, "invalid extra host"),
-        (HostConfig(cap_add=("CHOWN", "FOO")), InvalidParameterError, 'invalid CapAdd: unknown capability: "FOO"'),
+        (HostConfig(cap_add=("CHOWN", "FOO")), InvalidParameterError, 'invalid CapAdd: unknown capability: "CAP_FOO"'),
         (HostConfig(cap_drop=("ALL", "CAP_FOO")), InvalidParameterError, "invalid CapDrop"),
         (HostConfig(cpu_shares=-1), InvalidParameterError, r"invalid CPU shares \(-1\): value must be a positive"),
         (HostConfig(annotations={"": "a"}), InvalidParameterError, "invalid Annotations: the empty string"),
-        (HostConfig(isolation="hyperv"), InvalidParameterError, "invalid isolation"),
+        (
+            HostConfig(isolation="hyperv"),
+            InvalidParameterError,
+            "linux only supports 'default'",
+        ),
     ],
 )
 def test_host_configuration(host: HostConfig, kind: type[RundletError], message: str) -> None:

@@ -34,7 +34,15 @@ def test_discarded_with_a_warning(asked: Resources, field: str, warning: str) ->
 
 
 def test_what_asks_for_nothing_is_no_warning() -> None:
-    assert adapted(Resources(memory_swappiness=-1, oom_kill_disable=False), UNABLE) == ({}, [])
+    """``docker run`` sends -1 for a swappiness that nobody asked for; inspect shows none."""
+    nothing = Resources(memory_swappiness=-1, oom_kill_disable=False)
+    for kernel in (ABLE, UNABLE):
+        assert adapted(nothing, kernel) == ({"memory_swappiness": None}, [])
+
+
+def test_a_share_of_real_time_is_no_more_than_the_whole() -> None:
+    with pytest.raises(InvalidParameterError, match="runtime cannot be higher than cpu real-time period"):
+        adapted(Resources(cpu_realtime_period=1, cpu_realtime_runtime=5), ABLE)
 
 
 @pytest.mark.parametrize(

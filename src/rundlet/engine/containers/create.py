@@ -136,7 +136,7 @@ class Creator:
         defaults = settings.containers
         runtime = host.runtime or settings.default_runtime
         if runtime != NATIVE and runtime not in settings.runtimes:
-            raise InvalidParameterError(f'unknown or invalid runtime name: "{runtime}"')
+            raise InvalidParameterError(f"unknown or invalid runtime name: {runtime}")
         if not userns.INITIAL:
             host, warnings = limits.without_unsupported(host, cgroup.detect().controllers)
         for name in ("memory_swap",):

@@ -217,8 +217,8 @@ class ExecService:
     def _check_startable(self, item: Exec) -> tuple[Record, ShimClient]:
         if item.started:
             if item.running:
-                raise ConflictError(f"Error: Exec command {item.id} is already running")
-            raise ConflictError(f"Error: Exec command {item.id} has already run")
+                raise ConflictError(f"exec command {item.id} is already running")
+            raise ConflictError(f"exec command {item.id} has already run")
         record = self._context.containers.find(item.container_id)
         return record, self._check_running(record, record.id)
 

@@ -9,8 +9,8 @@ from rundlet.container.state import Status
 from rundlet.engine.containers import documents, ports
 from rundlet.errors import InvalidParameterError
 
-STATUSES = frozenset(status.value for status in Status)
-HEALTHS = frozenset({"starting", "healthy", "unhealthy", "none"})
+STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+HEALTHS = ("none", "starting", "healthy", "unhealthy")
 
 
 class Selection:
@@ -35,12 +35,11 @@ class Selection:
         self._networks = networks
         self._ports = port_map
         self._health = health
-        for value in filters.get("status"):
-            if value not in STATUSES:
-                raise InvalidFilterError(f"status={value}")
-        for value in filters.get("health"):
-            if value not in HEALTHS:
-                raise InvalidParameterError(f"unrecognized filter value for health: {value}")
+        for key, what, known in (("status", "state", STATUSES), ("health", "health", HEALTHS)):
+            for value in filters.get(key):
+                if value not in known:
+                    why = f"invalid value for {what} ({value}): must be one of {', '.join(known)}"
+                    raise InvalidFilterError(f"{key}={value}", why)
         self._wanted_ports = {key: [_span(key, value) for value in filters.get(key)] for key in ("publish", "expose")}
         self._exited = self._integers("exited")
         self._ancestors = {image for name in filters.get("ancestor") for image in ancestors(name)}
@@ -84,7 +83,8 @@ class Selection:
             try:
                 found.append(int(value))
             except ValueError as exc:
-                raise InvalidParameterError(f'strconv.Atoi: parsing "{value}": invalid syntax') from exc
+                why = f'strconv.Atoi: parsing "{value}": invalid syntax'
+                raise InvalidFilterError(f"{key}={value}", why) from exc
         return found
 
     def _by_exit(self, record: Record) -> bool:

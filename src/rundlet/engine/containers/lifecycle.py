@@ -304,7 +304,11 @@ class Lifecycle:
         record = self._context.containers.find(reference)
         if not is_running(record.state.status):
             raise AlreadyStoppedError
-        await self._stop(record, options)
+        try:
+            await self._stop(record, options)
+        except signals.InvalidSignalError as error:
+            error.message = f"cannot stop container: {reference}: {error.message}"
+            raise
         self._publish(record, "stop")
 
     async def _stop(self, record: Record, options: StopOptions) -> None:
@@ -442,7 +446,7 @@ class Lifecycle:
                 raise RemovalInProgressError(record.id)
             if is_running(record.state.status):
                 if not options.force:
-                    raise RunningRemovalError(record)
+                    raise RunningRemovalError(reference, record.state.status)
                 live.kept = True  # it is being removed already
                 try:
                     await self._kill_for_removal(record, live)
@@ -454,7 +458,7 @@ class Lifecycle:
                 record = self._context.containers.by_id(record.id)
                 if not is_running(record.state.status):
                     return await self._remove_stopped(record, live, volumes=options.volumes)
-        raise RunningRemovalError(record)
+        raise RunningRemovalError(reference, record.state.status)
 
     async def _remove_stopped(self, record: Record, live: Live, *, volumes: bool) -> None:
         """Under the container's lock."""

@@ -13,13 +13,13 @@ from rundlet.volume.store import NoSuchVolumeError
 class RunningRemovalError(ConflictError):
     reason = "container-running"
 
-    def __init__(self, record: Record) -> None:
-        paused = record.state.status is Status.PAUSED
-        advice = "unpause and then stop the container" if paused else "stop the container"
-        super().__init__(
-            f'cannot remove container "/{record.name}": container is {record.state.status.value}: '
-            f"{advice} before removing or force remove"
-        )
+    """``reference`` is what the client calls the container."""
+
+    def __init__(self, reference: str, status: Status) -> None:
+        why = f"{status.value}: stop the container before removing or force remove"
+        if status is Status.PAUSED:
+            why = "paused and must be unpaused first"
+        super().__init__(f'cannot remove container "{reference}": container is {why}')
 
 
 class RemovalInProgressError(ConflictError):

@@ -50,6 +50,13 @@ _FIXED = (
 """What a container keeps for life; clients that send back what they have read are not told so."""
 
 
+class CannotUpdateError(ConflictError):
+    reason = "cannot-update"
+
+    def __init__(self, container_id: str, error: ConflictError) -> None:
+        super().__init__(f"Cannot update container {container_id}: {error}")
+
+
 class Updater:
     """Changes a container's HostConfig and its cgroup together."""
 
@@ -69,7 +76,10 @@ class Updater:
                     f"Cannot update container {record.id}: container is marked for removal and cannot be update"
                 )
             _check_fixed(documents.host(record), body)
-            host = self._merged(documents.host(record), body)
+            try:
+                host = self._merged(documents.host(record), body)
+            except ConflictError as error:
+                raise CannotUpdateError(record.id, error) from error
             refusals.check_resources(host)
             impossible, discarded = resources.adapted(host)
             host = msgspec.structs.replace(host, **impossible)

@@ -7,7 +7,7 @@ from aiohttp import web
 from rundlet.api import requests
 from rundlet.api.exec import ExecCreate, ExecStart
 from rundlet.errors import InvalidParameterError
-from rundlet.server import answers
+from rundlet.server import answers, detach
 from rundlet.server.call import Call
 from rundlet.server.hijack import Hijack
 from rundlet.server.routers.exec.backend import ExecBackend
@@ -25,6 +25,7 @@ class ExecRouter:
         body = await call.json(ExecCreate)
         if not body.cmd:
             raise InvalidParameterError("No exec command specified")
+        detach.parse(body.detach_keys)
         return answers.json(await self._backend.create(call["name"], requests.exec_create(body, call.version)), 201)
 
     async def start(self, call: Call) -> web.StreamResponse:
