@@ -144,6 +144,8 @@ def test_what_a_container_cannot_have_of_a_network(engine: Engine) -> None:
             assert posted(engine, "/containers/create", {"Image": "busybox", "Cmd": ["true"], **body}) == {
                 "message": message
             }
+        for verb in ("connect", "disconnect"):
+            assert posted(engine, f"/networks/plain/{verb}", {}) == {"message": 'invalid name or ID supplied: ""'}
         refused = posted(engine, "/networks/host/connect", {"Container": "one"})["message"]
         assert refused.startswith("cannot connect container to host network")
     finally:

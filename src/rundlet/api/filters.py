@@ -19,6 +19,7 @@ IMAGES_PRUNE = frozenset({"dangling", "label", "label!", "until"})
 IMAGES_SEARCH = frozenset({"is-automated", "is-official", "stars"})
 NETWORKS = frozenset("dangling driver id label name scope type".split())
 NETWORKS_PRUNE = frozenset({"label", "label!", "until"})
+PLUGINS = frozenset({"capability", "enabled"})
 VOLUMES = frozenset({"dangling", "driver", "label", "name"})
 VOLUMES_PRUNE = frozenset({"all", "label", "label!"})
 EVENTS = frozenset(

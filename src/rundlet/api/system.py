@@ -159,7 +159,7 @@ class Info(Wire, frozen=True):
     rootless: tuple[tuple[str, str], ...] | None = None
     """Ours, of an ordinary user's engine: what it lives by on this machine."""
     cdi_spec_dirs: tuple[str, ...] | None = always(None, name="CDISpecDirs")
-    discovered_devices: tuple[DeviceInfo, ...] = always(())
+    discovered_devices: tuple[DeviceInfo, ...] = ()
     warnings: tuple[str, ...] | None = always(None)
 
 

@@ -191,13 +191,16 @@ class ContextStore:
 
 
 def check_host(host: str) -> None:
-    """Raises CommandError when it is none that we can reach."""
+    """Raises CommandError when it is none that we can reach, or says no way to it (a name alone)."""
     from rundlet.client.endpoint import Endpoint
 
     try:
         Endpoint(host)
     except ClientError as exc:
         raise CommandError(f"unable to create docker endpoint config: {exc}") from exc
+    if host and not host.partition("://")[2]:
+        reason = f"unable to apply docker endpoint options: unable to parse docker host `{host}`"
+        raise CommandError(f"unable to create docker endpoint config: {reason}")
 
 
 def _digest(name: str) -> str:

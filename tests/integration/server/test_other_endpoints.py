@@ -80,6 +80,9 @@ async def test_what_is_refused(server: Server, endpoint: str, status: int, messa
 async def test_there_are_no_plugins(server: Server) -> None:
     answer = await server.request("GET", "/plugins")
     assert (answer.status, answer.json) == (200, [])
+    for wrong, told in (('{"odd":["x"]}', "odd"), ('{"enabled":["x"]}', "enabled=[x]")):
+        answer = await server.request("GET", f"/plugins?filters={wrong}")
+        assert (answer.status, answer.message) == (400, f"invalid filter '{told}'")
 
 
 async def test_lists_with_and_without_a_slash(server: Server) -> None:

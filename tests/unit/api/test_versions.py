@@ -120,6 +120,7 @@ def test_info_networks_and_disk_use_for_older_clients() -> None:
     options = Info(security_options=("name=seccomp,profile=builtin", "name=cgroupns"))
     assert adapted(options, V(1, 24), versions.info)["SecurityOptions"] == ["seccomp", "cgroupns"]
     assert adapted(options, V(1, 25), versions.info)["SecurityOptions"] == options.security_options
+    assert "DiscoveredDevices" not in adapted(Info(), V(1, 51), versions.info)
     at47 = adapted(Info(registry_config=RegistryConfig()), V(1, 47), versions.info)
     assert "AllowNondistributableArtifactsCIDRs" not in at47["RegistryConfig"]
     usage = adapted(

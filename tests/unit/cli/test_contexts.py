@@ -109,6 +109,8 @@ def test_certificates_travel_with_an_export(directory: Path) -> None:
         (("create", "one", "--docker", "ca=/x"), "docker endpoint configuration is required"),
         (("create", "one", "--docker", "foo=1"), "unrecognized config key: foo"),
         (("create", "one", "--docker", "host=odd://x"), "invalid bind address format"),
+        (("create", "one", "--docker", "host=odd"), "endpoint options: unable to parse docker host `odd`"),
+        (("create", "one", "--docker", "host=unix://"), "endpoint options: unable to parse docker host `unix://`"),
         (("create", "one", "--docker", "host=tcp://x:1,ca=/nonexistent"), "no such file or directory"),
         (
             ("create", "one", "--docker", "host=unix:///x,skip-tls-verify=maybe"),

@@ -46,7 +46,7 @@ class Connector:
         Raises NoSuchContainerError, EndpointExistsError, InvalidParameterError, and what the network room raises.
         """
         settings = body.endpoint_config or EndpointSettings()
-        record = self._context.containers.find(body.container)
+        record = self._named(body.container)
         live = self._context.live.of(record.id)
         async with live.lock:
             record = self._usable(record.id)
@@ -72,7 +72,7 @@ class Connector:
         Raises NoSuchContainerError, NotConnectedError, NetworkNotFoundError, EndpointNotFoundError.
         """
         try:
-            record = self._context.containers.find(body.container)
+            record = self._named(body.container)
         except NoSuchContainerError:
             if not body.force:
                 raise
@@ -173,6 +173,12 @@ class Connector:
         address, ports = self._context.network.proxied(record.id)
         if ports:
             self._proxy.move(record.id, address)
+
+    def _named(self, container: str) -> Record:
+        """Raises InvalidParameterError, NoSuchContainerError."""
+        if not container:
+            raise InvalidParameterError('invalid name or ID supplied: ""')
+        return self._context.containers.find(container)
 
     def _usable(self, container_id: str) -> Record:
         record = self._context.containers.by_id(container_id)

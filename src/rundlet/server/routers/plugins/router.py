@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from rundlet.api import filters
 from rundlet.errors import NotFoundError
 from rundlet.server import answers
 from rundlet.server.call import Call
@@ -20,6 +21,7 @@ class NoSuchPluginError(NotFoundError):
 
 
 async def _list(call: Call) -> web.StreamResponse:
+    call.filters(filters.PLUGINS).boolean("enabled")
     return answers.json([])
 
 
