@@ -39,9 +39,8 @@ def run(call: Invocation) -> int:
         "platform": platform(flags) or None,
     }
     if len(call.args) > 1:
-        name = parse(call.args[1]).with_default_tag()
-        # A digest, too: that it can't be had is the engine's word.
-        query["repo"], query["tag"] = name.familiar_name, name.tag_or_digest
+        parse(call.args[1])
+        query["repo"] = call.args[1]  # whole: that no digest can be had is the engine's word
     if source.startswith(("http://", "https://")):
         query["fromSrc"] = source
         stream = None
