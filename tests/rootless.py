@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import leaks
+from tests import leaks, netns
 from tests.conftest import lacking, need
 from tests.engines import SOURCE, Done, succeeded, wait_for
 
@@ -235,20 +235,19 @@ def beyond() -> Iterator[Beyond]:
     def ip(*words: str) -> None:
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
-    ip("netns", "add", name)
-    try:
-        ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
-        ip("addr", "add", f"{far.ours}/24", "dev", ours)
-        if os.path.exists("/proc/sys/net/ipv6"):
-            ip("addr", "add", f"{far.ours_ipv6}/64", "dev", ours, "nodad")
-            ip("-n", name, "addr", "add", f"{far.address_ipv6}/64", "dev", theirs, "nodad")
-        ip("link", "set", ours, "up")
-        ip("-n", name, "addr", "add", f"{far.address}/24", "dev", theirs)
-        ip("-n", name, "link", "set", theirs, "up")
-        yield far
-    finally:
-        subprocess.run(["ip", "link", "delete", ours], check=False, capture_output=True)
-        ip("netns", "delete", name)
+    with netns.named(name):
+        try:
+            ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+            ip("addr", "add", f"{far.ours}/24", "dev", ours)
+            if os.path.exists("/proc/sys/net/ipv6"):
+                ip("addr", "add", f"{far.ours_ipv6}/64", "dev", ours, "nodad")
+                ip("-n", name, "addr", "add", f"{far.address_ipv6}/64", "dev", theirs, "nodad")
+            ip("link", "set", ours, "up")
+            ip("-n", name, "addr", "add", f"{far.address}/24", "dev", theirs)
+            ip("-n", name, "link", "set", theirs, "up")
+            yield far
+        finally:
+            subprocess.run(["ip", "link", "delete", ours], check=False, capture_output=True)
 
 
 @contextlib.contextmanager

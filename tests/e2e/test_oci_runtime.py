@@ -1,6 +1,7 @@
 """``rundlet-runtime`` as an OCI runtime: by hand through a container's life, under podman, under dockerd."""
 
 import array
+import contextlib
 import functools
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import leaks
+from tests import leaks, netns
 from tests.conftest import need
 from tests.dockerd import running_dockerd
 from tests.engines import SOURCE, Done, succeeded, wait_for
@@ -682,8 +683,10 @@ def test_interfaces_of_the_machine(runtime: Runtime, joined: bool) -> None:
     def do(*words: str) -> None:
         subprocess.run([ip, *words], check=True)
 
-    do("link", "add", f"{name}a", "mtu", "1400", "type", "veth", "peer", "name", f"{name}b")
-    try:
+    with contextlib.ExitStack() as stack:
+        do("link", "add", f"{name}a", "mtu", "1400", "type", "veth", "peer", "name", f"{name}b")
+        # Mostly gone by then.
+        stack.callback(subprocess.run, [ip, "link", "del", f"{name}b"], check=False, capture_output=True)
         do("addr", "add", "192.0.2.7/24", "dev", f"{name}a")
         do("addr", "add", "2001:db8::7/64", "dev", f"{name}a", "nodad")
         do("link", "set", f"{name}a", "up")
@@ -691,8 +694,7 @@ def test_interfaces_of_the_machine(runtime: Runtime, joined: bool) -> None:
         runtime.config["linux"]["netDevices"] = {f"{name}a": {"name": "inside0"}}
         network = next(item for item in runtime.config["linux"]["namespaces"] if item["type"] == "network")
         if joined:
-            do("netns", "add", name)
-            network["path"] = f"/run/netns/{name}"
+            network["path"] = stack.enter_context(netns.named(name))
         runtime.write("ip addr show inside0; sleep 600")
         assert runtime.create().returncode == 0, runtime.output()
         runtime.ok("start", runtime.name)
@@ -702,10 +704,6 @@ def test_interfaces_of_the_machine(runtime: Runtime, joined: bool) -> None:
         assert "mtu 1400" in said
         assert ",UP" in said
         runtime.ok("delete", "--force", runtime.name)
-    finally:
-        if joined:
-            subprocess.run([ip, "netns", "del", name], check=False)
-        subprocess.run([ip, "link", "del", f"{name}b"], check=False, capture_output=True)  # mostly gone by then
 
 
 # ── hooks ────────────────────────────────────────────────────────────────────────────────────────────────────
